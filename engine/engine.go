@@ -1,0 +1,173 @@
+// Package engine is the contract between graphs and what executes them: Engine, Session and Capabilities.
+// The implementations are in its subfolders, and enginetest is the suite that each of them passes.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/tensor"
+)
+
+var (
+	// ErrInput says that a run's inputs do not fit the session: a missing or unknown name, a wrong type or shape.
+	// It is the caller's fault, and trying again does not help.
+	ErrInput = errors.New("input does not fit the model")
+	// ErrClosed says that the session was closed.
+	ErrClosed = errors.New("session is closed")
+	// ErrUnavailable says that an engine or device is not on this machine or not in this build. The message says
+	// what to install, set or build.
+	ErrUnavailable = errors.New("engine is not available")
+)
+
+// UnsupportedError says which parts of a graph an engine cannot run. Open returns it before anything runs.
+type UnsupportedError struct {
+	Engine string
+	// Ops are operators as "Domain.OpType" ("OpType" alone in ONNX's own domain), with the reason where the
+	// operator is known but not with these attributes or types; sorted, without repetition.
+	Ops []string
+}
+
+func (e *UnsupportedError) Error() string {
+	return fmt.Sprintf("engine %s does not support %s", e.Engine, strings.Join(e.Ops, ", "))
+}
+
+// Options are the settings of one session. The zero value is useful.
+type Options struct {
+	// Threads is how many goroutines or threads one run may use; 0 leaves it to the engine.
+	Threads int
+	// Device is "cpu" (or empty) or "cuda:N". An engine without the device returns ErrUnavailable.
+	Device string
+	// Settings are the engine's own, by name. An unknown one is an error.
+	Settings map[string]string
+}
+
+// Capabilities describe an engine on this machine.
+type Capabilities struct {
+	// Version of the engine, for logs and people.
+	Version string
+	// Devices that Options.Device may name.
+	Devices []string
+	// MaxOpset is the newest opset of ONNX's own domain that the engine reads.
+	MaxOpset int
+	// Notes say what a person should know, such as which instructions the kernels use.
+	Notes []string
+}
+
+// An Engine turns graphs into sessions. It is safe for concurrent use.
+type Engine interface {
+	// Name is the engine's name in the configuration, such as "native".
+	Name() string
+	Capabilities() Capabilities
+	// Open prepares g for running, and owns nothing of it afterwards: g must not change while Open runs, and its
+	// initializers must not change while the session is open. It returns an *UnsupportedError for what the engine
+	// lacks. ctx limits the preparation alone.
+	Open(ctx context.Context, g *graph.Graph, opts Options) (Session, error)
+}
+
+// A Session runs one graph. It is safe for concurrent use.
+type Session interface {
+	// Inputs are the graph's placeholders (inputs without an initializer), in order.
+	Inputs() []graph.Value
+	// Outputs are the graph's outputs, in order.
+	Outputs() []graph.Value
+	// Run computes the outputs from the inputs, both by position. The caller keeps the inputs and does not write to
+	// them until Run returns. Where out[i] is nil, Run sets it to a new tensor of the caller's; where it is not, it
+	// must have the type and shape of the result, and is written in place, which spares an allocation. Run checks its
+	// inputs (ErrInput). It returns ctx's error when that ends first; a panic inside is an error of this run.
+	Run(ctx context.Context, in, out []*tensor.Tensor) error
+	// Close frees what the session holds, after the runs in progress. Runs that begin later return ErrClosed.
+	Close() error
+}
+
+// Run computes a session's outputs by name. Unknown and missing names are ErrInput.
+func Run(ctx context.Context, s Session, inputs map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error) {
+	want := s.Inputs()
+	in := make([]*tensor.Tensor, len(want))
+	for i, v := range want {
+		t, ok := inputs[v.Name]
+		if !ok || t == nil {
+			return nil, fmt.Errorf("%w: input %q is missing (the model takes %s)", ErrInput, v.Name, names(want))
+		}
+		in[i] = t
+	}
+	if len(inputs) > len(want) {
+		for name := range inputs {
+			if !slices.ContainsFunc(want, func(v graph.Value) bool { return v.Name == name }) {
+				return nil, fmt.Errorf("%w: there is no input %q (the model takes %s)", ErrInput, name, names(want))
+			}
+		}
+	}
+	outs := s.Outputs()
+	out := make([]*tensor.Tensor, len(outs))
+	if err := s.Run(ctx, in, out); err != nil {
+		return nil, err
+	}
+	m := make(map[string]*tensor.Tensor, len(outs))
+	for i, v := range outs {
+		m[v.Name] = out[i]
+	}
+	return m, nil
+}
+
+// CheckInputs holds in against the declared placeholders: number, types, ranks and the dimensions that are known; a
+// symbolic dimension must have one value in all inputs. Engines call it at the start of a run; it does not allocate
+// where all is well and fewer than nine symbols are used.
+func CheckInputs(want []graph.Value, in []*tensor.Tensor) error {
+	if len(in) != len(want) {
+		return fmt.Errorf("%w: %d inputs given, the model takes %d (%s)", ErrInput, len(in), len(want), names(want))
+	}
+	var buf [8]binding
+	bound := buf[:0]
+	for i, v := range want {
+		t := in[i]
+		if t == nil {
+			return fmt.Errorf("%w: input %q is missing", ErrInput, v.Name)
+		}
+		if v.DType != tensor.Invalid && t.DType() != v.DType {
+			return fmt.Errorf("%w: input %q must be %v, not %v", ErrInput, v.Name, v.DType, t.DType())
+		}
+		if v.Shape == nil {
+			continue
+		}
+		shape := t.Shape()
+		if len(shape) != len(v.Shape) {
+			return fmt.Errorf("%w: input %q must have shape %v, not %v", ErrInput, v.Name, v.Shape, shape)
+		}
+		for j, d := range v.Shape {
+			if d.Known() {
+				if int(d.Size) != shape[j] {
+					return fmt.Errorf("%w: input %q must have shape %v, not %v", ErrInput, v.Name, v.Shape, shape)
+				}
+				continue
+			}
+			if d.Symbol == "" {
+				continue
+			}
+			k := slices.IndexFunc(bound, func(b binding) bool { return b.symbol == d.Symbol })
+			if k < 0 {
+				bound = append(bound, binding{d.Symbol, shape[j]})
+			} else if bound[k].size != shape[j] {
+				return fmt.Errorf("%w: dimension %q is %d in input %q and %d before it", ErrInput, d.Symbol, shape[j], v.Name, bound[k].size)
+			}
+		}
+	}
+	return nil
+}
+
+type binding struct {
+	symbol string
+	size   int
+}
+
+func names(vs []graph.Value) string {
+	all := make([]string, len(vs))
+	for i, v := range vs {
+		all[i] = v.String()
+	}
+	return strings.Join(all, ", ")
+}
