@@ -1,0 +1,252 @@
+// Package app wires a node together: it turns a Config into the grid, the registry, the pipelines and the servers, and
+// runs them. Reading flags, the environment and files is left to package cli.
+package app
+
+import "time"
+
+// Config is everything that a node can be told. Its fields' comments are the text of docs/config.md.
+// A Config is plain data: start from Defaults, change fields, and call
+// Complete and Validate.
+type Config struct {
+	// The node itself.
+	Node NodeConfig `yaml:"node"`
+	// The HTTP server: REST, the Open Inference Protocol, the page, metrics and health.
+	HTTP HTTPConfig `yaml:"http"`
+	// The grid that holds all entries.
+	Grid GridConfig `yaml:"grid"`
+	// Which engine runs models that do not name one: `auto` (onnxruntime where its library is found, else native), `native` or `onnxruntime`.
+	Engine string `yaml:"engine"`
+	// Settings of the engines.
+	Engines EnginesConfig `yaml:"engines"`
+	// A folder of models laid out as `NAME/VERSION/model.onnx`, served beside those under `models`. `serve --models DIR` sets it.
+	ModelRepository Path `yaml:"model_repository"`
+	// Caches by name. A cache that a pipeline or a client names and that is not here is made with the defaults.
+	Caches map[string]CacheConfig `yaml:"caches"`
+	// Models by name.
+	Models map[string]ModelConfig `yaml:"models"`
+	// Pipelines by name. Each reads a cache, runs a model and writes another cache.
+	Pipelines map[string]PipelineConfig `yaml:"pipelines"`
+	// What is logged, and how.
+	Log LogConfig `yaml:"log"`
+}
+
+// NodeConfig describes the node itself.
+type NodeConfig struct {
+	// The node's name in logs and in the grid; letters, digits, `_` and `-`.
+	Name string `yaml:"name"`
+	// The folder that holds the node's data. Only one process at a time can use it.
+	Data Path `yaml:"data"`
+}
+
+// HTTPConfig describes the HTTP server.
+type HTTPConfig struct {
+	// The address to listen on, as `HOST:PORT`; port 0 takes a free one. Beyond loopback a token is needed, or `insecure`.
+	Listen string `yaml:"listen"`
+	// Serves HTTPS where both files are named.
+	TLS TLSConfig `yaml:"tls"`
+	// Secrets that clients send as `Authorization: Bearer TOKEN`; at least 16 characters each. Without any, requests need none.
+	Tokens []string `yaml:"tokens"`
+	// Origins of web pages that may use this server from a browser, such as `https://example.com`.
+	CORS []string `yaml:"cors"`
+	// Allows listening beyond loopback without a token.
+	Insecure bool `yaml:"insecure"`
+	// Serves Go's profiles under `/debug/pprof/`.
+	Debug bool `yaml:"debug"`
+	// Limits; over them a request gets a clear error at once.
+	Limits HTTPLimits `yaml:"limits"`
+	// Time limits of connections and requests.
+	Timeouts HTTPTimeouts `yaml:"timeouts"`
+}
+
+// TLSConfig names the files of HTTPS.
+type TLSConfig struct {
+	// The certificate, with its chain, in PEM.
+	Cert Path `yaml:"cert"`
+	// The private key, in PEM.
+	Key Path `yaml:"key"`
+}
+
+// HTTPLimits bound what clients can ask for.
+type HTTPLimits struct {
+	// The largest body of an inference request, after decompression.
+	InferBody Size `yaml:"infer_body"`
+	// The largest model that can be put.
+	ModelBody Size `yaml:"model_body"`
+	// The most connections at a time; more wait to be accepted.
+	Connections int `yaml:"connections"`
+	// The most listeners (event streams) at a time.
+	Listeners int `yaml:"listeners"`
+}
+
+// HTTPTimeouts bound how long clients may take.
+type HTTPTimeouts struct {
+	// For the request's header.
+	Header Duration `yaml:"header"`
+	// For the whole request with its body.
+	Read Duration `yaml:"read"`
+	// For answering; event streams are exempt.
+	Write Duration `yaml:"write"`
+	// For a connection without a request.
+	Idle Duration `yaml:"idle"`
+	// For finishing, at a stop, what was accepted.
+	Shutdown Duration `yaml:"shutdown"`
+}
+
+// GridConfig describes the grid.
+type GridConfig struct {
+	// The number of partitions, a power of two from 1 to 64; fixed when the grid is made.
+	Partitions int `yaml:"partitions"`
+	// When files are synced to the disk: `always` (before a put is answered) or an interval. A crash of the process loses nothing
+	// either way; a power cut may lose what the interval has not synced.
+	Sync string `yaml:"sync"`
+	// The most bytes on the disk; over them puts fail with code 507. 0 takes 75 % of what is free at the start.
+	MaxBytes Size `yaml:"max_bytes"`
+	// The most bytes in memory for caches of the volatile class; over them puts fail with code 507. 0 takes 75 % of the memory.
+	MaxMemory Size `yaml:"max_memory"`
+	// How long the marker of a removed or expired entry is kept, for listeners and stores that were away.
+	MarkerTTL Duration `yaml:"marker_ttl"`
+}
+
+// EnginesConfig holds the engines' settings.
+type EnginesConfig struct {
+	// The pure Go engine.
+	Native NativeConfig `yaml:"native"`
+	// The engine over the onnxruntime library.
+	ONNXRuntime ONNXRuntimeConfig `yaml:"onnxruntime"`
+}
+
+// NativeConfig holds the native engine's settings.
+type NativeConfig struct {
+	// How many goroutines one run may use; 0 leaves it to the engine.
+	Threads int `yaml:"threads"`
+}
+
+// ONNXRuntimeConfig holds onnxruntime's settings.
+type ONNXRuntimeConfig struct {
+	// The shared library. Where this is empty it is looked for in `ONNXRUNTIME_SHARED_LIBRARY_PATH`, Millrace's own folder and the system's.
+	Library Path `yaml:"library"`
+	// How many threads one run may use; 0 leaves it to the engine.
+	Threads int `yaml:"threads"`
+	// Where models run: `cpu` or `cuda:N`.
+	Device string `yaml:"device"`
+	// Session settings by name, as `millrace engine ls` lists them.
+	Settings map[string]string `yaml:"settings"`
+}
+
+// CacheConfig describes one cache.
+type CacheConfig struct {
+	// `durable` (on the disk) or `volatile` (in memory, gone after a restart).
+	Class string `yaml:"class" default:"durable"`
+	// The most entries; over them a put of a new key fails with code 507. 0 is no limit.
+	MaxEntries int64 `yaml:"max_entries" default:"0"`
+	// The largest value; at most 8MiB.
+	MaxValue Size `yaml:"max_value" default:"1MiB"`
+	// How long an entry lives after it was written, unless the put says otherwise. 0 is for ever.
+	Lifespan Duration `yaml:"lifespan" default:"0s"`
+	// How long an entry lives without being read or written, unless the put says otherwise. 0 is for ever.
+	MaxIdle Duration `yaml:"max_idle" default:"0s"`
+}
+
+// ModelConfig describes one model. What it says of inputs and labels replaces the metadata in the file.
+type ModelConfig struct {
+	// An ONNX file, or a folder with numbered versions (`1/model.onnx`, `2/model.onnx`).
+	Path Path `yaml:"path"`
+	// The engine, where it is not the one that `engine` names.
+	Engine string `yaml:"engine" default:"engine's"`
+	// Where it runs: `cpu` or `cuda:N`.
+	Device string `yaml:"device" default:"the engine's"`
+	// How many threads one run may use; 0 leaves it to the engine.
+	Threads int `yaml:"threads" default:"0"`
+	// What a byte of an image is multiplied with (`millrace.scale`).
+	Scale *float64 `yaml:"scale" default:"the file's"`
+	// What is subtracted from each channel before scaling (`millrace.mean`).
+	Mean []float64 `yaml:"mean" default:"the file's"`
+	// Whether dark and light are exchanged (`millrace.invert`).
+	Invert *bool `yaml:"invert" default:"the file's"`
+	// The order of an image's dimensions, `NCHW` or `NHWC` (`millrace.layout`).
+	Layout string `yaml:"layout" default:"the file's"`
+	// Whether a drawing is centred and scaled as MNIST's are (`millrace.centre`).
+	Centre *bool `yaml:"centre" default:"the file's"`
+	// The outputs' names, in order (`millrace.labels`).
+	Labels []string `yaml:"labels" default:"the file's"`
+}
+
+// PipelineConfig describes one pipeline.
+type PipelineConfig struct {
+	// The cache whose entries are the inputs.
+	From string `yaml:"from" default:"required"`
+	// The model that they run through. A pipeline whose model is missing waits for it.
+	Model string `yaml:"model" default:"required"`
+	// The model's version; 0 is always the newest.
+	Version int `yaml:"version" default:"0"`
+	// The cache that gets the results.
+	To string `yaml:"to" default:"required"`
+	// The cache that gets the errors.
+	Errors string `yaml:"errors" default:"PIPELINE-errors"`
+	// The most entries in one run of the model.
+	MaxBatch int `yaml:"max_batch" default:"64"`
+	// Where a new pipeline begins: with `all` entries that are there, or with `new` ones only.
+	Start string `yaml:"start" default:"all"`
+	// What becomes of a result when its source is removed: `remove` or `keep`.
+	OnRemove string `yaml:"on_remove" default:"remove"`
+	// How many scores a result has at most, where the model has more than 20 labels.
+	Top int `yaml:"top" default:"20"`
+	// How many batches run at a time; 0 takes the number of processors.
+	Workers int `yaml:"workers" default:"0"`
+}
+
+// LogConfig describes the log, which goes to the standard error.
+type LogConfig struct {
+	// The least level: `debug`, `info`, `warn` or `error`.
+	Level string `yaml:"level"`
+	// `text` or `json`.
+	Format string `yaml:"format"`
+}
+
+// Defaults returns the configuration of a node that was told nothing: it listens on loopback and has no pipelines.
+func Defaults() Config {
+	return Config{
+		Node: NodeConfig{Name: "n1", Data: "data"},
+		HTTP: HTTPConfig{
+			Listen:   "127.0.0.1:8080",
+			Limits:   HTTPLimits{InferBody: 64 << 20, ModelBody: 256 << 20, Connections: 4096, Listeners: 1024},
+			Timeouts: HTTPTimeouts{Header: 10 * second, Read: 60 * second, Write: 60 * second, Idle: 120 * second, Shutdown: 15 * second},
+		},
+		Grid:   GridConfig{Partitions: 8, Sync: "2m", MarkerTTL: 3600 * second},
+		Engine: "auto",
+		Engines: EnginesConfig{
+			ONNXRuntime: ONNXRuntimeConfig{Device: "cpu"},
+		},
+		Log: LogConfig{Level: "info", Format: "text"},
+	}
+}
+
+// Complete sets what the caches, models and pipelines were not told. Calling it again changes nothing.
+func (c *Config) Complete() {
+	for name, cache := range c.Caches {
+		setDefault(&cache.Class, "durable")
+		setDefault(&cache.MaxValue, 1<<20)
+		c.Caches[name] = cache
+	}
+	for name, m := range c.Models {
+		setDefault(&m.Engine, c.Engine)
+		c.Models[name] = m
+	}
+	for name, p := range c.Pipelines {
+		setDefault(&p.Errors, name+"-errors")
+		setDefault(&p.MaxBatch, 64)
+		setDefault(&p.Start, "all")
+		setDefault(&p.OnRemove, "remove")
+		setDefault(&p.Top, 20)
+		c.Pipelines[name] = p
+	}
+}
+
+const second = Duration(time.Second)
+
+func setDefault[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
