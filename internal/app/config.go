@@ -2,7 +2,10 @@
 // runs them. Reading flags, the environment and files is left to package cli.
 package app
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Config is everything that a node can be told. Its fields' comments are the text of docs/config.md.
 // A Config is plain data: start from Defaults, change fields, and call
@@ -72,39 +75,45 @@ type HTTPLimits struct {
 	InferBody Size `yaml:"infer_body"`
 	// The largest model that can be put.
 	ModelBody Size `yaml:"model_body"`
-	// The most connections at a time; more wait to be accepted.
+	// The largest header of a request.
+	Header Size `yaml:"header"`
+	// The most connections at a time; those beyond get 503 and are closed.
 	Connections int `yaml:"connections"`
-	// The most listeners (event streams) at a time.
-	Listeners int `yaml:"listeners"`
 }
 
 // HTTPTimeouts bound how long clients may take.
 type HTTPTimeouts struct {
 	// For the request's header.
 	Header Duration `yaml:"header"`
-	// For the whole request with its body.
+	// For the whole request with its body; large bodies have more as long as data comes.
 	Read Duration `yaml:"read"`
-	// For answering; event streams are exempt.
+	// For an answer; streams have more as long as data goes.
 	Write Duration `yaml:"write"`
-	// For a connection without a request.
+	// For a connection that waits for its next request.
 	Idle Duration `yaml:"idle"`
 	// For finishing, at a stop, what was accepted.
-	Shutdown Duration `yaml:"shutdown"`
+	Drain Duration `yaml:"drain"`
 }
 
 // GridConfig describes the grid.
 type GridConfig struct {
-	// The number of partitions, a power of two from 1 to 64; fixed when the grid is made.
+	// An external NATS server or cluster with JetStream, such as `nats://host:4222`, instead of the node's own folder.
+	URL string `yaml:"url"`
+	// Separates grids that share one NATS cluster: 1 to 32 letters, digits, `_` and `-`.
+	Name string `yaml:"name"`
+	// The number of partitions, a power of two up to 256, fixed when the grid is made. 0 takes what the grid has, or 8 for a new one.
 	Partitions int `yaml:"partitions"`
-	// When files are synced to the disk: `always` (before a put is answered) or an interval. A crash of the process loses nothing
-	// either way; a power cut may lose what the interval has not synced.
+	// When files are synced to the disk: `interval` (every 2 minutes) or `always` (before a put is answered). A killed process loses
+	// nothing either way; a power cut may lose what the interval has not synced. Not with `url`.
 	Sync string `yaml:"sync"`
-	// The most bytes on the disk; over them puts fail with code 507. 0 takes 75 % of what is free at the start.
+	// The most bytes on the disk; over them puts fail with code 507. 0 is no limit but the disk. Not with `url`.
 	MaxBytes Size `yaml:"max_bytes"`
-	// The most bytes in memory for caches of the volatile class; over them puts fail with code 507. 0 takes 75 % of the memory.
+	// The most bytes in memory for caches of the volatile class; over them puts fail with code 507. 0 is no limit. Not with `url`.
 	MaxMemory Size `yaml:"max_memory"`
-	// How long the marker of a removed or expired entry is kept, for listeners and stores that were away.
+	// How long the removal or expiry of an entry is remembered, for listeners and stores that were away.
 	MarkerTTL Duration `yaml:"marker_ttl"`
+	// For an operation of the grid that has no time limit of its own.
+	Timeout Duration `yaml:"timeout"`
 }
 
 // EnginesConfig holds the engines' settings.
@@ -139,36 +148,74 @@ type CacheConfig struct {
 	Class string `yaml:"class" default:"durable"`
 	// The most entries; over them a put of a new key fails with code 507. 0 is no limit.
 	MaxEntries int64 `yaml:"max_entries" default:"0"`
+	// The most bytes of values; over them a put fails with code 507. 0 is no limit.
+	MaxBytes Size `yaml:"max_bytes" default:"0"`
 	// The largest value; at most 8MiB.
-	MaxValue Size `yaml:"max_value" default:"1MiB"`
+	MaxEntryBytes Size `yaml:"max_entry_bytes" default:"1MiB"`
 	// How long an entry lives after it was written, unless the put says otherwise. 0 is for ever.
 	Lifespan Duration `yaml:"lifespan" default:"0s"`
 	// How long an entry lives without being read or written, unless the put says otherwise. 0 is for ever.
 	MaxIdle Duration `yaml:"max_idle" default:"0s"`
 }
 
-// ModelConfig describes one model. What it says of inputs and labels replaces the metadata in the file.
+// ModelConfig describes one model. From labels on, a key that is there replaces the `millrace.*` metadata in the file.
 type ModelConfig struct {
 	// An ONNX file, or a folder with numbered versions (`1/model.onnx`, `2/model.onnx`).
-	Path Path `yaml:"path"`
+	Path Path `yaml:"path" default:"required"`
 	// The engine, where it is not the one that `engine` names.
-	Engine string `yaml:"engine" default:"engine's"`
+	Engine string `yaml:"engine" default:"what engine says"`
 	// Where it runs: `cpu` or `cuda:N`.
 	Device string `yaml:"device" default:"the engine's"`
 	// How many threads one run may use; 0 leaves it to the engine.
 	Threads int `yaml:"threads" default:"0"`
-	// What a byte of an image is multiplied with (`millrace.scale`).
-	Scale *float64 `yaml:"scale" default:"the file's"`
-	// What is subtracted from each channel before scaling (`millrace.mean`).
-	Mean []float64 `yaml:"mean" default:"the file's"`
-	// Whether dark and light are exchanged (`millrace.invert`).
-	Invert *bool `yaml:"invert" default:"the file's"`
-	// The order of an image's dimensions, `NCHW` or `NHWC` (`millrace.layout`).
-	Layout string `yaml:"layout" default:"the file's"`
-	// Whether a drawing is centred and scaled as MNIST's are (`millrace.centre`).
-	Centre *bool `yaml:"centre" default:"the file's"`
-	// The outputs' names, in order (`millrace.labels`).
+	// The names of the classes, in the output's order.
 	Labels []string `yaml:"labels" default:"the file's"`
+	// What each element of a picture or of raw bytes is multiplied with.
+	Scale *float64 `yaml:"scale" default:"the file's"`
+	// What is subtracted after scaling: one number, or one a channel.
+	Mean []float64 `yaml:"mean" default:"the file's"`
+	// What is divided by after that: one number, or one a channel.
+	Std []float64 `yaml:"std" default:"the file's"`
+	// Whether dark and light are exchanged: `true`, `false` or `auto`.
+	Invert string `yaml:"invert" default:"the file's"`
+	// The order of an image's dimensions: `NCHW` or `NHWC`.
+	Layout string `yaml:"layout" default:"the file's"`
+	// How a drawing is centred: `mnist` (as MNIST's makers did) or `none`.
+	Centre string `yaml:"centre" default:"the file's"`
+	// What the scores are: `auto`, `probabilities`, `logits` or `log_probabilities`.
+	Output string `yaml:"output" default:"the file's"`
+}
+
+// Overrides returns what replaces the file's metadata, by names without the prefix.
+func (m ModelConfig) Overrides() map[string]string {
+	o := map[string]string{}
+	if m.Labels != nil {
+		o["labels"] = jsonText(m.Labels)
+	}
+	if m.Scale != nil {
+		o["scale"] = jsonText(*m.Scale)
+	}
+	if m.Mean != nil {
+		o["mean"] = jsonText(m.Mean)
+	}
+	if m.Std != nil {
+		o["std"] = jsonText(m.Std)
+	}
+	for name, word := range map[string]string{"invert": m.Invert, "layout": m.Layout, "centre": m.Centre, "output": m.Output} {
+		if word != "" {
+			o[name] = word
+		}
+	}
+	return o
+}
+
+// jsonText writes strings and finite numbers, which cannot fail; Validate refuses others.
+func jsonText(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
 }
 
 // PipelineConfig describes one pipeline.
@@ -201,6 +248,8 @@ type LogConfig struct {
 	Level string `yaml:"level"`
 	// `text` or `json`.
 	Format string `yaml:"format"`
+	// Logs every HTTP request at level info.
+	Requests bool `yaml:"requests"`
 }
 
 // Defaults returns the configuration of a node that was told nothing: it listens on loopback and has no pipelines.
@@ -209,10 +258,10 @@ func Defaults() Config {
 		Node: NodeConfig{Name: "n1", Data: "data"},
 		HTTP: HTTPConfig{
 			Listen:   "127.0.0.1:8080",
-			Limits:   HTTPLimits{InferBody: 64 << 20, ModelBody: 256 << 20, Connections: 4096, Listeners: 1024},
-			Timeouts: HTTPTimeouts{Header: 10 * second, Read: 60 * second, Write: 60 * second, Idle: 120 * second, Shutdown: 15 * second},
+			Limits:   HTTPLimits{InferBody: 64 << 20, ModelBody: 1 << 30, Header: 64 << 10, Connections: 1024},
+			Timeouts: HTTPTimeouts{Header: 10 * second, Read: 60 * second, Write: 60 * second, Idle: 120 * second, Drain: 30 * second},
 		},
-		Grid:   GridConfig{Partitions: 8, Sync: "2m", MarkerTTL: 3600 * second},
+		Grid:   GridConfig{Name: "millrace", Sync: "interval", MarkerTTL: 3600 * second, Timeout: 5 * second},
 		Engine: "auto",
 		Engines: EnginesConfig{
 			ONNXRuntime: ONNXRuntimeConfig{Device: "cpu"},
@@ -225,7 +274,7 @@ func Defaults() Config {
 func (c *Config) Complete() {
 	for name, cache := range c.Caches {
 		setDefault(&cache.Class, "durable")
-		setDefault(&cache.MaxValue, 1<<20)
+		setDefault(&cache.MaxEntryBytes, 1<<20)
 		c.Caches[name] = cache
 	}
 	for name, m := range c.Models {

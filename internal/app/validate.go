@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"maps"
+	"math"
 	"math/bits"
 	"net"
 	"net/url"
@@ -10,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // A Fault is one thing that is wrong with a Config.
@@ -34,12 +34,13 @@ func (fs Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// MaxValue is the largest value that an entry can have.
-const MaxValue Size = 8 << 20
+// MaxEntryBytes is the largest value that an entry can have.
+const MaxEntryBytes Size = 8 << 20
 
 var (
-	nameRE   = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-	deviceRE = regexp.MustCompile(`^(cpu|cuda:[0-9]{1,3})?$`)
+	nameRE     = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	gridNameRE = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
+	deviceRE   = regexp.MustCompile(`^(cpu|cuda:[0-9]{1,3})?$`)
 )
 
 const nameHint = "a name has 1 to 64 letters, digits, _ and -"
@@ -85,7 +86,13 @@ func (v *validator) check(ok bool, path, format string, args ...any) {
 func (v *validator) name(path, s string) { v.check(nameRE.MatchString(s), path, "%q: %s", s, nameHint) }
 
 func (v *validator) oneOf(path, s string, allowed ...string) {
-	v.check(slices.Contains(allowed, s), path, "%q must be one of %s", s, strings.Join(allowed, ", "))
+	v.check(slices.Contains(allowed, s), path, "%q must be one of %s", s, strings.TrimPrefix(strings.Join(allowed, ", "), ", "))
+}
+
+func (v *validator) finite(path string, numbers ...float64) {
+	for _, n := range numbers {
+		v.check(!math.IsNaN(n) && !math.IsInf(n, 0), path, "%v is not a finite number", n)
+	}
 }
 
 func (v *validator) atLeast(path string, n, least int64) {
@@ -118,36 +125,50 @@ func (v *validator) http(h *HTTPConfig) {
 		v.check(o == "*" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.Scheme+"://"+u.Host == o,
 			fmt.Sprintf("http.cors[%d]", i), "%q is not an origin such as https://example.com", o)
 	}
-	v.check(h.Limits.InferBody >= 1<<10, "http.limits.infer_body", "%v must be at least 1KiB", h.Limits.InferBody)
-	v.check(h.Limits.ModelBody >= 1<<10, "http.limits.model_body", "%v must be at least 1KiB", h.Limits.ModelBody)
+	v.between("http.limits.infer_body", h.Limits.InferBody, 1<<10, 1<<40)
+	v.between("http.limits.model_body", h.Limits.ModelBody, 1<<10, 2<<30)
+	v.between("http.limits.header", h.Limits.Header, 4<<10, 1<<20)
 	v.atLeast("http.limits.connections", int64(h.Limits.Connections), 1)
-	v.atLeast("http.limits.listeners", int64(h.Limits.Listeners), 1)
 	for _, t := range []struct {
 		key string
 		d   Duration
 	}{
 		{"header", h.Timeouts.Header}, {"read", h.Timeouts.Read}, {"write", h.Timeouts.Write},
-		{"idle", h.Timeouts.Idle}, {"shutdown", h.Timeouts.Shutdown},
+		{"idle", h.Timeouts.Idle}, {"drain", h.Timeouts.Drain},
 	} {
 		v.check(t.d > 0, "http.timeouts."+t.key, "must be more than 0")
 	}
 }
 
+func (v *validator) between(path string, s, least, most Size) {
+	v.check(s >= least && s <= most, path, "%v must be from %v to %v", s, least, most)
+}
+
 func (v *validator) grid(g *GridConfig) {
-	v.check(g.Partitions >= 1 && g.Partitions <= 64 && bits.OnesCount(uint(g.Partitions)) == 1,
-		"grid.partitions", "%d must be a power of two from 1 to 64", g.Partitions)
-	if g.Sync != "always" {
-		d, err := time.ParseDuration(g.Sync)
-		v.check(err == nil && d > 0, "grid.sync", "%q must be always or an interval such as 2m", g.Sync)
-	}
+	v.check(gridNameRE.MatchString(g.Name), "grid.name", "%q: it has 1 to 32 letters, digits, _ and -", g.Name)
+	v.check(g.Partitions == 0 || g.Partitions > 0 && g.Partitions <= 256 && bits.OnesCount(uint(g.Partitions)) == 1,
+		"grid.partitions", "%d must be a power of two from 1 to 256, or 0", g.Partitions)
+	v.oneOf("grid.sync", g.Sync, "interval", "always")
 	v.check(g.MarkerTTL >= second, "grid.marker_ttl", "%v must be at least 1s", g.MarkerTTL)
+	v.check(g.Timeout > 0, "grid.timeout", "must be more than 0")
+	if g.URL == "" {
+		return
+	}
+	u, err := url.Parse(g.URL)
+	v.check(err == nil && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) && u.Host != "",
+		"grid.url", "%q is not an address such as nats://host:4222", g.URL)
+	v.check(g.Sync != "always", "grid.sync", "is a setting of the server at grid.url")
+	v.check(g.MaxBytes == 0, "grid.max_bytes", "is a setting of the server at grid.url")
+	v.check(g.MaxMemory == 0, "grid.max_memory", "is a setting of the server at grid.url")
 }
 
 func (v *validator) cache(path, name string, c CacheConfig) {
 	v.name(path, name)
+	v.check(!strings.HasPrefix(name, "_"), path, "names that begin with _ are the system's")
 	v.oneOf(path+".class", c.Class, "durable", "volatile")
 	v.atLeast(path+".max_entries", c.MaxEntries, 0)
-	v.check(c.MaxValue >= 1 && c.MaxValue <= MaxValue, path+".max_value", "%v must be from 1 to %v", c.MaxValue, MaxValue)
+	v.between(path+".max_entry_bytes", c.MaxEntryBytes, 1, MaxEntryBytes)
+	v.check(c.Lifespan == 0 || c.Lifespan >= second/1000, path+".lifespan", "%v must be at least 1ms", c.Lifespan)
 }
 
 func (v *validator) model(path, name string, m ModelConfig) {
@@ -156,9 +177,15 @@ func (v *validator) model(path, name string, m ModelConfig) {
 	v.oneOf(path+".engine", m.Engine, "auto", "native", "onnxruntime")
 	v.device(path+".device", m.Device)
 	v.atLeast(path+".threads", int64(m.Threads), 0)
-	if m.Layout != "" {
-		v.oneOf(path+".layout", m.Layout, "NCHW", "NHWC")
+	if m.Scale != nil {
+		v.finite(path+".scale", *m.Scale)
 	}
+	v.finite(path+".mean", m.Mean...)
+	v.finite(path+".std", m.Std...)
+	v.oneOf(path+".invert", m.Invert, "", "auto", "true", "false")
+	v.oneOf(path+".layout", m.Layout, "", "NCHW", "NHWC")
+	v.oneOf(path+".centre", m.Centre, "", "mnist", "none")
+	v.oneOf(path+".output", m.Output, "", "auto", "probabilities", "logits", "log_probabilities")
 }
 
 func (v *validator) pipeline(path, name string, p PipelineConfig) {
