@@ -1,0 +1,90 @@
+// Command asm writes the assembly of package gemm. It is a module of its own, so
+// that the generator is no dependency of the product. Run it by go generate.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/mmcloughlin/avo/attr"
+	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/gotypes"
+	"github.com/mmcloughlin/avo/pass"
+	"github.com/mmcloughlin/avo/printer"
+)
+
+// files are what is generated: one assembly file and one file of declarations each.
+var files = []struct {
+	name     string
+	generate func(g *gen)
+}{
+	{"tile_avx512_amd64", func(g *gen) { tiles(g, avx512) }},
+	{"tile_avx2_amd64", func(g *gen) { tiles(g, avx2) }},
+	{"transpose_amd64", transpose},
+}
+
+// gen is an avo context with what all generators here share.
+type gen struct {
+	*build.Context
+	labels int
+}
+
+// label makes a label that no other part of the function has.
+func (g *gen) label(name string) string {
+	g.labels++
+	return fmt.Sprintf("%s%d", name, g.labels)
+}
+
+// function begins an assembly function that neither grows the stack nor lets
+// its arguments escape.
+func (g *gen) function(name, signature, doc string) {
+	g.Function(name)
+	g.Attributes(attr.NOSPLIT)
+	g.Pragma("noescape")
+	s, err := gotypes.ParseSignature(signature)
+	if err != nil {
+		panic(err)
+	}
+	g.Signature(s)
+	g.Doc(doc)
+}
+
+func main() {
+	out := flag.String("to", "..", "the folder of package gemm")
+	flag.Parse()
+	for _, f := range files {
+		if err := write(*out, f.name, f.generate); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+}
+
+func write(dir, name string, generate func(g *gen)) error {
+	g := &gen{Context: build.NewContext()}
+	g.ConstraintExpr("amd64,!purego")
+	generate(g)
+	file, err := g.Result()
+	if err != nil {
+		return fmt.Errorf("generate %s: %w", name, err)
+	}
+	cfg := printer.Config{Name: "avo", Argv: []string{"go", "generate"}, Pkg: "gemm"}
+	asm, err := os.Create(filepath.Join(dir, name+".s"))
+	if err != nil {
+		return err
+	}
+	defer asm.Close()
+	stub, err := os.Create(filepath.Join(dir, name+".go"))
+	if err != nil {
+		return err
+	}
+	defer stub.Close()
+	if err := pass.Concat(pass.Compile,
+		&pass.Output{Writer: asm, Printer: printer.NewGoAsm(cfg)},
+		&pass.Output{Writer: stub, Printer: printer.NewStubs(cfg)}).Execute(file); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+//go:build amd64 && !purego
+
+package gemm
+
+import "unsafe"
+
+// tileAsm calls the tile for mr rows and the vectors that t.cols needs. The
+// calls are spelled out because a call through a variable would move t to the
+// heap.
+func tileAsm(set isa, t *tileArgs, mr int) {
+	p := (*byte)(unsafe.Pointer(t))
+	if set == isaAVX512 {
+		if t.cols > 16 {
+			switch mr {
+			case 12:
+				tileAVX512x12x2(p)
+			case 11:
+				tileAVX512x11x2(p)
+			case 10:
+				tileAVX512x10x2(p)
+			case 9:
+				tileAVX512x9x2(p)
+			case 8:
+				tileAVX512x8x2(p)
+			case 7:
+				tileAVX512x7x2(p)
+			case 6:
+				tileAVX512x6x2(p)
+			case 5:
+				tileAVX512x5x2(p)
+			case 4:
+				tileAVX512x4x2(p)
+			case 3:
+				tileAVX512x3x2(p)
+			case 2:
+				tileAVX512x2x2(p)
+			case 1:
+				tileAVX512x1x2(p)
+			}
+			return
+		}
+		switch mr {
+		case 12:
+			tileAVX512x12x1(p)
+		case 11:
+			tileAVX512x11x1(p)
+		case 10:
+			tileAVX512x10x1(p)
+		case 9:
+			tileAVX512x9x1(p)
+		case 8:
+			tileAVX512x8x1(p)
+		case 7:
+			tileAVX512x7x1(p)
+		case 6:
+			tileAVX512x6x1(p)
+		case 5:
+			tileAVX512x5x1(p)
+		case 4:
+			tileAVX512x4x1(p)
+		case 3:
+			tileAVX512x3x1(p)
+		case 2:
+			tileAVX512x2x1(p)
+		case 1:
+			tileAVX512x1x1(p)
+		}
+		return
+	}
+	if t.cols > 8 {
+		switch mr {
+		case 6:
+			tileAVX2x6x2(p)
+		case 5:
+			tileAVX2x5x2(p)
+		case 4:
+			tileAVX2x4x2(p)
+		case 3:
+			tileAVX2x3x2(p)
+		case 2:
+			tileAVX2x2x2(p)
+		case 1:
+			tileAVX2x1x2(p)
+		}
+		return
+	}
+	switch mr {
+	case 6:
+		tileAVX2x6x1(p)
+	case 5:
+		tileAVX2x5x1(p)
+	case 4:
+		tileAVX2x4x1(p)
+	case 3:
+		tileAVX2x3x1(p)
+	case 2:
+		tileAVX2x2x1(p)
+	case 1:
+		tileAVX2x1x1(p)
+	}
+}
+
+func transposeAsm(dst []float32, ldd int, src []float32, lds, rows, cols int) {
+	for r := 0; r < rows; r += 16 {
+		h := min(16, rows-r)
+		for c := 0; c < cols; c += 16 {
+			transposeBlockAVX512(&dst[c*ldd+r], 4*ldd, &src[r*lds+c], 4*lds, h, min(16, cols-c))
+		}
+	}
+}

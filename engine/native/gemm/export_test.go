@@ -1,0 +1,15 @@
+package gemm
+
+import "unsafe"
+
+// TileLayout is the offset of each field of tileArgs, in the order in which
+// asm/layout.go lists them.
+func TileLayout() []uintptr {
+	var t tileArgs
+	return []uintptr{
+		unsafe.Offsetof(t.a), unsafe.Offsetof(t.steps), unsafe.Offsetof(t.depth), unsafe.Offsetof(t.b),
+		unsafe.Offsetof(t.ldb), unsafe.Offsetof(t.c), unsafe.Offsetof(t.ldc), unsafe.Offsetof(t.col),
+		unsafe.Offsetof(t.row), unsafe.Offsetof(t.lo), unsafe.Offsetof(t.hi), unsafe.Offsetof(t.flags),
+		unsafe.Offsetof(t.cols), unsafe.Offsetof(t.rows),
+	}
+}

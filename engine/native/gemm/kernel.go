@@ -1,0 +1,59 @@
+package gemm
+
+import "slices"
+
+// isa names the instruction set that a kernel's tiles are written for.
+type isa uint8
+
+const (
+	isaGo isa = iota
+	isaAVX2
+	isaAVX512
+)
+
+// Depth of one block of the reduction: a panel of B of this depth stays in the
+// first-level cache while the rows of A pass by.
+const blockDepth = 256
+
+// directDepth is the longest reduction that is not cut into blocks where only
+// a few rows are computed, because then B is read once whatever its depth.
+const directDepth = 4096
+
+// Kernel computes with one instruction set. Its methods are safe for concurrent
+// use. The zero Kernel is not usable; see [Default] and [Available].
+type Kernel struct {
+	name string
+	isa  isa
+	// rows and cols are the sizes of the register tile, lanes the width of a
+	// vector; cols is a multiple of lanes.
+	rows, cols, lanes int
+	// direct[k] is the byte offset of element k of a contiguous row, packed[k]
+	// that of step k in a packed panel of A.
+	direct, packed []int32
+}
+
+func newKernel(name string, set isa, rows, cols, lanes int) *Kernel {
+	k := &Kernel{name: name, isa: set, rows: rows, cols: cols, lanes: lanes,
+		direct: make([]int32, directDepth), packed: make([]int32, blockDepth)}
+	for i := range k.direct {
+		k.direct[i] = int32(4 * i)
+	}
+	for i := range k.packed {
+		k.packed[i] = int32(4 * rows * i)
+	}
+	return k
+}
+
+// Name is "avx512", "avx2" or "go".
+func (k *Kernel) Name() string { return k.name }
+
+// available is made when the program starts, best first; it never changes.
+var available = append(machineKernels(), newKernel("go", isaGo, maxTileRowsGo, tileColsGo, tileColsGo))
+
+// Default is the fastest kernel that this processor can run.
+func Default() *Kernel { return available[0] }
+
+// Available lists every kernel that this processor can run, fastest first. The
+// last one is always the plain Go one. Tests and benchmarks use it to force a
+// kernel; programs want [Default].
+func Available() []*Kernel { return slices.Clone(available) }
