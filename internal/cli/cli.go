@@ -1,0 +1,152 @@
+// Package cli is the millrace command: flags, the environment and files become calls of the packages below, and what
+// they answer becomes lines, JSON and exit codes. What a node is made of is left to package app.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// A Process is what a command has of the process that it runs in.
+type Process struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Environ        []string // as of os.Environ
+}
+
+// Main runs the command that args (without the program's name) ask for until it is done or ctx ends, and returns the
+// exit code.
+func Main(ctx context.Context, args []string, p Process) int {
+	c := &command{Process: p}
+	root := c.root()
+	root.SetArgs(args)
+	_, err := root.ExecuteContextC(ctx)
+	code := exitCode(err, c.started)
+	if code != exitOK {
+		report(p.Stderr, err, code)
+	}
+	return code
+}
+
+// command is what all commands share.
+type command struct {
+	Process
+	started bool // the arguments were understood, and the command itself has begun
+}
+
+func (c *command) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "millrace",
+		Short: "A real-time machine-learning pipeline in one program",
+		Long: `Millrace runs data through a neural network the moment it arrives: an entry that is put into
+a cache of the data grid goes through a model, and the result is an entry that listeners see at once.`,
+		Example:           "  millrace demo\n  millrace serve -c millrace.yaml",
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRun:  func(*cobra.Command, []string) { c.started = true },
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.SetIn(c.Stdin)
+	root.SetOut(c.Stdout)
+	root.SetErr(c.Stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.AddGroup(
+		&cobra.Group{ID: "node", Title: "Run a node:"},
+		&cobra.Group{ID: "client", Title: "Ask a running node:"},
+		&cobra.Group{ID: "local", Title: "Models and engines on this machine:"},
+		&cobra.Group{ID: "other", Title: "Other:"},
+	)
+	root.SetHelpCommandGroupID("other")
+	root.AddCommand(c.completion(root), c.version())
+	for _, sub := range root.Commands() {
+		if !sub.HasSubCommands() {
+			continue
+		}
+		group(sub)
+	}
+	group(root)
+	return root
+}
+
+// group makes a command that has only subcommands refuse to be called without one, or with one that is not there.
+func group(cmd *cobra.Command) {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			cmd.SetOut(cmd.ErrOrStderr())
+			if err := cmd.Help(); err != nil {
+				return err
+			}
+			return usagef("%s: a command is missing; choose one of those above", cmd.CommandPath())
+		}
+		hint := ""
+		if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
+			hint = "; did you mean " + strings.Join(s, " or ") + "?"
+		}
+		return usagef("there is no command %q of %s%s", args[0], cmd.CommandPath(), hint)
+	}
+}
+
+// env returns the value of an environment variable, empty where it is not set.
+func (c *command) env(name string) string {
+	value := ""
+	for _, kv := range c.Environ {
+		if k, v, _ := strings.Cut(kv, "="); k == name {
+			value = v // the last one counts
+		}
+	}
+	return value
+}
+
+// warn tells the user what does not stop the command.
+func (c *command) warn(msg string) { fmt.Fprintln(c.Stderr, "millrace: "+msg) }
+
+// isTerminal reports whether w is a terminal.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// args checks the number of arguments and says which are missing; names ends with "..." where the last may repeat.
+func args(names ...string) cobra.PositionalArgs {
+	repeat := len(names) > 0 && strings.HasSuffix(names[len(names)-1], "...")
+	return func(cmd *cobra.Command, given []string) error {
+		if len(given) < len(names) {
+			return usagef("%s: %s is missing", cmd.CommandPath(), strings.Join(names[len(given):], " and "))
+		}
+		if len(given) > len(names) && !repeat {
+			return usagef("%s: %q is too much", cmd.CommandPath(), given[len(names)])
+		}
+		return nil
+	}
+}
+
+// oneOf checks a flag that takes one of a few words.
+func oneOf(flag, value string, allowed ...string) error {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	return usagef("--%s %q must be one of %s%s", flag, value, strings.Join(allowed, ", "), didYouMean(value, allowed))
+}
+
+// errUsage marks what the user typed wrong, as against what failed.
+var errUsage = errors.New("wrong use")
+
+type usageError struct{ err error }
+
+func (e usageError) Error() string        { return e.err.Error() }
+func (e usageError) Unwrap() error        { return e.err }
+func (e usageError) Is(target error) bool { return target == errUsage }
+
+func usage(err error) error { return usageError{err} }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }

@@ -1,0 +1,19 @@
+package cli
+
+import "github.com/millrace/millrace/internal/app"
+
+// LoadConfig is loadConfig, for the tests outside.
+func LoadConfig(file string, environ []string, override func(*app.Config), warn func(string)) (app.Config, error) {
+	return loadConfig(file, environ, override, warn)
+}
+
+// DecodeYAML is decodeYAML with its faults as one error.
+func DecodeYAML(file string, data []byte, into any) error {
+	if _, faults := decodeYAML(file, data, into); len(faults) > 0 {
+		return &configError{faults}
+	}
+	return nil
+}
+
+// DidYouMean is didYouMean.
+var DidYouMean = didYouMean
