@@ -7,7 +7,7 @@ import (
 )
 
 // Attrs are a node's attributes by name. A value is one of: int64, float32, string, *tensor.Tensor, *Graph, []int64,
-// []float32, []string, []*tensor.Tensor, []*Graph, or AttrRef inside a function's body. The typed readers return the
+// []float32, []string, []*tensor.Tensor, []*Graph, Value (a type), or AttrRef inside a function's body. The typed readers return the
 // default where an attribute is left out or of another kind: engines check kinds when they open a graph, with Kind.
 type Attrs map[string]any
 
@@ -82,6 +82,8 @@ func (a Attrs) Kind(name string) string {
 		return "TENSORS"
 	case []*Graph:
 		return "GRAPHS"
+	case Value:
+		return "TYPE_PROTO"
 	case AttrRef:
 		return "REF"
 	}

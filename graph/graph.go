@@ -88,10 +88,18 @@ type Value struct {
 	DType tensor.DType // Invalid where it is not known
 	Shape Shape
 	Doc   string
+	// Container is empty for a tensor, which all engines of ours compute with. Otherwise it says what holds tensors of
+	// DType and Shape: "sequence", "optional", "optional(sequence)" and so on, outermost first.
+	Container string
 }
 
 // String formats the value as "name float32[N,10]".
-func (v Value) String() string { return fmt.Sprintf("%s %v%v", v.Name, v.DType, v.Shape) }
+func (v Value) String() string {
+	if v.Container != "" {
+		return fmt.Sprintf("%s %s of %v%v", v.Name, v.Container, v.DType, v.Shape)
+	}
+	return fmt.Sprintf("%s %v%v", v.Name, v.DType, v.Shape)
+}
 
 // An Initializer is a named constant of the graph; training may change it, which makes it a variable.
 type Initializer struct {
@@ -143,6 +151,18 @@ func (n *Node) Clone() *Node {
 	c.Inputs = slices.Clone(n.Inputs)
 	c.Outputs = slices.Clone(n.Outputs)
 	c.Attrs = n.Attrs.Clone()
+	for name, v := range c.Attrs {
+		switch v := v.(type) {
+		case *Graph:
+			c.Attrs[name] = v.Clone()
+		case []*Graph:
+			subs := make([]*Graph, len(v))
+			for i, sub := range v {
+				subs[i] = sub.Clone()
+			}
+			c.Attrs[name] = subs
+		}
+	}
 	return &c
 }
 
@@ -153,9 +173,11 @@ type Function struct {
 	// Attrs are the attributes that a call must give; Defaults those it may leave out.
 	Attrs    []string
 	Defaults Attrs
-	Nodes    []*Node
-	Opset    map[string]int64
-	Doc      string
+	// Kinds are the kinds ("INT", "FLOATS", ...) of attributes that a file says; nil is good where programs make functions.
+	Kinds map[string]string
+	Nodes []*Node
+	Opset map[string]int64
+	Doc   string
 }
 
 // A Graph is a directed acyclic graph of operators. Every value has one producer: an input, an initializer or a node.
@@ -225,6 +247,7 @@ func (g *Graph) Clone() *Graph {
 		fc := *f
 		fc.Inputs, fc.Outputs, fc.Attrs = slices.Clone(f.Inputs), slices.Clone(f.Outputs), slices.Clone(f.Attrs)
 		fc.Defaults, fc.Opset, fc.Nodes = f.Defaults.Clone(), maps.Clone(f.Opset), cloneNodes(f.Nodes)
+		fc.Kinds = maps.Clone(f.Kinds)
 		c.Functions[i] = &fc
 	}
 	return &c

@@ -61,6 +61,14 @@ func (d DType) Size() int {
 	return 0
 }
 
+// align is what an element's address must be a multiple of.
+func (d DType) align() uintptr {
+	if d == Complex64 || d == Complex128 {
+		return uintptr(d.Size() / 2)
+	}
+	return uintptr(max(d.Size(), 1))
+}
+
 // IsFloat reports whether d is a real floating-point type.
 func (d DType) IsFloat() bool {
 	return d == Float32 || d == Float64 || d == Float16 || d == BFloat16

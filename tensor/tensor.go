@@ -290,6 +290,63 @@ func FromBytes(dtype DType, raw []byte, shape ...int) (*Tensor, error) {
 	return t, nil
 }
 
+// View is FromBytes that shares raw with the tensor where raw is aligned for the type (and, for booleans, holds only
+// zeros and ones), and copies it otherwise. Whoever owns the tensor then owns raw too.
+func View(dtype DType, raw []byte, shape ...int) (*Tensor, error) {
+	n, err := Shape(shape).Check()
+	if err != nil {
+		return nil, err
+	}
+	if n == 0 || len(raw) != n*dtype.Size() || uintptr(unsafe.Pointer(unsafe.SliceData(raw)))%dtype.align() != 0 {
+		return FromBytes(dtype, raw, shape...)
+	}
+	t := &Tensor{dtype: dtype, shape: Shape(shape).Clone()}
+	switch dtype {
+	case Float32:
+		t.data = viewOf[float32](raw, n)
+	case Float64:
+		t.data = viewOf[float64](raw, n)
+	case Int8:
+		t.data = viewOf[int8](raw, n)
+	case Int16:
+		t.data = viewOf[int16](raw, n)
+	case Int32:
+		t.data = viewOf[int32](raw, n)
+	case Int64:
+		t.data = viewOf[int64](raw, n)
+	case Uint8:
+		t.data = raw[:n:n]
+	case Uint16:
+		t.data = viewOf[uint16](raw, n)
+	case Uint32:
+		t.data = viewOf[uint32](raw, n)
+	case Uint64:
+		t.data = viewOf[uint64](raw, n)
+	case Float16:
+		t.data = viewOf[Half](raw, n)
+	case BFloat16:
+		t.data = viewOf[BHalf](raw, n)
+	case Complex64:
+		t.data = viewOf[complex64](raw, n)
+	case Complex128:
+		t.data = viewOf[complex128](raw, n)
+	case Bool:
+		for _, b := range raw {
+			if b > 1 {
+				return FromBytes(dtype, raw, shape...)
+			}
+		}
+		t.data = viewOf[bool](raw, n)
+	default:
+		return FromBytes(dtype, raw, shape...)
+	}
+	return t, nil
+}
+
+func viewOf[T Element](raw []byte, n int) []T {
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(raw))), n)
+}
+
 // Reshape returns a tensor of another shape that shares t's elements.
 func (t *Tensor) Reshape(shape ...int) (*Tensor, error) {
 	n, err := Shape(shape).Check()
@@ -366,4 +423,51 @@ func (t *Tensor) at(i int) any {
 		return d[i]
 	}
 	return t.data.([]complex128)[i]
+}
+
+// Slice returns rows from to below to of the first dimension, sharing t's elements. It returns ErrShape for a scalar
+// and for rows that are not there.
+func (t *Tensor) Slice(from, to int) (*Tensor, error) {
+	if len(t.shape) == 0 || from < 0 || to < from || to > t.shape[0] {
+		return nil, fmt.Errorf("%w: rows %d to %d of %v", ErrShape, from, to, t.shape)
+	}
+	row := t.shape[1:].Size()
+	s := &Tensor{dtype: t.dtype, shape: t.shape.Clone()}
+	s.shape[0] = to - from
+	a, b := from*row, to*row
+	switch d := t.data.(type) {
+	case []float32:
+		s.data = d[a:b:b]
+	case []float64:
+		s.data = d[a:b:b]
+	case []int8:
+		s.data = d[a:b:b]
+	case []int16:
+		s.data = d[a:b:b]
+	case []int32:
+		s.data = d[a:b:b]
+	case []int64:
+		s.data = d[a:b:b]
+	case []uint8:
+		s.data = d[a:b:b]
+	case []uint16:
+		s.data = d[a:b:b]
+	case []uint32:
+		s.data = d[a:b:b]
+	case []uint64:
+		s.data = d[a:b:b]
+	case []bool:
+		s.data = d[a:b:b]
+	case []string:
+		s.data = d[a:b:b]
+	case []Half:
+		s.data = d[a:b:b]
+	case []BHalf:
+		s.data = d[a:b:b]
+	case []complex64:
+		s.data = d[a:b:b]
+	case []complex128:
+		s.data = d[a:b:b]
+	}
+	return s, nil
 }

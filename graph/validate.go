@@ -1,0 +1,231 @@
+package graph
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrInvalid says that a graph contradicts itself. Validate's and Sort's errors wrap it.
+var ErrInvalid = errors.New("invalid graph")
+
+// maxFaults limits what Validate lists.
+const maxFaults = 50
+
+// Validate checks what every graph must keep, and reports all faults (at most 50) by errors.Join, each of them with
+// its place and as ErrInvalid: every value has one producer; nodes stand after what they use (Sort puts them there); every
+// input and output of a node exists; outputs have a producer; names are there and unique; functions are called with the attributes that
+// they ask for, and do not call themselves. What operators mean is not checked: see InferShapes.
+func (g *Graph) Validate() error {
+	v := &validator{}
+	v.graph("", g, nil)
+	v.functions(g)
+	return errors.Join(v.faults...)
+}
+
+type validator struct{ faults []error }
+
+func (v *validator) add(format string, args ...any) {
+	if len(v.faults) < maxFaults {
+		v.faults = append(v.faults, fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...)))
+	}
+}
+
+// scope holds the names that a graph's nodes may use; those of the graphs around it are in outer.
+type scope struct {
+	names map[string]string // name to what produces it
+	outer *scope
+}
+
+func (s *scope) has(name string) bool {
+	for ; s != nil; s = s.outer {
+		if _, ok := s.names[name]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+func (v *validator) graph(where string, g *Graph, outer *scope) {
+	s := &scope{names: make(map[string]string, len(g.Inputs)+len(g.Initializers)+2*len(g.Nodes)), outer: outer}
+	define := func(name, by string) {
+		if old, ok := s.names[name]; ok {
+			v.add("%s%s gives value %q, which %s gives already", where, by, name, old)
+			return
+		}
+		s.names[name] = by
+	}
+	for i, in := range g.Inputs {
+		if in.Name == "" {
+			v.add("%sinput %d has no name", where, i)
+			continue
+		}
+		define(in.Name, "an input")
+	}
+	inits := make(map[string]bool, len(g.Initializers))
+	for i, in := range g.Initializers {
+		switch {
+		case in.Name == "":
+			v.add("%sinitializer %d has no name", where, i)
+			continue
+		case in.Tensor == nil:
+			v.add("%sinitializer %q has no tensor", where, in.Name)
+		case inits[in.Name]:
+			v.add("%sthere are two initializers %q", where, in.Name)
+		}
+		inits[in.Name] = true
+		if _, ok := s.names[in.Name]; !ok {
+			s.names[in.Name] = "an initializer"
+		}
+	}
+	v.nodes(where, g.Nodes, s, define)
+	seen := make(map[string]bool, len(g.Outputs))
+	for i, out := range g.Outputs {
+		switch {
+		case out.Name == "":
+			v.add("%soutput %d has no name", where, i)
+		case !s.has(out.Name):
+			v.add("%soutput %q is produced by nothing", where, out.Name)
+		case seen[out.Name]:
+			v.add("%sthere are two outputs %q", where, out.Name)
+		}
+		seen[out.Name] = true
+	}
+	if outer == nil && len(g.Outputs) == 0 {
+		v.add("%sthere are no outputs", where)
+	}
+}
+
+func (v *validator) nodes(where string, nodes []*Node, s *scope, define func(name, by string)) {
+	later := map[string]bool{} // names that are produced somewhere, to tell a wrong order from a missing producer
+	for _, n := range nodes {
+		for _, out := range n.Outputs {
+			later[out] = true
+		}
+	}
+	named := make(map[string]int, len(nodes))
+	for i, n := range nodes {
+		by := where + label(i, n)
+		if n.OpType == "" {
+			v.add("%s has no operator", by)
+		}
+		if n.Name != "" {
+			if first, ok := named[n.Name]; ok && first != i {
+				v.add("%s has the name of node %d", by, first)
+			}
+			named[n.Name] = i
+		}
+		for _, in := range n.Inputs {
+			switch {
+			case in == "" || s.has(in):
+			case later[in]:
+				v.add("%s uses %q, which a later node or itself gives", by, in)
+			default:
+				v.add("%s uses %q, which nothing gives", by, in)
+			}
+		}
+		for _, sub := range n.Subgraphs() {
+			v.graph(by+": ", sub, s)
+		}
+		for _, out := range n.Outputs {
+			if out != "" {
+				define(out, label(i, n))
+			}
+		}
+	}
+}
+
+// functions checks bodies and calls.
+func (v *validator) functions(g *Graph) {
+	seen := map[[2]string]bool{}
+	for _, f := range g.Functions {
+		key := [2]string{f.Domain, f.Name}
+		where := fmt.Sprintf("function %s: ", OpName(f.Domain, f.Name))
+		if f.Name == "" {
+			v.add("a function has no name")
+		}
+		if seen[key] {
+			v.add("%sthere are two of it", where)
+		}
+		seen[key] = true
+		body := &scope{names: make(map[string]string, 2*len(f.Nodes))}
+		define := func(name, by string) {
+			if old, ok := body.names[name]; ok {
+				v.add("%s%s gives value %q, which %s gives already", where, by, name, old)
+				return
+			}
+			body.names[name] = by
+		}
+		for _, in := range f.Inputs {
+			define(in, "an input")
+		}
+		v.nodes(where, f.Nodes, body, define)
+		for _, out := range f.Outputs {
+			if !body.has(out) {
+				v.add("%soutput %q is produced by nothing", where, out)
+			}
+		}
+		known := map[string]bool{}
+		for _, name := range f.Attrs {
+			known[name] = true
+		}
+		Walk(f.Nodes, func(n *Node) {
+			for name, a := range n.Attrs {
+				if ref, ok := a.(AttrRef); ok && !known[string(ref)] && !f.Defaults.Has(string(ref)) {
+					v.add("%s%s: attribute %q refers to %q, which the function does not take", where, n.Op(), name, string(ref))
+				}
+			}
+		})
+	}
+	v.calls(g)
+}
+
+// calls checks that calls fit their function, and that no function calls itself.
+func (v *validator) calls(g *Graph) {
+	if len(g.Functions) == 0 {
+		return
+	}
+	index := make(map[[2]string]*Function, len(g.Functions))
+	for _, f := range g.Functions {
+		index[[2]string{f.Domain, f.Name}] = f
+	}
+	check := func(n *Node) {
+		f := index[[2]string{n.Domain, n.OpType}]
+		if f == nil {
+			return
+		}
+		if len(n.Inputs) > len(f.Inputs) || len(n.Outputs) > len(f.Outputs) {
+			v.add("node %q calls function %s with %d inputs and %d outputs; it has %d and %d",
+				n.Name, n.Op(), len(n.Inputs), len(n.Outputs), len(f.Inputs), len(f.Outputs))
+		}
+	}
+	Walk(g.Nodes, check)
+	state := map[*Function]int{} // 1: being followed, 2: done
+	var follow func(f *Function)
+	follow = func(f *Function) {
+		state[f] = 1
+		Walk(f.Nodes, func(n *Node) {
+			check(n)
+			switch callee := index[[2]string{n.Domain, n.OpType}]; {
+			case callee == nil:
+			case state[callee] == 1:
+				v.add("function %s calls itself, by %s", OpName(callee.Domain, callee.Name), OpName(f.Domain, f.Name))
+			case state[callee] == 0:
+				follow(callee)
+			}
+		})
+		state[f] = 2
+	}
+	for _, f := range g.Functions {
+		if state[f] == 0 {
+			follow(f)
+		}
+	}
+}
+
+// label names a node in messages.
+func label(i int, n *Node) string {
+	if n.Name == "" {
+		return fmt.Sprintf("node %d (%s)", i, n.Op())
+	}
+	return fmt.Sprintf("node %d %q (%s)", i, n.Name, n.Op())
+}
