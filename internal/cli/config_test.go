@@ -251,3 +251,20 @@ func FuzzConfig(f *testing.F) {
 		}
 	})
 }
+
+// The example in docs/config.md must be a configuration.
+func TestConfigDocExampleLoads(t *testing.T) {
+	page, err := os.ReadFile("../../docs/config.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```yaml\n")
+	example, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("docs/config.md has no example")
+	}
+	c, _, err := load(t, example)
+	if err != nil || c.Pipelines["classify"].MaxBatch != 64 {
+		t.Errorf("the example gives %+v, %v", c.Pipelines, err)
+	}
+}
