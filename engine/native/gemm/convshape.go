@@ -1,0 +1,121 @@
+package gemm
+
+import (
+	"fmt"
+	"math"
+)
+
+// ConvShape describes a two-dimensional convolution (or, with a height of 1, a
+// one-dimensional one) of images in NCHW order. A stride, dilation or number of
+// groups of 0 means 1.
+type ConvShape struct {
+	Channels, Height, Width              int // of the input
+	Filters                              int // channels of the output
+	KernelHeight, KernelWidth            int
+	StrideHeight, StrideWidth            int
+	DilationHeight, DilationWidth        int
+	PadTop, PadLeft, PadBottom, PadRight int
+	Groups                               int
+}
+
+func (s ConvShape) withDefaults() ConvShape {
+	for _, p := range []*int{&s.StrideHeight, &s.StrideWidth, &s.DilationHeight, &s.DilationWidth, &s.Groups} {
+		if *p == 0 {
+			*p = 1
+		}
+	}
+	return s
+}
+
+// Output is the height and width of the output; 0 where the kernel's window
+// does not fit into the padded input.
+func (s ConvShape) Output() (height, width int) {
+	s = s.withDefaults()
+	extent := func(size, pad, kernel, dilation, stride int) int {
+		free := size + pad - (kernel-1)*dilation - 1
+		if free < 0 {
+			return 0
+		}
+		return free/stride + 1
+	}
+	return extent(s.Height, s.PadTop+s.PadBottom, s.KernelHeight, s.DilationHeight, s.StrideHeight),
+		extent(s.Width, s.PadLeft+s.PadRight, s.KernelWidth, s.DilationWidth, s.StrideWidth)
+}
+
+// check says whether the shape, with its defaults filled in, can be planned.
+func (s ConvShape) check() error {
+	const limit = math.MaxInt32 / 4 // byte offsets into an image are 32 bits
+	for _, v := range []int{s.Channels, s.Height, s.Width, s.Filters, s.KernelHeight, s.KernelWidth,
+		s.StrideHeight, s.StrideWidth, s.DilationHeight, s.DilationWidth, s.Groups} {
+		if v < 1 || v > limit {
+			return fmt.Errorf("%w: convolution %+v has a size outside 1 to %d", ErrShape, s, limit)
+		}
+	}
+	for _, v := range []int{s.PadTop, s.PadLeft, s.PadBottom, s.PadRight} {
+		if v < 0 || v > limit {
+			return fmt.Errorf("%w: convolution %+v has a padding outside 0 to %d", ErrShape, s, limit)
+		}
+	}
+	if s.Channels%s.Groups != 0 || s.Filters%s.Groups != 0 {
+		return fmt.Errorf("%w: %d channels and %d filters do not divide into %d groups", ErrShape, s.Channels, s.Filters, s.Groups)
+	}
+	oh, ow := s.Output()
+	if oh == 0 || ow == 0 {
+		return fmt.Errorf("%w: the kernel %d x %d (dilation %d x %d) is larger than the padded input %d x %d", ErrShape,
+			s.KernelHeight, s.KernelWidth, s.DilationHeight, s.DilationWidth,
+			s.Height+s.PadTop+s.PadBottom, s.Width+s.PadLeft+s.PadRight)
+	}
+	for _, e := range [][]int{
+		{s.Channels, s.Height + s.PadTop + s.PadBottom, s.Width + s.PadLeft + s.PadRight},
+		{s.Filters, oh + 2*s.KernelHeight*s.DilationHeight, ow + 2*s.KernelWidth*s.DilationWidth},
+		{s.Channels / s.Groups, s.KernelHeight, s.KernelWidth, s.Filters},
+	} {
+		product := 1
+		for _, v := range e {
+			if v > limit/product {
+				return fmt.Errorf("%w: convolution %+v has more than %d elements", ErrShape, s, limit)
+			}
+			product *= v
+		}
+	}
+	return nil
+}
+
+// image is where the elements of an NCHW image lie once it has been surrounded
+// by zeros.
+type image struct {
+	channels, height, width        int
+	top, left, padHeight, padWidth int // padHeight and padWidth are whole sizes
+}
+
+// padded says whether the surrounded image differs from the image itself.
+func (m *image) padded() bool { return m.padHeight != m.height || m.padWidth != m.width }
+
+func (m *image) len() int       { return m.channels * m.height * m.width }
+func (m *image) paddedLen() int { return m.channels * m.padHeight * m.padWidth }
+
+// pad writes rows lo to hi (of the surrounded image) of every channel to dst.
+func (m *image) pad(dst, src []float32, lo, hi int) {
+	for c := range m.channels {
+		plane := dst[c*m.padHeight*m.padWidth : (c+1)*m.padHeight*m.padWidth]
+		from := src[c*m.height*m.width : (c+1)*m.height*m.width]
+		first, last := min(max(m.top, lo), hi), max(min(m.top+m.height, hi), lo)
+		clear(plane[lo*m.padWidth : first*m.padWidth])
+		if last > first {
+			padRows(plane[first*m.padWidth:last*m.padWidth], from[(first-m.top)*m.width:(last-m.top)*m.width], m.padWidth, m.width, m.left)
+		}
+		if last < hi {
+			clear(plane[max(last, first)*m.padWidth : hi*m.padWidth])
+		}
+	}
+}
+
+// padRows writes rows of w elements as rows of pw, beginning at left.
+func padRows(dst, src []float32, pw, w, left int) {
+	for len(src) > 0 {
+		clear(dst[:left])
+		copy(dst[left:left+w], src[:w])
+		clear(dst[left+w : pw])
+		dst, src = dst[pw:], src[w:]
+	}
+}
