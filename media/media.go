@@ -1,0 +1,207 @@
+// Package media turns bytes of a content type into tensors and back: PNG, JPEG, raw elements, JSON, .npy and .npz.
+// Running a model on the tensors is left to the engines, and moving the bytes to package pipeline and the protocols.
+//
+// A [Spec] says what one input of a model looks like and how pixels become numbers; a [Decoder] made from it writes
+// one item after another into the rows of a batch. [ParseTensors] and [ReadNPZ] read several named tensors at once.
+package media
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/millrace/millrace/tensor"
+)
+
+var (
+	// ErrUnsupportedType says that a content type cannot become this tensor, such as text for a model of pictures.
+	ErrUnsupportedType = errors.New("content type is not supported")
+	// ErrMalformed says that the bytes are not what their content type says: truncated, corrupt, or not that at all.
+	ErrMalformed = errors.New("content is malformed")
+	// ErrShape says that the content was read but does not fit the model's input.
+	ErrShape = errors.New("content does not fit the input")
+	// ErrTooLarge says that the content would need more memory than allowed; it was refused before it was unpacked.
+	ErrTooLarge = errors.New("content is too large")
+	// ErrNotFinite says that a number is NaN, or for JSON output an infinity, and where it stands.
+	ErrNotFinite = errors.New("number is not finite")
+)
+
+// MaxPixels is the limit on a picture's width times height where a Spec sets none.
+const MaxPixels = 1 << 24
+
+// Layouts of a picture's tensor.
+const (
+	NCHW = "NCHW"
+	NHWC = "NHWC"
+)
+
+// A Spec describes one item of a model's input and how pixels and bytes become its elements. The zero value of every
+// field but DType and Shape is useful.
+type Spec struct {
+	// DType is the type of the elements.
+	DType tensor.DType
+	// Shape is that of one item, without the batch dimension: [1,28,28], [28,28,3], [784], [] for a scalar.
+	Shape tensor.Shape
+	// Layout says where the channels are: NCHW, NHWC, or "" to take it from Shape. It matters for pictures alone.
+	Layout string
+	// Scale multiplies each byte of a picture and of raw uint8 input; 0 means 1/255 for floating-point types and 1
+	// for the others. Numbers that come as numbers (JSON, .npy of another type than uint8) are taken as they are.
+	Scale float64
+	// Mean is subtracted after Scale and Std divides then, one for each channel or one for all.
+	Mean, Std []float64
+	// Invert turns pictures from dark on light into light on dark: "true", "false" (also ""), or "auto", which
+	// inverts where the mean of the picture's border is light. Raw bytes and numbers are never inverted.
+	Invert string
+	// Centre is "none" (also ""), or "mnist": the ink is cut out, scaled to fit a box of 20/28 of the side and placed
+	// by its centre of mass, as the makers of MNIST did. It needs a square grey input and light ink on dark.
+	Centre string
+	// MaxPixels limits width times height of a picture, before it is decoded; 0 means [MaxPixels].
+	MaxPixels int
+}
+
+// Validate reports every fault of s at once.
+func (s Spec) Validate() error {
+	var faults []error
+	bad := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if !s.DType.Valid() {
+		bad("element type %v is unknown", s.DType)
+	}
+	n, err := s.Shape.Check()
+	switch {
+	case err != nil:
+		faults = append(faults, err)
+	case n == 0:
+		bad("%w: %v has no elements; one item's shape must be known", ErrShape, s.Shape)
+	}
+	if !slices.Contains([]string{"", NCHW, NHWC}, s.Layout) {
+		bad("layout %q is unknown: say NCHW or NHWC", s.Layout)
+	}
+	if !slices.Contains([]string{"", "auto", "true", "false"}, s.Invert) {
+		bad("invert %q is unknown: say auto, true or false", s.Invert)
+	}
+	if !slices.Contains([]string{"", "none", "mnist"}, s.Centre) {
+		bad("centre %q is unknown: say mnist or none", s.Centre)
+	}
+	if s.MaxPixels < 0 {
+		bad("max pixels %d is negative", s.MaxPixels)
+	}
+	if math.IsNaN(s.Scale) || math.IsInf(s.Scale, 0) {
+		bad("scale %v is no number", s.Scale)
+	}
+	for _, v := range s.Std {
+		if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
+			bad("standard deviation %v cannot divide", v)
+		}
+	}
+	for _, v := range s.Mean {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			bad("mean %v is no number", v)
+		}
+	}
+	if len(faults) == 0 {
+		g, ok := s.geometry()
+		if !ok {
+			g.c = 1
+		}
+		for _, p := range []struct {
+			name string
+			vs   []float64
+		}{{"mean", s.Mean}, {"standard deviation", s.Std}} {
+			if k := len(p.vs); k > 1 && k != g.c {
+				bad("%d values of the %s given for %d channels", k, p.name, g.c)
+			}
+		}
+		if s.Centre == "mnist" && (!ok || g.c != 1 || g.h != g.w) {
+			bad("centre mnist needs a square grey picture as input, not %v", s.Shape)
+		}
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("input of a model: %w", errors.Join(faults...))
+	}
+	return nil
+}
+
+// geometry says how an item's elements lie in a picture.
+type geometry struct {
+	c, h, w int
+	planar  bool // NCHW: a channel's pixels lie together
+}
+
+// geometry reads the picture's size from the shape; ok is false where the shape is no picture's.
+func (s Spec) geometry() (g geometry, ok bool) {
+	shape := s.Shape
+	for len(shape) > 3 && shape[0] == 1 {
+		shape = shape[1:]
+	}
+	channels := func(n int) bool { return n == 1 || n == 3 }
+	switch len(shape) {
+	case 1:
+		side := int(math.Sqrt(float64(shape[0])))
+		if side > 0 && side*side == shape[0] {
+			return geometry{c: 1, h: side, w: side, planar: true}, true
+		}
+	case 2:
+		return geometry{c: 1, h: shape[0], w: shape[1], planar: true}, true
+	case 3:
+		first, last := channels(shape[0]), channels(shape[2])
+		switch {
+		case s.Layout == NCHW && first, s.Layout == "" && first:
+			return geometry{c: shape[0], h: shape[1], w: shape[2], planar: true}, true
+		case s.Layout == NHWC && last, s.Layout == "" && last:
+			return geometry{c: shape[2], h: shape[0], w: shape[1]}, true
+		}
+	}
+	return geometry{}, false
+}
+
+// Kinds of content that are told apart.
+const (
+	typePNG  = "image/png"
+	typeJPEG = "image/jpeg"
+	typeJSON = "application/json"
+	typeNPY  = "application/x-npy"
+	typeNPZ  = "application/x-npz"
+	typeRaw  = "application/octet-stream"
+	typeText = "text/plain"
+)
+
+// Sniff returns the media type of data. A contentType that says something is kept, without its parameters and in
+// lower case; where it is missing or generic (octet-stream, curl's form type) the first bytes decide, and what they do
+// not tell stays application/octet-stream.
+func Sniff(contentType string, data []byte) string {
+	t := contentType
+	if i := strings.IndexByte(t, ';'); i >= 0 {
+		t = t[:i]
+	}
+	t = strings.ToLower(strings.TrimSpace(t)) // allocates only where there is an upper-case letter
+	switch t {
+	case "image/jpg", "image/pjpeg":
+		return typeJPEG
+	case "application/npy", "application/x-numpy", "application/vnd.numpy":
+		return typeNPY
+	case "application/npz":
+		return typeNPZ
+	case "", typeRaw, "binary/octet-stream", "application/x-www-form-urlencoded", typeText, "application/zip":
+	default:
+		return t
+	}
+	switch {
+	case hasPrefix(data, pngMagic):
+		return typePNG
+	case hasPrefix(data, "\xff\xd8\xff"):
+		return typeJPEG
+	case hasPrefix(data, npyMagic):
+		return typeNPY
+	case hasPrefix(data, "PK\x03\x04"):
+		return typeNPZ
+	case t == typeText:
+		return typeText
+	}
+	return typeRaw
+}
+
+func hasPrefix(data []byte, magic string) bool {
+	return len(data) >= len(magic) && string(data[:len(magic)]) == magic
+}
