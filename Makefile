@@ -1,0 +1,52 @@
+# `make` or `make help` lists what there is. Everything here is a go command that can be typed by hand.
+
+LINTER := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+LINT   := $(shell go env GOPATH)/bin/golangci-lint
+# How long each fuzz target runs.
+FUZZTIME ?= 2m
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+.PHONY: build
+build: ## build bin/millrace
+	go build -o bin/ ./cmd/millrace
+
+.PHONY: test
+test: ## run every test that needs nothing but Go
+	go test ./...
+
+.PHONY: race
+race: ## run the tests with the race detector
+	go test -race -short ./...
+
+.PHONY: lint
+lint: $(LINT) ## run the linter and go vet
+	$(LINT) run ./...
+	go vet ./...
+
+$(LINT):
+	go install $(LINTER)
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (2m)
+	scripts/fuzz $(FUZZTIME)
+
+.PHONY: docs
+docs: ## write the generated pages of docs/ anew
+	go test ./internal/app -run TestConfigDoc -update
+
+.PHONY: long
+long: ## run the tests that take long, and write docs/long.md
+	scripts/long
+
+.PHONY: bench
+bench: ## run the benchmarks (BENCH=short for the short form)
+	scripts/bench
+
+.PHONY: ci
+ci: ## run what CI runs
+	.ci/run
