@@ -1,0 +1,352 @@
+package grid
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Cache is a named map of keys to entries.
+type Cache struct {
+	grid     *Grid
+	name     string
+	parts    []*part
+	config   atomic.Pointer[CacheConfig]
+	counters *counters
+
+	// writing is held for reading by writes, and for writing by deletion of the cache.
+	writing sync.RWMutex
+	gone    atomic.Bool
+}
+
+// Name returns the cache's name.
+func (c *Cache) Name() string { return c.name }
+
+// Config returns the cache's configuration with its defaults filled in.
+func (c *Cache) Config() CacheConfig { return *c.config.Load() }
+
+func (c *Cache) usable() error {
+	if c.gone.Load() {
+		return fmt.Errorf("%w: %s", ErrNoCache, c.name)
+	}
+	return nil
+}
+
+func (c *Cache) part(key string) *part { return c.parts[Partition(key, len(c.parts))] }
+
+// CreateCache makes a cache. One that is there with the same configuration is no error; with
+// another it is ErrCacheExists.
+func (g *Grid) CreateCache(ctx context.Context, config CacheConfig) error {
+	if err := config.Validate(); err != nil {
+		return err
+	}
+	config = config.withDefaults()
+	ctx, cancel := g.limited(ctx)
+	defer cancel()
+	b, err := json.Marshal(config)
+	if err != nil {
+		return fmt.Errorf("create cache %s: %w", config.Name, err)
+	}
+	rev, err := g.meta.Create(ctx, cachePrefix+config.Name, b)
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		have, err := g.Cache(ctx, config.Name)
+		if err != nil {
+			return err
+		}
+		if have.Config() != config {
+			return fmt.Errorf("%w: %s has another configuration", ErrCacheExists, config.Name)
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("create cache %s: %w", config.Name, apiError(err))
+	}
+	_, err = g.adopt(ctx, config, rev)
+	return err
+}
+
+// UpdateCache alters a cache's limits, lifespan and max idle, for writes from now on. The class
+// cannot change.
+func (g *Grid) UpdateCache(ctx context.Context, config CacheConfig) error {
+	if err := config.Validate(); err != nil {
+		return err
+	}
+	ctx, cancel := g.limited(ctx)
+	defer cancel()
+	c, err := g.Cache(ctx, config.Name)
+	if err != nil {
+		return err
+	}
+	if config.Class == "" {
+		config.Class = c.Config().Class
+	}
+	config = config.withDefaults()
+	if have := c.Config().Class; have != config.Class {
+		return fmt.Errorf("cache %s: %w: its class is %s and cannot become %s", config.Name, ErrConfig, have, config.Class)
+	}
+	b, err := json.Marshal(config)
+	if err != nil {
+		return fmt.Errorf("update cache %s: %w", config.Name, err)
+	}
+	rev, err := g.meta.Put(ctx, cachePrefix+config.Name, b)
+	if err != nil {
+		return fmt.Errorf("update cache %s: %w", config.Name, apiError(err))
+	}
+	_, err = g.adopt(ctx, config, rev)
+	return err
+}
+
+// adopt takes a configuration into use, unless a newer one is.
+func (g *Grid) adopt(ctx context.Context, config CacheConfig, rev uint64) (*Cache, error) {
+	parts, err := g.class(ctx, config.Class)
+	if err != nil {
+		return nil, err
+	}
+	counters := g.counters(config.Name)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c := g.caches[config.Name]
+	if rev <= g.revisions[config.Name] {
+		if c == nil {
+			return nil, fmt.Errorf("%w: %s", ErrNoCache, config.Name)
+		}
+		return c, nil
+	}
+	if c == nil {
+		c = &Cache{grid: g, name: config.Name, parts: parts, counters: counters}
+	}
+	c.config.Store(&config)
+	g.caches[config.Name], g.revisions[config.Name] = c, rev
+	return c, nil
+}
+
+// Cache returns a cache by its name, or ErrNoCache. The handle stays usable until the cache is
+// deleted.
+func (g *Grid) Cache(ctx context.Context, name string) (*Cache, error) {
+	if !cacheName.MatchString(name) {
+		return nil, fmt.Errorf("%w: %q does not match %s", ErrCacheName, name, cacheName)
+	}
+	g.mu.Lock()
+	c, closed := g.caches[name], g.closed
+	g.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	if c != nil || g.server != nil {
+		if c == nil {
+			return nil, fmt.Errorf("%w: %s", ErrNoCache, name)
+		}
+		return c, nil
+	}
+	// Another node may have made it a moment ago.
+	entry, err := g.meta.Get(ctx, cachePrefix+name)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, fmt.Errorf("%w: %s", ErrNoCache, name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open cache %s: %w", name, apiError(err))
+	}
+	return g.adoptEntry(ctx, entry)
+}
+
+func (g *Grid) adoptEntry(ctx context.Context, entry jetstream.KeyValueEntry) (*Cache, error) {
+	var config CacheConfig
+	if err := json.Unmarshal(entry.Value(), &config); err != nil {
+		return nil, fmt.Errorf("%w: the configuration of %s: %w", ErrFormat, entry.Key(), err)
+	}
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	return g.adopt(ctx, config.withDefaults(), entry.Revision())
+}
+
+// loadCaches reads the configurations, and follows them for as long as the grid is open.
+func (g *Grid) loadCaches(ctx context.Context) error {
+	watch, err := g.meta.Watch(ctx, cachePrefix+"*")
+	if err != nil {
+		return fmt.Errorf("read the caches: %w", apiError(err))
+	}
+	for {
+		select {
+		case entry := <-watch.Updates():
+			if entry == nil {
+				g.running.Go(func() { g.followCaches(watch) })
+				return nil
+			}
+			if entry.Operation() != jetstream.KeyValuePut {
+				continue
+			}
+			if _, err := g.adoptEntry(ctx, entry); err != nil {
+				return errors.Join(err, watch.Stop())
+			}
+		case <-ctx.Done():
+			return errors.Join(contextError(ctx), watch.Stop())
+		}
+	}
+}
+
+func (g *Grid) followCaches(watch jetstream.KeyWatcher) {
+	for {
+		select {
+		case entry, ok := <-watch.Updates():
+			if !ok {
+				return
+			}
+			if entry == nil {
+				continue
+			}
+			if entry.Operation() != jetstream.KeyValuePut {
+				g.forgetCache(strings.TrimPrefix(entry.Key(), cachePrefix), entry.Revision())
+				continue
+			}
+			ctx, cancel := context.WithTimeout(g.done, g.cfg.Timeout)
+			if _, err := g.adoptEntry(ctx, entry); err != nil && g.done.Err() == nil && !errors.Is(err, ErrNoCache) {
+				g.cfg.Logger.Error("cache configuration not used", "key", entry.Key(), "error", err)
+			}
+			cancel()
+		case <-g.done.Done():
+			if err := watch.Stop(); err != nil {
+				g.cfg.Logger.Debug("stop watching caches", "error", err)
+			}
+			return
+		}
+	}
+}
+
+// Caches returns the configurations of all caches, by name.
+func (g *Grid) Caches(ctx context.Context) iter.Seq2[CacheConfig, error] {
+	return func(yield func(CacheConfig, error) bool) {
+		g.mu.Lock()
+		closed := g.closed
+		configs := make([]CacheConfig, 0, len(g.caches))
+		for _, c := range g.caches {
+			configs = append(configs, c.Config())
+		}
+		g.mu.Unlock()
+		if closed {
+			yield(CacheConfig{}, ErrClosed)
+			return
+		}
+		slices.SortFunc(configs, func(a, b CacheConfig) int { return strings.Compare(a.Name, b.Name) })
+		for _, config := range configs {
+			if err := ctx.Err(); err != nil {
+				yield(CacheConfig{}, err)
+				return
+			}
+			if !yield(config, nil) {
+				return
+			}
+		}
+	}
+}
+
+// DeleteCache removes a cache and its entries, without an event for each. Its listeners end with
+// ErrNoCache.
+func (g *Grid) DeleteCache(ctx context.Context, name string) error {
+	c, err := g.Cache(ctx, name)
+	if err != nil {
+		return err
+	}
+	limited, cancel := g.limited(ctx)
+	defer cancel()
+	if err := g.meta.Delete(limited, cachePrefix+name); err != nil {
+		return fmt.Errorf("delete cache %s: %w", name, apiError(err))
+	}
+	entry, err := g.meta.History(limited, cachePrefix+name)
+	if err != nil || len(entry) == 0 {
+		return fmt.Errorf("delete cache %s: %w", name, apiError(err))
+	}
+	g.forgetCache(name, entry[len(entry)-1].Revision())
+	// From here on nobody writes: what is under way ends first.
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	for _, p := range c.parts {
+		if err := g.purge(ctx, p, name); err != nil {
+			return fmt.Errorf("delete cache %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// forgetCache takes a cache out of use on this node.
+func (g *Grid) forgetCache(name string, rev uint64) {
+	g.mu.Lock()
+	c := g.caches[name]
+	if c == nil || rev <= g.revisions[name] {
+		g.mu.Unlock()
+		return
+	}
+	delete(g.caches, name)
+	g.revisions[name] = rev
+	g.mu.Unlock()
+	c.gone.Store(true)
+	c.endListeners(fmt.Errorf("%w: %s was deleted", ErrNoCache, name))
+}
+
+func (c *Cache) endListeners(err error) {
+	for _, p := range c.parts {
+		p.mu.Lock()
+		var listeners []*Listener
+		if s := p.spaces[c.name]; s != nil {
+			listeners, s.listeners = s.listeners, nil
+		}
+		p.mu.Unlock()
+		for _, l := range listeners {
+			l.end(err)
+		}
+	}
+}
+
+// purge removes every entry of a cache from a partition, markers too.
+func (g *Grid) purge(ctx context.Context, p *part, cache string) error {
+	if err := p.settled(ctx); err != nil {
+		return err
+	}
+	stream, err := g.js.Stream(ctx, p.stream)
+	if err != nil {
+		return fmt.Errorf("open stream %s: %w", p.stream, apiError(err))
+	}
+	if err := stream.Purge(ctx, jetstream.WithPurgeSubject(p.prefix+cache+".>")); err != nil {
+		return fmt.Errorf("purge %s in %s: %w", cache, p.stream, apiError(err))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.spaces[cache]; s != nil {
+		s.count(-s.live, -s.bytes)
+		delete(p.spaces, cache)
+	}
+	return nil
+}
+
+// purgeOrphans ends deletions of caches that a crash cut short.
+func (g *Grid) purgeOrphans(ctx context.Context) error {
+	if g.server == nil {
+		return nil // another node may be at it
+	}
+	for _, parts := range g.classes {
+		for _, p := range parts {
+			p.mu.Lock()
+			var orphans []string
+			for name := range p.spaces {
+				if g.caches[name] == nil {
+					orphans = append(orphans, name)
+				}
+			}
+			p.mu.Unlock()
+			for _, name := range orphans {
+				if err := g.purge(ctx, p, name); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}

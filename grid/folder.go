@@ -1,0 +1,128 @@
+package grid
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/gofrs/flock"
+)
+
+// formatVersion is the version of the folder's layout, in its FORMAT file.
+const formatVersion = 1
+
+const formatWord = "millrace-grid"
+
+// folder is a grid's folder, held by this process.
+type folder struct {
+	dir  string
+	lock *flock.Flock
+}
+
+// openFolder makes the folder where it is missing, locks it and checks its format.
+func openFolder(dir string) (*folder, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the grid's folder: %w", err)
+	}
+	path := filepath.Join(dir, "LOCK")
+	lock := flock.New(path, flock.SetPermissions(0o600))
+	got, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	if !got {
+		who := "another process"
+		if b, err := os.ReadFile(path); err == nil && len(b) > 0 {
+			who = strings.TrimSpace(string(b))
+		}
+		return nil, fmt.Errorf("%w: %s is open in %s; stop it, or use another folder", ErrLocked, dir, who)
+	}
+	f := &folder{dir: dir, lock: lock}
+	if err := f.prepare(path); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return f, nil
+}
+
+func (f *folder) prepare(lockPath string) error {
+	if err := f.checkFormat(); err != nil {
+		return err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		exe = "?"
+	}
+	who := fmt.Sprintf("process %d (%s)\n", os.Getpid(), filepath.Base(exe))
+	// On a full disk the name of the holder is missed, the lock is not.
+	if err := os.WriteFile(lockPath, []byte(who), 0o600); err != nil && !isDiskFull(err) {
+		return fmt.Errorf("write %s: %w", lockPath, err)
+	}
+	return nil
+}
+
+func (f *folder) checkFormat() error {
+	path := filepath.Join(f.dir, "FORMAT")
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f.initFormat(path)
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	word, number, _ := strings.Cut(strings.TrimSpace(string(b)), " ")
+	version, err := strconv.Atoi(number)
+	switch {
+	case word != formatWord || err != nil || version < 1:
+		return fmt.Errorf("%w: %s says %q", ErrFormat, path, b)
+	case version > formatVersion:
+		return fmt.Errorf("%w: %s has version %d, this program knows up to %d; use a newer one", ErrFormat, f.dir, version, formatVersion)
+	}
+	return nil
+}
+
+// initFormat marks a new folder. A folder with other things in it is left alone.
+func (f *folder) initFormat(path string) error {
+	entries, err := os.ReadDir(f.dir)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", f.dir, err)
+	}
+	for _, e := range entries {
+		if e.Name() == "jetstream" {
+			return fmt.Errorf("%w: %s holds a NATS server's data without a FORMAT file", ErrFormat, f.dir)
+		}
+	}
+	tmp := path + ".new"
+	if err := writeSynced(tmp, fmt.Sprintf("%s %d\n", formatWord, formatVersion)); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+func writeSynced(path, text string) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = file.WriteString(text)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// close releases the lock; the LOCK file stays, since removing it would race with another opener.
+func (f *folder) close() error {
+	if f == nil {
+		return nil
+	}
+	// An empty file names nobody.
+	err := os.Truncate(f.lock.Path(), 0)
+	return errors.Join(err, f.lock.Close())
+}

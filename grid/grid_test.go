@@ -1,0 +1,187 @@
+package grid_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/millrace/millrace/grid"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// open opens a grid that the test's end closes.
+func open(t testing.TB, cfg grid.Config) *grid.Grid {
+	t.Helper()
+	g, err := grid.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := g.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	return g
+}
+
+// cache makes a cache in g.
+func cache(t testing.TB, g *grid.Grid, config grid.CacheConfig) *grid.Cache {
+	t.Helper()
+	if err := g.CreateCache(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	c, err := g.Cache(t.Context(), config.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// next returns a listener's next event, within 10 s.
+func next(t testing.TB, l *grid.Listener) grid.Event {
+	t.Helper()
+	ctx, cancel := withTimeout(t, 10*time.Second)
+	defer cancel()
+	e, err := l.Next(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestLifeOfAnEntry(t *testing.T) {
+	for _, cfg := range []grid.Config{{InMemory: true}, {Dir: t.TempDir()}} {
+		t.Run(fmt.Sprintf("memory=%v", cfg.InMemory), func(t *testing.T) {
+			ctx := t.Context()
+			g := open(t, cfg)
+			c := cache(t, g, grid.CacheConfig{Name: "digits"})
+			l, err := c.Listen(ctx, grid.ListenOptions{Values: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+
+			rev, err := c.Put(ctx, "a/b c", []byte("one"), grid.PutOptions{ContentType: "text/plain", Labels: map[string]string{"label": "7&=é"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := c.Get(ctx, "a/b c")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(e.Value) != "one" || e.ContentType != "text/plain" || e.Revision != rev || e.Labels["label"] != "7&=é" || time.Since(e.Created) > time.Minute {
+				t.Errorf("got %+v, want revision %d", e, rev)
+			}
+			if ev := next(t, l); ev.Type != grid.Created || ev.Entry.Key != "a/b c" || string(ev.Entry.Value) != "one" || ev.Entry.Revision != rev {
+				t.Errorf("first event %+v", ev)
+			}
+
+			if _, err := c.Create(ctx, "a/b c", nil, grid.PutOptions{}); !errors.Is(err, grid.ErrExists) {
+				t.Errorf("create over an entry: %v", err)
+			}
+			var revErr *grid.RevisionError
+			if _, err := c.Put(ctx, "a/b c", nil, grid.PutOptions{IfRevision: rev + 5}); !errors.As(err, &revErr) || revErr.Current != rev {
+				t.Errorf("put on a wrong revision: %v", err)
+			}
+			rev2, err := c.Put(ctx, "a/b c", []byte("two"), grid.PutOptions{IfRevision: rev})
+			if err != nil || rev2 <= rev {
+				t.Fatalf("revision %d after %d: %v", rev2, rev, err)
+			}
+			if ev := next(t, l); ev.Type != grid.Updated || string(ev.Entry.Value) != "two" {
+				t.Errorf("second event %+v", ev)
+			}
+			if n, err := c.Size(ctx); n != 1 || err != nil {
+				t.Errorf("size %d, %v", n, err)
+			}
+
+			if _, err := c.Delete(ctx, "a/b c", grid.DeleteOptions{IfRevision: rev}); !errors.Is(err, grid.ErrRevision) {
+				t.Errorf("delete on a wrong revision: %v", err)
+			}
+			gone, err := c.Delete(ctx, "a/b c", grid.DeleteOptions{IfRevision: rev2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ev := next(t, l); ev.Type != grid.Removed || ev.Entry.Revision != gone {
+				t.Errorf("third event %+v, want revision %d", ev, gone)
+			}
+			if _, err := c.Get(ctx, "a/b c"); !errors.Is(err, grid.ErrNotFound) {
+				t.Errorf("get after delete: %v", err)
+			}
+			if _, err := c.Delete(ctx, "a/b c", grid.DeleteOptions{}); !errors.Is(err, grid.ErrNotFound) {
+				t.Errorf("delete again: %v", err)
+			}
+			if _, err := c.Put(ctx, "a/b c", nil, grid.PutOptions{IfRevision: gone}); !errors.Is(err, grid.ErrRevision) {
+				t.Errorf("put on the revision of a removal: %v", err)
+			}
+			if _, err := c.Create(ctx, "a/b c", []byte("three"), grid.PutOptions{}); err != nil {
+				t.Errorf("create after delete: %v", err)
+			}
+			if ev := next(t, l); ev.Type != grid.Created {
+				t.Errorf("fourth event %+v", ev)
+			}
+			if n, err := c.Size(ctx); n != 1 || err != nil {
+				t.Errorf("size %d, %v", n, err)
+			}
+		})
+	}
+}
+
+func TestConsumerDeliversAndRedelivers(t *testing.T) {
+	ctx := t.Context()
+	dir := t.TempDir()
+	g := open(t, grid.Config{Dir: dir})
+	c := cache(t, g, grid.CacheConfig{Name: "digits"})
+	var puts []grid.Put
+	for i := range 200 {
+		puts = append(puts, grid.Put{Key: fmt.Sprint(i), Value: []byte{byte(i)}, MsgID: fmt.Sprint("m", i)})
+	}
+	for _, duplicate := range []bool{false, true} {
+		results, err := c.PutBatch(ctx, puts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range results {
+			if r.Err != nil || r.Duplicate != duplicate || r.Revision == 0 {
+				t.Fatalf("put %d: %+v", i, r)
+			}
+		}
+	}
+	config := grid.ConsumerConfig{Name: "pipe", Cache: "digits"}
+	consumer, err := g.Consume(ctx, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]int)
+	for len(seen) < 200 {
+		messages, err := consumer.Fetch(ctx, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range messages {
+			seen[m.Entry.Key]++
+			if m.Partition != grid.Partition(m.Entry.Key, 8) || m.Deliveries != 1 || m.Type != grid.Updated {
+				t.Errorf("message %+v", m)
+			}
+			if m.Entry.Key != "7" {
+				if err := m.Ack(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}
+	if err := g.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	g = open(t, grid.Config{Dir: dir})
+	if consumer, err = g.Consume(ctx, config); err != nil {
+		t.Fatal(err)
+	}
+	messages, err := consumer.Fetch(ctx, 64)
+	if err != nil || len(messages) != 1 || messages[0].Entry.Key != "7" {
+		t.Fatalf("after the restart: %+v, %v", messages, err)
+	}
+}

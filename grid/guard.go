@@ -1,0 +1,185 @@
+package grid
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// guard keeps puts within the disk and the grid's limits. It refuses them before the file system
+// is full: a failed write freezes a stream until the server is restarted, and removals, which free
+// room, need a little themselves.
+type guard struct {
+	g     *Grid
+	rooms [2]atomic.Int64 // what may be written before it is measured again: durable, volatile
+	full  [2]atomic.Pointer[error]
+
+	measuring sync.Mutex
+}
+
+const (
+	guardEvery = 250 * time.Millisecond
+	// guardStep is the most that is written between two measurements.
+	guardStep = 64 << 20
+	// entryOverhead is about what an entry takes beyond its value.
+	entryOverhead = 512
+)
+
+func newGuard(g *Grid) *guard { return &guard{g: g} }
+
+func classIndex(class Class) int {
+	if class == Volatile {
+		return 1
+	}
+	return 0
+}
+
+// admit takes room for a write, or says why there is none.
+func (d *guard) admit(class Class, size int) error {
+	if d.g.server == nil {
+		return nil // the external server's own limits hold
+	}
+	i := classIndex(class)
+	if d.rooms[i].Add(-int64(size)-entryOverhead) >= 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(d.g.done, d.g.cfg.Timeout)
+	defer cancel()
+	if err := d.measure(ctx); err != nil {
+		return err
+	}
+	if err := d.check(class); err != nil {
+		return err
+	}
+	d.rooms[i].Add(-int64(size) - entryOverhead)
+	return nil
+}
+
+// check returns why a class takes no puts.
+func (d *guard) check(class Class) error {
+	if e := d.full[classIndex(class)].Load(); e != nil {
+		return *e
+	}
+	return nil
+}
+
+func (d *guard) set(class Class, room int64, why error) {
+	i := classIndex(class)
+	had := d.full[i].Load()
+	if why == nil {
+		d.rooms[i].Store(min(room, guardStep))
+		d.full[i].Store(nil)
+		if had != nil {
+			d.g.cfg.Logger.Info("puts are taken again", "class", class)
+		}
+		return
+	}
+	d.rooms[i].Store(0)
+	d.full[i].Store(&why)
+	if had == nil {
+		d.g.cfg.Logger.Error("puts are refused", "class", class, "reason", why)
+	}
+}
+
+// measure looks at the disk and at what the server holds.
+func (d *guard) measure(ctx context.Context) error {
+	if d.g.server == nil {
+		return nil
+	}
+	d.measuring.Lock()
+	defer d.measuring.Unlock()
+	if why := d.g.server.frozen.Load(); why != nil {
+		d.set(Durable, 0, fmt.Errorf("%w: a write to %s failed (%s); puts work again once there is space", ErrFull, d.g.server.dir, *why))
+		return nil
+	}
+	info, err := d.g.js.AccountInfo(ctx)
+	if err != nil {
+		return fmt.Errorf("ask what the grid uses: %w", apiError(err))
+	}
+	disk, memory := int64(math.MaxInt64), int64(math.MaxInt64)
+	var diskWhy, memoryWhy error
+	if !d.g.cfg.InMemory {
+		free, size, err := freeBytes(d.g.server.dir)
+		if err != nil {
+			return err
+		}
+		reserve := diskReserve(size)
+		if disk = free - reserve; disk <= 0 {
+			diskWhy = fmt.Errorf("%w: the disk of %s has %d bytes left, of which %d are kept for removals", ErrFull, d.g.server.dir, free, reserve)
+		}
+		if limit := d.g.cfg.MaxBytes; limit > 0 {
+			left := limit - int64(info.Store)
+			disk = min(disk, left)
+			if left <= 0 && diskWhy == nil {
+				diskWhy = fmt.Errorf("%w: durable caches hold %d bytes, max_bytes is %d", ErrFull, info.Store, limit)
+			}
+		}
+	}
+	if limit := d.g.cfg.MaxMemory; limit > 0 {
+		if memory = limit - int64(info.Memory); memory <= 0 {
+			memoryWhy = fmt.Errorf("%w: caches in memory hold %d bytes, max_memory is %d", ErrFull, info.Memory, limit)
+		}
+	}
+	if d.g.cfg.InMemory {
+		disk, diskWhy = memory, memoryWhy
+	}
+	d.set(Durable, disk, diskWhy)
+	d.set(Volatile, memory, memoryWhy)
+	return nil
+}
+
+// diskReserve is the part of a file system that puts leave free.
+func diskReserve(size int64) int64 { return min(max(size/20, 1<<20), 256<<20) }
+
+// froze is told of a failed write by the server's log, while the server holds locks.
+func (d *guard) froze(why string) {
+	err := fmt.Errorf("%w: a write to the disk failed: %s", ErrFull, why)
+	d.set(Durable, 0, err)
+	go d.g.failWrites(err)
+}
+
+// run measures again while puts are refused, and thaws streams once there is space.
+func (d *guard) run() {
+	ticker := time.NewTicker(guardEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-d.g.done.Done():
+			return
+		}
+		if d.check(Durable) == nil && d.check(Volatile) == nil {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(d.g.done, d.g.cfg.Timeout)
+		err := d.recover(ctx)
+		cancel()
+		if err != nil && d.g.done.Err() == nil && !errors.Is(err, context.Canceled) {
+			d.g.cfg.Logger.Warn("room could not be measured", "error", err)
+		}
+	}
+}
+
+func (d *guard) recover(ctx context.Context) error {
+	if d.g.server == nil {
+		return nil
+	}
+	if d.g.server.frozen.Load() == nil {
+		return d.measure(ctx)
+	}
+	free, size, err := freeBytes(d.g.server.dir)
+	if err != nil {
+		return err
+	}
+	if free < 2*diskReserve(size) {
+		return nil
+	}
+	if err := d.g.thaw(ctx); err != nil {
+		return err
+	}
+	return d.measure(ctx)
+}

@@ -1,0 +1,75 @@
+package grid
+
+import "fmt"
+
+// room is what a write that is under way may take of its cache's limits.
+type room struct {
+	c              *Cache
+	entries, bytes int64
+}
+
+// reserve holds a write against the limits of the disk, the grid and the cache. What is under way
+// counts as if it were there, so that the limits hold under concurrent writes; near them a write
+// may be refused although one before it fails.
+func (c *Cache) reserve(w write) (room, error) {
+	if w.removal {
+		return room{}, nil
+	}
+	config := c.config.Load()
+	if err := c.grid.guard.admit(w.part.class, len(w.value)); err != nil {
+		return room{}, err
+	}
+	if config.MaxEntries == 0 && config.MaxBytes == 0 {
+		return room{}, nil
+	}
+	r := room{c: c, entries: 1, bytes: int64(len(w.value))}
+	w.part.mu.Lock()
+	w.part.settle(c.grid.cfg.Now())
+	if s := w.part.spaces[c.name]; s != nil {
+		if have, ok := s.records[w.key]; ok && have.state == stateLive {
+			r.entries, r.bytes = 0, max(0, r.bytes-int64(have.size))
+		}
+	}
+	w.part.mu.Unlock()
+	entries, bytes := c.counters.reservedEntries.Add(r.entries), c.counters.reservedBytes.Add(r.bytes)
+	for again := false; ; again = true {
+		entriesOver := config.MaxEntries > 0 && r.entries > 0 && c.counters.live.Load()+entries > config.MaxEntries
+		bytesOver := config.MaxBytes > 0 && r.bytes > 0 && c.counters.bytes.Load()+bytes > config.MaxBytes
+		if !entriesOver && !bytesOver {
+			return r, nil
+		}
+		if !again {
+			c.settle() // what is over gives its room back
+			continue
+		}
+		r.release()
+		if entriesOver {
+			return room{}, fmt.Errorf("%w: cache %s has its %d entries", ErrFull, c.name, config.MaxEntries)
+		}
+		return room{}, fmt.Errorf("%w: cache %s has no room for %d bytes more of its %d", ErrFull, c.name, r.bytes, config.MaxBytes)
+	}
+}
+
+func (r room) release() {
+	if r.c != nil {
+		r.c.counters.reservedEntries.Add(-r.entries)
+		r.c.counters.reservedBytes.Add(-r.bytes)
+	}
+}
+
+// releaseAfter gives the room back when the feed has counted the entry.
+func (r room) releaseAfter(p *part, seq uint64) {
+	if r.c != nil {
+		p.after(seq, r.release)
+	}
+}
+
+// settle marks what is over in all partitions.
+func (c *Cache) settle() {
+	now := c.grid.cfg.Now()
+	for _, p := range c.parts {
+		p.mu.Lock()
+		p.settle(now)
+		p.mu.Unlock()
+	}
+}

@@ -1,0 +1,173 @@
+package grid
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// unlimited keeps the server from its default limit of 75 % of the disk at its start, which would
+// never follow what becomes free later.
+const unlimited = 1 << 50
+
+// embedded is the NATS server in this process. It listens nowhere; connections are pipes.
+type embedded struct {
+	cfg  Config
+	dir  string
+	temp bool
+	lock *folder
+
+	mu  sync.Mutex // guards srv and restarts
+	srv *server.Server
+	// frozen is set when a write to a file failed: that stream takes no write until a restart.
+	frozen   atomic.Pointer[string]
+	onFrozen func(why string)
+}
+
+func startEmbedded(cfg Config, onFrozen func(string)) (*embedded, error) {
+	e := &embedded{cfg: cfg, dir: cfg.Dir, onFrozen: onFrozen}
+	if cfg.InMemory {
+		dir, err := os.MkdirTemp("", "millrace-grid-")
+		if err != nil {
+			return nil, fmt.Errorf("make the server's temporary folder: %w", err)
+		}
+		e.dir, e.temp = dir, true
+	} else {
+		lock, err := openFolder(cfg.Dir)
+		if err != nil {
+			return nil, err
+		}
+		e.lock = lock
+	}
+	if err := e.start(); err != nil {
+		e.release()
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *embedded) start() error {
+	opts := &server.Options{
+		ServerName:         e.cfg.Name,
+		DontListen:         true,
+		NoSigs:             true,
+		JetStream:          true,
+		StoreDir:           e.dir,
+		MaxPayload:         maxPayload,
+		MaxPending:         256 << 20,
+		JetStreamMaxMemory: limitWithSlack(e.cfg.MaxMemory),
+		JetStreamMaxStore:  limitWithSlack(e.cfg.MaxBytes),
+		SyncAlways:         e.cfg.SyncAlways,
+		NoSystemAccount:    true,
+	}
+	srv, err := server.NewServer(opts)
+	if err != nil {
+		return fmt.Errorf("make the embedded server: %w", err)
+	}
+	srv.SetLoggerV2(&serverLog{log: e.cfg.Logger, e: e}, false, false, false)
+	srv.Start()
+	if !srv.ReadyForConnections(30 * time.Second) {
+		srv.Shutdown()
+		return fmt.Errorf("%w: the embedded server was not ready within 30s", ErrUnavailable)
+	}
+	if !srv.JetStreamEnabled() {
+		srv.Shutdown()
+		return fmt.Errorf("%w: the embedded server could not use %s (its log says why)", ErrUnavailable, e.dir)
+	}
+	e.mu.Lock()
+	e.srv = srv
+	e.mu.Unlock()
+	return nil
+}
+
+// limitWithSlack is the server's own limit behind ours. Ours is lower, since the server's refuses
+// removals too.
+func limitWithSlack(n int64) int64 {
+	if n == 0 {
+		return unlimited
+	}
+	return n + n/8 + 64<<20
+}
+
+// InProcessConn makes a connection; it is how nats.go reaches the server, also after a restart.
+func (e *embedded) InProcessConn() (net.Conn, error) {
+	e.mu.Lock()
+	srv := e.srv
+	e.mu.Unlock()
+	if srv == nil {
+		return nil, fmt.Errorf("%w: the embedded server is not running", ErrUnavailable)
+	}
+	return srv.InProcessConn()
+}
+
+func (e *embedded) stop() {
+	e.mu.Lock()
+	srv := e.srv
+	e.srv = nil
+	e.mu.Unlock()
+	if srv != nil {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	}
+}
+
+// restart is what ends a frozen stream: nothing else clears a file store's write error.
+func (e *embedded) restart() error {
+	e.stop()
+	e.frozen.Store(nil)
+	return e.start()
+}
+
+func (e *embedded) release() {
+	if e.temp {
+		if err := os.RemoveAll(e.dir); err != nil {
+			e.cfg.Logger.Warn("the temporary folder stays", "dir", e.dir, "error", err)
+		}
+		return
+	}
+	if err := e.lock.close(); err != nil {
+		e.cfg.Logger.Warn("the folder's lock was not released", "dir", e.dir, "error", err)
+	}
+}
+
+func (e *embedded) close() {
+	e.stop()
+	e.release()
+}
+
+// serverLog passes the server's log on, and hears of write errors: the server answers the failed
+// write with silence, so its log is the only word of it.
+type serverLog struct {
+	log *slog.Logger
+	e   *embedded
+}
+
+func (l *serverLog) Noticef(format string, v ...any) { l.out(slog.LevelDebug, format, v) }
+func (l *serverLog) Warnf(format string, v ...any)   { l.out(slog.LevelWarn, format, v) }
+func (l *serverLog) Debugf(format string, v ...any)  { l.out(slog.LevelDebug, format, v) }
+func (l *serverLog) Tracef(format string, v ...any)  {}
+func (l *serverLog) Fatalf(format string, v ...any)  { l.out(slog.LevelError, format, v) }
+
+func (l *serverLog) Errorf(format string, v ...any) {
+	l.out(slog.LevelError, format, v)
+	text := strings.ToLower(fmt.Sprintf(format, v...))
+	if strings.Contains(text, "critical write error") {
+		if l.e.frozen.CompareAndSwap(nil, &text) {
+			l.e.onFrozen(text)
+		}
+	}
+}
+
+func (l *serverLog) out(level slog.Level, format string, v []any) {
+	if ctx := context.Background(); l.log.Enabled(ctx, level) {
+		l.log.Log(ctx, level, "nats: "+fmt.Sprintf(format, v...))
+	}
+}
