@@ -162,9 +162,27 @@ func checkInputGrad(t *testing.T, k *gemm.Kernel, r *rand.Rand, c convCase, p ge
 	compare(t, c, c.x, want.want, want.size, len(c.w)/c.shape.Channels+4)
 }
 
+func checkWeightGrad(t *testing.T, k *gemm.Kernel, r *rand.Rand, c convCase, p gemm.Parallel) {
+	t.Helper()
+	plan, err := k.NewConvWeightGrad(c.shape)
+	if err != nil {
+		t.Fatalf("%v: %v", c, err)
+	}
+	call := gemm.ConvWeightCall{Batch: c.batch, Src: c.x, Grad: c.y, Dst: c.w, Parallel: p, Add: r.IntN(2) == 0}
+	want := newSums(c.w, call.Add)
+	for b := range c.batch {
+		visit(c.shape, func(in, w, out int) { want.add(w, c.x[b*c.inLen+in], c.y[b*c.outLen+out]) })
+	}
+	call.Scratch = random(r, plan.Scratch(&call))
+	if err := plan.Run(&call); err != nil {
+		t.Fatalf("%v: %v", c, err)
+	}
+	compare(t, c, c.w, want.want, want.size, c.batch*c.outLen/c.shape.Filters)
+}
+
 func TestConvRandomShapes(t *testing.T) {
 	for name, f := range map[string]func(*testing.T, *gemm.Kernel, *rand.Rand, convCase, gemm.Parallel){
-		"forward": checkForward, "input gradient": checkInputGrad,
+		"forward": checkForward, "input gradient": checkInputGrad, "weight gradient": checkWeightGrad,
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, k *gemm.Kernel) {
@@ -195,6 +213,7 @@ func TestConvKnownShapes(t *testing.T) {
 			for _, p := range []gemm.Parallel{nil, parallel(2)} {
 				checkForward(t, k, r, randomConv(r, s, 1), p)
 				checkInputGrad(t, k, r, randomConv(r, s, 1), p)
+				checkWeightGrad(t, k, r, randomConv(r, s, 2), p)
 			}
 		}
 	})
@@ -231,6 +250,65 @@ func TestConvAllocatesNothing(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestConvWeightGradAllocatesNothing(t *testing.T) {
+	each(t, func(t *testing.T, k *gemm.Kernel) {
+		r := rand.New(rand.NewPCG(7, 8))
+		for range 20 {
+			c := randomConv(r, randomShape(r), 4)
+			plan, err := k.NewConvWeightGrad(c.shape)
+			if err != nil {
+				t.Fatal(err)
+			}
+			call := gemm.ConvWeightCall{Batch: 4, Src: c.x, Grad: c.y, Dst: c.w, Parallel: inline{}}
+			call.Scratch = make([]float32, plan.Scratch(&call))
+			if n := testing.AllocsPerRun(3, func() {
+				if err := plan.Run(&call); err != nil {
+					t.Fatal(err)
+				}
+			}); n != 0 {
+				t.Fatalf("%v: %v allocations", c, n)
+			}
+		}
+	})
+}
+
+func TestConvWeightGradRefusesWrongSizes(t *testing.T) {
+	s := gemm.ConvShape{Channels: 4, Height: 5, Width: 6, Filters: 8, KernelHeight: 3, KernelWidth: 3}
+	plan, err := gemm.Default().NewConvWeightGrad(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, spoil := range map[string]func(call *gemm.ConvWeightCall){
+		"negative batch": func(call *gemm.ConvWeightCall) { call.Batch = -1 },
+		"source":         func(call *gemm.ConvWeightCall) { call.Src = call.Src[1:] },
+		"gradient":       func(call *gemm.ConvWeightCall) { call.Grad = call.Grad[1:] },
+		"destination":    func(call *gemm.ConvWeightCall) { call.Dst = call.Dst[1:] },
+		"scratch":        func(call *gemm.ConvWeightCall) { call.Scratch = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			call := gemm.ConvWeightCall{Batch: 2, Src: make([]float32, 240), Grad: make([]float32, 192), Dst: make([]float32, 288)}
+			call.Scratch = make([]float32, plan.Scratch(&call))
+			if err := plan.Run(&call); err != nil {
+				t.Fatal(err)
+			}
+			spoil(&call)
+			if err := plan.Run(&call); !errors.Is(err, gemm.ErrShape) {
+				t.Fatalf("got %v", err)
+			}
+		})
+	}
+	call := gemm.ConvWeightCall{Dst: random(rand.New(rand.NewPCG(1, 1)), 288)}
+	call.Scratch = make([]float32, plan.Scratch(&call))
+	if err := plan.Run(&call); err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range call.Dst {
+		if v != 0 {
+			t.Fatalf("no images: element %d is %v, want 0", i, v)
+		}
+	}
 }
 
 func TestConvRefusesWrongSizes(t *testing.T) {

@@ -75,3 +75,25 @@ func BenchmarkConv(b *testing.B) {
 func BenchmarkConvInputGrad(b *testing.B) {
 	benchConv(b, (*gemm.Kernel).NewConvInputGrad, func(c convCase) (src, dst []float32) { return c.y, c.x })
 }
+
+func BenchmarkConvWeightGrad(b *testing.B) {
+	for _, c := range convBenches {
+		for _, k := range gemm.Available() {
+			b.Run(fmt.Sprintf("%s/%s", c.name, k.Name()), func(b *testing.B) {
+				data := randomConv(rand.New(rand.NewPCG(1, 2)), c.shape, c.batch)
+				plan, err := k.NewConvWeightGrad(c.shape)
+				if err != nil {
+					b.Fatal(err)
+				}
+				call := gemm.ConvWeightCall{Batch: c.batch, Src: data.x, Grad: data.y, Dst: data.w}
+				call.Scratch = make([]float32, plan.Scratch(&call))
+				for b.Loop() {
+					if err := plan.Run(&call); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(flop(c.shape)*float64(c.batch)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+			})
+		}
+	}
+}

@@ -7,3 +7,11 @@ func (k *Kernel) Scale(dst, x []float32, factor float32) {
 		dst[i] = v * factor
 	}
 }
+
+// Add sets dst = x + y, element by element.
+func (k *Kernel) Add(dst, x, y []float32) {
+	x, y = x[:len(dst)], y[:len(dst)]
+	for i, v := range x {
+		dst[i] = v + y[i]
+	}
+}
