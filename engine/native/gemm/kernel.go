@@ -30,10 +30,11 @@ type Kernel struct {
 	// direct[k] is the byte offset of element k of a contiguous row, packed[k]
 	// that of step k in a packed panel of A.
 	direct, packed []int32
+	vector         *vectorFuncs // nil: plain Go
 }
 
-func newKernel(name string, set isa, rows, cols, lanes int) *Kernel {
-	k := &Kernel{name: name, isa: set, rows: rows, cols: cols, lanes: lanes,
+func newKernel(name string, set isa, rows, cols, lanes int, vector *vectorFuncs) *Kernel {
+	k := &Kernel{name: name, isa: set, rows: rows, cols: cols, lanes: lanes, vector: vector,
 		direct: make([]int32, directDepth), packed: make([]int32, blockDepth)}
 	for i := range k.direct {
 		k.direct[i] = int32(4 * i)
@@ -48,7 +49,7 @@ func newKernel(name string, set isa, rows, cols, lanes int) *Kernel {
 func (k *Kernel) Name() string { return k.name }
 
 // available is made when the program starts, best first; it never changes.
-var available = append(machineKernels(), newKernel("go", isaGo, maxTileRowsGo, tileColsGo, tileColsGo))
+var available = append(machineKernels(), newKernel("go", isaGo, maxTileRowsGo, tileColsGo, tileColsGo, nil))
 
 // Default is the fastest kernel that this processor can run.
 func Default() *Kernel { return available[0] }

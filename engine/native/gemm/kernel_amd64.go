@@ -10,10 +10,10 @@ func machineKernels() []*Kernel {
 	var ks []*Kernel
 	x := &cpu.X86
 	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL {
-		ks = append(ks, newKernel("avx512", isaAVX512, 12, 32, 16))
+		ks = append(ks, newKernel("avx512", isaAVX512, 12, 32, 16, &vectorAVX512))
 	}
 	if x.HasAVX2 && x.HasFMA {
-		ks = append(ks, newKernel("avx2", isaAVX2, 6, 16, 8))
+		ks = append(ks, newKernel("avx2", isaAVX2, 6, 16, 8, &vectorAVX2))
 	}
 	return ks
 }
