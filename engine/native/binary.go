@@ -1,0 +1,443 @@
+package native
+
+import (
+	"cmp"
+	"math"
+
+	"github.com/millrace/millrace/tensor"
+)
+
+// real lists the types that Go computes with.
+type real interface {
+	float32 | float64 | int8 | int16 | int32 | int64 | uint8 | uint16 | uint32 | uint64
+}
+
+type integer interface {
+	int8 | int16 | int32 | int64 | uint8 | uint16 | uint32 | uint64
+}
+
+type float interface{ float32 | float64 }
+
+// Which operand of a row is one element for the whole row.
+const (
+	rowBoth  = iota // none
+	rowRight        // the right one
+	rowLeft         // the left one
+)
+
+// A rowFunc computes one row of an operator with two operands.
+type rowFunc[T, R any] func(dst []R, a, b []T, mode int)
+
+// legacyShape returns b's shape as opsets before 7 align it: at attribute axis of a, where broadcast is set.
+func (c *prep) legacyShape() error {
+	if c.opset >= 7 || c.node.Domain != "" || len(c.in) < 2 {
+		return nil
+	}
+	a, b := &c.in[0], &c.in[1]
+	if !c.attrs.Bool("broadcast", false) {
+		if !a.shape.Equal(b.shape) {
+			return c.errf("shapes %v and %v differ, and attribute broadcast is not set", a.shape, b.shape)
+		}
+		return nil
+	}
+	if !c.attrs.Has("axis") {
+		return nil
+	}
+	axis, err := c.axis(c.attrs.Int("axis", 0), a.shapeRank())
+	if err != nil {
+		return err
+	}
+	tail := len(a.shape) - axis - len(b.shape)
+	if tail < 0 {
+		return c.errf("shape %v does not fit into %v at axis %d", b.shape, a.shape, axis)
+	}
+	shape := b.shape.Clone()
+	for range tail {
+		shape = append(shape, 1)
+	}
+	b.shape = shape
+	return nil
+}
+
+func (i *info) shapeRank() int { return len(i.shape) }
+
+// binary prepares an operator of two operands of one type.
+func binary[T, R tensor.Element](c *prep, row rowFunc[T, R]) error {
+	if err := c.legacyShape(); err != nil {
+		return err
+	}
+	return binaryOf(c, &c.in[0], &c.in[1], row)
+}
+
+func binaryOf[T, R tensor.Element](c *prep, a, b *info, row rowFunc[T, R]) error {
+	shape, err := broadcastShape(a.shape, b.shape)
+	if err != nil {
+		return c.errf("%w", err)
+	}
+	if len(shape) > maxRank {
+		return c.refuse("rank %d", len(shape))
+	}
+	o, err := c.out(0, tensor.DTypeOf[R](), shape)
+	if err != nil {
+		return err
+	}
+	if a.shape.Equal(shape) {
+		c.inplace(o, a.slot)
+	} else if b.shape.Equal(shape) {
+		c.inplace(o, b.slot)
+	}
+	binaryStep(c, o, shape, a, b, row)
+	return nil
+}
+
+func binaryStep[T, R tensor.Element](c *prep, o int, shape tensor.Shape, a, b *info, row rowFunc[T, R]) {
+	w := newWalk(shape, contiguous(shape), broadcastStrides(a.shape, shape), broadcastStrides(b.shape, shape))
+	as, bs, n := a.slot, b.slot, w.inner
+	mode := rowBoth
+	if w.step[1] == 0 {
+		mode = rowLeft
+	} else if w.step[2] == 0 {
+		mode = rowRight
+	}
+	if w.outer == 1 {
+		chunk := func(f *frame, lo, hi int) {
+			x, y := data[T](f, as), data[T](f, bs)
+			if mode == rowBoth || mode == rowRight {
+				x = x[lo:hi]
+			}
+			if mode == rowBoth || mode == rowLeft {
+				y = y[lo:hi]
+			}
+			row(data[R](f, o)[lo:hi], x, y, mode)
+		}
+		c.do(func(f *frame) { f.parallel(n, grain, chunk) })
+		return
+	}
+	chunk := func(f *frame, lo, hi int) {
+		d, x, y := data[R](f, o), data[T](f, as), data[T](f, bs)
+		w.rows(lo, hi, func(at *[maxOperands]int) {
+			row(d[at[0]:at[0]+n], x[at[1]:], y[at[2]:], mode)
+		})
+	}
+	c.do(func(f *frame) { f.parallel(w.outer, max(1, grain/max(n, 8)), chunk) })
+}
+
+// each makes a row function of a function of two elements.
+func each[T, R any](op func(a, b T) R) rowFunc[T, R] {
+	return func(dst []R, a, b []T, mode int) {
+		switch mode {
+		case rowRight:
+			y := b[0]
+			a = a[:len(dst)]
+			for i := range dst {
+				dst[i] = op(a[i], y)
+			}
+		case rowLeft:
+			x := a[0]
+			b = b[:len(dst)]
+			for i := range dst {
+				dst[i] = op(x, b[i])
+			}
+		default:
+			a, b = a[:len(dst)], b[:len(dst)]
+			for i := range dst {
+				dst[i] = op(a[i], b[i])
+			}
+		}
+	}
+}
+
+func addRow[T real](dst, a, b []T, mode int) {
+	if mode == rowLeft {
+		a, b, mode = b, a, rowRight
+	}
+	a = a[:len(dst)]
+	if mode == rowRight {
+		y := b[0]
+		for i := range dst {
+			dst[i] = a[i] + y
+		}
+		return
+	}
+	b = b[:len(dst)]
+	for i := range dst {
+		dst[i] = a[i] + b[i]
+	}
+}
+
+func mulRow[T real](dst, a, b []T, mode int) {
+	if mode == rowLeft {
+		a, b, mode = b, a, rowRight
+	}
+	a = a[:len(dst)]
+	if mode == rowRight {
+		y := b[0]
+		for i := range dst {
+			dst[i] = a[i] * y
+		}
+		return
+	}
+	b = b[:len(dst)]
+	for i := range dst {
+		dst[i] = a[i] * b[i]
+	}
+}
+
+func subRow[T real](dst, a, b []T, mode int) {
+	switch mode {
+	case rowRight:
+		y := b[0]
+		a = a[:len(dst)]
+		for i := range dst {
+			dst[i] = a[i] - y
+		}
+	case rowLeft:
+		x := a[0]
+		b = b[:len(dst)]
+		for i := range dst {
+			dst[i] = x - b[i]
+		}
+	default:
+		a, b = a[:len(dst)], b[:len(dst)]
+		for i := range dst {
+			dst[i] = a[i] - b[i]
+		}
+	}
+}
+
+func divRow[T float](dst, a, b []T, mode int) {
+	switch mode {
+	case rowRight:
+		y := b[0]
+		a = a[:len(dst)]
+		for i := range dst {
+			dst[i] = a[i] / y
+		}
+	case rowLeft:
+		x := a[0]
+		b = b[:len(dst)]
+		for i := range dst {
+			dst[i] = x / b[i]
+		}
+	default:
+		a, b = a[:len(dst)], b[:len(dst)]
+		for i := range dst {
+			dst[i] = a[i] / b[i]
+		}
+	}
+}
+
+// divInt truncates towards zero. Division by zero, which ONNX leaves open, gives zero.
+func divInt[T integer](a, b T) T {
+	if b == 0 {
+		return 0
+	}
+	return a / b
+}
+
+// minOf and maxOf hand NaN on, from either side.
+func minOf[T real](a, b T) T { return min(a, b) }
+func maxOf[T real](a, b T) T { return max(a, b) }
+
+// modInt has the sign of the divisor, as Python's.
+func modInt[T integer](a, b T) T {
+	if b == 0 {
+		return 0
+	}
+	r := a % b
+	if r != 0 && (r < 0) != (b < 0) {
+		r += b
+	}
+	return r
+}
+
+func fmodInt[T integer](a, b T) T {
+	if b == 0 {
+		return 0
+	}
+	return a % b
+}
+
+func fmodFloat[T float](a, b T) T { return T(math.Mod(float64(a), float64(b))) }
+
+func less[T cmp.Ordered](a, b T) bool      { return a < b }
+func lessEq[T cmp.Ordered](a, b T) bool    { return a <= b }
+func greater[T cmp.Ordered](a, b T) bool   { return a > b }
+func greaterEq[T cmp.Ordered](a, b T) bool { return a >= b }
+func equal[T comparable](a, b T) bool      { return a == b }
+
+// arithmetic names the operators of two numbers.
+type arithmetic uint8
+
+const (
+	opAdd arithmetic = iota
+	opSub
+	opMul
+	opDiv
+	opMin
+	opMax
+	opMod
+	opFmod
+)
+
+func floatRow[T float](op arithmetic) rowFunc[T, T] {
+	switch op {
+	case opAdd:
+		return addRow[T]
+	case opSub:
+		return subRow[T]
+	case opMul:
+		return mulRow[T]
+	case opDiv:
+		return divRow[T]
+	case opMin:
+		return each(minOf[T])
+	case opMax:
+		return each(maxOf[T])
+	}
+	return each(fmodFloat[T])
+}
+
+func intRow[T integer](op arithmetic) rowFunc[T, T] {
+	switch op {
+	case opAdd:
+		return addRow[T]
+	case opSub:
+		return subRow[T]
+	case opMul:
+		return mulRow[T]
+	case opDiv:
+		return each(divInt[T])
+	case opMin:
+		return each(minOf[T])
+	case opMax:
+		return each(maxOf[T])
+	case opMod:
+		return each(modInt[T])
+	}
+	return each(fmodInt[T])
+}
+
+// sameType returns an error where not all inputs have the first one's type.
+func (c *prep) sameType() error {
+	for i := range c.in {
+		if c.in[i].has() && c.in[i].dtype != c.in[0].dtype {
+			return c.errf("input 0 is %v and input %d is %v", c.in[0].dtype, i, c.in[i].dtype)
+		}
+	}
+	return nil
+}
+
+// arith returns the kernel of an arithmetic operator of one or more inputs.
+func arith(op arithmetic) func(c *prep) error {
+	return func(c *prep) error {
+		op := op
+		if err := c.need(len(c.in)); err != nil {
+			return err
+		}
+		if err := c.sameType(); err != nil {
+			return err
+		}
+		if op == opMod && c.attrs.Bool("fmod", false) {
+			op = opFmod
+		}
+		d := c.in[0].dtype
+		if op == opMod && d.IsFloat() {
+			return c.refuse("%v without fmod", d)
+		}
+		switch d {
+		case tensor.Float32:
+			return foldBinary(c, floatRow[float32](op))
+		case tensor.Float64:
+			return foldBinary(c, floatRow[float64](op))
+		case tensor.Int8:
+			return foldBinary(c, intRow[int8](op))
+		case tensor.Int16:
+			return foldBinary(c, intRow[int16](op))
+		case tensor.Int32:
+			return foldBinary(c, intRow[int32](op))
+		case tensor.Int64:
+			return foldBinary(c, intRow[int64](op))
+		case tensor.Uint8:
+			return foldBinary(c, intRow[uint8](op))
+		case tensor.Uint16:
+			return foldBinary(c, intRow[uint16](op))
+		case tensor.Uint32:
+			return foldBinary(c, intRow[uint32](op))
+		case tensor.Uint64:
+			return foldBinary(c, intRow[uint64](op))
+		}
+		return c.refuse("%v", d)
+	}
+}
+
+// foldBinary prepares an operator of any number of inputs as a chain of two at a time.
+func foldBinary[T tensor.Element](c *prep, row rowFunc[T, T]) error {
+	switch len(c.in) {
+	case 0:
+		return c.errf("no inputs")
+	case 1:
+		return copyOut(c, 0, &c.in[0])
+	case 2:
+		return binary(c, row)
+	}
+	shape := c.in[0].shape
+	for i := range c.in[1:] {
+		s, err := broadcastShape(shape, c.in[1+i].shape)
+		if err != nil {
+			return c.errf("%w", err)
+		}
+		shape = s
+	}
+	if len(shape) > maxRank {
+		return c.refuse("rank %d", len(shape))
+	}
+	o, err := c.out(0, c.in[0].dtype, shape)
+	if err != nil {
+		return err
+	}
+	acc := info{dtype: c.in[0].dtype, shape: shape, slot: o}
+	binaryStep(c, o, shape, &c.in[0], &c.in[1], row)
+	for i := range c.in[2:] {
+		binaryStep(c, o, shape, &acc, &c.in[2+i], row)
+	}
+	return nil
+}
+
+// copyOut makes output i a copy of an input, or shares its memory.
+func copyOut(c *prep, i int, in *info) error {
+	if c.intoF { // the converted input is scratch memory
+		o, err := c.out(i, in.dtype, in.shape)
+		if err != nil {
+			return err
+		}
+		s := in.slot
+		c.do(func(f *frame) { copyTensor(f.t[o], f.t[s]) })
+		return nil
+	}
+	return c.alias(i, in, in.shape)
+}
+
+// mean is the kernel of Mean: the sum, divided by the number of inputs.
+func mean(c *prep) error {
+	if err := arith(opAdd)(c); err != nil {
+		return err
+	}
+	n := len(c.in)
+	if n < 2 {
+		return nil
+	}
+	o := c.outs[0].slot
+	if c.intoF {
+		o = c.own[len(c.own)-1]
+	}
+	switch c.in[0].dtype {
+	case tensor.Float32:
+		c.do(func(f *frame) { d := data[float32](f, o); divRow(d, d, []float32{float32(n)}, rowRight) })
+	case tensor.Float64:
+		c.do(func(f *frame) { d := data[float64](f, o); divRow(d, d, []float64{float64(n)}, rowRight) })
+	default:
+		return c.refuse("%v", c.in[0].dtype)
+	}
+	return nil
+}

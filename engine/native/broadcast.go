@@ -1,0 +1,152 @@
+package native
+
+import (
+	"fmt"
+
+	"github.com/millrace/millrace/tensor"
+)
+
+// maxRank is the most dimensions that a tensor in an operator may have.
+const maxRank = 16
+
+// maxOperands is the most operands of one walk.
+const maxOperands = 4
+
+// A walk visits the elements of a shape row by row, with the place of each row in several operands. Neighbouring
+// dimensions are joined where all operands allow it, so that rows are long.
+type walk struct {
+	dims    [maxRank]int
+	strides [maxOperands][maxRank]int
+	rank    int
+	outer   int              // number of rows
+	inner   int              // elements of a row
+	step    [maxOperands]int // from one element of a row to the next
+	ops     int
+}
+
+// broadcastStrides returns the strides of an operand of this shape within a larger shape: 0 where it is repeated.
+func broadcastStrides(shape, within tensor.Shape) []int {
+	out := make([]int, len(within))
+	n := 1
+	for i := len(shape) - 1; i >= 0; i-- {
+		if shape[i] != 1 {
+			out[len(within)-len(shape)+i] = n
+		}
+		n *= shape[i]
+	}
+	return out
+}
+
+// contiguous returns the strides of a dense tensor.
+func contiguous(shape tensor.Shape) []int {
+	out := make([]int, len(shape))
+	n := 1
+	for i := len(shape) - 1; i >= 0; i-- {
+		out[i] = n
+		n *= shape[i]
+	}
+	return out
+}
+
+// newWalk plans a walk over shape with these strides of the operands.
+func newWalk(shape tensor.Shape, strides ...[]int) *walk {
+	w := &walk{ops: len(strides), outer: 1, inner: 1}
+	for i, d := range shape {
+		if d == 1 {
+			continue
+		}
+		join := w.rank > 0
+		for o := range strides {
+			join = join && w.strides[o][w.rank-1] == strides[o][i]*d
+		}
+		if join {
+			w.dims[w.rank-1] *= d
+			for o := range strides {
+				w.strides[o][w.rank-1] = strides[o][i]
+			}
+			continue
+		}
+		w.dims[w.rank] = d
+		for o := range strides {
+			w.strides[o][w.rank] = strides[o][i]
+		}
+		w.rank++
+	}
+	if w.rank > 0 {
+		w.rank--
+		w.inner = w.dims[w.rank]
+		for o := range strides {
+			w.step[o] = w.strides[o][w.rank]
+		}
+	} else {
+		for o := range strides {
+			w.step[o] = 1
+		}
+	}
+	for i := range w.rank {
+		w.outer *= w.dims[i]
+	}
+	return w
+}
+
+// rows calls do with the operands' places for rows [lo, hi).
+func (w *walk) rows(lo, hi int, do func(at *[maxOperands]int)) {
+	if lo >= hi || w.inner == 0 {
+		return
+	}
+	var at [maxOperands]int
+	var idx [maxRank]int
+	rest := lo
+	for i := w.rank - 1; i >= 0; i-- {
+		idx[i] = rest % w.dims[i]
+		rest /= w.dims[i]
+		for o := range w.ops {
+			at[o] += idx[i] * w.strides[o][i]
+		}
+	}
+	for row := lo; ; {
+		do(&at)
+		if row++; row >= hi {
+			return
+		}
+		for i := w.rank - 1; i >= 0; i-- {
+			idx[i]++
+			for o := range w.ops {
+				at[o] += w.strides[o][i]
+			}
+			if idx[i] < w.dims[i] {
+				break
+			}
+			idx[i] = 0
+			for o := range w.ops {
+				at[o] -= w.dims[i] * w.strides[o][i]
+			}
+		}
+	}
+}
+
+// broadcastShape returns the shape that both broadcast to.
+func broadcastShape(a, b tensor.Shape) (tensor.Shape, error) {
+	out := make(tensor.Shape, max(len(a), len(b)))
+	for i := range out {
+		x, y := 1, 1
+		if j := i - (len(out) - len(a)); j >= 0 {
+			x = a[j]
+		}
+		if j := i - (len(out) - len(b)); j >= 0 {
+			y = b[j]
+		}
+		switch {
+		case x == y || y == 1:
+			out[i] = x
+		case x == 1:
+			out[i] = y
+		default:
+			return nil, fmt.Errorf("shapes %v and %v do not broadcast", a, b)
+		}
+	}
+	return out, nil
+}
+
+// grain is how many elements of cheap work are worth a thread.
+const grain = 1 << 14

@@ -1,0 +1,352 @@
+package native
+
+import (
+	"fmt"
+
+	"github.com/millrace/millrace/engine/native/gemm"
+	"github.com/millrace/millrace/tensor"
+)
+
+// A convolution is what the plan knows of one.
+type convolution struct {
+	w                   *window
+	n, channels, groups int
+	filters             int
+	x, weights, bias, o int // slots; bias may be -1
+}
+
+// conv is the kernel of Conv.
+var conv = viaFloat32(func(c *prep) error {
+	if err := c.need(2); err != nil {
+		return err
+	}
+	if err := c.sameType(); err != nil {
+		return err
+	}
+	x, weights := c.in[0].shape, c.in[1].shape
+	if len(x) < 3 || len(weights) != len(x) {
+		return c.errf("input %v with weights %v", x, weights)
+	}
+	kernel := weights[2:]
+	if k := toInts(c.attrs.Ints("kernel_shape", nil)); len(k) > 0 && !tensor.Shape(k).Equal(kernel) {
+		return c.errf("kernel_shape is %v, the weights are %v", k, weights)
+	}
+	w, err := c.windowOf(x, kernel, false)
+	if err != nil {
+		return err
+	}
+	g := c.attrs.Int("group", 1)
+	if g < 1 || g > int64(max(weights[0], 1)) || weights[0]%int(g) != 0 || x[1] != weights[1]*int(g) {
+		return c.errf("input %v with weights %v in %d groups", x, weights, g)
+	}
+	cv := &convolution{w: w, n: x[0], channels: x[1], groups: int(g), filters: weights[0], x: c.in[0].slot, weights: c.in[1].slot, bias: -1}
+	if b := c.opt(2); b.has() {
+		if b.size() != cv.filters {
+			return c.errf("bias %v for %d filters", b.shape, cv.filters)
+		}
+		cv.bias = b.slot
+	}
+	if cv.o, err = c.out(0, c.in[0].dtype, w.outShape(cv.n, cv.filters)); err != nil {
+		return err
+	}
+	switch d := c.in[0].dtype; d {
+	case tensor.Float32:
+		if plan, err := c.pl.e.kernel.NewConv(cv.shape()); err == nil && w.spatial < 3 {
+			return convPlanned(c, cv, plan, "conv")
+		}
+		return convDirect[float32](c, cv)
+	case tensor.Float64:
+		return convDirect[float64](c, cv)
+	default:
+		return c.refuse("%v", d)
+	}
+})
+
+// shape is the convolution for package gemm, which refuses what it does not plan.
+func (cv *convolution) shape() gemm.ConvShape {
+	w := cv.w
+	return gemm.ConvShape{
+		Channels: cv.channels, Height: w.in[1], Width: w.in[2], Filters: cv.filters,
+		KernelHeight: w.kernel[1], KernelWidth: w.kernel[2], StrideHeight: w.stride[1], StrideWidth: w.stride[2],
+		DilationHeight: w.dilation[1], DilationWidth: w.dilation[2],
+		PadTop: w.lo[1], PadLeft: w.lo[2], PadBottom: w.hi[1], PadRight: w.hi[2], Groups: cv.groups,
+	}
+}
+
+// convPlanned runs a convolution, or its transpose, by a plan of package gemm.
+func convPlanned(c *prep, cv *convolution, plan *gemm.Conv, kind string) error {
+	in := &c.in[1]
+	packed := -1
+	var weights []float32
+	var err error
+	if in.weight {
+		weights = derive(c, in, fmt.Sprintf("%s %+v", kind, cv.shape()), func(t *tensor.Tensor) []float32 {
+			p := make([]float32, plan.PackedLen())
+			err = plan.Pack(p, tensor.Data[float32](t))
+			return p
+		})
+	} else if packed, err = c.scratch(tensor.Float32, plan.PackedLen()); err == nil {
+		from := in.slot
+		c.step(func(f *frame) error { return plan.Pack(data[float32](f, packed), data[float32](f, from)) })
+	}
+	if err != nil {
+		return c.errf("%w", err)
+	}
+	call := gemm.ConvCall{Batch: cv.n, Weights: weights, Act: c.n.act.kind, Lo: c.n.act.lo, Hi: c.n.act.hi}
+	call.Parallel = &frame{pool: c.pl.pool}
+	scratch, err := c.scratch(tensor.Float32, plan.Scratch(&call))
+	if err != nil {
+		return err
+	}
+	call.Parallel = nil
+	c.step(func(f *frame) error {
+		p := &f.conv
+		*p = call
+		p.Src, p.Dst, p.Scratch = data[float32](f, cv.x), data[float32](f, cv.o), data[float32](f, scratch)
+		if packed >= 0 {
+			p.Weights = data[float32](f, packed)
+		}
+		if cv.bias >= 0 {
+			p.Bias = data[float32](f, cv.bias)
+		}
+		if f.pool.threads > 1 {
+			p.Parallel = f
+		}
+		return plan.Run(p)
+	})
+	return nil
+}
+
+// convDirect computes a convolution of up to three dimensions by its definition.
+func convDirect[T float](c *prep, cv *convolution) error {
+	w := cv.w
+	cg, fg := cv.channels/cv.groups, cv.filters/cv.groups
+	part := func(f *frame, lo, hi int) {
+		x, k, d := data[T](f, cv.x), data[T](f, cv.weights), data[T](f, cv.o)
+		var bias []T
+		if cv.bias >= 0 {
+			bias = data[T](f, cv.bias)
+		}
+		for nf := lo; nf < hi; nf++ {
+			filter := nf % cv.filters
+			src := x[(nf/cv.filters*cv.channels+filter/fg*cg)*w.inSize():]
+			weights := k[filter*cg*w.kernelSize():]
+			dst := d[nf*w.outSize() : (nf+1)*w.outSize()]
+			var start T
+			if bias != nil {
+				start = bias[filter]
+			}
+			for i := range dst {
+				dst[i] = start
+			}
+			for ch := range cg {
+				correlate(w, dst, src[ch*w.inSize():], weights[ch*w.kernelSize():])
+			}
+			applyTo(c.n.act, dst)
+		}
+	}
+	c.do(func(f *frame) { f.parallel(cv.n*cv.filters, max(1, grain/max(1, w.outSize()*w.kernelSize()*cg)), part) })
+	return nil
+}
+
+// correlate adds the window's products of one channel to dst, one element of the kernel at a time.
+func correlate[T float](w *window, dst, src, weights []T) {
+	for kz := range w.kernel[0] {
+		for ky := range w.kernel[1] {
+			for kx := range w.kernel[2] {
+				v := weights[(kz*w.kernel[1]+ky)*w.kernel[2]+kx]
+				x0, x1 := w.outRange(2, kx)
+				z0, z1 := w.outRange(0, kz)
+				y0, y1 := w.outRange(1, ky)
+				for oz := z0; oz < z1; oz++ {
+					iz := oz*w.stride[0] - w.lo[0] + kz*w.dilation[0]
+					for oy := y0; oy < y1; oy++ {
+						iy := oy*w.stride[1] - w.lo[1] + ky*w.dilation[1]
+						row := dst[(oz*w.out[1]+oy)*w.out[2]:]
+						at := (iz*w.in[1]+iy)*w.in[2] + x0*w.stride[2] - w.lo[2] + kx*w.dilation[2]
+						for ox := x0; ox < x1; ox++ {
+							row[ox] += v * src[at]
+							at += w.stride[2]
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// outRange returns the output positions for which element k of the kernel lies inside the input.
+func (w *window) outRange(d, k int) (lo, hi int) {
+	off := k*w.dilation[d] - w.lo[d]
+	if off < 0 {
+		lo = (-off + w.stride[d] - 1) / w.stride[d]
+	}
+	if room := w.in[d] - 1 - off; room >= 0 {
+		hi = min(w.out[d], room/w.stride[d]+1)
+	}
+	return lo, max(lo, hi)
+}
+
+// convTranspose is the kernel of ConvTranspose.
+var convTranspose = viaFloat32(func(c *prep) error {
+	if err := c.need(2); err != nil {
+		return err
+	}
+	if err := c.sameType(); err != nil {
+		return err
+	}
+	x, weights := c.in[0].shape, c.in[1].shape
+	if len(x) < 3 || len(x) > 5 || len(weights) != len(x) {
+		return c.errf("input %v with weights %v", x, weights)
+	}
+	if k := toInts(c.attrs.Ints("kernel_shape", nil)); len(k) > 0 && !tensor.Shape(k).Equal(weights[2:]) {
+		return c.errf("kernel_shape is %v, the weights are %v", k, weights)
+	}
+	g := int(c.attrs.Int("group", 1))
+	if g < 1 || g > max(x[1], 1) || x[1]%g != 0 || weights[0] != x[1] {
+		return c.errf("input %v with weights %v in %d groups", x, weights, g)
+	}
+	w, extra, err := c.transposedWindow(x[2:], weights[2:])
+	if err != nil {
+		return err
+	}
+	// Seen from the convolution that it transposes, input and output change places.
+	cv := &convolution{w: w, n: x[0], channels: weights[1] * g, groups: g, filters: x[1], x: c.in[0].slot, weights: c.in[1].slot, bias: -1}
+	if b := c.opt(2); b.has() {
+		if b.size() != cv.channels {
+			return c.errf("bias %v for %d filters", b.shape, cv.channels)
+		}
+		cv.bias = b.slot
+	}
+	shape := append(tensor.Shape{cv.n, cv.channels}, w.in[3-w.spatial:]...)
+	if cv.o, err = c.out(0, c.in[0].dtype, shape); err != nil {
+		return err
+	}
+	switch d := c.in[0].dtype; d {
+	case tensor.Float32:
+		if oh, ow := cv.shape().Output(); !extra && w.spatial < 3 && oh == w.out[1] && ow == w.out[2] {
+			if plan, err := c.pl.e.kernel.NewConvInputGrad(cv.shape()); err == nil {
+				return convPlanned(c, cv, plan, "transposed")
+			}
+		}
+		return scatterDirect[float32](c, cv)
+	case tensor.Float64:
+		return scatterDirect[float64](c, cv)
+	default:
+		return c.refuse("%v", d)
+	}
+})
+
+// transposedWindow settles padding and output of a transposed convolution. in of the window is its output. extra says
+// that the padding is negative.
+func (c *prep) transposedWindow(in, kernel tensor.Shape) (w *window, extra bool, err error) {
+	n := len(in)
+	var attrs [3][]int
+	for i, name := range []string{"strides", "dilations", "output_padding"} {
+		if attrs[i], err = c.windowAttr(name, n, min(1, 2-i)); err != nil {
+			return nil, false, err
+		}
+	}
+	pads, err := c.windowAttr("pads", 2*n, 0)
+	if err != nil {
+		return nil, false, err
+	}
+	outShape := toInts(c.attrs.Ints("output_shape", nil))
+	if len(outShape) == n+2 {
+		outShape = outShape[2:]
+	}
+	if len(outShape) != 0 && len(outShape) != n {
+		return nil, false, c.errf("output_shape %v for %d dimensions", outShape, n)
+	}
+	auto := c.attrs.String("auto_pad", "NOTSET")
+	w = &window{in: [3]int{1, 1, 1}, out: [3]int{1, 1, 1}, kernel: [3]int{1, 1, 1}, stride: [3]int{1, 1, 1}, dilation: [3]int{1, 1, 1}, spatial: n}
+	for i := range n {
+		d := 3 - n + i
+		w.out[d], w.kernel[d], w.stride[d], w.dilation[d] = in[i], kernel[i], attrs[0][i], attrs[1][i]
+		if kernel[i] < 1 || kernel[i] > maxWindow || w.stride[d] < 1 || w.dilation[d] < 1 || attrs[2][i] < 0 {
+			return nil, false, c.errf("kernel %v, strides %v, dilations %v, output_padding %v", kernel, attrs[0], attrs[1], attrs[2])
+		}
+		full := w.stride[d]*(in[i]-1) + attrs[2][i] + (kernel[i]-1)*w.dilation[d] + 1
+		switch {
+		case len(outShape) > 0:
+			w.in[d] = outShape[i]
+			c.splitPads(w, d, full-outShape[i], auto)
+		case auto == "SAME_UPPER" || auto == "SAME_LOWER":
+			w.in[d] = in[i] * w.stride[d]
+			c.splitPads(w, d, max(0, full-w.in[d]), auto)
+		case auto == "VALID":
+			w.in[d] = full
+		case auto == "NOTSET" || auto == "":
+			w.lo[d], w.hi[d] = pads[i], pads[n+i]
+			w.in[d] = full - pads[i] - pads[n+i]
+		default:
+			return nil, false, c.refuse("auto_pad %q", auto)
+		}
+		if w.in[d] < 1 {
+			return nil, false, c.errf("the output has a length of %d", w.in[d])
+		}
+		extra = extra || w.lo[d] < 0 || w.hi[d] < 0
+	}
+	return w, extra, nil
+}
+
+func (c *prep) splitPads(w *window, d, total int, auto string) {
+	w.lo[d] = total / 2
+	if auto != "SAME_UPPER" {
+		w.lo[d] = total - total/2
+	}
+	w.hi[d] = total - w.lo[d]
+}
+
+// scatterDirect computes a transposed convolution by its definition: each input element is spread over the output.
+func scatterDirect[T float](c *prep, cv *convolution) error {
+	w := cv.w
+	cg, fg := cv.channels/cv.groups, cv.filters/cv.groups
+	part := func(f *frame, lo, hi int) {
+		x, k, d := data[T](f, cv.x), data[T](f, cv.weights), data[T](f, cv.o)
+		for nc := lo; nc < hi; nc++ {
+			ch := nc % cv.channels
+			dst := d[nc*w.inSize() : (nc+1)*w.inSize()]
+			var start T
+			if cv.bias >= 0 {
+				start = data[T](f, cv.bias)[ch]
+			}
+			for i := range dst {
+				dst[i] = start
+			}
+			for fl := ch / cg * fg; fl < (ch/cg+1)*fg; fl++ {
+				src := x[(nc/cv.channels*cv.filters+fl)*w.outSize():]
+				spread(w, dst, src, k[(fl*cg+ch%cg)*w.kernelSize():])
+			}
+			applyTo(c.n.act, dst)
+		}
+	}
+	c.do(func(f *frame) { f.parallel(cv.n*cv.channels, 1, part) })
+	return nil
+}
+
+// spread is correlate the other way round.
+func spread[T float](w *window, dst, src, weights []T) {
+	for kz := range w.kernel[0] {
+		for ky := range w.kernel[1] {
+			for kx := range w.kernel[2] {
+				v := weights[(kz*w.kernel[1]+ky)*w.kernel[2]+kx]
+				x0, x1 := w.outRange(2, kx)
+				z0, z1 := w.outRange(0, kz)
+				y0, y1 := w.outRange(1, ky)
+				for oz := z0; oz < z1; oz++ {
+					iz := oz*w.stride[0] - w.lo[0] + kz*w.dilation[0]
+					for oy := y0; oy < y1; oy++ {
+						iy := oy*w.stride[1] - w.lo[1] + ky*w.dilation[1]
+						row := src[(oz*w.out[1]+oy)*w.out[2]:]
+						at := (iz*w.in[1]+iy)*w.in[2] + x0*w.stride[2] - w.lo[2] + kx*w.dilation[2]
+						for ox := x0; ox < x1; ox++ {
+							dst[at] += v * row[ox]
+							at += w.stride[2]
+						}
+					}
+				}
+			}
+		}
+	}
+}

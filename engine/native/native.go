@@ -1,0 +1,156 @@
+// Package native is the engine in pure Go: it runs graphs on the processor, without cgo and without other libraries.
+// The arithmetic of matrix products and convolutions is left to its subpackage gemm, and formats to graph's subfolders.
+//
+// A graph becomes a program when it is opened (functions inlined, constants folded, operators fused), and a program
+// becomes a plan for each set of input shapes that it is run with: every shape, every buffer and every kernel is
+// settled then, so that a run only computes. See DESIGN.md in this folder.
+package native
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/native/gemm"
+	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/tensor"
+)
+
+// Name is the engine's name in the configuration.
+const Name = "native"
+
+// MaxOpset is the newest opset of ONNX's own domain whose operators the engine knows.
+const MaxOpset = 26
+
+// Config are the engine's limits. The zero value is useful.
+type Config struct {
+	// MaxTensorBytes is the most that one tensor of a run may take; 0 is 2 GiB.
+	MaxTensorBytes int64
+	// MaxRunBytes is the most that all intermediate tensors of one run may take; 0 is twice MaxTensorBytes.
+	MaxRunBytes int64
+	// MaxPlans is how many sets of input shapes a session remembers the plan of; 0 is 24.
+	MaxPlans int
+	// MaxThreads is the most threads that a session may have, and what it has by default; 0 is one for each processor,
+	// at most 8.
+	MaxThreads int
+	// Portable keeps to the kernels in plain Go, for tests and for comparing results between machines.
+	Portable bool
+}
+
+// Validate reports every setting that makes no sense.
+func (c Config) Validate() error {
+	var errs []error
+	for _, s := range []struct {
+		name  string
+		value int64
+	}{{"MaxTensorBytes", c.MaxTensorBytes}, {"MaxRunBytes", c.MaxRunBytes}, {"MaxPlans", int64(c.MaxPlans)}, {"MaxThreads", int64(c.MaxThreads)}} {
+		if s.value < 0 {
+			errs = append(errs, fmt.Errorf("native engine: %s is %d and must not be negative", s.name, s.value))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// An Engine opens graphs. It is safe for concurrent use.
+type Engine struct {
+	cfg    Config
+	kernel *gemm.Kernel
+}
+
+var _ engine.Engine = (*Engine)(nil)
+
+// New returns an engine with these limits; negative ones count as 0.
+func New(cfg Config) *Engine {
+	if cfg.MaxTensorBytes <= 0 {
+		cfg.MaxTensorBytes = 2 << 30
+	}
+	if cfg.MaxRunBytes <= 0 {
+		cfg.MaxRunBytes = 2 * cfg.MaxTensorBytes
+	}
+	if cfg.MaxPlans <= 0 {
+		cfg.MaxPlans = 24
+	}
+	if cfg.MaxThreads <= 0 {
+		cfg.MaxThreads = min(runtime.GOMAXPROCS(0), 8)
+	}
+	e := &Engine{cfg: cfg, kernel: gemm.Default()}
+	if cfg.Portable {
+		all := gemm.Available()
+		e.kernel = all[len(all)-1]
+	}
+	return e
+}
+
+// Name returns "native".
+func (e *Engine) Name() string { return Name }
+
+// Capabilities describe the engine on this machine.
+func (e *Engine) Capabilities() engine.Capabilities {
+	return engine.Capabilities{
+		Version:  runtime.Version(),
+		Devices:  []string{"cpu"},
+		MaxOpset: MaxOpset,
+		Notes:    []string{"matrix kernels: " + e.kernel.Name()},
+	}
+}
+
+// Open prepares g. It returns an *engine.UnsupportedError that names every operator it cannot run.
+func (e *Engine) Open(ctx context.Context, g *graph.Graph, opts engine.Options) (engine.Session, error) {
+	s, err := e.open(ctx, g, opts)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (e *Engine) open(ctx context.Context, g *graph.Graph, opts engine.Options) (s *Session, err error) {
+	if opts.Device != "" && opts.Device != "cpu" {
+		return nil, fmt.Errorf("%w: engine native has no device %q, only cpu", engine.ErrUnavailable, opts.Device)
+	}
+	for name := range opts.Settings {
+		return nil, fmt.Errorf("engine native has no setting %q", name)
+	}
+	if opts.Threads < 0 {
+		return nil, fmt.Errorf("engine native: %d threads make no sense", opts.Threads)
+	}
+	threads := opts.Threads
+	if threads == 0 {
+		threads = e.cfg.MaxThreads
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			s, err = nil, fmt.Errorf("engine native: open model %q: panic: %v", g.Name, p)
+		}
+	}()
+	p, err := e.compile(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	return newSession(ctx, e, p, min(threads, e.cfg.MaxThreads))
+}
+
+// Evaluator returns what runs small graphs for constant folding, with plain limits and one thread.
+func Evaluator() graph.Evaluator {
+	return evaluator{New(Config{MaxTensorBytes: 256 << 20, MaxThreads: 1})}
+}
+
+type evaluator struct{ e *Engine }
+
+// Evaluate runs g, which has no placeholders, and returns its outputs in order.
+func (v evaluator) Evaluate(ctx context.Context, g *graph.Graph) ([]*tensor.Tensor, error) {
+	s, err := v.e.open(ctx, g, engine.Options{Threads: 1})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*tensor.Tensor, len(s.Outputs()))
+	err = s.Run(ctx, nil, out)
+	if cerr := s.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}

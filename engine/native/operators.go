@@ -1,0 +1,168 @@
+package native
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/millrace/millrace/graph"
+)
+
+// An operator is an entry of the table of kernels.
+type operator struct {
+	prepare func(c *prep) error
+	// attrs lists the attributes as name:KIND, separated by spaces; several kinds are joined by |.
+	attrs string
+}
+
+// check returns an error for attributes that the kernel does not know, because leaving them out would change the
+// meaning.
+func (o *operator) check(n *graph.Node, opset int64) error {
+next:
+	for name := range n.Attrs {
+		if name == "consumed_inputs" { // opset 1, says nothing about the result
+			continue
+		}
+		kind := n.Attrs.Kind(name)
+		for spec := range strings.FieldsSeq(o.attrs) {
+			known, kinds, _ := strings.Cut(spec, ":")
+			if known != name {
+				continue
+			}
+			for k := range strings.SplitSeq(kinds, "|") {
+				if k == kind {
+					continue next
+				}
+			}
+			return &unsupported{n.Op(), fmt.Sprintf("attribute %s of kind %s", name, kind)}
+		}
+		return &unsupported{n.Op(), fmt.Sprintf("attribute %s at opset %d", name, opset)}
+	}
+	return nil
+}
+
+const (
+	legacyAttrs = "broadcast:INT axis:INT"
+	reduceAttrs = "axes:INTS keepdims:INT noop_with_empty_axes:INT"
+	windowAttrs = "auto_pad:STRING kernel_shape:INTS strides:INTS pads:INTS dilations:INTS"
+	lossAttrs   = "ignore_index:INT reduction:STRING"
+)
+
+// operators are the kernels by operator, which is "domain.Name" outside ONNX's own domain.
+var operators = map[string]*operator{
+	"Add":     {viaFloat32(arith(opAdd)), legacyAttrs},
+	"Sub":     {viaFloat32(arith(opSub)), legacyAttrs},
+	"Mul":     {viaFloat32(arith(opMul)), legacyAttrs},
+	"Div":     {viaFloat32(arith(opDiv)), legacyAttrs},
+	"Mod":     {viaFloat32(arith(opMod)), "fmod:INT"},
+	"Min":     {viaFloat32(arith(opMin)), ""},
+	"Max":     {viaFloat32(arith(opMax)), ""},
+	"Sum":     {viaFloat32(arith(opAdd)), ""},
+	"Mean":    {viaFloat32(mean), ""},
+	"Pow":     {pow, legacyAttrs},
+	"PRelu":   {prelu, ""},
+	"Clip":    {clip, "min:FLOAT max:FLOAT"},
+	"Equal":   {compare(opEqual), legacyAttrs},
+	"Less":    {compare(opLess), legacyAttrs},
+	"Greater": {compare(opGreater), legacyAttrs},
+	"And":     {logical(and), legacyAttrs},
+	"Or":      {logical(or), legacyAttrs},
+	"Xor":     {logical(xor), legacyAttrs},
+	"Not":     {not, ""},
+	"Where":   {where, ""},
+
+	"LessOrEqual":    {compare(opLessEq), ""},
+	"GreaterOrEqual": {compare(opGreaterEq), ""},
+
+	"Relu":            {number(fnRelu), ""},
+	"Neg":             {number(fnNeg), ""},
+	"Abs":             {number(fnAbs), ""},
+	"Sign":            {number(fnSign), ""},
+	"Sqrt":            {plain(math.Sqrt), ""},
+	"Exp":             {plain(math.Exp), ""},
+	"Log":             {plain(math.Log), ""},
+	"Erf":             {plain(math.Erf), ""},
+	"Sigmoid":         {plain(sigmoid), ""},
+	"Tanh":            {plain(math.Tanh), ""},
+	"Softplus":        {plain(softplus), ""},
+	"Softsign":        {plain(softsign), ""},
+	"HardSwish":       {plain(hardSwish), ""},
+	"Mish":            {plain(mish), ""},
+	"Reciprocal":      {plain(func(x float64) float64 { return 1 / x }), ""},
+	"Floor":           {plain(math.Floor), ""},
+	"Ceil":            {plain(math.Ceil), ""},
+	"Round":           {plain(math.RoundToEven), ""},
+	"Gelu":            {floatFunc(gelu), "approximate:STRING"},
+	"LeakyRelu":       {alphaFunc(0.01, 0, leakyRelu, "alpha"), "alpha:FLOAT"},
+	"Elu":             {alphaFunc(1, 0, elu, "alpha"), "alpha:FLOAT"},
+	"Celu":            {alphaFunc(1, 0, celu, "alpha"), "alpha:FLOAT"},
+	"Selu":            {seluByOpset, "alpha:FLOAT gamma:FLOAT"},
+	"HardSigmoid":     {alphaFunc(0.2, 0.5, hardSigmoid, "alpha", "beta"), "alpha:FLOAT beta:FLOAT"},
+	"ThresholdedRelu": {alphaFunc(1, 0, thresholded, "alpha"), "alpha:FLOAT"},
+
+	"MatMul":        {matmul, ""},
+	"Gemm":          {gemmOp, "alpha:FLOAT beta:FLOAT transA:INT transB:INT broadcast:INT"},
+	"Conv":          {conv, windowAttrs + " group:INT"},
+	"ConvTranspose": {convTranspose, windowAttrs + " group:INT output_padding:INTS output_shape:INTS"},
+
+	"MaxPool":           {maxPool, windowAttrs + " ceil_mode:INT storage_order:INT"},
+	"AveragePool":       {averagePool, windowAttrs + " ceil_mode:INT count_include_pad:INT"},
+	"GlobalAveragePool": {globalPool(redMean), ""},
+	"GlobalMaxPool":     {globalPool(redMax), ""},
+
+	"BatchNormalization":    {batchNorm, "epsilon:FLOAT momentum:FLOAT spatial:INT is_test:INT training_mode:INT"},
+	"InstanceNormalization": {instanceNorm, "epsilon:FLOAT"},
+	"LayerNormalization":    {layerNorm, "axis:INT epsilon:FLOAT stash_type:INT"},
+	"GroupNormalization":    {groupNorm, "epsilon:FLOAT num_groups:INT stash_type:INT"},
+	"LRN":                   {lrn, "size:INT alpha:FLOAT beta:FLOAT bias:FLOAT"},
+	"Dropout":               {dropout, "ratio:FLOAT is_test:INT seed:INT|FLOAT"},
+	"Softmax":               {softmax(false), "axis:INT"},
+	"LogSoftmax":            {softmax(true), "axis:INT"},
+
+	"Identity":        {identity, ""},
+	"Reshape":         {reshape, "shape:INTS allowzero:INT"},
+	"Flatten":         {flatten, "axis:INT"},
+	"Squeeze":         {squeeze, "axes:INTS"},
+	"Unsqueeze":       {unsqueeze, "axes:INTS"},
+	"Transpose":       {transpose, "perm:INTS"},
+	"Shape":           {shapeOf, "start:INT end:INT"},
+	"Size":            {sizeOf, ""},
+	"Constant":        {constant, "value:TENSOR value_float:FLOAT value_floats:FLOATS value_int:INT value_ints:INTS value_string:STRING value_strings:STRINGS"},
+	"ConstantOfShape": {constantOfShape, "value:TENSOR"},
+	"Expand":          {expand, ""},
+	"Concat":          {concat, "axis:INT"},
+	"Split":           {split, "axis:INT split:INTS num_outputs:INT"},
+	"Slice":           {slice, "starts:INTS ends:INTS axes:INTS"},
+	"Tile":            {tile, ""},
+	"Pad":             {pad, "mode:STRING pads:INTS paddings:INTS value:FLOAT"},
+	"Gather":          {gather, "axis:INT"},
+	"OneHot":          {oneHot, "axis:INT"},
+	"Range":           {rangeOf, ""},
+	"DepthToSpace":    {depthToSpace, "blocksize:INT mode:STRING"},
+	"SpaceToDepth":    {spaceToDepth, "blocksize:INT"},
+	"Cast":            {cast, "to:INT|STRING saturate:INT round_mode:STRING"},
+	"CastLike":        {castLike, "saturate:INT round_mode:STRING"},
+
+	"ReduceSum":       {reduce(redSum, 13), reduceAttrs},
+	"ReduceMean":      {reduce(redMean, 18), reduceAttrs},
+	"ReduceMax":       {reduce(redMax, 18), reduceAttrs},
+	"ReduceMin":       {reduce(redMin, 18), reduceAttrs},
+	"ReduceProd":      {reduce(redProd, 18), reduceAttrs},
+	"ReduceSumSquare": {reduce(redSumSquare, 18), reduceAttrs},
+	"ReduceL1":        {reduce(redL1, 18), reduceAttrs},
+	"ReduceL2":        {reduce(redL2, 18), reduceAttrs},
+	"ReduceLogSum":    {reduce(redLogSum, 18), reduceAttrs},
+	"ReduceLogSumExp": {reduce(redLogSumExp, 18), reduceAttrs},
+	"ArgMax":          {arg(true), "axis:INT keepdims:INT select_last_index:INT"},
+	"ArgMin":          {arg(false), "axis:INT keepdims:INT select_last_index:INT"},
+	"TopK":            {topK, "axis:INT k:INT largest:INT sorted:INT"},
+	"CumSum":          {cumSum, "exclusive:INT reverse:INT"},
+}
+
+// seluByOpset has the constants as ONNX wrote them before opset 6 and since.
+func seluByOpset(c *prep) error {
+	if c.opset < 6 {
+		return alphaFunc(1.6732, 1.0507, selu, "alpha", "gamma")(c)
+	}
+	return alphaFunc(1.67326319217681884765625, 1.05070102214813232421875, selu, "alpha", "gamma")(c)
+}

@@ -1,0 +1,412 @@
+package native
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/millrace/millrace/tensor"
+)
+
+type slotKind uint8
+
+const (
+	slotArena   slotKind = iota // memory of the plan, shared over time
+	slotInput                   // the caller's tensor
+	slotOutput                  // the caller's tensor
+	slotConst                   // known when the plan was made
+	slotPrivate                 // a tensor of the frame: strings, which an arena cannot hold
+)
+
+// A slot is a place for a tensor in a frame.
+type slot struct {
+	kind        slotKind
+	dtype       tensor.DType
+	shape       tensor.Shape
+	index       int            // of the input or output
+	t           *tensor.Tensor // of a constant
+	first, last int            // nodes that write it first and use it last
+	into        int            // 1 + the slot whose memory it takes over, else 0
+	offset      int            // in the arena
+}
+
+func (s *slot) bytes() int { return s.shape.Size() * s.dtype.Size() }
+
+// A plan is a program for one set of input shapes. It is immutable but for its pool of frames.
+type plan struct {
+	key   uint64
+	sig   []int // rank and dimensions of every input
+	slots []slot
+	steps []planStep
+	outs  []planOut
+	arena int // bytes
+	// dynamic plans have no steps: their shapes depend on the values of a run, so each run walks the program.
+	dynamic bool
+
+	mu   sync.Mutex
+	idle []*frame
+}
+
+type planStep struct {
+	run  step
+	node *pnode
+}
+
+// planOut says where an output comes from: its own slot, or a copy of another one.
+type planOut struct {
+	dtype tensor.DType
+	shape tensor.Shape
+	slot  int // what frames hold the caller's tensor in; -1 where it is only copied to
+	from  int // the slot to copy from, or -1
+}
+
+// A value is what the planner knows of a value of the program.
+type value struct {
+	ready  bool
+	dtype  tensor.DType
+	shape  tensor.Shape
+	t      *tensor.Tensor
+	weight bool
+	bytes  int64 // that count against the limit of a run at once
+	slot   int   // -1 until it has one
+}
+
+// planner makes a plan, or, where eager is set, runs the program node by node.
+type planner struct {
+	ctx   context.Context
+	e     *Engine
+	prog  *program
+	pool  *pool
+	eager bool
+	vals  []value
+	slots []slot
+	steps []planStep
+	node  int   // the node being prepared
+	total int64 // bytes of what is alive; of everything where a plan is made
+}
+
+func newPlanner(ctx context.Context, e *Engine, prog *program, p *pool) *planner {
+	pl := &planner{ctx: ctx, e: e, prog: prog, pool: p, vals: make([]value, prog.nvals)}
+	for i := range pl.vals {
+		pl.vals[i].slot = -1
+	}
+	for id, t := range prog.consts {
+		pl.vals[id] = value{ready: true, dtype: t.DType(), shape: t.Shape(), t: t, weight: true, slot: -1}
+	}
+	return pl
+}
+
+// plan makes the plan for these input shapes.
+func (pl *planner) plan(types []tensor.DType, shapes []tensor.Shape) (*plan, error) {
+	for i, id := range pl.prog.inputs {
+		s := pl.addSlot(slot{kind: slotInput, dtype: types[i], shape: shapes[i], index: i, last: -1})
+		pl.vals[id] = value{ready: true, dtype: types[i], shape: shapes[i], slot: s}
+	}
+	if err := pl.nodes(); err != nil {
+		return nil, err
+	}
+	p := &plan{}
+	for i, id := range pl.prog.outputs {
+		v := &pl.vals[id]
+		o := planOut{dtype: v.dtype, shape: v.shape, slot: -1, from: -1}
+		pl.useSlot(v, len(pl.prog.nodes))
+		if s := &pl.slots[v.slot]; s.kind == slotOutput && s.index == i {
+			o.slot = v.slot
+		} else {
+			o.from = v.slot
+		}
+		p.outs = append(p.outs, o)
+	}
+	p.slots, p.steps = pl.slots, pl.steps
+	var err error
+	if p.arena, err = layout(p.slots, pl.e.cfg.MaxRunBytes); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// evaluate runs the program with these inputs and returns new tensors.
+func (pl *planner) evaluate(in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+	pl.eager = true
+	for i, id := range pl.prog.inputs {
+		pl.vals[id] = value{ready: true, dtype: in[i].DType(), shape: in[i].Shape(), t: in[i], slot: -1}
+	}
+	if err := pl.nodes(); err != nil {
+		return nil, err
+	}
+	out := make([]*tensor.Tensor, len(pl.prog.outputs))
+	for i, id := range pl.prog.outputs {
+		out[i] = pl.vals[id].t
+		if out[i] == nil {
+			return nil, fmt.Errorf("output %q was not computed", pl.prog.names[id])
+		}
+	}
+	return out, nil
+}
+
+func (pl *planner) nodes() error {
+	for i, n := range pl.prog.nodes {
+		if err := pl.ctx.Err(); err != nil {
+			return err
+		}
+		pl.node = i
+		if err := pl.prepare(n); err != nil {
+			return err
+		}
+		if pl.eager {
+			pl.drop(i, n)
+		}
+	}
+	return nil
+}
+
+// prepare prepares one node, and runs it at once where all its inputs are known.
+func (pl *planner) prepare(n *pnode) error {
+	c := &prep{pl: pl, node: n.node, n: n, attrs: n.node.Attrs, opset: n.opset, in: make([]info, len(n.in))}
+	known := true
+	for j, id := range n.in {
+		c.in[j].slot = -1
+		if id < 0 {
+			continue
+		}
+		v := &pl.vals[id]
+		if !v.ready {
+			return fmt.Errorf("node %s: input %q has no value", n.label(), pl.prog.names[id])
+		}
+		pl.useSlot(v, pl.node)
+		c.in[j] = info{dtype: v.dtype, shape: v.shape, value: v.t, weight: v.weight, slot: v.slot}
+		known = known && v.t != nil
+	}
+	if err := n.prepare(c); err != nil {
+		return err
+	}
+	c.steps = append(c.steps, c.after...)
+	for j, id := range n.out {
+		if id < 0 {
+			continue
+		}
+		if j >= len(c.outs) || !c.outs[j].set {
+			return &unsupported{n.node.Op(), fmt.Sprintf("output %d", j)}
+		}
+		o := &c.outs[j]
+		pl.vals[id] = value{ready: true, dtype: o.dtype, shape: o.shape, t: o.value, slot: o.slot}
+		if o.value != nil {
+			pl.vals[id].slot = -1
+		}
+	}
+	if len(c.steps) == 0 {
+		return nil
+	}
+	if known && (pl.eager || !c.random && pl.outBytes(c) <= foldBytes) {
+		return pl.runNow(c)
+	}
+	for _, s := range c.steps {
+		pl.steps = append(pl.steps, planStep{s, n})
+	}
+	return nil
+}
+
+// foldBytes is the most that a constant may take that folding makes: more is made again in each run.
+const foldBytes = 16 << 20
+
+func (pl *planner) outBytes(c *prep) int {
+	n := 0
+	for i := range c.outs {
+		n += c.outs[i].shape.Size() * max(c.outs[i].dtype.Size(), 16)
+	}
+	return n
+}
+
+// runNow runs the steps of a node whose inputs are known. Its outputs become constants.
+func (pl *planner) runNow(c *prep) error {
+	f := &frame{ctx: pl.ctx, t: make([]*tensor.Tensor, len(pl.slots)), pool: pl.pool}
+	for i := range c.in {
+		if s := c.in[i].slot; s >= 0 {
+			f.t[s] = pl.slots[s].t
+		}
+	}
+	for i := range pl.slots {
+		if pl.slots[i].kind == slotConst {
+			f.t[i] = pl.slots[i].t
+		}
+	}
+	for _, s := range c.own {
+		t, err := tensor.New(pl.slots[s].dtype, pl.slots[s].shape...)
+		if err != nil {
+			return c.errf("%w", err)
+		}
+		f.t[s] = t
+	}
+	for _, s := range c.steps {
+		if err := s(f); err != nil {
+			return c.errf("%w", err)
+		}
+	}
+	for _, s := range c.own {
+		pl.total -= int64(pl.slots[s].bytes())
+		pl.slots[s] = slot{kind: slotConst, dtype: pl.slots[s].dtype, shape: pl.slots[s].shape}
+	}
+	for j, id := range c.n.out {
+		if id < 0 || c.outs[j].value != nil {
+			continue
+		}
+		o := &c.outs[j]
+		t := f.t[o.slot]
+		if o.alias > 0 {
+			r, err := t.Reshape(o.shape...)
+			if err != nil {
+				return c.errf("%w", err)
+			}
+			t = r
+		}
+		pl.slots[o.slot].t = t
+		size := int64(t.Size() * t.DType().Size())
+		pl.vals[id].t, pl.vals[id].slot, pl.vals[id].bytes = t, -1, size
+		pl.total += size
+	}
+	return nil
+}
+
+// drop forgets the values that no later node uses.
+func (pl *planner) drop(i int, n *pnode) {
+	for _, id := range n.dies {
+		v := &pl.vals[id]
+		if v.t == nil || v.weight {
+			continue
+		}
+		pl.total -= v.bytes
+		v.t = nil
+	}
+	pl.slots = pl.slots[:0] // slots serve one node where nothing is planned
+	for id := range pl.vals {
+		pl.vals[id].slot = -1
+	}
+}
+
+func (pl *planner) addSlot(s slot) int {
+	pl.slots = append(pl.slots, s)
+	return len(pl.slots) - 1
+}
+
+// useSlot gives a known value a slot, and notes that node uses it.
+func (pl *planner) useSlot(v *value, node int) {
+	if v.slot < 0 {
+		v.slot = pl.addSlot(slot{kind: slotConst, dtype: v.dtype, shape: v.shape, t: v.t})
+	}
+	if s := &pl.slots[v.slot]; s.last < node {
+		s.last = node
+	}
+}
+
+// outputSlot makes the slot of a value that a node computes.
+func (pl *planner) outputSlot(id int, dtype tensor.DType, shape tensor.Shape) (int, error) {
+	if err := pl.fits(dtype, shape); err != nil {
+		return 0, err
+	}
+	s := slot{kind: slotArena, dtype: dtype, shape: shape.Clone(), first: pl.node, last: pl.node}
+	if dtype == tensor.String {
+		s.kind = slotPrivate
+	}
+	if i := slices.Index(pl.prog.outputs, id); i >= 0 && !pl.eager {
+		s.kind, s.index = slotOutput, i
+	}
+	return pl.addSlot(s), nil
+}
+
+func (pl *planner) scratchSlot(dtype tensor.DType, shape tensor.Shape) (int, error) {
+	if err := pl.fits(dtype, shape); err != nil {
+		return 0, err
+	}
+	s := slot{kind: slotArena, dtype: dtype, shape: shape.Clone(), first: pl.node, last: pl.node}
+	if dtype == tensor.String {
+		s.kind = slotPrivate
+	}
+	return pl.addSlot(s), nil
+}
+
+func (pl *planner) fits(dtype tensor.DType, shape tensor.Shape) error {
+	n, err := shape.Check()
+	if err != nil {
+		return err
+	}
+	size := int64(n) * int64(max(dtype.Size(), 1))
+	if dtype == tensor.String {
+		size = int64(n) * 16
+	}
+	if size > pl.e.cfg.MaxTensorBytes {
+		return fmt.Errorf("%w: %v%v has %d bytes, a tensor may have %d", errTooLarge, dtype, shape, size, pl.e.cfg.MaxTensorBytes)
+	}
+	if pl.eager {
+		if pl.total += size; pl.total > pl.e.cfg.MaxRunBytes {
+			return fmt.Errorf("%w: a run may use %d bytes", errTooLarge, pl.e.cfg.MaxRunBytes)
+		}
+	}
+	return nil
+}
+
+func (pl *planner) inplace(o, i int) {
+	out, in := &pl.slots[o], &pl.slots[i]
+	if out.kind == slotArena && in.kind == slotArena && out.bytes() == in.bytes() {
+		out.into = 1 + i
+	}
+}
+
+// arenaAlign is the alignment of slots in the arena, a cache line's.
+const arenaAlign = 64
+
+// layout gives every arena slot its place, so that slots that live at the same time do not overlap, and returns the
+// arena's size. It takes the slots by their first node and puts each into the best gap.
+func layout(slots []slot, limit int64) (int, error) {
+	type block struct{ lo, hi, last int }
+	var live []block
+	owner := make([]int, len(slots)) // the slot whose block a slot took over
+	order := make([]int, 0, len(slots))
+	for i := range slots {
+		owner[i] = i
+		if slots[i].kind == slotArena {
+			order = append(order, i)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return slots[a].first - slots[b].first })
+	// A slot that takes over another's memory does so only where that one's last use is the node that writes it.
+	for _, i := range order {
+		if j := slots[i].into - 1; j >= 0 && slots[j].last == slots[i].first {
+			o := owner[j]
+			if slots[o].last <= slots[i].first {
+				owner[i] = o
+				slots[o].last = max(slots[o].last, slots[i].last)
+			}
+		}
+	}
+	size := 0
+	for _, i := range order {
+		if owner[i] != i {
+			continue
+		}
+		s := &slots[i]
+		live = slices.DeleteFunc(live, func(b block) bool { return b.last < s.first })
+		need := (s.bytes() + arenaAlign - 1) / arenaAlign * arenaAlign
+		best, bestGap, at := -1, -1, 0
+		for _, b := range live {
+			if gap := b.lo - at; gap >= need && (bestGap < 0 || gap < bestGap) {
+				best, bestGap = at, gap
+			}
+			at = max(at, b.hi)
+		}
+		if best < 0 {
+			best = at
+		}
+		s.offset = best
+		if int64(best+need) > limit {
+			return 0, fmt.Errorf("%w: the run needs more than %d bytes", errTooLarge, limit)
+		}
+		size = max(size, best+need)
+		k, _ := slices.BinarySearchFunc(live, best, func(b block, x int) int { return b.lo - x })
+		live = slices.Insert(live, k, block{best, best + need, s.last})
+	}
+	for _, i := range order {
+		slots[i].offset = slots[owner[i]].offset
+	}
+	return size, nil
+}

@@ -1,0 +1,226 @@
+package native
+
+import (
+	"math"
+
+	"github.com/millrace/millrace/tensor"
+)
+
+// maxPool is the kernel of MaxPool, with the places of the maxima as a second output.
+func maxPool(c *prep) error {
+	return viaFloat32(func(c *prep) error {
+		if err := c.need(1); err != nil {
+			return err
+		}
+		x := c.in[0].shape
+		w, err := c.windowOf(x, toInts(c.attrs.Ints("kernel_shape", nil)), c.attrs.Bool("ceil_mode", false))
+		if err != nil {
+			return err
+		}
+		switch d := c.in[0].dtype; d {
+		case tensor.Float32:
+			return maxPoolOf[float32](c, w, float32(math.Inf(-1)))
+		case tensor.Float64:
+			return maxPoolOf[float64](c, w, math.Inf(-1))
+		case tensor.Int8:
+			return maxPoolOf[int8](c, w, math.MinInt8)
+		case tensor.Uint8:
+			return maxPoolOf[uint8](c, w, 0)
+		default:
+			return c.refuse("%v", d)
+		}
+	})(c)
+}
+
+func maxPoolOf[T real](c *prep, w *window, lowest T) error {
+	x := c.in[0].shape
+	shape := w.outShape(x[0], x[1])
+	o, err := c.out(0, c.in[0].dtype, shape)
+	if err != nil {
+		return err
+	}
+	index := -1
+	if c.wants(1) {
+		if index, err = c.out(1, tensor.Int64, shape); err != nil {
+			return err
+		}
+	}
+	columns := c.attrs.Int("storage_order", 0) == 1
+	s := c.in[0].slot
+	part := func(f *frame, lo, hi int) {
+		src, dst := data[T](f, s), data[T](f, o)
+		for plane := lo; plane < hi; plane++ {
+			in, out := src[plane*w.inSize():(plane+1)*w.inSize()], dst[plane*w.outSize():(plane+1)*w.outSize()]
+			if index < 0 {
+				maxPlane(w, out, in, lowest)
+				continue
+			}
+			maxPlaneIndex(w, out, data[int64](f, index)[plane*w.outSize():], in, lowest, plane*w.inSize(), columns)
+		}
+	}
+	c.do(func(f *frame) { f.parallel(x[0]*x[1], max(1, grain/max(1, w.outSize()*w.kernelSize())), part) })
+	return nil
+}
+
+func maxPlane[T real](w *window, dst, src []T, lowest T) {
+	at := 0
+	for oz := range w.out[0] {
+		z, z0, z1 := w.span(0, oz)
+		for oy := range w.out[1] {
+			y, y0, y1 := w.span(1, oy)
+			for ox := range w.out[2] {
+				x, x0, x1 := w.span(2, ox)
+				best := lowest
+				for kz := z0; kz < z1; kz++ {
+					for ky := y0; ky < y1; ky++ {
+						base := ((z+kz*w.dilation[0])*w.in[1]+y+ky*w.dilation[1])*w.in[2] + x
+						for kx := x0; kx < x1; kx++ {
+							v := src[base+kx*w.dilation[2]]
+							if v > best || v != v && best == best { // the first NaN stays
+								best = v
+							}
+						}
+					}
+				}
+				dst[at] = best
+				at++
+			}
+		}
+	}
+}
+
+func maxPlaneIndex[T real](w *window, dst []T, index []int64, src []T, lowest T, first int, columns bool) {
+	at := 0
+	for oz := range w.out[0] {
+		z, z0, z1 := w.span(0, oz)
+		for oy := range w.out[1] {
+			y, y0, y1 := w.span(1, oy)
+			for ox := range w.out[2] {
+				x, x0, x1 := w.span(2, ox)
+				best, where := lowest, -1
+				for kz := z0; kz < z1; kz++ {
+					for ky := y0; ky < y1; ky++ {
+						base := ((z+kz*w.dilation[0])*w.in[1]+y+ky*w.dilation[1])*w.in[2] + x
+						for kx := x0; kx < x1; kx++ {
+							p := base + kx*w.dilation[2]
+							if v := src[p]; where < 0 || v > best || v != v && best == best {
+								best, where = v, p
+							}
+						}
+					}
+				}
+				where = max(where, 0)
+				if columns {
+					px := where % w.in[2]
+					py := where / w.in[2] % w.in[1]
+					pz := where / w.in[2] / w.in[1]
+					where = (px*w.in[1]+py)*w.in[0] + pz
+				}
+				dst[at], index[at] = best, int64(first+where)
+				at++
+			}
+		}
+	}
+}
+
+// averagePool is the kernel of AveragePool.
+var averagePool = viaFloat32(func(c *prep) error {
+	if err := c.need(1); err != nil {
+		return err
+	}
+	x := c.in[0].shape
+	w, err := c.windowOf(x, toInts(c.attrs.Ints("kernel_shape", nil)), c.attrs.Bool("ceil_mode", false))
+	if err != nil {
+		return err
+	}
+	switch d := c.in[0].dtype; d {
+	case tensor.Float32:
+		return averagePoolOf[float32](c, w)
+	case tensor.Float64:
+		return averagePoolOf[float64](c, w)
+	default:
+		return c.refuse("%v", d)
+	}
+})
+
+func averagePoolOf[T float](c *prep, w *window) error {
+	x := c.in[0].shape
+	o, err := c.out(0, c.in[0].dtype, w.outShape(x[0], x[1]))
+	if err != nil {
+		return err
+	}
+	padded := c.attrs.Bool("count_include_pad", false)
+	s := c.in[0].slot
+	part := func(f *frame, lo, hi int) {
+		src, dst := data[T](f, s), data[T](f, o)
+		for plane := lo; plane < hi; plane++ {
+			averagePlane(w, dst[plane*w.outSize():(plane+1)*w.outSize()], src[plane*w.inSize():(plane+1)*w.inSize()], padded)
+		}
+	}
+	c.do(func(f *frame) { f.parallel(x[0]*x[1], max(1, grain/max(1, w.outSize()*w.kernelSize())), part) })
+	return nil
+}
+
+// reach is how many positions of the kernel lie inside the padded input, for output position o of dimension d.
+func (w *window) reach(d, o int) int {
+	room := w.in[d] + w.hi[d] - (o*w.stride[d] - w.lo[d])
+	return max(0, min(w.kernel[d], (room-1)/w.dilation[d]+1))
+}
+
+func averagePlane[T float](w *window, dst, src []T, padded bool) {
+	at := 0
+	for oz := range w.out[0] {
+		z, z0, z1 := w.span(0, oz)
+		for oy := range w.out[1] {
+			y, y0, y1 := w.span(1, oy)
+			for ox := range w.out[2] {
+				x, x0, x1 := w.span(2, ox)
+				var sum T
+				for kz := z0; kz < z1; kz++ {
+					for ky := y0; ky < y1; ky++ {
+						base := ((z+kz*w.dilation[0])*w.in[1]+y+ky*w.dilation[1])*w.in[2] + x
+						for kx := x0; kx < x1; kx++ {
+							sum += src[base+kx*w.dilation[2]]
+						}
+					}
+				}
+				n := max(0, z1-z0) * max(0, y1-y0) * max(0, x1-x0)
+				if padded {
+					n = w.reach(0, oz) * w.reach(1, oy) * w.reach(2, ox)
+				}
+				if n == 0 {
+					n = 1
+				}
+				dst[at] = sum / T(n)
+				at++
+			}
+		}
+	}
+}
+
+// globalPool reduces all spatial dimensions.
+func globalPool(op reduction) func(c *prep) error {
+	return viaFloat32(func(c *prep) error {
+		if err := c.need(1); err != nil {
+			return err
+		}
+		in := c.in[0].shape
+		if len(in) < 2 {
+			return c.errf("shape %v has no channels", in)
+		}
+		shape := tensor.Shape{in[0], in[1]}
+		drop := make([]bool, len(in))
+		for i := range in[2:] {
+			shape = append(shape, 1)
+			drop[2+i] = true
+		}
+		switch d := c.in[0].dtype; d {
+		case tensor.Float32:
+			return reduceOf[float32](c, op, drop, shape)
+		case tensor.Float64:
+			return reduceOf[float64](c, op, drop, shape)
+		default:
+			return c.refuse("%v", d)
+		}
+	})
+}

@@ -1,0 +1,246 @@
+package native
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/tensor"
+)
+
+// errDynamic says that a shape depends on a value that only a run knows.
+var errDynamic = errors.New("shape depends on a value of the run")
+
+// errTooLarge says that a tensor or a run exceeds the engine's limits.
+var errTooLarge = errors.New("over the engine's memory limit")
+
+// unsupported is an operator that is known, but not so.
+type unsupported struct{ op, reason string }
+
+func (u *unsupported) Error() string {
+	if u.reason == "" {
+		return u.op
+	}
+	return u.op + " (" + u.reason + ")"
+}
+
+// A step is one piece of a run. It captures what the plan settled; all that differs between runs is in the frame.
+type step func(f *frame) error
+
+// info describes an input of a node while it is prepared.
+type info struct {
+	dtype tensor.DType
+	shape tensor.Shape
+	value *tensor.Tensor // where the plan knows it
+	// weight says that value lives as long as the session, so that what is derived from it may be kept.
+	weight bool
+	slot   int // -1: left out
+}
+
+func (i *info) has() bool { return i.slot >= 0 }
+
+func (i *info) size() int { return i.shape.Size() }
+
+// A prep is a node being prepared for one set of shapes. A kernel reads its inputs' types and shapes, declares its
+// outputs and scratch memory, and adds steps.
+type prep struct {
+	pl     *planner
+	node   *graph.Node
+	n      *pnode
+	attrs  graph.Attrs
+	opset  int64
+	in     []info
+	outs   []outInfo
+	steps  []step
+	after  []step // run after the other steps
+	own    []int  // slots of outputs and scratch, for evaluation at once
+	random bool   // not to be folded
+	intoF  bool   // within a float16 node that computes in float32
+	half   tensor.DType
+}
+
+type outInfo struct {
+	set   bool
+	dtype tensor.DType
+	shape tensor.Shape
+	value *tensor.Tensor
+	slot  int
+	alias int // 1 + the slot that it shares, else 0
+}
+
+// errf describes what is wrong with this node for these shapes or values.
+func (c *prep) errf(format string, args ...any) error {
+	return fmt.Errorf("node %s: %w", c.n.label(), fmt.Errorf(format, args...))
+}
+
+// refuse says that the operator is known but not with this attribute, type or form.
+func (c *prep) refuse(format string, args ...any) error {
+	return &unsupported{c.node.Op(), fmt.Sprintf(format, args...)}
+}
+
+// opt returns input i, which may be left out.
+func (c *prep) opt(i int) *info {
+	if i < len(c.in) {
+		return &c.in[i]
+	}
+	return &info{slot: -1}
+}
+
+// need returns an error where fewer than n inputs are there.
+func (c *prep) need(n int) error {
+	for i := range n {
+		if !c.opt(i).has() {
+			return c.errf("input %d is missing", i)
+		}
+	}
+	return nil
+}
+
+// known returns the value of input i, or errDynamic.
+func (c *prep) known(i int) (*tensor.Tensor, error) {
+	in := c.opt(i)
+	if !in.has() {
+		return nil, c.errf("input %d is missing", i)
+	}
+	if in.value == nil {
+		return nil, errDynamic
+	}
+	return in.value, nil
+}
+
+// ints returns the value of an integer input, or errDynamic.
+func (c *prep) ints(i int) ([]int, error) {
+	t, err := c.known(i)
+	if err != nil {
+		return nil, err
+	}
+	switch d := t.Raw().(type) {
+	case []int64:
+		out := make([]int, len(d))
+		for j, v := range d {
+			out[j] = int(v)
+		}
+		return out, nil
+	case []int32:
+		out := make([]int, len(d))
+		for j, v := range d {
+			out[j] = int(v)
+		}
+		return out, nil
+	}
+	return nil, c.errf("input %d must be int64 or int32, not %v", i, t.DType())
+}
+
+// wants reports whether output i is asked for.
+func (c *prep) wants(i int) bool { return i < len(c.n.out) && c.n.out[i] >= 0 }
+
+// out declares output i and returns its slot; scratch memory where nobody asks for it.
+func (c *prep) out(i int, dtype tensor.DType, shape tensor.Shape) (int, error) {
+	if c.intoF && dtype == tensor.Float32 {
+		return c.outHalf(i, shape)
+	}
+	return c.outExact(i, dtype, shape)
+}
+
+// outExact is out without the conversion of a float16 node.
+func (c *prep) outExact(i int, dtype tensor.DType, shape tensor.Shape) (int, error) {
+	if !c.wants(i) {
+		return c.scratchOf(dtype, shape)
+	}
+	slot, err := c.pl.outputSlot(c.n.out[i], dtype, shape)
+	if err != nil {
+		return 0, fmt.Errorf("node %s: %w", c.n.label(), err)
+	}
+	c.own = append(c.own, slot)
+	c.setOut(i, outInfo{set: true, dtype: dtype, shape: shape.Clone(), slot: slot})
+	return slot, nil
+}
+
+func (c *prep) setOut(i int, o outInfo) {
+	for len(c.outs) <= i {
+		c.outs = append(c.outs, outInfo{slot: -1})
+	}
+	c.outs[i] = o
+}
+
+// alias makes output i the elements of an input with another shape, without a step.
+func (c *prep) alias(i int, in *info, shape tensor.Shape) error {
+	if !c.wants(i) {
+		return nil
+	}
+	o := outInfo{set: true, dtype: in.dtype, shape: shape.Clone(), slot: in.slot, alias: 1 + in.slot}
+	if in.value != nil {
+		v, err := in.value.Reshape(shape...)
+		if err != nil {
+			return c.errf("%w", err)
+		}
+		o.value = v
+	}
+	c.setOut(i, o)
+	return nil
+}
+
+// constant makes output i a value that the shapes alone settle.
+func (c *prep) constant(i int, t *tensor.Tensor) {
+	if c.wants(i) {
+		c.setOut(i, outInfo{set: true, dtype: t.DType(), shape: t.Shape(), value: t, slot: -1})
+	}
+}
+
+// scratch returns a slot of n elements that this node alone uses.
+func (c *prep) scratch(dtype tensor.DType, n int) (int, error) {
+	return c.scratchOf(dtype, tensor.Shape{n})
+}
+
+func (c *prep) scratchOf(dtype tensor.DType, shape tensor.Shape) (int, error) {
+	slot, err := c.pl.scratchSlot(dtype, shape)
+	if err != nil {
+		return 0, fmt.Errorf("node %s: %w", c.n.label(), err)
+	}
+	c.own = append(c.own, slot)
+	return slot, nil
+}
+
+// step adds a step.
+func (c *prep) step(s step) { c.steps = append(c.steps, s) }
+
+// do adds a step that cannot fail.
+func (c *prep) do(s func(f *frame)) {
+	c.steps = append(c.steps, func(f *frame) error { s(f); return nil })
+}
+
+// inplace lets output slot o take over the memory of input slot i where nothing else reads that afterwards. The
+// steps must read each element of the input before they write the element of the output at the same place.
+func (c *prep) inplace(o, i int) { c.pl.inplace(o, i) }
+
+// derive returns what make makes of a weight, once a session for each kind; for other values it calls make.
+func derive[V any](c *prep, in *info, kind string, make func(t *tensor.Tensor) V) V {
+	if !in.weight {
+		return make(in.value)
+	}
+	key := derivedKey{in.value, kind}
+	if v, ok := c.pl.prog.derived.Load(key); ok {
+		return v.(V)
+	}
+	v, _ := c.pl.prog.derived.LoadOrStore(key, make(in.value))
+	return v.(V)
+}
+
+type derivedKey struct {
+	t    *tensor.Tensor
+	kind string
+}
+
+// axis returns a non-negative axis for a rank.
+func (c *prep) axis(a int64, rank int) (int, error) {
+	if a < -int64(rank) || a >= int64(rank) {
+		if !(rank == 0 && (a == 0 || a == -1)) {
+			return 0, c.errf("axis %d is outside rank %d", a, rank)
+		}
+		return 0, nil
+	}
+	if a < 0 {
+		a += int64(rank)
+	}
+	return int(a), nil
+}

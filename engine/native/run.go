@@ -1,0 +1,177 @@
+package native
+
+import (
+	"context"
+	"fmt"
+	"unsafe"
+
+	"github.com/millrace/millrace/engine/native/gemm"
+	"github.com/millrace/millrace/tensor"
+)
+
+// maxIdleFrames is how many frames a plan keeps for the next runs.
+const maxIdleFrames = 8
+
+// frame takes a frame of a finished run, or makes one.
+func (p *plan) frame(pool *pool) (*frame, error) {
+	p.mu.Lock()
+	if n := len(p.idle); n > 0 {
+		f := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		p.mu.Unlock()
+		return f, nil
+	}
+	p.mu.Unlock()
+	f := &frame{t: make([]*tensor.Tensor, len(p.slots)), pool: pool}
+	var base unsafe.Pointer
+	if p.arena > 0 {
+		mem := make([]uint64, p.arena/8+arenaAlign/8)
+		base = unsafe.Pointer(unsafe.SliceData(mem))
+		if off := uintptr(base) % arenaAlign; off != 0 {
+			base = unsafe.Add(base, arenaAlign-off)
+		}
+	}
+	for i := range p.slots {
+		s := &p.slots[i]
+		var err error
+		switch s.kind {
+		case slotConst:
+			f.t[i] = s.t
+		case slotPrivate:
+			f.t[i], err = tensor.New(s.dtype, s.shape...)
+		case slotArena:
+			f.t[i], err = over(s.dtype, unsafe.Add(base, s.offset), s.shape)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// release keeps f for the next run. It forgets the caller's tensors.
+func (p *plan) release(f *frame) {
+	for i := range p.slots {
+		if k := p.slots[i].kind; k == slotInput || k == slotOutput {
+			f.t[i] = nil
+		}
+	}
+	f.ctx, f.product, f.conv = nil, gemm.Product{}, gemm.ConvCall{}
+	p.mu.Lock()
+	if len(p.idle) < maxIdleFrames {
+		p.idle = append(p.idle, f)
+	}
+	p.mu.Unlock()
+}
+
+// run computes out. Missing outputs are made and handed over only where everything went well.
+func (p *plan) run(ctx context.Context, f *frame, in, out []*tensor.Tensor) (err error) {
+	f.ctx = ctx
+	for i := range p.slots {
+		if s := &p.slots[i]; s.kind == slotInput {
+			f.t[i] = in[s.index]
+		}
+	}
+	var made uint64 // outputs that this run made, the first 64
+	var rest []bool
+	for i := range p.outs {
+		o := &p.outs[i]
+		t := out[i]
+		if t == nil {
+			if t, err = tensor.New(o.dtype, o.shape...); err != nil {
+				return err
+			}
+			out[i] = t
+			if i < 64 {
+				made |= 1 << i
+			} else {
+				if rest == nil {
+					rest = make([]bool, len(p.outs))
+				}
+				rest[i] = true
+			}
+		}
+		if o.slot >= 0 {
+			f.t[o.slot] = t
+		}
+	}
+	ok := false
+	defer func() {
+		if ok {
+			return
+		}
+		for i := range out {
+			if i < 64 && made>>i&1 == 1 || i >= 64 && rest != nil && rest[i] {
+				out[i] = nil
+			}
+		}
+	}()
+	var node *pnode
+	for i := range p.steps {
+		s := &p.steps[i]
+		if s.node != node {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			node = s.node
+		}
+		if err := s.run(f); err != nil {
+			return fmt.Errorf("node %s: %w", node.label(), err)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for i := range p.outs {
+		if from := p.outs[i].from; from >= 0 {
+			copyTensor(out[i], f.t[from])
+		}
+	}
+	ok = true
+	return nil
+}
+
+// over returns a tensor of fixed-size elements at p, which lies in memory that the frame keeps alive through it.
+func over(dtype tensor.DType, p unsafe.Pointer, shape tensor.Shape) (*tensor.Tensor, error) {
+	switch dtype {
+	case tensor.Float32:
+		return overOf[float32](p, shape)
+	case tensor.Float64:
+		return overOf[float64](p, shape)
+	case tensor.Int8:
+		return overOf[int8](p, shape)
+	case tensor.Int16:
+		return overOf[int16](p, shape)
+	case tensor.Int32:
+		return overOf[int32](p, shape)
+	case tensor.Int64:
+		return overOf[int64](p, shape)
+	case tensor.Uint8:
+		return overOf[uint8](p, shape)
+	case tensor.Uint16:
+		return overOf[uint16](p, shape)
+	case tensor.Uint32:
+		return overOf[uint32](p, shape)
+	case tensor.Uint64:
+		return overOf[uint64](p, shape)
+	case tensor.Bool:
+		return overOf[bool](p, shape)
+	case tensor.Float16:
+		return overOf[tensor.Half](p, shape)
+	case tensor.BFloat16:
+		return overOf[tensor.BHalf](p, shape)
+	case tensor.Complex64:
+		return overOf[complex64](p, shape)
+	case tensor.Complex128:
+		return overOf[complex128](p, shape)
+	}
+	return nil, fmt.Errorf("no arena for %v", dtype)
+}
+
+func overOf[T tensor.Element](p unsafe.Pointer, shape tensor.Shape) (*tensor.Tensor, error) {
+	n := shape.Size()
+	if n == 0 {
+		return tensor.Of([]T{}, shape...)
+	}
+	return tensor.Of(unsafe.Slice((*T)(p), n), shape...)
+}
