@@ -31,9 +31,6 @@ var (
 // MaxIR is the newest IR version that is read.
 const MaxIR = 13
 
-// MaxRank is the largest number of dimensions of a tensor or a value.
-const MaxRank = 64
-
 // maxDepth limits how deep subgraphs and types nest.
 const maxDepth = 32
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -55,8 +56,8 @@ func (d *decoder) tensorFields(b []byte, f *tensorFields) error {
 	for s.next() {
 		switch s.num {
 		case 1:
-			if f.dims = s.varints("dims", d, f.dims); len(f.dims) > MaxRank {
-				return fmt.Errorf("%w: more than %d dimensions", ErrUnsupported, MaxRank)
+			if f.dims = s.varints("dims", d, f.dims); len(f.dims) > graph.MaxRank {
+				return fmt.Errorf("%w: more than %d dimensions", ErrUnsupported, graph.MaxRank)
 			}
 		case 2:
 			f.dtype = s.int("data_type")

@@ -103,8 +103,8 @@ func (d *decoder) tensorType(b []byte, v *graph.Value) error {
 
 func (d *decoder) shape(b []byte) (graph.Shape, error) {
 	n := count(b, 1)[0]
-	if n > MaxRank {
-		return nil, fmt.Errorf("%w: %d dimensions, at most %d are read", ErrUnsupported, n, MaxRank)
+	if n > graph.MaxRank {
+		return nil, fmt.Errorf("%w: %d dimensions, at most %d are read", ErrUnsupported, n, graph.MaxRank)
 	}
 	if err := d.charge(n * 24); err != nil {
 		return nil, err

@@ -1,0 +1,352 @@
+package graph
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/millrace/millrace/tensor"
+)
+
+// InferShapes finds the types and shapes of all values, and puts them into g.Values and g.Outputs (and into those of
+// subgraphs). Dimensions go by symbol: what has the length N of an input keeps it. The numbers in small integer tensors
+// are followed through Shape, Gather, Concat, arithmetic and so on, so that Reshape, Expand and Resize get shapes where these
+// are computed. What cannot be known stays unknown, also the outputs of operators that are not known here. The functions of
+// the graph are followed into their bodies.
+//
+// A contradiction, between operands or with what the file declares, is ErrInvalid with the node's name; g is as it was then.
+//
+// Inputs replace the declared type and shape of those inputs, such as the shapes of one run; declared shapes of other values
+// that do not fit them give way. The graph must be sorted.
+func InferShapes(g *Graph, inputs ...Value) error {
+	w := &world{graph: g, functions: g.functions(), opset: g.Opset[OnnxDomain], steps: maxSteps, lenient: len(inputs) > 0}
+	w.families = []map[string]rule{elementRules, reduceRules, productRules, shapeRules, moveRules, windowRules, resizeRules, normRules, makeRules, controlRules}
+	if w.opset == 0 {
+		w.opset = LowestOpset(g)
+	}
+	s := newInference(w, nil)
+	given := make(map[string]Value, len(inputs))
+	for _, v := range inputs {
+		given[v.Name] = v
+	}
+	ins := slices.Clone(g.Inputs)
+	for i, v := range ins {
+		if o, ok := given[v.Name]; ok {
+			if o.DType != tensor.Invalid {
+				ins[i].DType = o.DType
+			}
+			ins[i].Shape = o.Shape
+			delete(given, v.Name)
+		}
+	}
+	for name := range given {
+		return fmt.Errorf("%w: there is no input %q to infer shapes from", ErrInvalid, name)
+	}
+	if err := s.graph(g, ins); err != nil {
+		return err
+	}
+	g.Inputs = ins
+	w.commit()
+	return nil
+}
+
+// MaxRank is the largest number of dimensions of a value.
+const MaxRank = 64
+
+// maxSteps limits the nodes that are visited, functions and loops included.
+const maxSteps = 1 << 21
+
+// world is what the inference of a graph, its subgraphs and its functions share.
+type world struct {
+	graph     *Graph
+	functions map[opKey]*Function
+	opset     int64
+	steps     int
+	depth     int
+	lenient   bool              // declared shapes give way
+	writes    []func()          // what to change once all is well
+	families  []map[string]rule // not named by a rule itself, which would be a cycle
+}
+
+func (w *world) commit() {
+	for _, write := range w.writes {
+		write()
+	}
+}
+
+// info is what is known of a value.
+type info struct {
+	dtype     tensor.DType
+	shape     Shape
+	container string
+	vals      []num // the elements, of a small numeric tensor, in row-major order; nil where not known
+}
+
+func (v *info) rank() int {
+	if v.shape == nil {
+		return -1
+	}
+	return len(v.shape)
+}
+
+// inference goes through the nodes of one graph or function body.
+type inference struct {
+	*world
+	outer    *inference
+	values   map[string]*info
+	declared map[string]Value
+	call     *Node // of a function's body
+	callee   *Function
+}
+
+func newInference(w *world, outer *inference) *inference {
+	return &inference{world: w, outer: outer, values: map[string]*info{}}
+}
+
+func (s *inference) lookup(name string) *info {
+	for ; s != nil; s = s.outer {
+		if v, ok := s.values[name]; ok {
+			return v
+		}
+	}
+	return nil
+}
+
+// graph infers g from its inputs.
+func (s *inference) graph(g *Graph, inputs []Value) error {
+	for _, v := range inputs {
+		s.values[v.Name] = &info{dtype: v.DType, shape: v.Shape, container: v.Container}
+	}
+	for _, in := range g.Initializers {
+		v := constant(in.Tensor)
+		if old, ok := s.values[in.Name]; ok { // listed as an input too
+			merged, err := merge(old, v, false)
+			if err != nil {
+				return fmt.Errorf("%w: initializer %q: %w", ErrInvalid, in.Name, err)
+			}
+			v = merged
+		}
+		s.values[in.Name] = v
+	}
+	s.declared = make(map[string]Value, len(g.Values)+len(g.Outputs))
+	for _, v := range g.Values {
+		s.declared[v.Name] = v
+	}
+	for _, v := range g.Outputs {
+		s.declared[v.Name] = v
+	}
+	if err := s.nodes(g.Nodes); err != nil {
+		return err
+	}
+	s.collect(g)
+	return nil
+}
+
+// collect notes what to write into g.
+func (s *inference) collect(g *Graph) {
+	outputs := slices.Clone(g.Outputs)
+	isOutput := make(map[string]bool, len(outputs))
+	for i, v := range outputs {
+		isOutput[v.Name] = true
+		if found := s.lookup(v.Name); found != nil {
+			outputs[i].DType, outputs[i].Shape, outputs[i].Container = found.dtype, found.shape, found.container
+		}
+	}
+	var values []Value
+	for _, n := range g.Nodes {
+		for _, out := range n.Outputs {
+			found := s.values[out]
+			if out == "" || isOutput[out] || found == nil || found.dtype == tensor.Invalid && found.shape == nil {
+				continue
+			}
+			values = append(values, Value{Name: out, DType: found.dtype, Shape: found.shape, Container: found.container, Doc: s.declared[out].Doc})
+		}
+	}
+	s.writes = append(s.writes, func() { g.Outputs, g.Values = outputs, values })
+}
+
+func (s *inference) nodes(nodes []*Node) error {
+	for i, n := range nodes {
+		if s.steps--; s.steps < 0 {
+			return fmt.Errorf("%w: shape inference takes more than %d steps", ErrInvalid, maxSteps)
+		}
+		if err := s.node(n); err != nil {
+			return fmt.Errorf("%s: %w", label(i, n), err)
+		}
+	}
+	return nil
+}
+
+// node infers the outputs of n.
+func (s *inference) node(n *Node) error {
+	if s.callee != nil {
+		n = n.Clone()
+		n.bind(s.callee, s.call.Attrs)
+	}
+	c := &call{inference: s, n: n, attrs: n.Attrs}
+	c.in = make([]*info, len(n.Inputs))
+	for i, name := range n.Inputs {
+		if name != "" {
+			if c.in[i] = s.lookup(name); c.in[i] == nil {
+				c.in[i] = &info{}
+			}
+		}
+	}
+	c.out = make([]info, len(n.Outputs))
+	if err := c.infer(); err != nil {
+		return err
+	}
+	for i, name := range n.Outputs {
+		if name == "" {
+			continue
+		}
+		v := &c.out[i]
+		if d, ok := s.declared[name]; ok {
+			merged, err := merge(&info{dtype: d.DType, shape: d.Shape, container: d.Container}, v, s.lenient)
+			if err != nil {
+				return fmt.Errorf("%w: output %q is declared as %v%v: %w", ErrInvalid, name, d.DType, d.Shape, err)
+			}
+			v = merged
+		}
+		s.values[name] = v
+	}
+	return nil
+}
+
+// function infers a call of f from its body.
+func (c *call) function(f *Function) error {
+	if c.depth++; c.depth > 100 {
+		return fmt.Errorf("%w: functions call each other more than 100 deep", ErrInvalid)
+	}
+	defer func() { c.depth-- }()
+	s := newInference(c.world, nil)
+	s.call, s.callee = &Node{Attrs: c.attrs}, f
+	opset := c.opset
+	if v := f.Opset[OnnxDomain]; v != 0 {
+		c.opset = v
+	}
+	defer func() { c.opset = opset }()
+	for i, name := range f.Inputs {
+		if i < len(c.in) && c.in[i] != nil {
+			s.values[name] = c.in[i]
+		}
+	}
+	if err := s.nodes(f.Nodes); err != nil {
+		return fmt.Errorf("in function %s: %w", OpName(f.Domain, f.Name), err)
+	}
+	for i := range c.out {
+		if i < len(f.Outputs) {
+			if v := s.values[f.Outputs[i]]; v != nil {
+				c.out[i] = *v
+			}
+		}
+	}
+	return nil
+}
+
+// call is a node whose outputs are being inferred. Rules read in and attrs, and fill out, which is empty at first.
+type call struct {
+	*inference
+	n     *Node
+	attrs Attrs
+	in    []*info // nil where left out
+	out   []info
+}
+
+// A rule infers the outputs of one operator.
+type rule func(*call) error
+
+func (c *call) infer() error {
+	if f := c.functions[c.n.key()]; f != nil {
+		return c.function(f)
+	}
+	if c.n.Domain != OnnxDomain || len(c.out) == 0 {
+		return nil
+	}
+	for _, family := range c.families {
+		if r, ok := family[c.n.OpType]; ok {
+			if err := r(c); err != nil {
+				return err
+			}
+			c.follow()
+			return nil
+		}
+	}
+	return nil
+}
+
+// arg returns what is known of input i; never nil.
+func (c *call) arg(i int) *info {
+	if i < len(c.in) && c.in[i] != nil {
+		return c.in[i]
+	}
+	return &info{}
+}
+
+// has reports whether input i is given.
+func (c *call) has(i int) bool { return i < len(c.in) && c.in[i] != nil }
+
+// set gives output i its type and shape, where the node has that output.
+func (c *call) set(i int, dtype tensor.DType, shape Shape) {
+	if i < len(c.out) {
+		c.out[i].dtype, c.out[i].shape = dtype, shape
+	}
+}
+
+// fail says that operands contradict each other.
+func (c *call) fail(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+}
+
+// axis brings an axis into [0, rank).
+func (c *call) axis(axis int64, rank int) (int, error) {
+	if axis < -int64(rank) || axis >= int64(rank) {
+		return 0, c.fail("axis %d of a value of rank %d", axis, rank)
+	}
+	if axis < 0 {
+		axis += int64(rank)
+	}
+	return int(axis), nil
+}
+
+// axes brings distinct axes into [0, rank).
+func (c *call) axes(axes []int64, rank int) ([]int, error) {
+	out := make([]int, len(axes))
+	for i, a := range axes {
+		k, err := c.axis(a, rank)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(out[:i], k) {
+			return nil, c.fail("axis %d twice", a)
+		}
+		out[i] = k
+	}
+	return out, nil
+}
+
+// wantRank checks a rank where it is known.
+func (c *call) wantRank(i, low, high int) error {
+	if r := c.arg(i).rank(); r >= 0 && (r < low || r > high) {
+		if low == high {
+			return c.fail("input %d has shape %v; it must have %d dimensions", i, c.arg(i).shape, low)
+		}
+		return c.fail("input %d has shape %v, which is not of %d to %d dimensions", i, c.arg(i).shape, low, high)
+	}
+	return nil
+}
+
+// sameType returns the type that all inputs have, where it is known.
+func (c *call) sameType(inputs ...int) (tensor.DType, error) {
+	dtype := tensor.Invalid
+	for _, i := range inputs {
+		d := c.arg(i).dtype
+		if d == tensor.Invalid {
+			continue
+		}
+		if dtype != tensor.Invalid && d != dtype {
+			return dtype, c.fail("inputs of types %v and %v", dtype, d)
+		}
+		dtype = d
+	}
+	return dtype, nil
+}

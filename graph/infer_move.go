@@ -1,0 +1,480 @@
+package graph
+
+import (
+	"slices"
+
+	"github.com/millrace/millrace/tensor"
+)
+
+// moveRules are operators that choose, join and split elements.
+var moveRules = rulesOf(map[string]rule{
+	"Concat": inferConcat,
+	"Split":  inferSplit,
+	"Slice":  inferSlice,
+	"Gather": inferGather,
+	"GatherElements": func(c *call) error {
+		c.set(0, c.arg(0).dtype, c.arg(1).shape)
+		return nil
+	},
+	"GatherND": inferGatherND,
+	"Compress": inferCompress,
+	"OneHot":   inferOneHot,
+})
+
+func inferConcat(c *call) error {
+	if len(c.in) == 0 {
+		return c.fail("it has no inputs")
+	}
+	inputs := make([]int, len(c.in))
+	for i := range inputs {
+		inputs[i] = i
+	}
+	dtype, err := c.sameType(inputs...)
+	if err != nil {
+		return err
+	}
+	def := int64(1) // of opset 1; later there is none
+	var shape Shape
+	for i := range c.in {
+		if s := c.arg(i).shape; s != nil {
+			shape = slices.Clone(s)
+		}
+	}
+	if shape == nil {
+		c.set(0, dtype, nil)
+		return nil
+	}
+	axis, err := c.axis(c.attrs.Int("axis", def), len(shape))
+	if err != nil {
+		return err
+	}
+	total := product{}
+	for i := range c.in {
+		s := c.arg(i).shape
+		if s == nil {
+			total.unknown = true
+			continue
+		}
+		if len(s) != len(shape) {
+			return c.fail("inputs of shapes %v and %v", shape, s)
+		}
+		for k, d := range s {
+			if k == axis {
+				continue
+			}
+			joined, ok := mergeDim(shape[k], d)
+			if !ok {
+				return c.fail("inputs of shapes %v and %v along axis %d", shape, s, axis)
+			}
+			shape[k] = joined
+		}
+		if d := s[axis]; d.Known() {
+			total.size += d.Size
+		} else {
+			total.unknown = true
+		}
+	}
+	if len(c.in) > 1 {
+		shape[axis] = unknown
+		if !total.unknown {
+			shape[axis] = known(total.size)
+		}
+	}
+	c.set(0, dtype, shape)
+	c.out[0].vals = c.concatVals(axis, shape)
+	return nil
+}
+
+// concatVals joins elements block by block. Inputs whose elements are not known count as unknown ones.
+func (c *call) concatVals(axis int, shape Shape) []num {
+	size, ok := shape.Static()
+	if !ok {
+		return nil
+	}
+	if n, err := size.Check(); err != nil || n > maxFollowed {
+		return nil
+	}
+	any := false
+	parts := make([][]num, len(c.in))
+	blocks := make([]int, len(c.in))
+	for i := range c.in {
+		own, ok := c.arg(i).shape.Static()
+		if !ok {
+			return nil
+		}
+		blocks[i] = own[axis:].Size()
+		if parts[i] = c.arg(i).vals; parts[i] == nil {
+			parts[i] = make([]num, own.Size())
+		} else {
+			any = true
+		}
+	}
+	if !any {
+		return nil
+	}
+	out := make([]num, 0, size.Size())
+	for range size[:axis].Size() {
+		for i := range parts {
+			out = append(out, parts[i][:blocks[i]]...)
+			parts[i] = parts[i][blocks[i]:]
+		}
+	}
+	return out
+}
+
+func inferSplit(c *call) error {
+	x := c.arg(0)
+	n := len(c.out)
+	if x.shape == nil {
+		for i := range n {
+			c.set(i, x.dtype, nil)
+		}
+		return nil
+	}
+	axis, err := c.axis(c.attrs.Int("axis", 0), len(x.shape))
+	if err != nil {
+		return err
+	}
+	parts := make([]Dim, n)
+	split, given := c.attrs.Ints("split", nil), c.attrs.Has("split")
+	if c.has(1) {
+		given = true
+		if vals := c.arg(1).vals; vals != nil {
+			split = make([]int64, len(vals))
+			for i, v := range vals {
+				split[i] = v.dim().Size
+			}
+		}
+	}
+	length := x.shape[axis]
+	switch {
+	case given && split == nil:
+		for i := range parts {
+			parts[i] = unknown
+		}
+	case given:
+		if len(split) != n {
+			return c.fail("%d parts for %d outputs", len(split), n)
+		}
+		total := int64(0)
+		for i, v := range split {
+			parts[i] = known(v)
+			if total += v; v < 0 {
+				total = length.Size // a part that is not known
+			}
+		}
+		if length.Known() && total != length.Size && !slices.Contains(split, -1) {
+			return c.fail("parts %v of axis %d of shape %v", split, axis, x.shape)
+		}
+	default:
+		each := unknown
+		for i := range parts {
+			parts[i] = unknown
+			if length.Known() {
+				each = known((length.Size + int64(n) - 1) / int64(n))
+				parts[i] = known(min(each.Size, max(0, length.Size-int64(i)*each.Size)))
+			}
+		}
+		if length.Known() && length.Size%int64(n) != 0 && !c.attrs.Has("num_outputs") {
+			return c.fail("axis %d of shape %v in %d equal parts", axis, x.shape, n)
+		}
+		if n == 1 {
+			parts[0] = length
+		}
+	}
+	at := 0
+	for i := range n {
+		shape := slices.Clone(x.shape)
+		shape[axis] = parts[i]
+		c.set(i, x.dtype, shape)
+		if len(shape) == 1 && x.vals != nil && parts[i].Known() && at <= len(x.vals) && parts[i].Size <= int64(len(x.vals)-at) {
+			c.out[i].vals = x.vals[at : at+int(parts[i].Size)]
+			at += int(parts[i].Size)
+		} else {
+			at = len(x.vals) + 1
+		}
+	}
+	return nil
+}
+
+// slice is one axis of a Slice.
+type slice struct{ start, end, step num }
+
+func inferSlice(c *call) error {
+	x := c.arg(0)
+	starts, ends, axes, steps := c.sliceArgs()
+	if x.shape == nil {
+		c.set(0, x.dtype, nil)
+		return nil
+	}
+	if starts == nil || ends == nil || axes == nil && c.has(3) || steps == nil && c.has(4) {
+		c.set(0, x.dtype, c.unknownSlice(axes))
+		return nil
+	}
+	if axes == nil {
+		for i := range starts {
+			axes = append(axes, int64(i))
+		}
+	}
+	index, err := c.axes(axes, len(x.shape))
+	if err != nil {
+		return err
+	}
+	if len(starts) != len(ends) || len(starts) != len(index) || steps != nil && len(steps) != len(starts) {
+		return c.fail("%d starts, %d ends, %d axes, %d steps", len(starts), len(ends), len(index), len(steps))
+	}
+	shape := slices.Clone(x.shape)
+	from, by := make([]int64, len(shape)), make([]int64, len(shape))
+	for i := range by {
+		by[i] = 1
+	}
+	for i, axis := range index {
+		part := slice{starts[i], ends[i], number(1)}
+		if steps != nil {
+			part.step = steps[i]
+		}
+		if part.step.known && part.step.v == 0 {
+			return c.fail("step %d is 0", i)
+		}
+		shape[axis], from[axis] = part.of(shape[axis])
+		by[axis] = part.step.int()
+	}
+	c.set(0, x.dtype, shape)
+	own, ok := x.shape.Static()
+	size, ok2 := shape.Static()
+	if ok && ok2 && x.vals != nil {
+		strides := stridesOf(own)
+		c.out[0].vals = pick(x.vals, size, func(index []int) int {
+			at := 0
+			for i, k := range index {
+				at += (int(from[i]) + k*int(by[i])) * strides[i]
+			}
+			return at
+		})
+	}
+	return nil
+}
+
+// sliceArgs reads inputs (opset 10) or attributes; nil is what is not known or not given.
+func (c *call) sliceArgs() (starts, ends []num, axes []int64, steps []num) {
+	if c.opset >= 10 || len(c.in) > 1 {
+		axes, _ = c.ints(3)
+		return c.arg(1).vals, c.arg(2).vals, axes, c.arg(4).vals
+	}
+	list := func(name string) []num {
+		out := []num{}
+		for _, v := range c.attrs.Ints(name, nil) {
+			out = append(out, number(v))
+		}
+		return out
+	}
+	return list("starts"), list("ends"), c.attrs.Ints("axes", nil), nil
+}
+
+// unknownSlice is the shape where starts, ends or steps are computed.
+func (c *call) unknownSlice(axes []int64) Shape {
+	x := c.arg(0).shape
+	if axes == nil && (c.has(3) || c.length(1) < 0) {
+		return unknownOfRank(len(x))
+	}
+	shape := slices.Clone(x)
+	if axes == nil {
+		for i := range c.length(1) {
+			axes = append(axes, int64(i))
+		}
+	}
+	for _, a := range axes {
+		if k, err := c.axis(a, len(x)); err == nil {
+			shape[k] = unknown
+		}
+	}
+	return shape
+}
+
+// of returns the length of a slice of a dimension, and its first index.
+func (s slice) of(d Dim) (Dim, int64) {
+	if !s.step.known {
+		return unknown, 0
+	}
+	step := s.step.int()
+	if s.start.known && s.end.known && !d.Known() {
+		// All of a dimension whatever its length, or so many elements from its end, may be known.
+		start, end := s.start.int(), s.end.int()
+		if step == 1 && start == 0 && end >= 1<<31-1 {
+			return d, 0
+		}
+		return unknown, 0
+	}
+	if !s.start.known && s.start.symbol == "" || !s.end.known && s.end.symbol == "" {
+		return unknown, 0
+	}
+	if !s.end.known && !d.Known() && s.end.symbol == d.Symbol && s.start.known && s.start.v == 0 && step == 1 {
+		return d, 0
+	}
+	if !s.start.known || !s.end.known || !d.Known() {
+		return unknown, 0
+	}
+	n := d.Size
+	start, end := wrap(s.start.int(), n), wrap(s.end.int(), n)
+	if step > 0 {
+		start, end = min(max(start, 0), n), min(max(end, 0), n)
+		if end <= start {
+			return known(0), start
+		}
+		return known((end-start-1)/step + 1), start
+	}
+	start, end = min(max(start, 0), n-1), min(max(end, -1), n-1)
+	if start <= end {
+		return known(0), start
+	}
+	if step < -1<<62 {
+		return known(1), start
+	}
+	return known((start-end-1)/-step + 1), start
+}
+
+// wrap counts a negative index from the end.
+func wrap(i, n int64) int64 {
+	if i < 0 {
+		return i + n
+	}
+	return i
+}
+
+func inferGather(c *call) error {
+	x, index := c.arg(0), c.arg(1)
+	if x.shape == nil || index.shape == nil {
+		c.set(0, x.dtype, nil)
+		return nil
+	}
+	axis, err := c.axis(c.attrs.Int("axis", 0), len(x.shape))
+	if err != nil {
+		return err
+	}
+	shape := slices.Concat(x.shape[:axis], index.shape, x.shape[axis+1:])
+	if shape == nil {
+		shape = Shape{}
+	}
+	c.set(0, x.dtype, shape)
+	length := x.shape[axis]
+	for _, v := range index.vals {
+		if v.known && length.Known() && (v.int() >= length.Size || v.int() < -length.Size) {
+			return c.fail("index %d of axis %d of shape %v", v.int(), axis, x.shape)
+		}
+	}
+	if len(x.shape) == 1 && x.vals != nil && index.vals != nil {
+		vals := make([]num, len(index.vals))
+		for i, v := range index.vals {
+			if k := wrap(v.int(), int64(len(x.vals))); v.known && k >= 0 && k < int64(len(x.vals)) {
+				vals[i] = x.vals[k]
+			}
+		}
+		c.out[0].vals = vals
+	}
+	return nil
+}
+
+func inferGatherND(c *call) error {
+	x, index := c.arg(0), c.arg(1)
+	if x.shape == nil || index.shape == nil || len(index.shape) == 0 {
+		c.set(0, x.dtype, nil)
+		return nil
+	}
+	batch := c.attrs.Int("batch_dims", 0)
+	depth := index.shape[len(index.shape)-1]
+	if !depth.Known() {
+		c.set(0, x.dtype, nil)
+		return nil
+	}
+	if batch < 0 || batch >= int64(len(index.shape)) || batch+depth.Size > int64(len(x.shape)) {
+		return c.fail("indices of shape %v into shape %v with %d batch dimensions", index.shape, x.shape, batch)
+	}
+	c.set(0, x.dtype, slices.Concat(index.shape[:len(index.shape)-1], x.shape[batch+depth.Size:]))
+	if c.out[0].shape == nil {
+		c.out[0].shape = Shape{}
+	}
+	return nil
+}
+
+func inferCompress(c *call) error {
+	x := c.arg(0)
+	n := unknown
+	if vals := c.arg(1).vals; vals != nil {
+		count := int64(0)
+		for _, v := range vals {
+			if !v.known {
+				count = -1
+				break
+			}
+			count += v.int()
+		}
+		n = known(count)
+	}
+	if !c.attrs.Has("axis") {
+		c.set(0, x.dtype, Shape{n})
+		return nil
+	}
+	shape := slices.Clone(x.shape)
+	if shape != nil {
+		axis, err := c.axis(c.attrs.Int("axis", 0), len(shape))
+		if err != nil {
+			return err
+		}
+		shape[axis] = n
+	}
+	c.set(0, x.dtype, shape)
+	return nil
+}
+
+func inferOneHot(c *call) error {
+	x := c.arg(0)
+	dtype := c.arg(2).dtype
+	if x.shape == nil {
+		c.set(0, dtype, nil)
+		return nil
+	}
+	axis, err := c.axis(c.attrs.Int("axis", -1), len(x.shape)+1)
+	if err != nil {
+		return err
+	}
+	depth := unknown
+	if v := c.arg(1).vals; len(v) == 1 {
+		depth = v[0].dim()
+	}
+	c.set(0, dtype, slices.Insert(slices.Clone(x.shape), axis, depth))
+	return nil
+}
+
+// makeRules are operators that make tensors from little or nothing.
+var makeRules = rulesOf(map[string]rule{
+	"Constant":                   inferConstant,
+	"ConstantOfShape":            inferConstantOfShape,
+	"Range":                      inferRange,
+	"RandomNormal RandomUniform": inferRandom,
+	"HannWindow HammingWindow BlackmanWindow": inferWindow,
+	"Multinomial": func(c *call) error {
+		dtype, err := c.dtypeAttr("dtype", tensor.Int32)
+		batch := unknown
+		if s := c.arg(0).shape; len(s) == 2 {
+			batch = s[0]
+		}
+		c.set(0, dtype, Shape{batch, known(max(c.attrs.Int("sample_size", 1), 0))})
+		return err
+	},
+	"NonMaxSuppression": func(c *call) error {
+		c.set(0, tensor.Int64, Shape{unknown, known(3)})
+		return nil
+	},
+	"MelWeightMatrix": func(c *call) error {
+		dtype, err := c.dtypeAttr("output_datatype", tensor.Float32)
+		shape := Shape{unknown, unknown}
+		if bins, ok := c.ints(0); ok && len(bins) == 1 {
+			shape[1] = known(max(bins[0], 0))
+		}
+		if size, ok := c.ints(1); ok && len(size) == 1 {
+			shape[0] = known(max(size[0]/2+1, 0))
+		}
+		c.set(0, dtype, shape)
+		return err
+	},
+})

@@ -1,0 +1,495 @@
+package graph
+
+import (
+	"math"
+	"slices"
+
+	"github.com/millrace/millrace/tensor"
+)
+
+// shapeRules are operators that change the shape and keep the elements, or fill up with more.
+var shapeRules = rulesOf(map[string]rule{
+	"Reshape":      inferReshape,
+	"Flatten":      inferFlatten,
+	"Transpose":    inferTranspose,
+	"Squeeze":      inferSqueeze,
+	"Unsqueeze":    inferUnsqueeze,
+	"Expand":       inferExpand,
+	"Tile":         inferTile,
+	"DepthToSpace": inferDepthToSpace,
+	"SpaceToDepth": inferSpaceToDepth,
+	"Shape":        inferShapeOf,
+	"Size":         inferSizeOf,
+	"Pad":          inferPad,
+})
+
+// inferReshape keeps symbols: a dimension that is left to be computed is the symbol that is not accounted for.
+func inferReshape(c *call) error {
+	x := c.arg(0)
+	target := c.arg(1).vals
+	if !c.has(1) {
+		given := c.attrs.Ints("shape", nil)
+		if !c.attrs.Has("shape") {
+			return c.fail("it has neither a second input nor an attribute shape")
+		}
+		target = make([]num, len(given))
+		for i, v := range given {
+			target[i] = number(v)
+		}
+	}
+	if target == nil {
+		c.set(0, x.dtype, unknownOfRank(c.length(1)))
+		return nil
+	}
+	shape := make(Shape, len(target))
+	rest := -1
+	for i, v := range target {
+		switch {
+		case !v.known:
+			shape[i] = v.dim()
+		case v.v == -1:
+			if rest >= 0 {
+				return c.fail("two dimensions of the shape are -1")
+			}
+			rest = i
+			shape[i] = unknown
+		case v.v == 0 && !c.attrs.Bool("allowzero", false):
+			shape[i] = unknown
+			if x.shape != nil {
+				if i >= len(x.shape) {
+					return c.fail("dimension %d is to be copied from shape %v", i, x.shape)
+				}
+				shape[i] = x.shape[i]
+			}
+		case v.v < 0:
+			return c.fail("dimension %d of the shape is %v", i, v.v)
+		default:
+			shape[i] = known(v.int())
+		}
+	}
+	if err := c.fillRest(shape, rest); err != nil {
+		return err
+	}
+	c.set(0, x.dtype, shape)
+	return nil
+}
+
+// fillRest computes dimension rest of a reshape (-1: none) and checks the number of elements.
+func (c *call) fillRest(shape Shape, rest int) error {
+	x := c.arg(0).shape
+	if x == nil {
+		return nil
+	}
+	all := productOf(x)
+	if rest >= 0 {
+		others := productOf(slices.Concat(shape[:rest], shape[rest+1:]))
+		// Equal symbols cancel even where one of them may be zero: ONNX leaves that case undefined.
+		d, ok := all.over(others)
+		if !ok {
+			return c.fail("shape %v cannot become %v", x, shape)
+		}
+		shape[rest] = d
+		return nil
+	}
+	want := productOf(shape)
+	if all.unknown || want.unknown || len(all.symbols) > 0 || len(want.symbols) > 0 {
+		fillOne(all, shape)
+		return nil
+	}
+	if all.size != want.size {
+		return c.fail("shape %v cannot become %v", x, shape)
+	}
+	return nil
+}
+
+// fillOne computes the only dimension of shape that nothing is known of.
+func fillOne(all product, shape Shape) {
+	at := -1
+	for i, d := range shape {
+		if !d.Known() && d.Symbol == "" {
+			if at >= 0 {
+				return
+			}
+			at = i
+		}
+	}
+	if at < 0 {
+		return
+	}
+	if d, ok := all.over(productOf(slices.Concat(shape[:at], shape[at+1:]))); ok {
+		shape[at] = d
+	}
+}
+
+// unknownOfRank returns a shape of unknown dimensions; nil for a negative rank.
+func unknownOfRank(rank int) Shape {
+	if rank < 0 {
+		return nil
+	}
+	s := make(Shape, rank)
+	for i := range s {
+		s[i] = unknown
+	}
+	return s
+}
+
+func inferFlatten(c *call) error {
+	x := c.arg(0)
+	if x.shape == nil {
+		c.set(0, x.dtype, Shape{unknown, unknown})
+		return nil
+	}
+	axis := c.attrs.Int("axis", 1)
+	if axis < -int64(len(x.shape)) || axis > int64(len(x.shape)) {
+		return c.fail("axis %d of shape %v", axis, x.shape)
+	}
+	if axis < 0 {
+		axis += int64(len(x.shape))
+	}
+	c.set(0, x.dtype, Shape{mulDims(x.shape[:axis]...), mulDims(x.shape[axis:]...)})
+	return nil
+}
+
+func inferTranspose(c *call) error {
+	x := c.arg(0)
+	perm := c.attrs.Ints("perm", nil)
+	if x.shape == nil {
+		rank := -1
+		if perm != nil {
+			rank = len(perm)
+		}
+		c.set(0, x.dtype, unknownOfRank(rank))
+		return nil
+	}
+	order := make([]int, len(x.shape))
+	for i := range order {
+		order[i] = len(order) - 1 - i
+	}
+	if c.attrs.Has("perm") {
+		if len(perm) != len(x.shape) {
+			return c.fail("perm %v for shape %v", perm, x.shape)
+		}
+		var err error
+		if order, err = c.axes(perm, len(x.shape)); err != nil {
+			return err
+		}
+	}
+	shape := make(Shape, len(order))
+	for i, from := range order {
+		shape[i] = x.shape[from]
+	}
+	c.set(0, x.dtype, shape)
+	if own, ok := x.shape.Static(); ok && x.vals != nil {
+		strides := stridesOf(own)
+		size, _ := shape.Static()
+		c.out[0].vals = pick(x.vals, size, func(index []int) int {
+			at := 0
+			for i, from := range order {
+				at += index[i] * strides[from]
+			}
+			return at
+		})
+	}
+	return nil
+}
+
+// stridesOf returns how many elements apart neighbours of each dimension are.
+func stridesOf(shape tensor.Shape) []int {
+	strides := make([]int, len(shape))
+	n := 1
+	for i := len(shape) - 1; i >= 0; i-- {
+		strides[i] = n
+		n *= shape[i]
+	}
+	return strides
+}
+
+// pick makes the elements of a tensor of that shape, each from where at says.
+func pick(vals []num, shape tensor.Shape, at func(index []int) int) []num {
+	n, err := shape.Check()
+	if err != nil || n > maxFollowed {
+		return nil
+	}
+	out := make([]num, n)
+	index := make([]int, len(shape))
+	for i := range out {
+		k := at(index)
+		if k < 0 || k >= len(vals) {
+			return nil
+		}
+		out[i] = vals[k]
+		step(index, shape)
+	}
+	return out
+}
+
+// axesArg returns the axes of the second input (from opset 13 on) or of the attribute. known is false where they are
+// computed, given where there are any.
+func (c *call) axesArg() (axes []int64, given, known bool) {
+	if c.has(1) {
+		axes, known = c.ints(1)
+		return axes, true, known
+	}
+	return c.attrs.Ints("axes", nil), c.attrs.Has("axes"), true
+}
+
+func inferSqueeze(c *call) error {
+	x := c.arg(0)
+	axes, given, ok := c.axesArg()
+	switch {
+	case x.shape == nil:
+		c.set(0, x.dtype, nil)
+		return nil
+	case !ok:
+		rank := -1
+		if n := c.length(1); n >= 0 && n <= len(x.shape) {
+			rank = len(x.shape) - n
+		}
+		c.set(0, x.dtype, unknownOfRank(rank))
+		return nil
+	}
+	shape := Shape{}
+	if !given {
+		for _, d := range x.shape {
+			if !d.Known() { // it may be 1
+				c.set(0, x.dtype, nil)
+				return nil
+			}
+			if d.Size != 1 {
+				shape = append(shape, d)
+			}
+		}
+		c.set(0, x.dtype, shape)
+		return nil
+	}
+	index, err := c.axes(axes, len(x.shape))
+	if err != nil {
+		return err
+	}
+	for i, d := range x.shape {
+		if !slices.Contains(index, i) {
+			shape = append(shape, d)
+		} else if d.Known() && d.Size != 1 {
+			return c.fail("axis %d of shape %v is not 1", i, x.shape)
+		}
+	}
+	c.set(0, x.dtype, shape)
+	return nil
+}
+
+func inferUnsqueeze(c *call) error {
+	x := c.arg(0)
+	axes, given, ok := c.axesArg()
+	if !given {
+		return c.fail("it has no axes")
+	}
+	if x.shape == nil || !ok {
+		rank := -1
+		if n := c.length(1); x.shape != nil && n >= 0 {
+			rank = len(x.shape) + n
+		}
+		c.set(0, x.dtype, unknownOfRank(rank))
+		return nil
+	}
+	shape := make(Shape, len(x.shape)+len(axes))
+	index, err := c.axes(axes, len(shape))
+	if err != nil {
+		return err
+	}
+	k := 0
+	for i := range shape {
+		if slices.Contains(index, i) {
+			shape[i] = known(1)
+			continue
+		}
+		shape[i] = x.shape[k]
+		k++
+	}
+	c.set(0, x.dtype, shape)
+	return nil
+}
+
+func inferExpand(c *call) error {
+	x, target := c.arg(0), c.arg(1)
+	if target.vals == nil {
+		rank := c.length(1)
+		if x.shape == nil || rank < 0 {
+			c.set(0, x.dtype, nil)
+			return nil
+		}
+		// A dimension that is not 1 stays; where it is 1, the target decides.
+		shape := unknownOfRank(max(rank, len(x.shape)))
+		for i, d := range x.shape {
+			if d.Known() && d.Size != 1 {
+				shape[len(shape)-len(x.shape)+i] = d
+			}
+		}
+		c.set(0, x.dtype, shape)
+		return nil
+	}
+	to := make(Shape, len(target.vals))
+	for i, v := range target.vals {
+		if v.known && v.v < 0 {
+			return c.fail("dimension %d of the shape is %v", i, v.v)
+		}
+		to[i] = v.dim()
+	}
+	shape, err := broadcast(x.shape, to)
+	if err != nil {
+		return err
+	}
+	c.set(0, x.dtype, shape)
+	if size, ok := shape.Static(); ok && x.vals != nil {
+		if n, err := size.Check(); err == nil && n <= maxFollowed {
+			c.out[0].vals = spread(x, size)
+		}
+	}
+	return nil
+}
+
+func inferTile(c *call) error {
+	x := c.arg(0)
+	shape := unknownOfRank(x.rank())
+	if repeats := c.arg(1).vals; x.shape != nil && repeats != nil && (c.opset >= 6 || len(c.in) == 2) {
+		if len(repeats) != len(x.shape) {
+			return c.fail("%d repeats for shape %v", len(repeats), x.shape)
+		}
+		for i, r := range repeats {
+			if r.known && r.v < 0 {
+				return c.fail("repeat %d is %v", i, r.v)
+			}
+			shape[i] = mulDims(x.shape[i], r.dim())
+		}
+	} else if repeats, axis := c.arg(1).vals, c.arg(2).vals; x.shape != nil && len(c.in) == 3 && len(repeats) == 1 && len(axis) == 1 && axis[0].known {
+		// Opset 1: one axis.
+		k, err := c.axis(axis[0].int(), len(x.shape))
+		if err != nil {
+			return err
+		}
+		shape = slices.Clone(x.shape)
+		shape[k] = mulDims(shape[k], repeats[0].dim())
+	}
+	c.set(0, x.dtype, shape)
+	return nil
+}
+
+func inferDepthToSpace(c *call) error {
+	x := c.arg(0)
+	block := c.attrs.Int("blocksize", 0)
+	if block <= 0 || block > math.MaxInt16 {
+		return c.fail("blocksize %d", block)
+	}
+	if err := c.wantRank(0, 4, 4); err != nil || x.shape == nil {
+		c.set(0, x.dtype, unknownOfRank(4))
+		return err
+	}
+	depth := unknown
+	if d := x.shape[1]; d.Known() {
+		if d.Size%(block*block) != 0 {
+			return c.fail("%v channels with blocks of %d", d, block)
+		}
+		depth = known(d.Size / block / block)
+	}
+	b := known(block)
+	c.set(0, x.dtype, Shape{x.shape[0], depth, mulDims(x.shape[2], b), mulDims(x.shape[3], b)})
+	return nil
+}
+
+func inferSpaceToDepth(c *call) error {
+	x := c.arg(0)
+	block := c.attrs.Int("blocksize", 0)
+	if block <= 0 || block > math.MaxInt16 {
+		return c.fail("blocksize %d", block)
+	}
+	if err := c.wantRank(0, 4, 4); err != nil || x.shape == nil {
+		c.set(0, x.dtype, unknownOfRank(4))
+		return err
+	}
+	shape := Shape{x.shape[0], mulDims(x.shape[1], known(block*block)), unknown, unknown}
+	for i := 2; i < 4; i++ {
+		if d := x.shape[i]; d.Known() {
+			if d.Size%block != 0 {
+				return c.fail("shape %v with blocks of %d", x.shape, block)
+			}
+			shape[i] = known(d.Size / block)
+		}
+	}
+	c.set(0, x.dtype, shape)
+	return nil
+}
+
+// inferShapeOf follows the lengths as values; start and end came in opset 15.
+func inferShapeOf(c *call) error {
+	x := c.arg(0)
+	if x.shape == nil {
+		c.set(0, tensor.Int64, Shape{unknown})
+		return nil
+	}
+	rank := int64(len(x.shape))
+	clamp := func(v int64) int64 {
+		if v < 0 {
+			v += rank
+		}
+		return min(max(v, 0), rank)
+	}
+	start, end := clamp(c.attrs.Int("start", 0)), clamp(c.attrs.Int("end", rank))
+	vals := []num{}
+	for i := start; i < end; i++ {
+		vals = append(vals, x.shape[i].num())
+	}
+	c.set(0, tensor.Int64, Shape{known(int64(len(vals)))})
+	c.out[0].vals = vals
+	return nil
+}
+
+func inferSizeOf(c *call) error {
+	c.set(0, tensor.Int64, Shape{})
+	if x := c.arg(0); x.shape != nil {
+		c.out[0].vals = []num{mulDims(x.shape...).num()}
+	}
+	return nil
+}
+
+func inferPad(c *call) error {
+	x := c.arg(0)
+	pads, ok := c.attrs.Ints("pads", c.attrs.Ints("paddings", nil)), true
+	if c.opset >= 11 {
+		pads, ok = c.ints(1)
+	}
+	if x.shape == nil || !ok {
+		c.set(0, x.dtype, unknownOfRank(x.rank()))
+		return nil
+	}
+	axes := make([]int, len(x.shape))
+	for i := range axes {
+		axes[i] = i
+	}
+	if c.has(3) {
+		given, ok := c.ints(3)
+		if !ok {
+			c.set(0, x.dtype, unknownOfRank(x.rank()))
+			return nil
+		}
+		var err error
+		if axes, err = c.axes(given, len(x.shape)); err != nil {
+			return err
+		}
+	}
+	if len(pads) != 2*len(axes) {
+		return c.fail("%d pads for %d axes", len(pads), len(axes))
+	}
+	shape := slices.Clone(x.shape)
+	for i, axis := range axes {
+		total := pads[i] + pads[i+len(axes)]
+		switch d := shape[axis]; {
+		case d.Known() && d.Size+total < 0:
+			return c.fail("pads %v take more than shape %v has", pads, x.shape)
+		case d.Known():
+			shape[axis] = known(d.Size + total)
+		case total != 0:
+			shape[axis] = unknown
+		}
+	}
+	c.set(0, x.dtype, shape)
+	return nil
+}
