@@ -108,3 +108,12 @@ func transposeAsm(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 		}
 	}
 }
+
+func planeAsm(set isa, t *planeArgs) {
+	p := (*byte)(unsafe.Pointer(t))
+	if set == isaAVX512 {
+		planeAVX512(p)
+		return
+	}
+	planeAVX2(p)
+}

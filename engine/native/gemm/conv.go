@@ -5,15 +5,15 @@ import "fmt"
 // Conv is a plan for one convolution, or for its gradient by the input, which is
 // the transposed convolution. It is immutable and safe for concurrent use.
 type Conv struct {
-	kernel  *Kernel
-	shape   ConvShape
-	src     image
-	dst     int // elements of one output image
-	outputs int // channels of the output
-	weights int // packed elements
-	gathers []gather
-	gradient,
-	depthwise bool
+	kernel   *Kernel
+	shape    ConvShape
+	src      image
+	dst      int // elements of one output image
+	outputs  int // channels of the output
+	weights  int // packed elements
+	gathers  []gather
+	deep     *depthwise // instead of gathers where each channel has its own filters
+	gradient bool
 }
 
 // ConvCall is one use of a plan. Its slices stay the caller's; Dst and Scratch
@@ -44,6 +44,7 @@ const (
 	splitImages convSplit = iota
 	splitPixels
 	splitPanels
+	splitPlanes // of images and channels, depthwise
 )
 
 // NewConv plans the convolution of shape: Src is the input, Weights hold
@@ -56,7 +57,11 @@ func (k *Kernel) NewConv(shape ConvShape) (*Conv, error) {
 	s := &shape
 	oh, ow := s.Output()
 	c := &Conv{kernel: k, shape: shape, dst: s.Filters * oh * ow, outputs: s.Filters, src: s.surrounded(oh, ow)}
-	c.depthwise = s.Groups > 1 && s.Groups == s.Channels
+	if s.Groups > 1 && s.Groups == s.Channels && s.Filters <= 8*s.Channels {
+		c.deep = newDepthwise(k, s, c.src.padHeight, c.src.padWidth)
+		c.weights = s.WeightsLen()
+		return c, nil
+	}
 	c.gathers = []gather{{
 		kernel: k, src: c.src, groups: s.Groups, n: s.Filters / s.Groups,
 		pixels: s.pixels(&c.src, oh, ow), steps: s.steps(&c.src),
@@ -141,6 +146,9 @@ func (c *Conv) Pack(dst, weights []float32) error {
 	if len(dst) < c.weights {
 		return fmt.Errorf("%w: packed weights have %d elements, need %d", ErrShape, len(dst), c.weights)
 	}
+	if c.deep != nil {
+		copy(dst, weights[:c.weights])
+	}
 	for i := range c.gathers {
 		g := &c.gathers[i]
 		for group := range g.groups {
@@ -164,6 +172,9 @@ func (c *Conv) Scratch(call *ConvCall) int {
 }
 
 func (c *Conv) partScratch() int {
+	if c.deep != nil {
+		return c.deep.scratch()
+	}
 	n := 0
 	for i := range c.gathers {
 		n = max(n, c.gathers[i].scratchTile())
@@ -178,6 +189,12 @@ func (c *Conv) partScratch() int {
 // channels of the output where the weights are large, else by pixels.
 func (c *Conv) parts(batch int, p Parallel) (int, convSplit) {
 	w := workers(p)
+	if c.deep != nil {
+		if batch*c.dst*len(c.deep.steps) < 1<<16 {
+			return 1, splitPlanes
+		}
+		return max(1, min(w, batch*c.shape.Channels)), splitPlanes
+	}
 	g := &c.gathers[0]
 	work := batch * len(g.pixels) * len(g.steps) * g.n * g.groups
 	switch {
@@ -235,6 +252,11 @@ func (call *ConvCall) Do(i int) {
 	c := call.conv
 	n := c.partScratch()
 	scratch := call.Scratch[i*n : (i+1)*n]
+	if c.deep != nil {
+		lo, hi := share(call.Batch*c.shape.Channels, call.parts, i)
+		c.deep.run(call, lo, hi, scratch)
+		return
+	}
 	var surrounded []float32
 	if c.src.padded() {
 		surrounded, scratch = scratch[:c.src.paddedLen()], scratch[c.src.paddedLen():]

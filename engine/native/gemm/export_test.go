@@ -13,3 +13,14 @@ func TileLayout() []uintptr {
 		unsafe.Offsetof(t.cols), unsafe.Offsetof(t.rows),
 	}
 }
+
+// PlaneLayout is the same for planeArgs and asm/depthwise.go.
+func PlaneLayout() []uintptr {
+	var t planeArgs
+	return []uintptr{
+		unsafe.Offsetof(t.src), unsafe.Offsetof(t.steps), unsafe.Offsetof(t.weights), unsafe.Offsetof(t.taps),
+		unsafe.Offsetof(t.dst), unsafe.Offsetof(t.rows), unsafe.Offsetof(t.cols), unsafe.Offsetof(t.srcStride),
+		unsafe.Offsetof(t.dstStride), unsafe.Offsetof(t.bias), unsafe.Offsetof(t.lo), unsafe.Offsetof(t.hi),
+		unsafe.Offsetof(t.flags),
+	}
+}

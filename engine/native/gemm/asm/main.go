@@ -23,6 +23,8 @@ var files = []struct {
 	{"tile_avx512_amd64", func(g *gen) { tiles(g, avx512) }},
 	{"tile_avx2_amd64", func(g *gen) { tiles(g, avx2) }},
 	{"transpose_amd64", transpose},
+	{"depthwise_avx512_amd64", func(g *gen) { depthwise(g, avx512) }},
+	{"depthwise_avx2_amd64", func(g *gen) { depthwise(g, avx2) }},
 	{"vector_avx512_amd64", func(g *gen) { vectors(g, avx512) }},
 	{"vector_avx2_amd64", func(g *gen) { vectors(g, avx2) }},
 }

@@ -214,7 +214,9 @@ func (v *vec) loop(n reg.GPVirtual, pointers []reg.GPVirtual, unroll int, body f
 
 func (v *vec) at(p reg.GPVirtual, i int) operand.Mem { return operand.Mem{Base: p, Disp: i * v.bytes} }
 
-func (v *vec) pointer(name string) reg.GPVirtual { return v.Load(v.Param(name), v.GP64()).(reg.GPVirtual) }
+func (v *vec) pointer(name string) reg.GPVirtual {
+	return v.Load(v.Param(name), v.GP64()).(reg.GPVirtual)
+}
 
 func (v *vec) end() {
 	v.VZEROUPPER()
