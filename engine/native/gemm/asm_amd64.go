@@ -100,11 +100,20 @@ func tileAsm(set isa, t *tileArgs, mr int) {
 	}
 }
 
-func transposeAsm(dst []float32, ldd int, src []float32, lds, rows, cols int) {
-	for r := 0; r < rows; r += 16 {
-		h := min(16, rows-r)
-		for c := 0; c < cols; c += 16 {
-			transposeBlockAVX512(&dst[c*ldd+r], 4*ldd, &src[r*lds+c], 4*lds, h, min(16, cols-c))
+func transposeAsm(set isa, dst []float32, ldd int, src []float32, lds, rows, cols int) {
+	if set == isaAVX512 {
+		for r := 0; r < rows; r += 16 {
+			h := min(16, rows-r)
+			for c := 0; c < cols; c += 16 {
+				transposeBlockAVX512(&dst[c*ldd+r], 4*ldd, &src[r*lds+c], 4*lds, h, min(16, cols-c))
+			}
+		}
+		return
+	}
+	for r := 0; r < rows; r += 8 {
+		h := min(8, rows-r)
+		for c := 0; c < cols; c += 8 {
+			transposeBlockAVX2(&dst[c*ldd+r], 4*ldd, &src[r*lds+c], 4*lds, h, min(8, cols-c))
 		}
 	}
 }

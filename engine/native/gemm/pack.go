@@ -104,8 +104,8 @@ func (k *Kernel) transpose(dst []float32, ldd int, src []float32, lds, rows, col
 	if rows == 0 || cols == 0 {
 		return
 	}
-	if k.isa == isaAVX512 {
-		transposeAsm(dst, ldd, src, lds, rows, cols)
+	if k.isa != isaGo {
+		transposeAsm(k.isa, dst, ldd, src, lds, rows, cols)
 		return
 	}
 	transposeGo(dst, ldd, src, lds, rows, cols)

@@ -8,3 +8,8 @@ package gemm
 //
 //go:noescape
 func transposeBlockAVX512(dst *float32, ldd int, src *float32, lds int, rows int, cols int)
+
+// transposeBlockAVX2 transposes rows x cols, each 1 to 8; the strides are in bytes.
+//
+//go:noescape
+func transposeBlockAVX2(dst *float32, ldd int, src *float32, lds int, rows int, cols int)

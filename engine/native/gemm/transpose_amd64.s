@@ -4,6 +4,24 @@
 
 #include "textflag.h"
 
+DATA lanes<>+0(SB)/4, $0xffffffff
+DATA lanes<>+4(SB)/4, $0xffffffff
+DATA lanes<>+8(SB)/4, $0xffffffff
+DATA lanes<>+12(SB)/4, $0xffffffff
+DATA lanes<>+16(SB)/4, $0xffffffff
+DATA lanes<>+20(SB)/4, $0xffffffff
+DATA lanes<>+24(SB)/4, $0xffffffff
+DATA lanes<>+28(SB)/4, $0xffffffff
+DATA lanes<>+32(SB)/4, $0x00000000
+DATA lanes<>+36(SB)/4, $0x00000000
+DATA lanes<>+40(SB)/4, $0x00000000
+DATA lanes<>+44(SB)/4, $0x00000000
+DATA lanes<>+48(SB)/4, $0x00000000
+DATA lanes<>+52(SB)/4, $0x00000000
+DATA lanes<>+56(SB)/4, $0x00000000
+DATA lanes<>+60(SB)/4, $0x00000000
+GLOBL lanes<>(SB), RODATA|NOPTR, $64
+
 // func transposeBlockAVX512(dst *float32, ldd int, src *float32, lds int, rows int, cols int)
 // Requires: AVX, AVX512F
 TEXT ·transposeBlockAVX512(SB), NOSPLIT, $0-48
@@ -213,5 +231,146 @@ loaded1:
 	VMOVUPS    Z15, K2, (AX)
 
 stored2:
+	VZEROUPPER
+	RET
+
+// func transposeBlockAVX2(dst *float32, ldd int, src *float32, lds int, rows int, cols int)
+// Requires: AVX
+TEXT ·transposeBlockAVX2(SB), NOSPLIT, $0-48
+	MOVQ       dst+0(FP), AX
+	MOVQ       ldd+8(FP), BX
+	MOVQ       src+16(FP), SI
+	MOVQ       lds+24(FP), DX
+	LEAQ       lanes<>+32(SB), R8
+	MOVQ       cols+40(FP), DI
+	NEGQ       DI
+	VMOVUPS    (R8)(DI*4), Y15
+	MOVQ       rows+32(FP), DI
+	VMASKMOVPS (SI), Y15, Y0
+	CMPQ       DI, $0x01
+	JE         loaded3
+	ADDQ       DX, SI
+	VMASKMOVPS (SI), Y15, Y1
+	CMPQ       DI, $0x02
+	JE         loaded3
+	ADDQ       DX, SI
+	VMASKMOVPS (SI), Y15, Y2
+	CMPQ       DI, $0x03
+	JE         loaded3
+	ADDQ       DX, SI
+	VMASKMOVPS (SI), Y15, Y3
+	CMPQ       DI, $0x04
+	JE         loaded3
+	ADDQ       DX, SI
+	VMASKMOVPS (SI), Y15, Y4
+	CMPQ       DI, $0x05
+	JE         loaded3
+	ADDQ       DX, SI
+	VMASKMOVPS (SI), Y15, Y5
+	CMPQ       DI, $0x06
+	JE         loaded3
+	ADDQ       DX, SI
+	VMASKMOVPS (SI), Y15, Y6
+	CMPQ       DI, $0x07
+	JE         loaded3
+	ADDQ       DX, SI
+	VMASKMOVPS (SI), Y15, Y7
+
+loaded3:
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKHPS  Y1, Y0, Y9
+	VUNPCKLPS  Y3, Y2, Y10
+	VUNPCKHPS  Y3, Y2, Y11
+	VUNPCKLPS  Y5, Y4, Y12
+	VUNPCKHPS  Y5, Y4, Y13
+	VUNPCKLPS  Y7, Y6, Y14
+	VUNPCKHPS  Y7, Y6, Y15
+	VUNPCKLPD  Y10, Y8, Y0
+	VUNPCKHPD  Y10, Y8, Y1
+	VUNPCKLPD  Y11, Y9, Y2
+	VUNPCKHPD  Y11, Y9, Y3
+	VUNPCKLPD  Y14, Y12, Y4
+	VUNPCKHPD  Y14, Y12, Y5
+	VUNPCKLPD  Y15, Y13, Y6
+	VUNPCKHPD  Y15, Y13, Y7
+	VPERM2F128 $0x20, Y4, Y0, Y8
+	VPERM2F128 $0x31, Y4, Y0, Y12
+	VPERM2F128 $0x20, Y5, Y1, Y9
+	VPERM2F128 $0x31, Y5, Y1, Y13
+	VPERM2F128 $0x20, Y6, Y2, Y10
+	VPERM2F128 $0x31, Y6, Y2, Y14
+	VPERM2F128 $0x20, Y7, Y3, Y11
+	VPERM2F128 $0x31, Y7, Y3, Y15
+	MOVQ       rows+32(FP), DI
+	CMPQ       DI, $0x08
+	JNE        part4
+	MOVQ       cols+40(FP), DI
+	VMOVUPS    Y8, (AX)
+	CMPQ       DI, $0x01
+	JE         stored5
+	ADDQ       BX, AX
+	VMOVUPS    Y9, (AX)
+	CMPQ       DI, $0x02
+	JE         stored5
+	ADDQ       BX, AX
+	VMOVUPS    Y10, (AX)
+	CMPQ       DI, $0x03
+	JE         stored5
+	ADDQ       BX, AX
+	VMOVUPS    Y11, (AX)
+	CMPQ       DI, $0x04
+	JE         stored5
+	ADDQ       BX, AX
+	VMOVUPS    Y12, (AX)
+	CMPQ       DI, $0x05
+	JE         stored5
+	ADDQ       BX, AX
+	VMOVUPS    Y13, (AX)
+	CMPQ       DI, $0x06
+	JE         stored5
+	ADDQ       BX, AX
+	VMOVUPS    Y14, (AX)
+	CMPQ       DI, $0x07
+	JE         stored5
+	ADDQ       BX, AX
+	VMOVUPS    Y15, (AX)
+	JMP        stored5
+
+part4:
+	MOVQ       rows+32(FP), DI
+	NEGQ       DI
+	VMOVUPS    (R8)(DI*4), Y0
+	MOVQ       cols+40(FP), DI
+	VMASKMOVPS Y8, Y0, (AX)
+	CMPQ       DI, $0x01
+	JE         stored5
+	ADDQ       BX, AX
+	VMASKMOVPS Y9, Y0, (AX)
+	CMPQ       DI, $0x02
+	JE         stored5
+	ADDQ       BX, AX
+	VMASKMOVPS Y10, Y0, (AX)
+	CMPQ       DI, $0x03
+	JE         stored5
+	ADDQ       BX, AX
+	VMASKMOVPS Y11, Y0, (AX)
+	CMPQ       DI, $0x04
+	JE         stored5
+	ADDQ       BX, AX
+	VMASKMOVPS Y12, Y0, (AX)
+	CMPQ       DI, $0x05
+	JE         stored5
+	ADDQ       BX, AX
+	VMASKMOVPS Y13, Y0, (AX)
+	CMPQ       DI, $0x06
+	JE         stored5
+	ADDQ       BX, AX
+	VMASKMOVPS Y14, Y0, (AX)
+	CMPQ       DI, $0x07
+	JE         stored5
+	ADDQ       BX, AX
+	VMASKMOVPS Y15, Y0, (AX)
+
+stored5:
 	VZEROUPPER
 	RET

@@ -5,8 +5,14 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// transpose writes the transposition of one block of at most 16 x 16.
 func transpose(g *gen) {
+	maskTable(g)
+	transpose16(g)
+	transpose8(g)
+}
+
+// transpose16 writes the transposition of one block of at most 16 x 16.
+func transpose16(g *gen) {
 	g.function("transposeBlockAVX512", "func(dst *float32, ldd int, src *float32, lds, rows, cols int)",
 		"transposeBlockAVX512 transposes rows x cols, each 1 to 16; the strides are in bytes.")
 	dst, ldd, src, lds, tmp, full := reg.RAX, reg.RBX, reg.RSI, reg.RDX, reg.RDI, reg.R8
@@ -71,6 +77,74 @@ func transpose(g *gen) {
 			g.ADDQ(ldd, dst)
 		}
 	}
+	g.Label(stored)
+	g.VZEROUPPER()
+	g.RET()
+}
+
+// transpose8 does the same for at most 8 x 8.
+func transpose8(g *gen) {
+	g.function("transposeBlockAVX2", "func(dst *float32, ldd int, src *float32, lds, rows, cols int)",
+		"transposeBlockAVX2 transposes rows x cols, each 1 to 8; the strides are in bytes.")
+	dst, ldd, src, lds, count, table := reg.RAX, reg.RBX, reg.RSI, reg.RDX, reg.RDI, reg.R8
+	y := avx2.regs
+	g.Load(g.Param("dst"), dst)
+	g.Load(g.Param("ldd"), ldd)
+	g.Load(g.Param("src"), src)
+	g.Load(g.Param("lds"), lds)
+	g.LEAQ(operand.NewDataAddr(operand.NewStaticSymbol("lanes"), 32), table)
+	mask := func(param string, to reg.Register) {
+		g.Load(g.Param(param), count)
+		g.NEGQ(count)
+		g.VMOVUPS(operand.Mem{Base: table, Index: count, Scale: 4}, to)
+	}
+	mask("cols", y[15])
+	g.Load(g.Param("rows"), count)
+	loaded := g.label("loaded")
+	for r := range 8 {
+		g.VMASKMOVPS(operand.Mem{Base: src}, y[15], y[r])
+		if r < 7 {
+			g.CMPQ(count, operand.U8(r+1))
+			g.JE(operand.LabelRef(loaded))
+			g.ADDQ(lds, src)
+		}
+	}
+	g.Label(loaded)
+	for r := 0; r < 8; r += 2 {
+		g.VUNPCKLPS(y[r+1], y[r], y[8+r])
+		g.VUNPCKHPS(y[r+1], y[r], y[9+r])
+	}
+	for r := 0; r < 8; r += 4 {
+		g.VUNPCKLPD(y[8+r+2], y[8+r], y[r])
+		g.VUNPCKHPD(y[8+r+2], y[8+r], y[r+1])
+		g.VUNPCKLPD(y[8+r+3], y[8+r+1], y[r+2])
+		g.VUNPCKHPD(y[8+r+3], y[8+r+1], y[r+3])
+	}
+	for c := range 4 {
+		g.VPERM2F128(operand.U8(0x20), y[4+c], y[c], y[8+c])
+		g.VPERM2F128(operand.U8(0x31), y[4+c], y[c], y[12+c])
+	}
+	// Masked stores are slow on some processors: whole vectors go without.
+	part, stored := g.label("part"), g.label("stored")
+	store := func(put func(r int)) {
+		g.Load(g.Param("cols"), count)
+		for r := range 8 {
+			put(8 + r)
+			if r < 7 {
+				g.CMPQ(count, operand.U8(r+1))
+				g.JE(operand.LabelRef(stored))
+				g.ADDQ(ldd, dst)
+			}
+		}
+	}
+	g.Load(g.Param("rows"), count)
+	g.CMPQ(count, operand.U8(8))
+	g.JNE(operand.LabelRef(part))
+	store(func(r int) { g.VMOVUPS(y[r], operand.Mem{Base: dst}) })
+	g.JMP(operand.LabelRef(stored))
+	g.Label(part)
+	mask("rows", y[0])
+	store(func(r int) { g.VMASKMOVPS(y[r], y[0], operand.Mem{Base: dst}) })
 	g.Label(stored)
 	g.VZEROUPPER()
 	g.RET()

@@ -1,0 +1,13 @@
+//go:build !amd64 || purego
+
+package gemm
+
+// None of these is ever reached: there are no assembly kernels in this build.
+
+func tileAsm(_ isa, t *tileArgs, mr int) { tileGo(t, mr) }
+
+func planeAsm(_ isa, t *planeArgs) { planeGo(t) }
+
+func transposeAsm(_ isa, dst []float32, ldd int, src []float32, lds, rows, cols int) {
+	transposeGo(dst, ldd, src, lds, rows, cols)
+}
