@@ -18,7 +18,7 @@ import (
 // Inputs replace the declared type and shape of those inputs, such as the shapes of one run; declared shapes of other values
 // that do not fit them give way. The graph must be sorted.
 func InferShapes(g *Graph, inputs ...Value) error {
-	w := &world{graph: g, functions: g.functions(), opset: g.Opset[OnnxDomain], steps: maxSteps, lenient: len(inputs) > 0}
+	w := &world{graph: g, functions: g.functions(), opset: g.Opset[OnnxDomain], steps: maxSteps + len(g.Nodes), lenient: len(inputs) > 0}
 	w.families = []map[string]rule{elementRules, reduceRules, productRules, shapeRules, moveRules, windowRules, resizeRules, normRules, makeRules, controlRules}
 	if w.opset == 0 {
 		w.opset = LowestOpset(g)
@@ -52,8 +52,8 @@ func InferShapes(g *Graph, inputs ...Value) error {
 // MaxRank is the largest number of dimensions of a value.
 const MaxRank = 64
 
-// maxSteps limits the nodes that are visited, functions and loops included.
-const maxSteps = 1 << 21
+// maxSteps limits the nodes that are visited beyond the graph's own: those of functions and loops.
+const maxSteps = 1 << 18
 
 // world is what the inference of a graph, its subgraphs and its functions share.
 type world struct {
@@ -167,7 +167,7 @@ func (s *inference) collect(g *Graph) {
 func (s *inference) nodes(nodes []*Node) error {
 	for i, n := range nodes {
 		if s.steps--; s.steps < 0 {
-			return fmt.Errorf("%w: shape inference takes more than %d steps", ErrInvalid, maxSteps)
+			return fmt.Errorf("%w: shape inference takes more than %d steps through functions and loops", ErrInvalid, maxSteps)
 		}
 		if err := s.node(n); err != nil {
 			return fmt.Errorf("%s: %w", label(i, n), err)
@@ -274,9 +274,9 @@ func (c *call) infer() error {
 	return nil
 }
 
-// arg returns what is known of input i; never nil.
+// arg returns what is known of input i, which is nothing where it is left out or -1; never nil.
 func (c *call) arg(i int) *info {
-	if i < len(c.in) && c.in[i] != nil {
+	if i >= 0 && i < len(c.in) && c.in[i] != nil {
 		return c.in[i]
 	}
 	return &info{}

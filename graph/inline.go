@@ -8,11 +8,11 @@ import (
 
 // maxInlined limits the nodes of a graph whose functions are inlined: functions that call functions twice each grow
 // like powers of two.
-const maxInlined = 1 << 20
+const maxInlined = 1 << 17
 
 // Inline puts the bodies of functions in the place of their calls: those that pred returns true for, or all where
 // pred is nil. They are left out of g.Functions. Attributes of a call, or else the function's defaults, take the place of references;
-// where there is neither, the attribute is left out. A function of another opset than the graph's, or more than a million nodes,
+// where there is neither, the attribute is left out. A function of another opset than the graph's, or more than 131,072 nodes,
 // is ErrInvalid; g may be half inlined then. The graph must be valid.
 func (g *Graph) Inline(pred func(*Function) bool) error {
 	in := &inliner{functions: map[opKey]*Function{}, names: Extend(g), left: maxInlined}
