@@ -130,7 +130,7 @@ func transposeGo(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 
 // checkMatrix says whether s can hold rows x cols (or the transpose) with ld
 // elements from one row to the next.
-func checkMatrix(name string, s []float32, rows, cols, ld int, trans bool) error {
+func checkMatrix[T float32 | float64](name string, s []T, rows, cols, ld int, trans bool) error {
 	if trans {
 		rows, cols = cols, rows
 	}
