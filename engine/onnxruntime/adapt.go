@@ -1,0 +1,210 @@
+//go:build cgo
+
+package onnxruntime
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/tensor"
+)
+
+// The wrapper of the library cannot pass everything: no value of rank 0 but numbers, no graph without inputs, and it
+// copies half of a 16-bit result that it allocates itself. So the library gets a graph whose inputs and outputs have
+// at least one dimension, and whose 16-bit outputs are widened, which is exact; port says how they differ from ours.
+type port struct {
+	value  graph.Value
+	name   string       // in the library's graph
+	dtype  tensor.DType // in the library's graph
+	scalar bool         // of rank 0: the library has one dimension of 1
+	shape  string       // of an output whose rank is not known, flat in the library: the output that has its shape
+}
+
+// adapted is a graph for the library.
+type adapted struct {
+	graph   *graph.Graph
+	inputs  []port
+	outputs []port
+	// names are the library's outputs in order: one for each port, then the shapes of flat ones.
+	names []string
+	types map[string]tensor.DType
+	notes []string
+}
+
+// adapt makes the library's graph of g, which it leaves as it is.
+func adapt(g *graph.Graph) (*adapted, error) {
+	c := g.Clone()
+	if err := graph.InferShapes(c); err != nil {
+		return nil, err
+	}
+	a := &adapted{graph: c, types: typesOf(c)}
+	for i, n := range c.Nodes {
+		if n.Name == "" {
+			n.Name = fmt.Sprintf("%s_%d", n.OpType, i)
+		}
+	}
+	b := graph.Extend(c)
+	for _, v := range g.Placeholders() {
+		a.inputs = append(a.inputs, a.input(b, v))
+	}
+	if len(a.inputs) == 0 {
+		b.Input(b.Unique("none"), tensor.Float32, graph.Dims(1))
+	}
+	outputs := c.Outputs
+	c.Outputs = nil
+	for i, v := range g.Outputs {
+		if outputs[i].Shape != nil {
+			v.Shape = outputs[i].Shape
+		}
+		v.DType = cmp.Or(v.DType, outputs[i].DType, a.types[v.Name])
+		a.outputs = append(a.outputs, a.output(b, v))
+	}
+	for _, p := range a.outputs {
+		c.Outputs = append(c.Outputs, graph.Value{Name: p.name, DType: p.dtype})
+		a.names = append(a.names, p.name)
+	}
+	for _, p := range a.outputs {
+		if p.shape != "" {
+			c.Outputs = append(c.Outputs, graph.Value{Name: p.shape, DType: tensor.Int64})
+			a.names = append(a.names, p.shape)
+		}
+	}
+	// Inputs that have a value are constants here: the library must not ask for them.
+	c.Inputs = slices.DeleteFunc(c.Inputs, func(v graph.Value) bool { return c.Initializer(v.Name) != nil })
+	c.Values = nil
+	return a, nil
+}
+
+func typesOf(g *graph.Graph) map[string]tensor.DType {
+	types := map[string]tensor.DType{}
+	for _, vs := range [][]graph.Value{g.Inputs, g.Values, g.Outputs} {
+		for _, v := range vs {
+			types[v.Name] = v.DType
+		}
+	}
+	for _, in := range g.Initializers {
+		types[in.Name] = in.Tensor.DType()
+	}
+	return types
+}
+
+// input gives a scalar one dimension, which a node at the graph's begin takes away again.
+func (a *adapted) input(b *graph.Builder, v graph.Value) port {
+	p := port{value: v, name: v.Name, dtype: v.DType}
+	if v.Shape == nil || len(v.Shape) > 0 {
+		return p
+	}
+	p.scalar = true
+	p.name = b.Unique(v.Name + "_1")
+	for i := range a.graph.Inputs {
+		if a.graph.Inputs[i].Name == v.Name {
+			a.graph.Inputs[i].Name = p.name
+			a.graph.Inputs[i].Shape = graph.Dims(1)
+		}
+	}
+	shape := b.Init("scalar_shape", tensor.Vector[int64]())
+	a.graph.Nodes = slices.Insert(a.graph.Nodes, 0, &graph.Node{
+		Name: b.Unique("scalar"), OpType: "Reshape", Inputs: []string{p.name, shape}, Outputs: []string{v.Name},
+	})
+	return p
+}
+
+// output widens 16-bit numbers, and makes a scalar or a value whose rank is not known one-dimensional.
+func (a *adapted) output(b *graph.Builder, v graph.Value) port {
+	p := port{value: v, name: v.Name, dtype: v.DType}
+	if v.DType == tensor.Float16 || v.DType == tensor.BFloat16 {
+		p.dtype = tensor.Float32
+		p.name = b.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, p.name)
+	}
+	switch {
+	case v.Shape == nil:
+		p.shape = b.Op("Shape", nil, p.name)
+		p.name = b.Op("Reshape", nil, p.name, b.Ints(-1))
+	case len(v.Shape) == 0:
+		p.scalar = true
+		p.name = b.Op("Reshape", nil, p.name, b.Ints(1))
+	}
+	return p
+}
+
+// nearest are the types to compute in where the library has no kernel for one, the nearest first.
+var nearest = map[tensor.DType][]tensor.DType{
+	tensor.Float64: {tensor.Float32}, tensor.Float16: {tensor.Float32}, tensor.BFloat16: {tensor.Float32},
+	tensor.Int8: {tensor.Int32, tensor.Float32, tensor.Int64}, tensor.Uint8: {tensor.Int32, tensor.Float32, tensor.Int64},
+	tensor.Int16: {tensor.Int32, tensor.Float32, tensor.Int64}, tensor.Uint16: {tensor.Int32, tensor.Float32, tensor.Int64},
+	tensor.Int32: {tensor.Int64, tensor.Float64, tensor.Float32}, tensor.Uint32: {tensor.Int64, tensor.Float64},
+	tensor.Int64: {tensor.Float64, tensor.Int32, tensor.Float32}, tensor.Uint64: {tensor.Int64, tensor.Float64},
+	tensor.Bool: {tensor.Int32, tensor.Float32, tensor.Uint8},
+}
+
+// widening counts how many types were tried for a node.
+type widening struct {
+	from  tensor.DType
+	tried int
+	node  *graph.Node // with its own inputs and outputs, before any Cast
+}
+
+// widen makes the node of that name compute in the next type that may have a kernel. It returns what it did, and
+// false where there is nothing left to try.
+func (a *adapted) widen(tries map[string]*widening, name string) (string, bool) {
+	i := slices.IndexFunc(a.graph.Nodes, func(n *graph.Node) bool { return n.Name == name })
+	if i < 0 {
+		return "", false
+	}
+	w := tries[name]
+	if w == nil {
+		w = &widening{node: a.graph.Nodes[i].Clone()}
+		for _, in := range w.node.Inputs {
+			if t := a.types[in]; t != tensor.Float32 && len(nearest[t]) > 0 {
+				w.from = t
+				break
+			}
+		}
+		tries[name] = w
+	}
+	candidates := nearest[w.from]
+	if w.tried == len(candidates) {
+		return "", false
+	}
+	to := candidates[w.tried]
+	w.tried++
+	a.cast(w, i, to)
+	return fmt.Sprintf("%s %q computes in %v, for which the library has a kernel, instead of %v", w.node.Op(), name, to, w.from), true
+}
+
+// cast replaces the node at i, and the casts of an earlier try around it, by one that computes in another type.
+func (a *adapted) cast(w *widening, i int, to tensor.DType) {
+	prefix := w.node.Name + "/cast"
+	a.graph.Nodes = slices.DeleteFunc(a.graph.Nodes, func(n *graph.Node) bool { return n.Doc == prefix })
+	i = slices.IndexFunc(a.graph.Nodes, func(n *graph.Node) bool { return n.Name == w.node.Name })
+	n := w.node.Clone()
+	var before, after []*graph.Node
+	cast := func(from, into string, to tensor.DType) *graph.Node {
+		return &graph.Node{
+			Name: prefix + "/" + into, OpType: "Cast", Inputs: []string{from}, Outputs: []string{into},
+			Attrs: graph.Attrs{"to": int64(to)}, Doc: prefix,
+		}
+	}
+	for j, in := range n.Inputs {
+		if in != "" && a.types[in] == w.from {
+			wide := fmt.Sprintf("%s/in%d", prefix, j)
+			before = append(before, cast(in, wide, to))
+			n.Inputs[j] = wide
+		}
+	}
+	for j, out := range n.Outputs {
+		if out != "" && a.types[out] == w.from {
+			wide := fmt.Sprintf("%s/out%d", prefix, j)
+			after = append(after, cast(wide, out, w.from))
+			n.Outputs[j] = wide
+		}
+	}
+	if t, ok := n.Attrs["value"].(*tensor.Tensor); ok && t.DType() == w.from {
+		n.Attrs = w.node.Attrs // a constant keeps its type
+	}
+	a.graph.Nodes[i] = n
+	a.graph.Nodes = slices.Insert(a.graph.Nodes, i+1, after...)
+	a.graph.Nodes = slices.Insert(a.graph.Nodes, i, before...)
+}

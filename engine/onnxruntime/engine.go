@@ -1,0 +1,292 @@
+//go:build cgo
+
+package onnxruntime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	ort "github.com/yalue/onnxruntime_go"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/onnx"
+)
+
+// An Engine opens graphs on the library. It is safe for concurrent use.
+type Engine struct{ path string }
+
+var _ engine.Engine = (*Engine)(nil)
+
+// New finds and loads the library. It returns engine.ErrUnavailable, with what to do, where that fails.
+func New(cfg Config) (*Engine, error) {
+	path, err := cfg.Find()
+	if err != nil {
+		return nil, err
+	}
+	if err := load(path); err != nil {
+		return nil, err
+	}
+	return &Engine{path: path}, nil
+}
+
+// Name is "onnxruntime".
+func (e *Engine) Name() string { return Name }
+
+// Capabilities describe the library. Whether a CUDA device is there shows when a model is opened on it.
+func (e *Engine) Capabilities() engine.Capabilities {
+	return engine.Capabilities{
+		Version: ort.GetVersion(), Devices: []string{"cpu", "cuda:N"}, MaxOpset: MaxOpset,
+		Notes: []string{"library: " + e.path, "settings: " + strings.Join(settingNames(), ", ")},
+	}
+}
+
+// smallModel is the size of weights under which a run is too short to share between threads.
+const smallModel = 8 << 20
+
+// Open prepares g. Where the library has no kernel for an operator's type, the operator computes in the nearest type
+// that has one; Session.Notes says where.
+func (e *Engine) Open(ctx context.Context, g *graph.Graph, opts engine.Options) (engine.Session, error) {
+	s, err := open(ctx, g, opts)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, g *graph.Graph, opts engine.Options) (*Session, error) {
+	a, err := adapt(g)
+	if err != nil {
+		return nil, fmt.Errorf("open on onnxruntime: %w", err)
+	}
+	tries := map[string]*widening{}
+	inlined := false
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		dyn, err := a.open(opts)
+		if err == nil {
+			return newSession(g, a, dyn), nil
+		}
+		op, node := missingKernel(err)
+		switch {
+		case op == "":
+			return nil, explain(err)
+		case !inlined && len(a.graph.Functions) > 0:
+			// The operator may be in a function's body, where nothing can be changed.
+			if err := a.inline(); err != nil {
+				return nil, err
+			}
+			inlined = true
+			continue
+		}
+		note, ok := a.widen(tries, node)
+		if !ok {
+			return nil, &engine.UnsupportedError{Engine: Name, Ops: []string{fmt.Sprintf("%s (no kernel for its types: %v)", op, err)}}
+		}
+		a.notes = append(a.notes, note)
+	}
+}
+
+// inline replaces calls of functions by their bodies.
+func (a *adapted) inline() error {
+	if err := a.graph.Inline(nil); err != nil {
+		return err
+	}
+	a.graph.Values = nil
+	typed := a.graph.Clone()
+	if err := graph.InferShapes(typed); err != nil {
+		return err
+	}
+	a.types = typesOf(typed)
+	for i, n := range a.graph.Nodes {
+		if n.Name == "" || slices.ContainsFunc(a.graph.Nodes[:i], func(o *graph.Node) bool { return o.Name == n.Name }) {
+			n.Name = fmt.Sprintf("%s_%d", n.OpType, i)
+		}
+	}
+	return nil
+}
+
+// open makes the library's session.
+func (a *adapted) open(opts engine.Options) (*ort.DynamicAdvancedSession, error) {
+	data, err := onnx.Encode(a.graph)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := sessionOptions(opts, len(data))
+	if err != nil {
+		return nil, err
+	}
+	defer settings.Destroy()
+	inputs := make([]string, 0, len(a.inputs)+1)
+	for _, p := range a.inputs {
+		inputs = append(inputs, p.name)
+	}
+	if len(inputs) == 0 {
+		inputs = append(inputs, a.graph.Inputs[0].Name)
+	}
+	return ort.NewDynamicAdvancedSessionWithONNXData(data, inputs, a.names, settings)
+}
+
+var (
+	noKernel = regexp.MustCompile(`Could not find an implementation for ([\w.]+)\(\d+\) node with name '([^']*)'`)
+	noSchema = regexp.MustCompile(`(?:No Op registered for|No opset import for domain|is not a registered function/op|No schema registered for)`)
+	opName   = regexp.MustCompile(`(?:No Op registered for |Fatal error: )([\w.:]+)|for operator ([\w.]+)`)
+)
+
+// missingKernel returns the operator and node that the library has no kernel for; empty where err is about something else.
+func missingKernel(err error) (op, node string) {
+	m := noKernel.FindStringSubmatch(err.Error())
+	if m == nil {
+		return "", ""
+	}
+	return m[1], m[2]
+}
+
+// explain turns the library's refusal into ours.
+func explain(err error) error {
+	text := err.Error()
+	if noSchema.MatchString(text) {
+		op := text
+		if m := opName.FindStringSubmatch(text); m != nil {
+			op = m[1] + m[2]
+		}
+		return &engine.UnsupportedError{Engine: Name, Ops: []string{op}}
+	}
+	if errors.Is(err, engine.ErrUnavailable) {
+		return err
+	}
+	return fmt.Errorf("onnxruntime refuses the model: %w", err)
+}
+
+// settings are what Options.Settings may say, with how to apply it.
+var settings = map[string]func(o *ort.SessionOptions, value string) error{
+	"graph_optimization": func(o *ort.SessionOptions, v string) error {
+		level, ok := map[string]ort.GraphOptimizationLevel{
+			"disable": ort.GraphOptimizationLevelDisableAll, "basic": ort.GraphOptimizationLevelEnableBasic,
+			"extended": ort.GraphOptimizationLevelEnableExtended, "all": ort.GraphOptimizationLevelEnableAll,
+		}[v]
+		if !ok {
+			return errors.New("must be disable, basic, extended or all")
+		}
+		return o.SetGraphOptimizationLevel(level)
+	},
+	"execution_mode": func(o *ort.SessionOptions, v string) error {
+		mode, ok := map[string]ort.ExecutionMode{"sequential": ort.ExecutionModeSequential, "parallel": ort.ExecutionModeParallel}[v]
+		if !ok {
+			return errors.New("must be sequential or parallel")
+		}
+		return o.SetExecutionMode(mode)
+	},
+	"cpu_mem_arena": onOff((*ort.SessionOptions).SetCpuMemArena),
+	"mem_pattern":   onOff((*ort.SessionOptions).SetMemPattern),
+	"inter_op_threads": func(o *ort.SessionOptions, v string) error {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || n > 1024 {
+			return errors.New("must be a number from 1 to 1024")
+		}
+		return o.SetInterOpNumThreads(n)
+	},
+	"spinning": func(o *ort.SessionOptions, v string) error {
+		if v != "true" && v != "false" {
+			return errors.New("must be true or false")
+		}
+		return o.AddSessionConfigEntry("session.intra_op.allow_spinning", map[string]string{"true": "1", "false": "0"}[v])
+	},
+}
+
+func onOff(set func(*ort.SessionOptions, bool) error) func(*ort.SessionOptions, string) error {
+	return func(o *ort.SessionOptions, v string) error {
+		on, err := strconv.ParseBool(v)
+		if err != nil {
+			return errors.New("must be true or false")
+		}
+		return set(o, on)
+	}
+}
+
+// configPrefix begins settings that go to the library as they are, such as config.session.disable_prepacking.
+const configPrefix = "config."
+
+func settingNames() []string {
+	names := []string{configPrefix + "*"}
+	for name := range settings {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func sessionOptions(opts engine.Options, bytes int) (*ort.SessionOptions, error) {
+	o, err := ort.NewSessionOptions()
+	if err != nil {
+		return nil, err
+	}
+	if err := configure(o, opts, bytes); err != nil {
+		return nil, errors.Join(err, o.Destroy())
+	}
+	return o, nil
+}
+
+func configure(o *ort.SessionOptions, opts engine.Options, bytes int) error {
+	threads := opts.Threads
+	if threads == 0 {
+		threads = 1
+		if bytes > smallModel {
+			threads = runtime.GOMAXPROCS(0)
+		}
+	}
+	if err := errors.Join(
+		o.SetIntraOpNumThreads(threads), o.SetInterOpNumThreads(1),
+		o.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"),
+		o.SetLogSeverityLevel(ort.LoggingLevelFatal), // what fails is returned, and need not be printed as well
+	); err != nil {
+		return err
+	}
+	for name, value := range opts.Settings {
+		if key, raw := strings.CutPrefix(name, configPrefix); raw {
+			if err := o.AddSessionConfigEntry(key, value); err != nil {
+				return fmt.Errorf("onnxruntime setting %s: %w", name, err)
+			}
+			continue
+		}
+		set, ok := settings[name]
+		if !ok {
+			return fmt.Errorf("onnxruntime has no setting %q (there is %s)", name, strings.Join(settingNames(), ", "))
+		}
+		if err := set(o, value); err != nil {
+			return fmt.Errorf("onnxruntime setting %s=%q: %w", name, value, err)
+		}
+	}
+	return device(o, opts.Device)
+}
+
+// device puts a session on a CUDA device where one is asked for.
+func device(o *ort.SessionOptions, name string) error {
+	if name == "" || name == "cpu" {
+		return nil
+	}
+	id, ok := strings.CutPrefix(name, "cuda:")
+	if _, err := strconv.ParseUint(id, 10, 16); !ok || err != nil {
+		return fmt.Errorf("%w: onnxruntime has no device %q, only cpu and cuda:N", engine.ErrUnavailable, name)
+	}
+	cuda, err := ort.NewCUDAProviderOptions()
+	if err != nil {
+		return fmt.Errorf("%w: device %s: the onnxruntime library here has no CUDA; name one that has by engines.onnxruntime.library: %w", engine.ErrUnavailable, name, err)
+	}
+	defer cuda.Destroy()
+	if err := cuda.Update(map[string]string{"device_id": id}); err != nil {
+		return fmt.Errorf("%w: device %s: %w", engine.ErrUnavailable, name, err)
+	}
+	if err := o.AppendExecutionProviderCUDA(cuda); err != nil {
+		return fmt.Errorf("%w: device %s cannot be used: %w", engine.ErrUnavailable, name, err)
+	}
+	return nil
+}

@@ -1,0 +1,7 @@
+//go:build cgo && !linux
+
+package onnxruntime
+
+func keepMappingsSmall() {}
+
+func giveBack() {}

@@ -1,0 +1,225 @@
+//go:build cgo
+
+package onnxruntime
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"unsafe"
+
+	ort "github.com/yalue/onnxruntime_go"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/tensor"
+)
+
+// A binding is a value of the library over a tensor's memory.
+type binding struct {
+	value ort.Value
+	data  unsafe.Pointer // where the elements are
+	dtype tensor.DType
+	shape tensor.Shape
+	uses  int
+	kept  bool
+}
+
+// bound keeps the library's values over memory that is used again and again, as a pipeline's batches are: making a
+// value costs about a tenth of a small run. It holds on to as many tensors as there is room for.
+type bound struct {
+	mu   sync.Mutex
+	kept []*binding // the one that was used last is at the end
+	room int
+}
+
+// get returns the value over t's memory; put gives it back.
+func (b *bound) get(t *tensor.Tensor, p port) (*binding, error) {
+	if p.dtype != t.DType() && p.value.DType != tensor.Invalid {
+		// A 16-bit scalar or the like: a value of its own.
+		return nil, fmt.Errorf("%w: %v where the library takes %v", engine.ErrInput, t.DType(), p.dtype)
+	}
+	data := pointer(t)
+	if data != nil {
+		b.mu.Lock()
+		for i := len(b.kept) - 1; i >= 0; i-- {
+			if k := b.kept[i]; k.data == data && k.dtype == t.DType() && k.shape.Equal(t.Shape()) {
+				k.uses++
+				b.mu.Unlock()
+				return k, nil
+			}
+		}
+		b.mu.Unlock()
+	}
+	v, err := toValue(t)
+	if err != nil {
+		return nil, err
+	}
+	k := &binding{value: v, data: data, dtype: t.DType(), shape: t.Shape().Clone(), uses: 1}
+	if data == nil {
+		return k, nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.kept) >= b.room {
+		i := slices.IndexFunc(b.kept, func(o *binding) bool { return o.uses == 0 })
+		if i < 0 {
+			return k, nil
+		}
+		_ = b.kept[i].value.Destroy() // never fails for a value that exists
+		b.kept = slices.Delete(b.kept, i, i+1)
+	}
+	k.kept = true
+	b.kept = append(b.kept, k)
+	return k, nil
+}
+
+func (b *bound) put(k *binding) {
+	b.mu.Lock()
+	k.uses--
+	unused := k.uses == 0 && !k.kept
+	b.mu.Unlock()
+	if unused {
+		_ = k.value.Destroy() // never fails for a value that exists
+	}
+}
+
+// clear destroys what is kept. No run is in progress.
+func (b *bound) clear() error {
+	var faults []error
+	for _, k := range b.kept {
+		faults = append(faults, k.value.Destroy())
+	}
+	b.kept = nil
+	return errors.Join(faults...)
+}
+
+// pointer identifies a tensor's memory; nil for one without elements and for strings, which the library copies.
+func pointer(t *tensor.Tensor) unsafe.Pointer {
+	b := t.Bytes()
+	if len(b) == 0 {
+		return nil
+	}
+	return unsafe.Pointer(unsafe.SliceData(b))
+}
+
+// elementTypes of 16-bit numbers, which the wrapper has no Go type for.
+var elementTypes = map[tensor.DType]ort.TensorElementDataType{
+	tensor.Float16: ort.TensorElementDataTypeFloat16, tensor.BFloat16: ort.TensorElementDataTypeBFloat16,
+	tensor.Complex64: ort.TensorElementDataTypeComplex64, tensor.Complex128: ort.TensorElementDataTypeComplex128,
+}
+
+// toValue makes a value over t's memory; strings are copied. A scalar becomes one dimension of 1.
+func toValue(t *tensor.Tensor) (ort.Value, error) {
+	shape := ort.Shape{1}
+	if t.Rank() > 0 {
+		shape = make(ort.Shape, t.Rank())
+		for i, d := range t.Shape() {
+			shape[i] = int64(d)
+		}
+	}
+	switch d := t.Raw().(type) {
+	case []float32:
+		return ort.NewTensor(shape, d)
+	case []float64:
+		return ort.NewTensor(shape, d)
+	case []int8:
+		return ort.NewTensor(shape, d)
+	case []int16:
+		return ort.NewTensor(shape, d)
+	case []int32:
+		return ort.NewTensor(shape, d)
+	case []int64:
+		return ort.NewTensor(shape, d)
+	case []uint8:
+		return ort.NewTensor(shape, d)
+	case []uint16:
+		return ort.NewTensor(shape, d)
+	case []uint32:
+		return ort.NewTensor(shape, d)
+	case []uint64:
+		return ort.NewTensor(shape, d)
+	case []bool:
+		return ort.NewTensor(shape, d)
+	case []string:
+		v, err := ort.NewStringTensor(shape)
+		if err != nil {
+			return nil, err
+		}
+		if err := v.SetContents(d); err != nil {
+			return nil, errors.Join(err, v.Destroy())
+		}
+		return v, nil
+	}
+	raw := t.Bytes()
+	if len(raw) == 0 {
+		raw = make([]byte, t.DType().Size()) // the wrapper wants some memory even for no elements
+	}
+	return ort.NewCustomDataTensor(shape, raw, elementTypes[t.DType()])
+}
+
+// fromValue makes a tensor of a value that the library allocated, narrowed to dtype. The wrapper has copied the
+// elements into Go's memory already: the tensor keeps those.
+func fromValue(v ort.Value, shape tensor.Shape, dtype tensor.DType) (*tensor.Tensor, error) {
+	switch v := v.(type) {
+	case *ort.Tensor[float32]:
+		switch dtype {
+		case tensor.Float16:
+			return narrow(v.GetData(), shape, tensor.HalfOf)
+		case tensor.BFloat16:
+			return narrow(v.GetData(), shape, tensor.BHalfOf)
+		}
+		return tensor.Of(v.GetData(), shape...)
+	case *ort.Tensor[float64]:
+		return tensor.Of(v.GetData(), shape...)
+	case *ort.Tensor[int8]:
+		return tensor.Of(v.GetData(), shape...)
+	case *ort.Tensor[int16]:
+		return tensor.Of(v.GetData(), shape...)
+	case *ort.Tensor[int32]:
+		return tensor.Of(v.GetData(), shape...)
+	case *ort.Tensor[int64]:
+		return tensor.Of(v.GetData(), shape...)
+	case *ort.Tensor[uint8]:
+		return tensor.Of(v.GetData(), shape...)
+	case *ort.Tensor[uint16]:
+		return tensor.Of(v.GetData(), shape...)
+	case *ort.Tensor[uint32]:
+		return tensor.Of(v.GetData(), shape...)
+	case *ort.Tensor[uint64]:
+		return tensor.Of(v.GetData(), shape...)
+	case *ort.Tensor[bool]:
+		return tensor.Of(v.GetData(), shape...)
+	case *ort.StringTensor:
+		text, err := v.GetContents()
+		if err != nil {
+			return nil, err
+		}
+		if text == nil {
+			text = []string{}
+		}
+		return tensor.Of(text, shape...)
+	}
+	return nil, fmt.Errorf("a result of type %T cannot be read", v)
+}
+
+func narrow[T tensor.Element](wide []float32, shape tensor.Shape, round func(float32) T) (*tensor.Tensor, error) {
+	d := make([]T, len(wide))
+	for i, v := range wide {
+		d[i] = round(v)
+	}
+	return tensor.Of(d, shape...)
+}
+
+// copyInto writes src into the caller's tensor, whose type and shape must be those of the result.
+func copyInto(dst, src *tensor.Tensor) error {
+	if dst.DType() != src.DType() || !dst.Shape().Equal(src.Shape()) {
+		return fmt.Errorf("%w: the result is %v%v, the tensor for it %v%v", engine.ErrInput, src.DType(), src.Shape(), dst.DType(), dst.Shape())
+	}
+	if s, ok := src.Raw().([]string); ok {
+		copy(dst.Raw().([]string), s)
+		return nil
+	}
+	copy(dst.Bytes(), src.Bytes())
+	return nil
+}

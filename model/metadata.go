@@ -1,0 +1,158 @@
+package model
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Prefix begins the names of our entries in ONNX's metadata_props.
+const Prefix = "millrace."
+
+// Metadata says how bytes become a model's input and what its output means. It is kept in the model file's
+// metadata_props, each field as "millrace." and the lower-case name; the zero value leaves everything to guesses that
+// are documented at each field.
+type Metadata struct {
+	// Labels are the names of the classes, in the output's order, as a JSON array of strings. A model with labels is a
+	// classifier: its results have a label and scores.
+	Labels []string
+	// Scale multiplies each element of a picture or of raw bytes; 0 is 1/255 for a floating-point input and 1 for others.
+	Scale float64
+	// Mean is subtracted after scaling, and Std divides then: one number, or one a channel, as JSON arrays.
+	Mean, Std []float64
+	// Invert turns dark on light into light on dark: "true", "false", or "auto" (empty too), which looks at the
+	// picture's border where Centre asks for that.
+	Invert string
+	// Layout is "NCHW" or "NHWC"; empty guesses by where 1 or 3 channels are.
+	Layout string
+	// Centre is "mnist" (crop, scale and centre as MNIST's makers did) or "none" (empty too).
+	Centre string
+	// Output says what the scores are: "probabilities", "logits", "log_probabilities", or "auto" (empty too), which
+	// looks at the operator that computes them: Softmax and Sigmoid give probabilities, LogSoftmax logarithms, anything
+	// else logits.
+	Output string
+}
+
+// keys are the entries of metadata_props that belong to Metadata, each with how to set and get it.
+var keys = map[string]struct {
+	set func(*Metadata, string) error
+	get func(*Metadata) string
+}{
+	"labels": {
+		func(m *Metadata, s string) error { return parseJSON(s, &m.Labels) },
+		func(m *Metadata) string { return formatJSON(m.Labels, len(m.Labels)) },
+	},
+	"scale": {
+		func(m *Metadata, s string) (err error) {
+			m.Scale, err = strconv.ParseFloat(s, 64)
+			if err == nil && (math.IsNaN(m.Scale) || math.IsInf(m.Scale, 0)) {
+				err = errors.New("must be a finite number")
+			}
+			return err
+		},
+		func(m *Metadata) string {
+			if m.Scale == 0 {
+				return ""
+			}
+			return strconv.FormatFloat(m.Scale, 'g', -1, 64)
+		},
+	},
+	"mean":   {func(m *Metadata, s string) error { return parseNumbers(s, &m.Mean) }, func(m *Metadata) string { return formatJSON(m.Mean, len(m.Mean)) }},
+	"std":    {func(m *Metadata, s string) error { return parseNumbers(s, &m.Std) }, func(m *Metadata) string { return formatJSON(m.Std, len(m.Std)) }},
+	"invert": word(func(m *Metadata) *string { return &m.Invert }, "auto", "true", "false"),
+	"layout": word(func(m *Metadata) *string { return &m.Layout }, "NCHW", "NHWC"),
+	"centre": word(func(m *Metadata) *string { return &m.Centre }, "mnist", "none"),
+	"output": word(func(m *Metadata) *string { return &m.Output }, "auto", "probabilities", "logits", "log_probabilities"),
+}
+
+func word(field func(*Metadata) *string, allowed ...string) struct {
+	set func(*Metadata, string) error
+	get func(*Metadata) string
+} {
+	return struct {
+		set func(*Metadata, string) error
+		get func(*Metadata) string
+	}{
+		func(m *Metadata, s string) error {
+			if !slices.Contains(allowed, s) {
+				return fmt.Errorf("%q is none of %s", s, strings.Join(allowed, ", "))
+			}
+			*field(m) = s
+			return nil
+		},
+		func(m *Metadata) string { return *field(m) },
+	}
+}
+
+func parseJSON[T any](s string, into *T) error {
+	var v T // a copy of a Metadata shares its slices, which must not be written into
+	if err := json.Unmarshal([]byte(s), &v); err != nil {
+		return fmt.Errorf("must be a JSON array: %w", err)
+	}
+	*into = v
+	return nil
+}
+
+func parseNumbers(s string, into *[]float64) error {
+	if f, err := strconv.ParseFloat(s, 64); err == nil {
+		*into = []float64{f}
+		return nil
+	}
+	return parseJSON(s, into)
+}
+
+func formatJSON(v any, n int) string {
+	if n == 0 {
+		return ""
+	}
+	b, err := json.Marshal(v)
+	if err != nil { // strings and finite numbers always marshal
+		return ""
+	}
+	return string(b)
+}
+
+// ParseMetadata reads the entries that begin with "millrace." and ignores the others. It reports every fault at
+// once; an unknown name after the prefix is one.
+func ParseMetadata(props map[string]string) (Metadata, error) {
+	var m Metadata
+	var faults []error
+	for _, name := range slices.Sorted(maps.Keys(props)) {
+		short, ours := strings.CutPrefix(name, Prefix)
+		if !ours {
+			continue
+		}
+		if err := m.Set(short, props[name]); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	return m, errors.Join(faults...)
+}
+
+// Set changes one field by its name without the prefix.
+func (m *Metadata) Set(name, value string) error {
+	k, ok := keys[name]
+	if !ok {
+		return fmt.Errorf("metadata %s%s: unknown name (known: %s)", Prefix, name, strings.Join(slices.Sorted(maps.Keys(keys)), ", "))
+	}
+	if err := k.set(m, value); err != nil {
+		return fmt.Errorf("metadata %s%s: %w", Prefix, name, err)
+	}
+	return nil
+}
+
+// Props is the inverse of ParseMetadata: what stands in the file, with the prefix.
+func (m Metadata) Props() map[string]string {
+	props := map[string]string{}
+	for name, k := range keys {
+		if v := k.get(&m); v != "" {
+			props[Prefix+name] = v
+		}
+	}
+	return props
+}

@@ -1,0 +1,480 @@
+package pipeline_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/native"
+	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/model"
+	"github.com/millrace/millrace/pipeline"
+	"github.com/millrace/millrace/tensor"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// workbench is a grid with the caches in, out and p-errors, and the models that a pipeline p may use.
+type workbench struct {
+	*testing.T
+	grid   *grid.Grid
+	models *models
+}
+
+func newWorkbench(t *testing.T) *workbench {
+	t.Helper()
+	g, err := grid.Open(t.Context(), grid.Config{InMemory: true, Partitions: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &workbench{T: t, grid: g, models: &models{changed: make(chan struct{})}}
+	t.Cleanup(func() {
+		w.models.closeAll()
+		if err := g.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, name := range []string{"in", "out", "p-errors"} {
+		if err := g.CreateCache(t.Context(), grid.CacheConfig{Name: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w
+}
+
+func (w *workbench) cache(name string) *grid.Cache {
+	w.Helper()
+	c, err := w.grid.Cache(w.Context(), name)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return c
+}
+
+func (w *workbench) put(key, text string) uint64 {
+	w.Helper()
+	rev, err := w.cache("in").Put(w.Context(), key, []byte(text), grid.PutOptions{ContentType: "application/json"})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return rev
+}
+
+// run starts a pipeline and returns how to stop it.
+func (w *workbench) run(change func(*pipeline.Config)) (*pipeline.Pipeline, func()) {
+	w.Helper()
+	cfg := pipeline.Config{Name: "p", From: "in", To: "out", Model: "m", MaxBatch: 16}
+	if change != nil {
+		change(&cfg)
+	}
+	p, err := pipeline.New(w.Context(), w.grid, w.models, pipeline.NewMetrics(prometheus.NewRegistry()), cfg)
+	if err != nil {
+		w.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	stop := sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			w.Error(err)
+		}
+	})
+	w.Cleanup(stop)
+	return p, stop
+}
+
+// listener follows a cache; next returns the next event that fits.
+func (w *workbench) listen(cache string) *grid.Listener {
+	w.Helper()
+	l, err := w.cache(cache).Listen(w.Context(), grid.ListenOptions{Values: true, IncludeCurrent: true})
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() { l.Close() })
+	return l
+}
+
+func (w *workbench) next(l *grid.Listener, what string, fits func(grid.Event) bool) grid.Event {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+	defer cancel()
+	for {
+		e, err := l.Next(ctx)
+		if err != nil {
+			w.Fatalf("%s: %v", what, err)
+		}
+		if fits(e) {
+			return e
+		}
+	}
+}
+
+// result waits for the result (or error entry) of a key at a revision of its source.
+func (w *workbench) result(l *grid.Listener, key string, rev uint64) pipeline.Result {
+	w.Helper()
+	var r pipeline.Result
+	w.next(l, "result of "+key, func(e grid.Event) bool {
+		if e.Entry.Key != key || e.Type != grid.Created && e.Type != grid.Updated {
+			return false
+		}
+		r = pipeline.Result{}
+		if err := json.Unmarshal(e.Entry.Value, &r); err != nil {
+			w.Fatalf("%v: %s", err, e.Entry.Value)
+		}
+		return r.Source.Revision == rev
+	})
+	return r
+}
+
+// models is a fixed set of models on the native engine.
+type models struct {
+	mu      sync.Mutex
+	newest  *handle
+	changed chan struct{}
+	all     []*handle
+}
+
+type handle struct {
+	model   *model.Model
+	session engine.Session
+}
+
+func (h *handle) Model() *model.Model     { return h.model }
+func (h *handle) Session() engine.Session { return h.session }
+func (h *handle) Release()                {}
+
+func (ms *models) Acquire(_ context.Context, name string, _ int64) (pipeline.Handle, error) {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	if ms.newest == nil {
+		return nil, fmt.Errorf("there is no model %q", name)
+	}
+	return ms.newest, nil
+}
+
+func (ms *models) Changed() <-chan struct{} {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	return ms.changed
+}
+
+func (ms *models) closeAll() {
+	for _, h := range ms.all {
+		h.session.Close()
+	}
+}
+
+// serve makes g the newest version.
+func (w *workbench) serve(version int64, g *graph.Graph, wrap func(engine.Session) engine.Session) {
+	w.Helper()
+	m, err := model.New(g)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if m, err = m.With("m", version, nil); err != nil {
+		w.Fatal(err)
+	}
+	s, err := native.New(native.Config{}).Open(w.Context(), m.Graph, engine.Options{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	if wrap != nil {
+		s = wrap(s)
+	}
+	w.models.mu.Lock()
+	defer w.models.mu.Unlock()
+	w.models.newest = &handle{m, s}
+	w.models.all = append(w.models.all, w.models.newest)
+	close(w.models.changed)
+	w.models.changed = make(chan struct{})
+}
+
+// larger tells which of two numbers is larger: the scores are the input.
+func (w *workbench) larger(batch graph.Dim, labels bool) *graph.Graph {
+	w.Helper()
+	b := graph.NewBuilder("larger")
+	b.Output(b.Name(b.Op("Identity", nil, b.Input("x", tensor.Float32, graph.Shape{batch, {Size: 2}})), "y"))
+	g, err := b.Graph()
+	if err != nil {
+		w.Fatal(err)
+	}
+	if labels {
+		g.Metadata = map[string]string{"millrace.labels": `["first","second"]`, "millrace.output": "probabilities"}
+	}
+	return g
+}
+
+var free = graph.Dim{Size: -1, Symbol: "N"}
+
+func TestResult(t *testing.T) {
+	w := newWorkbench(t)
+	w.serve(1, w.larger(free, true), nil)
+	w.run(nil)
+	l := w.listen("out")
+	rev := w.put("a b", "[0.25, 0.75]")
+	r := w.result(l, "a b", rev)
+	if r.Label != "second" || r.Score != 0.75 || r.Scores["first"] != 0.25 || len(r.Scores) != 2 || r.Model != "m" || r.Version != 1 ||
+		r.Source != (pipeline.Source{Cache: "in", Key: "a b", Revision: rev}) || r.LatencyUS < 0 {
+		t.Errorf("result %+v", r)
+	}
+}
+
+// TestBadInput holds invariant 7: entries that cannot be processed say why, and the others of their batch have results.
+func TestBadInput(t *testing.T) {
+	w := newWorkbench(t)
+	bad := map[string]string{"json": "[1,", "shape": "[1,2,3]", "nan": "[NaN, 1]", "words": `"hello"`}
+	revs := map[string]uint64{}
+	for key, text := range bad {
+		revs[key] = w.put(key, text)
+	}
+	for i := range 20 {
+		key := fmt.Sprint("good", i)
+		revs[key] = w.put(key, "[1, 0]")
+	}
+	w.serve(1, w.larger(free, true), nil)
+	p, _ := w.run(nil)
+	out := w.listen("out")
+	for i := range 20 {
+		if r := w.result(w.listen("out"), fmt.Sprint("good", i), revs[fmt.Sprint("good", i)]); r.Label != "first" {
+			t.Errorf("good %d: %+v", i, r)
+		}
+	}
+	for key := range bad {
+		r := w.result(w.listen("p-errors"), key, revs[key])
+		if r.Error == "" || r.Code != "bad_input" || r.Model != "m" || r.Source.Key != key {
+			t.Errorf("%s: %+v", key, r)
+		}
+		if _, err := w.cache("out").Get(t.Context(), key); !errors.Is(err, grid.ErrNotFound) {
+			t.Errorf("%s has a result: %v", key, err)
+		}
+	}
+	// A good put takes the error away.
+	faults := w.listen("p-errors")
+	w.result(out, "json", w.put("json", "[1, 2]"))
+	w.next(faults, "the error of json is removed", func(e grid.Event) bool { return e.Entry.Key == "json" && e.Type == grid.Removed })
+	if s := p.Snapshot(); s.Errors != uint64(len(bad)) {
+		t.Errorf("%d errors counted", s.Errors)
+	}
+}
+
+// TestOverwritten holds invariants 4 and 5: results of a key come in the order of its revisions, and the last one is
+// the newest revision's.
+func TestOverwritten(t *testing.T) {
+	w := newWorkbench(t)
+	w.serve(1, w.larger(free, true), nil)
+	w.run(nil)
+	l := w.listen("out")
+	var last uint64
+	for i := range 500 {
+		last = w.put("k", fmt.Sprintf("[%d, 3]", i))
+	}
+	var seen uint64
+	w.next(l, "the newest result", func(e grid.Event) bool {
+		var r pipeline.Result
+		if err := json.Unmarshal(e.Entry.Value, &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Source.Revision <= seen {
+			t.Fatalf("the result of revision %d came after that of %d", r.Source.Revision, seen)
+		}
+		seen = r.Source.Revision
+		return seen == last
+	})
+}
+
+func TestRemoved(t *testing.T) {
+	for _, keep := range []bool{false, true} {
+		t.Run(fmt.Sprint("keep ", keep), func(t *testing.T) {
+			w := newWorkbench(t)
+			w.serve(1, w.larger(free, true), nil)
+			w.run(func(c *pipeline.Config) {
+				if keep {
+					c.OnRemove = pipeline.KeepResult
+				}
+			})
+			l := w.listen("out")
+			w.result(l, "k", w.put("k", "[1, 2]"))
+			if _, err := w.cache("in").Delete(t.Context(), "k", grid.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if !keep {
+				w.next(l, "the result is removed", func(e grid.Event) bool { return e.Entry.Key == "k" && e.Type == grid.Removed })
+				return
+			}
+			w.result(l, "other", w.put("other", "[1, 2]"))
+			if _, err := w.cache("out").Get(t.Context(), "k"); err != nil {
+				t.Errorf("the result that is kept: %v", err)
+			}
+		})
+	}
+}
+
+// TestWaitsForModel: puts are kept until the model comes, and the status says what is waited for.
+func TestWaitsForModel(t *testing.T) {
+	w := newWorkbench(t)
+	p, _ := w.run(nil)
+	rev := w.put("k", "[1, 2]")
+	for deadline := time.Now().Add(5 * time.Second); !strings.Contains(p.Status().Reason, `no model "m"`); {
+		if time.Now().After(deadline) {
+			t.Fatalf("status %+v", p.Status())
+		}
+	}
+	w.serve(1, w.larger(free, true), nil)
+	w.result(w.listen("out"), "k", rev)
+}
+
+// TestNewVersion: a version that comes under load is used, and no put is without a result.
+func TestNewVersion(t *testing.T) {
+	w := newWorkbench(t)
+	w.serve(1, w.larger(free, true), nil)
+	w.run(nil)
+	revs := map[string]uint64{}
+	for i := range 300 {
+		if i == 150 {
+			w.serve(2, w.larger(free, true), nil)
+		}
+		key := fmt.Sprint("k", i)
+		revs[key] = w.put(key, "[1, 2]")
+	}
+	l := w.listen("out")
+	versions := map[int64]int{}
+	for len(revs) > 0 {
+		e := w.next(l, "a result", func(grid.Event) bool { return true })
+		var r pipeline.Result
+		if err := json.Unmarshal(e.Entry.Value, &r); err != nil {
+			t.Fatal(err)
+		}
+		versions[r.Version]++
+		delete(revs, e.Entry.Key)
+	}
+	if versions[2] < 100 {
+		t.Errorf("results by version: %v", versions)
+	}
+}
+
+// TestTwoWorkers: two processes that share a pipeline's name make one result a put between them.
+func TestTwoWorkers(t *testing.T) {
+	w := newWorkbench(t)
+	w.serve(1, w.larger(free, true), nil)
+	w.run(nil)
+	w.run(nil)
+	l := w.listen("out")
+	const puts = 500
+	for i := range puts {
+		w.put(fmt.Sprint("k", i), "[1, 2]")
+	}
+	seen := map[string]bool{}
+	for len(seen) < puts {
+		e := w.next(l, "a result", func(grid.Event) bool { return true })
+		if seen[e.Entry.Key] {
+			t.Fatalf("%s has a second result", e.Entry.Key)
+		}
+		seen[e.Entry.Key] = true
+	}
+}
+
+// TestRestart: what is not acknowledged is processed by the next run, with one result each.
+func TestRestart(t *testing.T) {
+	w := newWorkbench(t)
+	w.serve(1, w.larger(free, true), nil)
+	l := w.listen("out")
+	seen := map[string]bool{}
+	for round := range 3 {
+		_, stop := w.run(nil)
+		for i := range 200 {
+			w.put(fmt.Sprint("k", round, "-", i), "[1, 2]")
+		}
+		stop()
+	}
+	w.run(nil)
+	for len(seen) < 600 {
+		e := w.next(l, "a result", func(grid.Event) bool { return true })
+		if seen[e.Entry.Key] {
+			t.Fatalf("%s has a second result", e.Entry.Key)
+		}
+		seen[e.Entry.Key] = true
+	}
+}
+
+// faulty refuses every batch that has a number above 100.
+type faulty struct{ engine.Session }
+
+func (f faulty) Run(ctx context.Context, in, out []*tensor.Tensor) error {
+	for _, v := range tensor.Data[float32](in[0]) {
+		if v > 100 {
+			return errors.New("a number above 100")
+		}
+	}
+	return f.Session.Run(ctx, in, out)
+}
+
+func TestRunFails(t *testing.T) {
+	w := newWorkbench(t)
+	revs := map[string]uint64{}
+	for i := range 10 {
+		revs[fmt.Sprint("k", i)] = w.put(fmt.Sprint("k", i), fmt.Sprintf("[%d, 0]", i*15))
+	}
+	w.serve(1, w.larger(free, true), func(s engine.Session) engine.Session { return faulty{s} })
+	w.run(nil)
+	for i := range 10 {
+		key := fmt.Sprint("k", i)
+		if i*15 > 100 {
+			if r := w.result(w.listen("p-errors"), key, revs[key]); r.Code != "run_failed" || !strings.Contains(r.Error, "above 100") {
+				t.Errorf("%s: %+v", key, r)
+			}
+			continue
+		}
+		w.result(w.listen("out"), key, revs[key])
+	}
+}
+
+func TestOutputs(t *testing.T) {
+	for name, batch := range map[string]graph.Dim{"free": free, "one": {Size: 1}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorkbench(t)
+			first, second := w.put("a", "[1, 2]"), w.put("b", "[3, 4]")
+			w.serve(1, w.larger(batch, false), nil)
+			w.run(nil)
+			for key, want := range map[string]struct {
+				rev  uint64
+				data string
+			}{"a": {first, "[1,2]"}, "b": {second, "[3,4]"}} {
+				r := w.result(w.listen("out"), key, want.rev)
+				var outs []struct {
+					Name, Datatype string
+					Shape          []int
+					Data           json.RawMessage
+				}
+				if err := json.Unmarshal(r.Outputs, &outs); err != nil {
+					t.Fatalf("%v: %s", err, r.Outputs)
+				}
+				if len(outs) != 1 || outs[0].Name != "y" || outs[0].Datatype != "FP32" || fmt.Sprint(outs[0].Shape) != "[1 2]" || string(outs[0].Data) != want.data {
+					t.Errorf("%s: %s", key, r.Outputs)
+				}
+			}
+		})
+	}
+}
+
+func TestConfigFaults(t *testing.T) {
+	err := pipeline.Config{Name: "a/b", From: "x", To: "x", MaxBatch: 1 << 20, Start: "later", OnRemove: "burn", Version: -1, Top: -1}.WithDefaults().Validate()
+	if !errors.Is(err, pipeline.ErrConfig) {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"a/b", "three caches", "max batch", "later", "burn", "model is missing", "version -1", "top -1"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in %v", want, err)
+		}
+	}
+}

@@ -1,0 +1,229 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/media"
+	"github.com/millrace/millrace/model"
+	"github.com/millrace/millrace/tensor"
+)
+
+// A Handle lends an open model until Release.
+type Handle interface {
+	Model() *model.Model
+	Session() engine.Session
+	Release()
+}
+
+// Models lends models. Acquire with version 0 gives the newest that can be run. Changed is closed when models come, go or
+// change; it is asked for before Acquire.
+type Models interface {
+	Acquire(ctx context.Context, name string, version int64) (Handle, error)
+	Changed() <-chan struct{}
+}
+
+// plan is how one version of a model turns entries into results. It belongs to the one goroutine that computes.
+type plan struct {
+	model   *model.Model
+	decoder *media.Decoder // nil for a model that takes only named tensors
+	inputs  []graph.Value
+	outputs []graph.Value
+	batched bool // the first dimension counts items
+	free    bool // and may be any number
+	labels  []string
+	quoted  [][]byte // labels as JSON strings with a colon
+	scores  model.Scores
+	top     int
+
+	input  *tensor.Tensor   // rows for the largest batch so far
+	output []*tensor.Tensor // of the last run, written again where the batch has the same size
+	rows   int              // of output
+	row    []float32        // one item's scores
+	order  []int
+}
+
+func newPlan(m *model.Model, top int) (*plan, error) {
+	p := &plan{model: m, inputs: m.Inputs(), outputs: m.Outputs(), top: top}
+	p.batched, p.free = m.Batched()
+	scores, classifier, err := m.Scores()
+	if err != nil {
+		return nil, err
+	}
+	if classifier {
+		p.labels, p.scores = m.Labels, scores
+		p.row, p.order = make([]float32, len(p.labels)), make([]int, len(p.labels))
+		for _, l := range p.labels {
+			p.quoted = append(p.quoted, append(appendString(nil, l), ':'))
+		}
+	}
+	if spec, err := m.Spec(); err == nil {
+		if p.decoder, err = media.NewDecoder(spec); err != nil {
+			return nil, fmt.Errorf("model %s version %d: %w", m.Name, m.Version, err)
+		}
+	}
+	return p, nil
+}
+
+// fails is why an item has no result: what was wrong, and the fixed code of that kind of fault.
+type fails struct {
+	code string
+	err  error
+}
+
+// The codes of error entries.
+const (
+	codeInput  = "bad_input"  // the entry cannot become the model's input
+	codeRun    = "run_failed" // the engine refused it
+	codeOutput = "bad_output" // the model gave numbers that make no result
+)
+
+// run decodes items, runs the model and encodes results into items[i].value, or sets items[i].fails. An error is the
+// model's, the engine's or the context's, not an item's: nothing was decided then.
+func (p *plan) run(ctx context.Context, s engine.Session, items []*item, clock *stopwatch) error {
+	var rows []*item
+	for _, it := range items {
+		if it.fails != nil || it.value != nil {
+			continue
+		}
+		if p.decoder == nil {
+			if err := p.runNamed(ctx, s, it); err != nil {
+				return err
+			}
+			continue
+		}
+		rows = append(rows, it)
+	}
+	step := len(rows)
+	if !p.free {
+		step = 1
+	}
+	for ; len(rows) > 0; rows = rows[min(step, len(rows)):] {
+		if err := p.runRows(ctx, s, rows[:min(step, len(rows))], clock); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runRows runs items as the rows of one batch. Where that fails, each runs alone, so that the fault hurts its own.
+func (p *plan) runRows(ctx context.Context, s engine.Session, items []*item, clock *stopwatch) error {
+	in, err := p.room(len(items))
+	if err != nil {
+		return err
+	}
+	n := 0
+	for _, it := range items {
+		if err := p.decode(in, n, it); err != nil {
+			it.fails = &fails{codeInput, err}
+			continue
+		}
+		items[n] = it // those with a fault were handled: the rest moves up
+		n++
+	}
+	clock.lap(&clock.decode)
+	items = items[:n]
+	if n == 0 {
+		return nil
+	}
+	batch := in
+	if p.batched {
+		if batch, err = in.Slice(0, n); err != nil {
+			return err
+		}
+	}
+	if p.rows != n || len(p.output) != len(p.outputs) {
+		p.output, p.rows = make([]*tensor.Tensor, len(p.outputs)), n
+	}
+	err = s.Run(ctx, []*tensor.Tensor{batch}, p.output)
+	clock.lap(&clock.run)
+	if err != nil {
+		p.output = nil
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case isClosed(err):
+			return err
+		case n == 1:
+			items[0].fails = &fails{codeRun, err}
+			return nil
+		}
+		for _, it := range items {
+			if err := p.runRows(ctx, s, []*item{it}, clock); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for i, it := range items {
+		it.value, err = p.encode(it, p.output, i, n)
+		if err != nil {
+			it.fails = &fails{codeOutput, err}
+		}
+	}
+	clock.lap(&clock.encode)
+	return nil
+}
+
+// room returns the input tensor with at least n rows.
+func (p *plan) room(n int) (*tensor.Tensor, error) {
+	spec := p.decoder.Spec()
+	if p.input != nil && (!p.batched || p.input.Shape()[0] >= n) {
+		return p.input, nil
+	}
+	shape := spec.Shape
+	if p.batched {
+		shape = append(tensor.Shape{n}, spec.Shape...)
+	}
+	t, err := tensor.New(spec.DType, shape...)
+	p.input = t
+	return t, err
+}
+
+// decode writes an item's bytes into a row. A panic in a decoder is this item's fault alone.
+func (p *plan) decode(in *tensor.Tensor, row int, it *item) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("decoder failed: %v\n%s", r, debug.Stack())
+		}
+	}()
+	if !p.batched {
+		rows, err := in.Reshape(append(tensor.Shape{1}, in.Shape()...)...)
+		if err != nil {
+			return err
+		}
+		return p.decoder.DecodeInto(rows, 0, it.source.ContentType, it.source.Value)
+	}
+	return p.decoder.DecodeInto(in, row, it.source.ContentType, it.source.Value)
+}
+
+// runNamed runs one item that holds tensors by name.
+func (p *plan) runNamed(ctx context.Context, s engine.Session, it *item) error {
+	tensors, err := media.ParseTensors(it.source.ContentType, it.source.Value)
+	if err != nil {
+		it.fails = &fails{codeInput, err}
+		return nil
+	}
+	out, err := engine.Run(ctx, s, tensors)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if isClosed(err) {
+			return err
+		}
+		it.fails = &fails{codeRun, err}
+		return nil
+	}
+	outputs := make([]*tensor.Tensor, len(p.outputs))
+	for i, v := range p.outputs {
+		outputs[i] = out[v.Name]
+	}
+	if it.value, err = p.encode(it, outputs, 0, 1); err != nil {
+		it.fails = &fails{codeOutput, err}
+	}
+	return nil
+}

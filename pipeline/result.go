@@ -1,0 +1,215 @@
+package pipeline
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/media"
+	"github.com/millrace/millrace/model"
+	"github.com/millrace/millrace/tensor"
+)
+
+// contentType of results and error entries.
+const contentType = "application/json"
+
+// An item is one entry on its way through a pipeline.
+type item struct {
+	source grid.Entry
+	stamp  time.Time // of the source's message
+	gone   bool      // the source was removed or expired
+	value  []byte    // the result, but for its end
+	fails  *fails
+	acks   []grid.Message // the messages that its result covers
+}
+
+// Source says which entry a result comes from.
+type Source struct {
+	Cache    string `json:"cache"`
+	Key      string `json:"key"`
+	Revision uint64 `json:"revision"`
+}
+
+// Result is the JSON form of a result, for those who read one. A classifier's has label, score and scores, any other
+// model's has outputs, each with name, datatype, shape and data as in the Open Inference Protocol.
+type Result struct {
+	Label     string             `json:"label,omitempty"`
+	Score     float64            `json:"score,omitempty"`
+	Scores    map[string]float64 `json:"scores,omitempty"`
+	Outputs   json.RawMessage    `json:"outputs,omitempty"`
+	Error     string             `json:"error,omitempty"`
+	Code      string             `json:"code,omitempty"`
+	Model     string             `json:"model"`
+	Version   int64              `json:"version"`
+	Source    Source             `json:"source"`
+	LatencyUS int64              `json:"latency_us"`
+}
+
+// encode writes an item's result but for its latency, which is known when it is published.
+func (p *plan) encode(it *item, outputs []*tensor.Tensor, i, n int) ([]byte, error) {
+	b := make([]byte, 0, 512)
+	if p.labels == nil {
+		b = append(b, `{"outputs":`...)
+		var err error
+		if b, err = p.appendOutputs(b, outputs, i, n); err != nil {
+			return nil, err
+		}
+	} else {
+		if err := model.Row(p.row, outputs[p.scores.Output], i, n); err != nil {
+			return nil, err
+		}
+		if err := p.scores.Probabilities(p.row); err != nil {
+			return nil, fmt.Errorf("output %q: %w", p.outputs[p.scores.Output].Name, err)
+		}
+		b = p.appendScores(b)
+	}
+	return p.appendSource(b, it), nil
+}
+
+func (p *plan) appendScores(b []byte) []byte {
+	best := 0
+	for i, s := range p.row {
+		if s > p.row[best] {
+			best = i
+		}
+	}
+	b = append(b, `{"label":`...)
+	b = append(b, p.quoted[best][:len(p.quoted[best])-1]...)
+	b = append(b, `,"score":`...)
+	b = appendFloat(b, p.row[best])
+	b = append(b, `,"scores":{`...)
+	if len(p.row) <= p.top {
+		for i, s := range p.row {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendFloat(append(b, p.quoted[i]...), s)
+		}
+		return append(b, '}')
+	}
+	for i := range p.order {
+		p.order[i] = i
+	}
+	slices.SortStableFunc(p.order, func(a, c int) int {
+		switch {
+		case p.row[a] > p.row[c]:
+			return -1
+		case p.row[a] < p.row[c]:
+			return 1
+		}
+		return 0
+	})
+	for j, i := range p.order[:p.top] {
+		if j > 0 {
+			b = append(b, ',')
+		}
+		b = appendFloat(append(b, p.quoted[i]...), p.row[i])
+	}
+	return append(b, '}')
+}
+
+// appendOutputs writes item i of n of each output; outputs without a dimension of items go whole.
+func (p *plan) appendOutputs(b []byte, outputs []*tensor.Tensor, i, n int) ([]byte, error) {
+	b = append(b, '[')
+	for j, t := range outputs {
+		if p.batched && n > 1 || p.free {
+			if t.Rank() == 0 || t.Shape()[0] != n {
+				return nil, fmt.Errorf("output %q has shape %v for a batch of %d", p.outputs[j].Name, t.Shape(), n)
+			}
+			var err error
+			if t, err = t.Slice(i, i+1); err != nil {
+				return nil, err
+			}
+		}
+		if err := media.CheckNaN(t); err != nil {
+			return nil, fmt.Errorf("output %q: %w", p.outputs[j].Name, err)
+		}
+		if j > 0 {
+			b = append(b, ',')
+		}
+		var err error
+		if b, err = media.AppendJSON(b, p.outputs[j].Name, t); err != nil {
+			return nil, fmt.Errorf("output %q: %w", p.outputs[j].Name, err)
+		}
+	}
+	return append(b, ']'), nil
+}
+
+func (p *plan) appendSource(b []byte, it *item) []byte {
+	b = append(b, `,"model":`...)
+	b = appendString(b, p.model.Name)
+	b = append(b, `,"version":`...)
+	b = strconv.AppendInt(b, p.model.Version, 10)
+	return appendSource(b, it)
+}
+
+func appendSource(b []byte, it *item) []byte {
+	b = append(b, `,"source":{"cache":`...)
+	b = appendString(b, it.source.Cache)
+	b = append(b, `,"key":`...)
+	b = appendString(b, it.source.Key)
+	b = append(b, `,"revision":`...)
+	b = strconv.AppendUint(b, it.source.Revision, 10)
+	return append(b, '}')
+}
+
+// finish adds the time from the source's message to now, and ends the object.
+func (it *item) finish(now time.Time) []byte {
+	b := append(it.value, `,"latency_us":`...)
+	b = strconv.AppendInt(b, max(0, now.Sub(it.stamp).Microseconds()), 10)
+	return append(b, '}')
+}
+
+// encodeError writes an item's error entry but for its latency.
+func (p *plan) encodeError(it *item) []byte {
+	b := append([]byte{}, `{"error":`...)
+	b = appendString(b, it.fails.err.Error())
+	b = append(b, `,"code":`...)
+	b = appendString(b, it.fails.code)
+	return p.appendSource(b, it)
+}
+
+// appendFloat writes a probability with the fewest digits that read back as the same float32.
+func appendFloat(b []byte, f float32) []byte {
+	if math.IsInf(float64(f), 0) {
+		return append(b, `null`...) // JSON has no infinity, and a probability is none
+	}
+	return strconv.AppendFloat(b, float64(f), 'g', -1, 32)
+}
+
+// appendString writes a JSON string; bytes that are no UTF-8 become U+FFFD.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
+			quoted, err := json.Marshal(s)
+			if err != nil { // strings always marshal
+				return append(b, `""`...)
+			}
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
+
+// revisionOf returns the source revision of a result that an entry holds, where it comes from the same cache.
+func revisionOf(e grid.Entry, source grid.Entry) (uint64, bool) {
+	if !bytes.Contains(e.Value, []byte(`"source"`)) {
+		return 0, false
+	}
+	var r struct{ Source Source }
+	if err := json.Unmarshal(e.Value, &r); err != nil || r.Source.Cache != source.Cache {
+		return 0, false
+	}
+	return r.Source.Revision, true
+}
+
+func isClosed(err error) bool { return errors.Is(err, engine.ErrClosed) }

@@ -1,0 +1,255 @@
+package registry
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/model"
+)
+
+// A pushed version is a manifest, under manifestPrefix/name/version, and chunks, under chunkPrefix/push/number. The
+// chunks are written first and removed last, so that a manifest always has all of its chunks.
+const (
+	manifestPrefix = "manifest/"
+	chunkPrefix    = "chunk/"
+	chunkBytes     = 4 << 20
+)
+
+// errDownload says that the grid did not give a model's bytes, which is no fault of the model's.
+var errDownload = errors.New("cannot read the model from the grid")
+
+// manifest is what the grid keeps of a version beside its bytes.
+type manifest struct {
+	Name    string    `json:"name"`
+	Version int64     `json:"version"`
+	Digest  string    `json:"sha256"`
+	Bytes   int64     `json:"bytes"`
+	Created time.Time `json:"created"`
+	Push    string    `json:"push"`   // where the chunks are
+	Chunks  int       `json:"chunks"` // how many
+}
+
+func (m manifest) key() string {
+	return manifestPrefix + m.Name + "/" + strconv.FormatInt(m.Version, 10)
+}
+
+func (m manifest) chunk(i int) string { return fmt.Sprintf("%s%s/%06d", chunkPrefix, m.Push, i) }
+
+// Push takes an ONNX file as a version of a model; 0 is the next version. It refuses (ErrRefused, with every reason)
+// what does not load, what no engine here can run, and what has another signature than the version that serves; the
+// version that was serving goes on then. The new version serves when Push returns, and is kept in the grid.
+func (r *Registry) Push(ctx context.Context, name string, number int64, data []byte) (Info, error) {
+	if err := CheckName(name, number); err != nil {
+		return Info{}, err
+	}
+	if int64(len(data)) > r.cfg.MaxBytes {
+		return Info{}, fmt.Errorf("%w: %d bytes are more than the limit of %d", ErrTooLarge, len(data), r.cfg.MaxBytes)
+	}
+	r.pushing.Lock()
+	defer r.pushing.Unlock()
+
+	f := manifest{Name: name, Version: number, Bytes: int64(len(data)), Created: time.Now().UTC()}
+	sum := sha256.Sum256(data)
+	f.Digest = hex.EncodeToString(sum[:])
+	r.mu.Lock()
+	if number == 0 {
+		f.Version = 1
+		if vs := r.newestFirst(name); len(vs) > 0 {
+			f.Version = vs[0].Version + 1
+		}
+	} else if r.models[name][number] != nil {
+		r.mu.Unlock()
+		return Info{}, fmt.Errorf("%w: %s version %d (versions do not change: push a new one)", ErrVersionExists, name, number)
+	}
+	r.mu.Unlock()
+
+	m, err := r.decode(f, data)
+	if err != nil {
+		return Info{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	if err := r.compatible(ctx, m); err != nil {
+		return Info{}, err
+	}
+	session, name2, err := r.cfg.Open(ctx, m)
+	if err != nil {
+		return Info{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	if f, err = r.store(ctx, f, data, number == 0); err != nil {
+		return Info{}, errors.Join(err, session.Close())
+	}
+	if m.Version != f.Version { // another node took the number meanwhile
+		if m, err = m.With(name, f.Version, nil); err != nil {
+			return Info{}, errors.Join(err, session.Close())
+		}
+	}
+	return r.serve(f, m, session, name2)
+}
+
+// compatible refuses a model that clients of the one that serves could not use.
+func (r *Registry) compatible(ctx context.Context, m *model.Model) error {
+	h, err := r.Acquire(ctx, m.Name, 0)
+	switch {
+	case errors.Is(err, ErrNoModel), errors.Is(err, ErrFailed):
+		return nil
+	case err != nil:
+		return err
+	}
+	defer h.Release()
+	if err := h.model.Compatible(m); err != nil {
+		return fmt.Errorf("%w: its signature is not that of version %d, which serves (push it under another name): %w",
+			ErrRefused, h.model.Version, err)
+	}
+	return nil
+}
+
+// store writes chunks, then the manifest. With next, it takes the next free number where f's was taken meanwhile.
+func (r *Registry) store(ctx context.Context, f manifest, data []byte, next bool) (manifest, error) {
+	f.Push = rand.Text()
+	for f.Chunks = 0; f.Chunks*chunkBytes < len(data); f.Chunks++ {
+		chunk := data[f.Chunks*chunkBytes : min(len(data), (f.Chunks+1)*chunkBytes)]
+		if _, err := r.cache.Put(ctx, f.chunk(f.Chunks), chunk, grid.PutOptions{ContentType: "application/octet-stream"}); err != nil {
+			return f, errors.Join(fmt.Errorf("keep model %s: %w", f.Name, err), r.removeChunks(context.WithoutCancel(ctx), f))
+		}
+	}
+	const tries = 100
+	for range tries {
+		value, err := json.Marshal(f)
+		if err != nil {
+			return f, err
+		}
+		_, err = r.cache.Create(ctx, f.key(), value, grid.PutOptions{ContentType: "application/json"})
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, grid.ErrExists) || !next {
+			if errors.Is(err, grid.ErrExists) {
+				err = ErrVersionExists
+			}
+			return f, errors.Join(fmt.Errorf("keep model %s version %d: %w", f.Name, f.Version, err), r.removeChunks(context.WithoutCancel(ctx), f))
+		}
+		f.Version++
+	}
+	return f, errors.Join(fmt.Errorf("keep model %s: no free version after %d", f.Name, f.Version), r.removeChunks(context.WithoutCancel(ctx), f))
+}
+
+// serve makes an opened version visible.
+func (r *Registry) serve(f manifest, m *model.Model, s engine.Session, engineName string) (Info, error) {
+	r.mu.Lock()
+	v := r.models[f.Name][f.Version]
+	if v == nil { // the listener may have been faster
+		v = &version{manifest: f, source: "pushed"}
+		r.put(v)
+	}
+	var unused []engine.Session
+	if v.session == nil && v.loading == nil && !r.closed {
+		v.model, v.session, v.engine, v.failure = m, s, engineName, nil
+		unused = r.trim(v)
+		r.notify()
+	} else {
+		unused = append(unused, s)
+	}
+	info := r.info(v)
+	r.mu.Unlock()
+	for _, s := range unused {
+		r.close(v, s)
+	}
+	info.Model, info.State = m, Ready
+	return info, nil
+}
+
+// Delete removes a pushed version; 0 removes all versions of the model. Who holds a Handle goes on to use it.
+func (r *Registry) Delete(ctx context.Context, name string, number int64) error {
+	r.mu.Lock()
+	var gone []*version
+	for _, v := range r.newestFirst(name) {
+		if number == 0 || v.Version == number {
+			gone = append(gone, v)
+		}
+	}
+	r.mu.Unlock()
+	if len(gone) == 0 {
+		return noModel(name, number)
+	}
+	for _, v := range gone {
+		if v.fixed != nil {
+			return fmt.Errorf("%w: %s version %d comes from %s", ErrFixed, v.Name, v.Version, v.source)
+		}
+	}
+	for _, v := range gone {
+		if _, err := r.cache.Delete(ctx, v.key(), grid.DeleteOptions{}); err != nil && !errors.Is(err, grid.ErrNotFound) {
+			return fmt.Errorf("delete model %s version %d: %w", name, v.Version, err)
+		}
+		r.forget(v)
+		if err := r.removeChunks(ctx, v.manifest); err != nil {
+			return fmt.Errorf("delete model %s version %d: %w", name, v.Version, err)
+		}
+	}
+	return nil
+}
+
+func (r *Registry) forget(v *version) {
+	r.mu.Lock()
+	unused := r.drop(v)
+	r.mu.Unlock()
+	r.close(v, unused)
+}
+
+// Download returns a pushed version's file. A model from the configuration is not kept here: ErrFixed.
+func (r *Registry) Download(ctx context.Context, name string, number int64) ([]byte, Info, error) {
+	info, err := r.Get(ctx, name, number)
+	if err != nil {
+		return nil, Info{}, err
+	}
+	r.mu.Lock()
+	v := r.models[name][info.Version]
+	r.mu.Unlock()
+	if v == nil {
+		return nil, Info{}, noModel(name, number)
+	}
+	if v.fixed != nil {
+		return nil, Info{}, fmt.Errorf("%w: the file of %s version %d is %s", ErrFixed, name, v.Version, v.source)
+	}
+	data, err := r.download(ctx, v.manifest)
+	return data, info, err
+}
+
+// download reads the chunks and holds them against the checksum.
+func (r *Registry) download(ctx context.Context, f manifest) ([]byte, error) {
+	if f.Bytes < 0 || f.Bytes > r.cfg.MaxBytes {
+		return nil, fmt.Errorf("%w: the manifest says %d bytes, the limit is %d", ErrTooLarge, f.Bytes, r.cfg.MaxBytes)
+	}
+	data := make([]byte, 0, f.Bytes)
+	for i := range f.Chunks {
+		e, err := r.cache.Get(ctx, f.chunk(i))
+		if err != nil {
+			return nil, fmt.Errorf("%w: chunk %d of %d: %w", errDownload, i, f.Chunks, err)
+		}
+		if int64(len(data)+len(e.Value)) > f.Bytes {
+			return nil, fmt.Errorf("%w: chunk %d goes beyond the %d bytes that the manifest says", model.ErrInvalid, i, f.Bytes)
+		}
+		data = append(data, e.Value...)
+	}
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != f.Digest {
+		return nil, fmt.Errorf("%w: the bytes that are kept do not have the SHA-256 %s", model.ErrInvalid, f.Digest)
+	}
+	return data, nil
+}
+
+func (r *Registry) removeChunks(ctx context.Context, f manifest) error {
+	var faults []error
+	for i := range f.Chunks {
+		if _, err := r.cache.Delete(ctx, f.chunk(i), grid.DeleteOptions{}); err != nil && !errors.Is(err, grid.ErrNotFound) {
+			faults = append(faults, err)
+		}
+	}
+	return errors.Join(faults...)
+}
