@@ -22,6 +22,8 @@ var (
 	// ErrUnavailable says that an engine or device is not on this machine or not in this build. The message says
 	// what to install, set or build.
 	ErrUnavailable = errors.New("engine is not available")
+	// ErrPanic says that a kernel panicked; it is the engine's fault. The session goes on.
+	ErrPanic = errors.New("panic in the engine")
 )
 
 // UnsupportedError says which parts of a graph an engine cannot run. Open returns it before anything runs.

@@ -270,7 +270,7 @@ func (c *prep) transposedWindow(in, kernel tensor.Shape) (w *window, extra bool,
 		switch {
 		case len(outShape) > 0:
 			w.in[d] = outShape[i]
-			c.splitPads(w, d, full-outShape[i], auto)
+			c.splitPads(w, d, max(0, full-outShape[i]), auto)
 		case auto == "SAME_UPPER" || auto == "SAME_LOWER":
 			w.in[d] = in[i] * w.stride[d]
 			c.splitPads(w, d, max(0, full-w.in[d]), auto)

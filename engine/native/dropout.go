@@ -1,7 +1,6 @@
 package native
 
 import (
-	"math"
 	"math/rand/v2"
 	"sync/atomic"
 
@@ -88,25 +87,81 @@ func dropoutOf[T float](c *prep, ratio float64, maskType tensor.DType) error {
 	if maskType != tensor.Bool && c.wants(1) {
 		return c.refuse("a mask of %v in training mode", maskType)
 	}
-	seed := rand.Uint64()
-	if v, ok := c.attrs["seed"].(float32); ok {
-		seed = uint64(math.Float32bits(v))
-	} else if v, ok := c.attrs["seed"].(int64); ok {
-		seed = uint64(v)
-	}
-	runs := new(atomic.Uint64)
-	keep, scale := uint64((1-ratio)*(1<<53)), T(1/(1-ratio))
+	scale := T(1 / (1 - ratio))
 	s := x.slot
-	c.do(func(f *frame) {
-		g := rand.NewPCG(seed, runs.Add(1))
+	drop := func(f *frame, uniform func() float64) {
 		src, dst, mask := data[T](f, s), data[T](f, o), data[bool](f, m)
 		for i, v := range src {
-			mask[i] = g.Uint64()>>11 < keep
+			mask[i] = uniform() >= ratio
 			dst[i] = 0
 			if mask[i] {
 				dst[i] = v * scale
 			}
 		}
+	}
+	if seed, ok := seedOf(c); ok {
+		c.do(func(f *frame) {
+			g := newTwister(seed)
+			drop(f, g.float64)
+		})
+		return nil
+	}
+	seed, runs := rand.Uint64(), new(atomic.Uint64)
+	c.do(func(f *frame) {
+		g := rand.NewPCG(seed, runs.Add(1))
+		drop(f, func() float64 { return float64(g.Uint64()>>11) / (1 << 53) })
 	})
 	return nil
+}
+
+func seedOf(c *prep) (uint32, bool) {
+	switch v := c.attrs["seed"].(type) {
+	case float32:
+		return uint32(int64(v)), true
+	case int64:
+		return uint32(v), true
+	}
+	return 0, false
+}
+
+// twister is the Mersenne Twister MT19937 of Matsumoto and Nishimura (1998), seeded as numpy.random.seed does.
+type twister struct {
+	state [624]uint32
+	at    int
+}
+
+func newTwister(seed uint32) *twister {
+	t := &twister{at: 624}
+	for i := range t.state {
+		t.state[i] = seed
+		seed = 1812433253*(seed^seed>>30) + uint32(i) + 1
+	}
+	return t
+}
+
+func (t *twister) next() uint32 {
+	const n, m = 624, 397
+	if t.at == n {
+		for i := range t.state {
+			y := t.state[i]&0x80000000 | t.state[(i+1)%n]&0x7fffffff
+			v := t.state[(i+m)%n] ^ y>>1
+			if y&1 == 1 {
+				v ^= 0x9908b0df
+			}
+			t.state[i] = v
+		}
+		t.at = 0
+	}
+	y := t.state[t.at]
+	t.at++
+	y ^= y >> 11
+	y ^= y << 7 & 0x9d2c5680
+	y ^= y << 15 & 0xefc60000
+	return y ^ y>>18
+}
+
+// float64 returns a number in [0, 1) of 53 random bits.
+func (t *twister) float64() float64 {
+	a, b := t.next()>>5, t.next()>>6
+	return (float64(a)*(1<<26) + float64(b)) / (1 << 53)
 }

@@ -119,6 +119,9 @@ var operators = map[string]*operator{
 	"Softmax":               {softmax(false), "axis:INT"},
 	"LogSoftmax":            {softmax(true), "axis:INT"},
 
+	"NegativeLogLikelihoodLoss": {nllLoss, lossAttrs},
+	"SoftmaxCrossEntropyLoss":   {crossEntropyLoss, lossAttrs},
+
 	"Identity":        {identity, ""},
 	"Reshape":         {reshape, "shape:INTS allowzero:INT"},
 	"Flatten":         {flatten, "axis:INT"},
@@ -140,8 +143,11 @@ var operators = map[string]*operator{
 	"Range":           {rangeOf, ""},
 	"DepthToSpace":    {depthToSpace, "blocksize:INT mode:STRING"},
 	"SpaceToDepth":    {spaceToDepth, "blocksize:INT"},
-	"Cast":            {cast, "to:INT|STRING saturate:INT round_mode:STRING"},
-	"CastLike":        {castLike, "saturate:INT round_mode:STRING"},
+	"Resize": {resize, "mode:STRING coordinate_transformation_mode:STRING nearest_mode:STRING cubic_coeff_a:FLOAT exclude_outside:INT " +
+		"extrapolation_value:FLOAT antialias:INT axes:INTS keep_aspect_ratio_policy:STRING"},
+	"Upsample": {upsample, "mode:STRING scales:FLOATS height_scale:FLOAT width_scale:FLOAT"},
+	"Cast":     {cast, "to:INT|STRING saturate:INT round_mode:STRING"},
+	"CastLike": {castLike, "saturate:INT round_mode:STRING"},
 
 	"ReduceSum":       {reduce(redSum, 13), reduceAttrs},
 	"ReduceMean":      {reduce(redMean, 18), reduceAttrs},

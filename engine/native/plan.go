@@ -195,7 +195,7 @@ func (pl *planner) prepare(n *pnode) error {
 			pl.vals[id].slot = -1
 		}
 	}
-	if len(c.steps) == 0 {
+	if !c.pending() {
 		return nil
 	}
 	if known && (pl.eager || !c.random && pl.outBytes(c) <= foldBytes) {

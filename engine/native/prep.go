@@ -156,6 +156,16 @@ func (c *prep) outExact(i int, dtype tensor.DType, shape tensor.Shape) (int, err
 	return slot, nil
 }
 
+// pending reports whether an output's value is not known yet.
+func (c *prep) pending() bool {
+	for i := range c.outs {
+		if o := &c.outs[i]; o.set && o.value == nil {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *prep) setOut(i int, o outInfo) {
 	for len(c.outs) <= i {
 		c.outs = append(c.outs, outInfo{slot: -1})

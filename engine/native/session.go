@@ -111,7 +111,7 @@ func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) (err error)
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("engine native: model %q: panic in a run: %v", s.prog.name, p)
+			err = fmt.Errorf("%w: engine native: model %q: %v", engine.ErrPanic, s.prog.name, p)
 		}
 	}()
 	p, err := s.planFor(ctx, in)
