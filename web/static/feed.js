@@ -1,0 +1,99 @@
+// The latest results with the images that they answer, newest first.
+
+import { entryPath, request } from './api.js';
+import { byId, element, time } from './format.js';
+
+const shown = 24;
+const kept = 200; // pictures
+
+const pictures = new Map(); // cache/key -> bitmap, the newest last
+const rows = new Map(); // key -> { row, when }
+
+/** remember keeps a picture that the page itself put, so that it need not be fetched. */
+export function remember(cache, key, bitmap) {
+  pictures.set(`${cache}/${key}`, bitmap);
+  if (pictures.size > kept) pictures.delete(pictures.keys().next().value);
+}
+
+/** picture fetches an entry that is an image; null where it is none. */
+export async function picture(cache, key, revision) {
+  const name = `${cache}/${key}`;
+  if (pictures.has(name)) return pictures.get(name);
+  try {
+    const response = await request(entryPath(cache, key), { cache: 'no-cache' });
+    if (!response.headers.get('Content-Type')?.startsWith('image/')) return null;
+    const bitmap = await createImageBitmap(await response.blob());
+    if (!revision || response.headers.get('ETag') === `"${revision}"`) remember(cache, key, bitmap);
+    return bitmap;
+  } catch {
+    return null; // removed meanwhile, or no picture after all: the result stands without one
+  }
+}
+
+/** paint draws a picture so that its ground is the page's: dark in the dark, light in the light. */
+export function paint(canvas, bitmap) {
+  const size = Math.min(320, Math.max(56, bitmap.width));
+  canvas.width = size;
+  canvas.height = Math.max(1, Math.round(size * bitmap.height / bitmap.width));
+  const pen = canvas.getContext('2d', { willReadFrequently: true });
+  pen.fillStyle = '#fff';
+  pen.fillRect(0, 0, canvas.width, canvas.height);
+  pen.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  const pixels = pen.getImageData(0, 0, canvas.width, 1).data;
+  let light = 0;
+  let grey = true;
+  for (let i = 0; i < pixels.length; i += 4) {
+    light += pixels[i];
+    grey &&= Math.abs(pixels[i] - pixels[i + 2]) < 24;
+  }
+  const isLight = light / (pixels.length / 4) > 127;
+  canvas.dataset.flip = grey && isLight === dark.matches ? 'yes' : 'no';
+  canvas.style.filter = canvas.dataset.flip === 'yes' ? 'invert(1)' : '';
+}
+
+const dark = matchMedia('(prefers-color-scheme: dark)');
+dark.addEventListener('change', () => {
+  for (const canvas of document.querySelectorAll('canvas[data-flip]')) {
+    canvas.dataset.flip = canvas.dataset.flip === 'yes' ? 'no' : 'yes';
+    canvas.style.filter = canvas.dataset.flip === 'yes' ? 'invert(1)' : '';
+  }
+});
+
+/** add shows entries of the results' or the errors' cache; fresh ones light up. */
+export function add(entries, fresh) {
+  const list = byId('feed');
+  for (const entry of entries) {
+    const when = Date.parse(entry.created);
+    rows.get(entry.key)?.row.remove();
+    rows.delete(entry.key);
+    const row = line(entry, fresh);
+    const next = [...rows.values()].filter((other) => other.when <= when).sort((a, b) => b.when - a.when)[0];
+    list.insertBefore(row, next?.row ?? null);
+    rows.set(entry.key, { row, when });
+  }
+  const oldest = [...rows].sort((a, b) => b[1].when - a[1].when).slice(shown);
+  for (const [key, { row }] of oldest) {
+    row.remove();
+    rows.delete(key);
+  }
+  byId('feed-empty').hidden = rows.size > 0;
+}
+
+export function remove(key) {
+  rows.get(key)?.row.remove();
+  rows.delete(key);
+  byId('feed-empty').hidden = rows.size > 0;
+}
+
+function line(entry, fresh) {
+  const result = entry.value ?? {};
+  const source = result.source ?? { cache: '', key: entry.key };
+  const canvas = element('canvas', { width: 56, height: 56, 'aria-hidden': 'true' });
+  if (source.cache) picture(source.cache, source.key, source.revision).then((bitmap) => bitmap && paint(canvas, bitmap));
+  const wrong = result.error !== undefined;
+  return element('li', { class: `${fresh ? 'fresh' : ''} ${wrong ? 'wrong' : ''}` },
+    canvas,
+    element('b', {}, wrong ? '!' : result.label ?? '·'),
+    element('span', { class: 'key', title: `${source.cache}/${source.key}` }, wrong ? result.error : source.key),
+    element('span', { class: 'took' }, time(result.latency_us)));
+}
