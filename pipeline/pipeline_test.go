@@ -261,6 +261,7 @@ func TestBadInput(t *testing.T) {
 	}
 	// A good put takes the error away.
 	faults := w.listen("p-errors")
+	w.result(faults, "json", revs["json"])
 	w.result(out, "json", w.put("json", "[1, 2]"))
 	w.next(faults, "the error of json is removed", func(e grid.Event) bool { return e.Entry.Key == "json" && e.Type == grid.Removed })
 	if s := p.Snapshot(); s.Errors != uint64(len(bad)) {
