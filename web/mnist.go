@@ -75,8 +75,11 @@ func readIDX(name string, rank, n int) (x idx, err error) {
 	size := 1
 	for i := range rank {
 		d := binary.BigEndian.Uint32(head[4+4*i:])
+		if d == 0 {
+			return x, fmt.Errorf("%s: it is empty", f.Name())
+		}
 		if i > 0 {
-			if d == 0 || d > maxSide {
+			if d > maxSide {
 				return x, fmt.Errorf("%s: a side of %d pixels", f.Name(), d)
 			}
 			size *= int(d)
