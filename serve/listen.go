@@ -1,0 +1,117 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+)
+
+// ErrExposed says that a server would be reachable from other machines by everybody.
+var ErrExposed = errors.New("refused to listen beyond loopback without a token")
+
+// CheckListen returns ErrExposed where addr (host:port) is beyond loopback and neither tokens nor insecure allow it.
+// It looks up no name: of names only localhost counts as loopback.
+func CheckListen(addr string, tokens, insecure bool) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("listen address %q: want host:port: %w", addr, err)
+	}
+	if port == "" {
+		return fmt.Errorf("listen address %q: the port is missing", addr)
+	}
+	if tokens || insecure || isLoopback(host) {
+		return nil
+	}
+	return fmt.Errorf("%w: %s is open to other machines; set http.tokens, listen on 127.0.0.1, or pass --insecure", ErrExposed, addr)
+}
+
+// isLoopback reports whether a host without port is of this machine alone.
+func isLoopback(host string) bool {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+const (
+	// refusalsAtOnce is how many refused connections are told so at a time; those beyond are closed in silence.
+	refusalsAtOnce = 32
+	// refusalTime bounds the telling.
+	refusalTime = time.Second
+)
+
+const refusalBody = `{"error":"too many connections; try again later","code":"overloaded"}` + "\n"
+
+var refusal = fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n"+
+	"Retry-After: 1\r\nContent-Length: %d\r\n\r\n%s", len(refusalBody), refusalBody)
+
+// A limitListener closes the connections over its limit, with a 503 where the protocol is plain.
+type limitListener struct {
+	net.Listener
+	slots    chan struct{}
+	refusing chan struct{}
+	tell     bool
+	told     sync.WaitGroup
+}
+
+func newLimitListener(ln net.Listener, limit int, tell bool) *limitListener {
+	return &limitListener{Listener: ln, slots: make(chan struct{}, limit), refusing: make(chan struct{}, refusalsAtOnce), tell: tell}
+}
+
+// wait returns when every refused connection is closed.
+func (l *limitListener) wait() { l.told.Wait() }
+
+func (l *limitListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.slots <- struct{}{}:
+			return &limitedConn{Conn: c, release: sync.OnceFunc(func() { <-l.slots })}, nil
+		default:
+			l.refuse(c)
+		}
+	}
+}
+
+func (l *limitListener) refuse(c net.Conn) {
+	select {
+	case l.refusing <- struct{}{}:
+	default:
+		c.Close() // nothing was promised on it, and there is nobody to tell
+		return
+	}
+	l.told.Go(func() {
+		defer func() { <-l.refusing }()
+		defer c.Close()
+		if !l.tell || c.SetDeadline(time.Now().Add(refusalTime)) != nil {
+			return
+		}
+		if _, err := io.WriteString(c, refusal); err != nil {
+			return
+		}
+		// Closing while the request is unread would reset the connection and lose the answer.
+		if t, ok := c.(*net.TCPConn); ok && t.CloseWrite() == nil {
+			_, _ = io.CopyN(io.Discard, c, 64<<10)
+		}
+	})
+}
+
+type limitedConn struct {
+	net.Conn
+	release func()
+}
+
+func (c *limitedConn) Close() error {
+	defer c.release()
+	return c.Conn.Close()
+}

@@ -1,0 +1,247 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/serve"
+)
+
+// maxConfigBytes bounds the body of a cache's configuration.
+const maxConfigBytes = 64 << 10
+
+// cacheConfig is grid.CacheConfig with the configuration file's keys and durations as text.
+type cacheConfig struct {
+	Name          string   `json:"name"`
+	Class         string   `json:"class"`
+	MaxEntries    int64    `json:"max_entries"`
+	MaxBytes      int64    `json:"max_bytes"`
+	MaxEntryBytes int64    `json:"max_entry_bytes"`
+	Lifespan      duration `json:"lifespan"`
+	MaxIdle       duration `json:"max_idle"`
+}
+
+// duration is a time such as "24h" in JSON.
+type duration time.Duration
+
+func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+func (d *duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	*d = duration(v)
+	return err
+}
+
+func configOf(c grid.CacheConfig) cacheConfig {
+	return cacheConfig{
+		Name: c.Name, Class: string(c.Class), MaxEntries: c.MaxEntries, MaxBytes: c.MaxBytes, MaxEntryBytes: c.MaxEntryBytes,
+		Lifespan: duration(c.Lifespan), MaxIdle: duration(c.MaxIdle),
+	}
+}
+
+func (c cacheConfig) grid() grid.CacheConfig {
+	return grid.CacheConfig{
+		Name: c.Name, Class: grid.Class(c.Class), MaxEntries: c.MaxEntries, MaxBytes: c.MaxBytes, MaxEntryBytes: c.MaxEntryBytes,
+		Lifespan: time.Duration(c.Lifespan), MaxIdle: time.Duration(c.MaxIdle),
+	}
+}
+
+// readConfig reads a cache's configuration over what base says; an empty body changes nothing.
+func readConfig(w http.ResponseWriter, r *http.Request, base cacheConfig) (grid.CacheConfig, error) {
+	body, err := serve.ReadBody(w, r, maxConfigBytes, nil)
+	if err != nil || len(body) == 0 {
+		return base.grid(), err
+	}
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err == nil && (strings.HasSuffix(kind, "xml") || strings.HasSuffix(kind, "yaml")) {
+		return grid.CacheConfig{}, fmt.Errorf("%w: %s; a cache's configuration is JSON", serve.ErrMediaType, kind)
+	}
+	name := base.Name
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&base); err != nil {
+		return grid.CacheConfig{}, fmt.Errorf("%w: cache configuration: %w", serve.ErrRequest, err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return grid.CacheConfig{}, fmt.Errorf("%w: cache configuration: something follows the object", serve.ErrRequest)
+	}
+	if base.Name != name {
+		return grid.CacheConfig{}, fmt.Errorf("%w: cache configuration: its name is %q, the path's %q", serve.ErrRequest, base.Name, name)
+	}
+	return base.grid(), nil
+}
+
+// caches lists the names, as Infinispan does.
+func (h *Handler) caches(w http.ResponseWriter, r *http.Request) {
+	if !reads(w, r) {
+		return
+	}
+	names := []string{}
+	for config, err := range h.cfg.Grid.Caches(r.Context()) {
+		if err != nil {
+			serve.WriteError(w, r, err)
+			return
+		}
+		if !strings.HasPrefix(config.Name, "_") {
+			names = append(names, config.Name)
+		}
+	}
+	serve.WriteJSON(w, r, http.StatusOK, names)
+}
+
+// cache answers what is about a cache as a whole.
+func (h *Handler) cache(w http.ResponseWriter, r *http.Request, escaped string) {
+	var err error
+	switch r.Method {
+	case http.MethodGet:
+		err = h.ask(w, r, escaped)
+	case http.MethodHead:
+		if _, err = h.open(r.Context(), escaped); err == nil {
+			w.WriteHeader(http.StatusOK)
+		}
+	case http.MethodPost:
+		err = h.make(w, r, escaped)
+	case http.MethodPut:
+		err = h.alter(w, r, escaped)
+	case http.MethodDelete:
+		err = h.drop(w, r, escaped)
+	default:
+		serve.MethodNotAllowed(w, r, "GET", "HEAD", "POST", "PUT", "DELETE")
+	}
+	if err != nil {
+		serve.WriteError(w, r, err)
+	}
+}
+
+func (h *Handler) ask(w http.ResponseWriter, r *http.Request, escaped string) error {
+	q := r.URL.Query()
+	action := q.Get("action")
+	c, err := h.open(r.Context(), escaped)
+	if err != nil {
+		return err
+	}
+	switch action {
+	case "listen":
+		return h.listen(w, r, c)
+	case "keys", "entries":
+		return h.list(w, r, c, q, action == "entries")
+	case "config":
+		serve.WriteJSON(w, r, http.StatusOK, configOf(c.Config()))
+		return nil
+	case "", "size", "stats":
+	default:
+		return fmt.Errorf("%w: action=%q is none of keys, entries, size, stats, config, listen", serve.ErrRequest, action)
+	}
+	stats, err := c.Stats(r.Context())
+	if err != nil {
+		return err
+	}
+	switch action {
+	case "size":
+		serve.WriteJSON(w, r, http.StatusOK, stats.Entries)
+	case "stats":
+		serve.WriteJSON(w, r, http.StatusOK, statsOf(stats))
+	default:
+		serve.WriteJSON(w, r, http.StatusOK, cacheDetail{Name: c.Name(), Size: stats.Entries, Config: configOf(c.Config()), Stats: statsOf(stats)})
+	}
+	return nil
+}
+
+type cacheDetail struct {
+	Name   string      `json:"name"`
+	Size   int64       `json:"size"`
+	Config cacheConfig `json:"config"`
+	Stats  cacheStats  `json:"stats"`
+}
+
+// cacheStats are grid.Stats, named as Infinispan names those that it has too.
+type cacheStats struct {
+	Entries int64  `json:"current_number_of_entries"`
+	Bytes   int64  `json:"bytes"`
+	Stores  uint64 `json:"stores"`
+	Hits    uint64 `json:"hits"`
+	Misses  uint64 `json:"misses"`
+	Removes uint64 `json:"remove_hits"`
+	Expired uint64 `json:"expired"`
+}
+
+func statsOf(s grid.Stats) cacheStats {
+	return cacheStats{
+		Entries: s.Entries, Bytes: s.Bytes, Stores: s.Puts, Hits: s.Hits, Misses: s.Misses, Removes: s.Deletes, Expired: s.Expired,
+	}
+}
+
+// make is POST: it creates a cache, or clears one.
+func (h *Handler) make(w http.ResponseWriter, r *http.Request, escaped string) error {
+	switch action := r.URL.Query().Get("action"); action {
+	case "clear":
+		c, err := h.open(r.Context(), escaped)
+		if err != nil {
+			return err
+		}
+		if err := c.Clear(r.Context()); err != nil {
+			return err
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	case "":
+	default:
+		return fmt.Errorf("%w: action=%q; a POST without action creates the cache, and clear empties it", serve.ErrRequest, action)
+	}
+	name, err := cacheName(escaped)
+	if err != nil {
+		return err
+	}
+	if _, err := h.cfg.Grid.Cache(r.Context(), name); err == nil {
+		return fmt.Errorf("%w: %s; PUT alters it", grid.ErrCacheExists, name)
+	} else if !errors.Is(err, grid.ErrNoCache) {
+		return err
+	}
+	config, err := readConfig(w, r, cacheConfig{Name: name})
+	if err != nil {
+		return err
+	}
+	if err := h.cfg.Grid.CreateCache(r.Context(), config); err != nil {
+		return err
+	}
+	w.Header().Set("Location", "/rest/v2/caches/"+name)
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// alter is PUT: what the body names changes, the rest stays.
+func (h *Handler) alter(w http.ResponseWriter, r *http.Request, escaped string) error {
+	c, err := h.open(r.Context(), escaped)
+	if err != nil {
+		return err
+	}
+	config, err := readConfig(w, r, configOf(c.Config()))
+	if err != nil {
+		return err
+	}
+	if err := h.cfg.Grid.UpdateCache(r.Context(), config); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func (h *Handler) drop(w http.ResponseWriter, r *http.Request, escaped string) error {
+	c, err := h.open(r.Context(), escaped)
+	if err != nil {
+		return err
+	}
+	if err := h.cfg.Grid.DeleteCache(r.Context(), c.Name()); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

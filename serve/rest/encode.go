@@ -1,0 +1,81 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"mime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/serve"
+)
+
+// appendKey appends a key as JSON: a string, or {"base64":"..."} where it is no UTF-8.
+func appendKey(dst []byte, key string) []byte {
+	if utf8.ValidString(key) {
+		return serve.AppendString(dst, key)
+	}
+	dst = append(dst, `{"base64":"`...)
+	dst = base64.StdEncoding.AppendEncode(dst, []byte(key))
+	return append(dst, `"}`...)
+}
+
+// appendEntry appends an entry as one line of JSON: key, revision and, where there is a value, what is known of it.
+// The value is inline where it is JSON, and base64 under valueBase64 else.
+func appendEntry(dst []byte, e *grid.Entry, value bool) []byte {
+	dst = appendKey(append(dst, `{"key":`...), e.Key)
+	dst = strconv.AppendUint(append(dst, `,"revision":`...), e.Revision, 10)
+	if !value {
+		return append(dst, '}')
+	}
+	dst = e.Created.UTC().AppendFormat(append(dst, `,"created":"`...), time.RFC3339Nano)
+	dst = append(dst, '"')
+	if e.ContentType != "" {
+		dst = serve.AppendString(append(dst, `,"contentType":`...), e.ContentType)
+	}
+	if !e.Expires.IsZero() {
+		dst = strconv.AppendInt(append(dst, `,"timeToLiveSeconds":`...), secondsUp(time.Until(e.Expires)), 10)
+	}
+	if e.MaxIdle > 0 {
+		dst = strconv.AppendInt(append(dst, `,"maxIdleTimeSeconds":`...), secondsUp(e.MaxIdle), 10)
+	}
+	if len(e.Labels) > 0 {
+		dst = append(dst, `,"labels":`...)
+		sep := byte('{')
+		for _, name := range slices.Sorted(maps.Keys(e.Labels)) {
+			dst = serve.AppendString(append(dst, sep), name)
+			dst = serve.AppendString(append(dst, ':'), e.Labels[name])
+			sep = ','
+		}
+		dst = append(dst, '}')
+	}
+	if isJSON(e.ContentType) {
+		mark := len(dst)
+		dst = append(dst, `,"value":`...)
+		buf := bytes.NewBuffer(dst)
+		if utf8.Valid(e.Value) && json.Compact(buf, e.Value) == nil {
+			return append(buf.Bytes(), '}')
+		}
+		dst = dst[:mark] // it says that it is JSON and is not
+	}
+	dst = append(dst, `,"valueBase64":"`...)
+	dst = base64.StdEncoding.AppendEncode(dst, e.Value)
+	return append(dst, `"}`...)
+}
+
+func isJSON(contentType string) bool {
+	if contentType == "application/json" {
+		return true
+	}
+	if contentType == "" {
+		return false
+	}
+	kind, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json"))
+}

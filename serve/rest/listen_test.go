@@ -1,0 +1,282 @@
+package rest_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/serve"
+	"github.com/millrace/millrace/serve/rest"
+)
+
+// event is one of a stream; a comment is an event of that name.
+type event struct{ id, name, data string }
+
+type stream struct {
+	t    *testing.T
+	body io.ReadCloser
+	in   *bufio.Reader
+}
+
+// listen opens an event stream; it is there when listen returns, so that what is written after is seen.
+func (n *node) listen(query string, headers ...string) *stream {
+	n.t.Helper()
+	r, err := http.NewRequestWithContext(n.t.Context(), "GET", n.url+"/rest/v2/caches/c?action=listen"+query, nil)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header.Set(name, value)
+	}
+	resp, err := n.client.Do(r)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(func() { resp.Body.Close() })
+	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
+		n.t.Fatalf("%d %v", resp.StatusCode, resp.Header)
+	}
+	s := &stream{n.t, resp.Body, bufio.NewReader(resp.Body)}
+	if line, err := s.in.ReadString('\n'); err != nil || line != "retry: 1000\n" {
+		n.t.Fatalf("the stream begins with %q, %v", line, err)
+	}
+	return s
+}
+
+// next reads one event as a browser does.
+func (s *stream) next() (event, error) {
+	var e event
+	for {
+		line, err := s.in.ReadString('\n')
+		if err != nil {
+			return event{}, err
+		}
+		line = strings.TrimSuffix(line, "\n")
+		field, value, _ := strings.Cut(line, ":")
+		value = strings.TrimPrefix(value, " ")
+		switch {
+		case line == "":
+			if e != (event{}) {
+				return e, nil
+			}
+		case field == "":
+			e.name = "comment"
+		case field == "id":
+			e.id = value
+		case field == "event":
+			e.name = value
+		case field == "data":
+			e.data += value
+		default:
+			return event{}, fmt.Errorf("line %q", line)
+		}
+	}
+}
+
+func (s *stream) want(name, data string) event {
+	s.t.Helper()
+	e, err := s.next()
+	if err != nil || e.name != name || e.data != data {
+		s.t.Fatalf("event %+v, %v; want %s %s", e, err, name, data)
+	}
+	return e
+}
+
+func TestListen(t *testing.T) {
+	n := start(t, rest.Config{}, serve.Config{}, nil)
+	keys, values := n.listen(""), n.listen("&values=true")
+	put := n.want(204, "PUT", "/rest/v2/caches/c/a", "{\n\"x\": 1}", "Content-Type: application/json")
+	keys.want("cache-entry-created", "a")
+	e, err := values.next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Key         string
+		Revision    uint64
+		ContentType string
+		Value       map[string]int
+	}
+	if err := json.Unmarshal([]byte(e.data), &got); err != nil || e.name != "cache-entry-created" || got.Key != "a" || got.Value["x"] != 1 ||
+		fmt.Sprintf(`"%d"`, got.Revision) != put.header.Get("ETag") || got.ContentType != "application/json" {
+		t.Errorf("%v: %+v", err, e)
+	}
+	n.want(204, "PUT", "/rest/v2/caches/c/a", "\x00")
+	keys.want("cache-entry-updated", "a")
+	if e, err = values.next(); err != nil || !strings.Contains(e.data, `"valueBase64":"AA=="`) {
+		t.Errorf("%v: %+v", err, e)
+	}
+	n.want(204, "DELETE", "/rest/v2/caches/c/a", "")
+	keys.want("cache-entry-removed", "a")
+	if e, err = values.next(); err != nil || e.name != "cache-entry-removed" || strings.Contains(e.data, "value") {
+		t.Errorf("%v: %+v", err, e)
+	}
+	for path, line := range map[string]string{"%E2%82%AC": "€", "a%0Ab": "a%0Ab", "%FF": "%FF", "%20x": "%20x", "a:b": "a:b"} {
+		n.want(204, "PUT", "/rest/v2/caches/c/"+path, "v")
+		keys.want("cache-entry-created", line)
+	}
+	n.want(204, "PUT", "/rest/v2/caches/c/brief", "v", "timeToLiveSeconds: 1")
+	keys.want("cache-entry-created", "brief")
+	keys.want("cache-entry-expired", "brief")
+}
+
+func TestListenCurrentStateAndPrefix(t *testing.T) {
+	n := start(t, rest.Config{}, serve.Config{}, nil)
+	for _, k := range []string{"x1", "x2", "y1"} {
+		n.want(204, "PUT", "/rest/v2/caches/c/"+k, k)
+	}
+	n.want(204, "DELETE", "/rest/v2/caches/c/x2", "")
+	s := n.listen("&includeCurrentState=true&prefix=x")
+	s.want("cache-entry-created", "x1")
+	n.want(204, "PUT", "/rest/v2/caches/c/y2", "")
+	n.want(204, "PUT", "/rest/v2/caches/c/x3", "")
+	s.want("cache-entry-created", "x3")
+}
+
+// TestListenResumes comes back with an id after changes in every partition, and sees the newest event of each key that
+// changed, once.
+func TestListenResumes(t *testing.T) {
+	n := start(t, rest.Config{}, serve.Config{}, nil)
+	s := n.listen("")
+	const keys = 40
+	key := func(i int) string { return fmt.Sprintf("k%d", i) }
+	var last event
+	for i := range keys {
+		n.want(204, "PUT", "/rest/v2/caches/c/"+key(i), "old")
+	}
+	for range keys {
+		var err error
+		if last, err = s.next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.body.Close()
+	if _, err := base64.RawURLEncoding.DecodeString(last.id); err != nil || last.id == "" {
+		t.Errorf("id %q: %v", last.id, err)
+	}
+	want := map[string]string{}
+	for i := range keys {
+		switch i % 4 {
+		case 0:
+			n.want(204, "PUT", "/rest/v2/caches/c/"+key(i), "newer")
+			n.want(204, "PUT", "/rest/v2/caches/c/"+key(i), "newest")
+			want[key(i)] = "cache-entry-updated"
+		case 1:
+			n.want(204, "DELETE", "/rest/v2/caches/c/"+key(i), "")
+			want[key(i)] = "cache-entry-removed"
+		case 2:
+			n.want(204, "PUT", "/rest/v2/caches/c/new-"+key(i), "v")
+			want["new-"+key(i)] = "cache-entry-created"
+		}
+	}
+	for name, s := range map[string]*stream{
+		"header": n.listen("", "Last-Event-ID: "+last.id), "query": n.listen("&lastEventId=" + last.id),
+		"header before query": n.listen("&includeCurrentState=true&lastEventId=xx", "Last-Event-ID: "+last.id),
+	} {
+		got := map[string]string{}
+		for range want {
+			e, err := s.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got[e.data] != "" {
+				t.Errorf("%s: %s came twice", name, e.data)
+			}
+			got[e.data] = e.name
+		}
+		for k, v := range want {
+			if got[k] != v {
+				t.Errorf("%s: %s was %q, want %s", name, k, got[k], v)
+			}
+		}
+		s.body.Close()
+	}
+}
+
+func TestListenKeepAlive(t *testing.T) {
+	n := start(t, rest.Config{KeepAlive: 10 * time.Millisecond}, serve.Config{ReadTimeout: 30 * time.Millisecond, WriteTimeout: 30 * time.Millisecond}, nil)
+	s := n.listen("")
+	for range 10 { // more than the server's timeouts, which are not a stream's
+		s.want("comment", "")
+	}
+	n.want(204, "PUT", "/rest/v2/caches/c/k", "v")
+	for {
+		e, err := s.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.name == "cache-entry-created" {
+			return
+		}
+	}
+}
+
+func TestListenEnds(t *testing.T) {
+	n := start(t, rest.Config{}, serve.Config{}, nil)
+	s := n.listen("")
+	n.want(204, "DELETE", "/rest/v2/caches/c", "")
+	e, err := s.next()
+	if err != nil || e.name != "error" || !strings.Contains(e.data, `"code":"cache_not_found"`) {
+		t.Errorf("%+v, %v", e, err)
+	}
+	if _, err := s.next(); !errors.Is(err, io.EOF) {
+		t.Errorf("after the cache was removed: %v", err)
+	}
+	n.want(200, "POST", "/rest/v2/caches/c", "")
+	s = n.listen("")
+	if err := n.stop(); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.next(); !errors.Is(err, io.EOF) {
+		t.Errorf("after the server stopped: %v", err)
+	}
+}
+
+// TestSlowListener does not read while large values come: its connection is cut, others go on, and it resumes.
+func TestSlowListener(t *testing.T) {
+	n := start(t, rest.Config{SlowClient: 100 * time.Millisecond}, serve.Config{}, nil)
+	c, err := n.grid.Cache(t.Context(), "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", n.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+	if _, err := io.WriteString(conn, "GET /rest/v2/caches/c?action=listen&values=true HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReaderSize(conn, 16).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	fast := n.listen("")
+	value := make([]byte, 1<<20)
+	for i := range 24 {
+		if _, err := c.Put(t.Context(), fmt.Sprint(i), value, grid.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		fast.want("cache-entry-created", fmt.Sprint(i))
+	}
+	for { // the cut listener is gone from the cache
+		s, err := c.Stats(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Listeners == 1 {
+			return
+		}
+	}
+}

@@ -1,0 +1,295 @@
+package rest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/registry"
+	"github.com/millrace/millrace/serve"
+)
+
+// modelInfo is what was understood of a model's version.
+type modelInfo struct {
+	Name    string `json:"name"`
+	Version int64  `json:"version"`
+	State   string `json:"state"`
+	Reason  string `json:"reason,omitempty"`
+	Latest  bool   `json:"latest"`
+	Engine  string `json:"engine,omitempty"`
+	Source  string `json:"source"`
+	SHA256  string `json:"sha256"`
+	Bytes   int64  `json:"bytes"`
+	Created string `json:"created"`
+	// What the file says; absent while the version is not open.
+	Inputs     []modelValue      `json:"inputs,omitempty"`
+	Outputs    []modelValue      `json:"outputs,omitempty"`
+	Opset      map[string]int64  `json:"opset,omitempty"`
+	Operators  []string          `json:"operators,omitempty"`
+	Parameters int64             `json:"parameters,omitempty"`
+	Producer   string            `json:"producer,omitempty"`
+	Doc        string            `json:"doc,omitempty"`
+	Labels     []string          `json:"labels,omitempty"`
+	Metadata   map[string]string `json:"metadata,omitempty"`
+	// Versions are all of the model's, newest first; in the answer for a model without version.
+	Versions []int64 `json:"versions,omitempty"`
+}
+
+// modelValue is an input or output; a dimension is a number, a name, or null where nothing is known.
+type modelValue struct {
+	Name  string `json:"name"`
+	Type  string `json:"type"`
+	Shape []any  `json:"shape"`
+	Doc   string `json:"doc,omitempty"`
+}
+
+func describeModel(i registry.Info) modelInfo {
+	m := modelInfo{
+		Name: i.Name, Version: i.Version, State: string(i.State), Reason: i.Reason, Latest: i.Latest, Engine: i.Engine,
+		Source: i.Source, SHA256: i.Digest, Bytes: i.Bytes, Created: i.Created.UTC().Format(time.RFC3339),
+	}
+	if i.Model == nil {
+		return m
+	}
+	g := i.Model.Graph
+	m.Inputs, m.Outputs = valuesOf(i.Model.Inputs()), valuesOf(i.Model.Outputs())
+	m.Opset = map[string]int64{}
+	for domain, version := range g.Opset {
+		if domain == graph.OnnxDomain {
+			domain = "ai.onnx"
+		}
+		m.Opset[domain] = version
+	}
+	m.Operators = i.Model.Operators()
+	for _, in := range g.Initializers {
+		m.Parameters += int64(in.Tensor.Size())
+	}
+	m.Producer, m.Doc, m.Labels = g.Producer, g.Doc, i.Model.Labels
+	m.Metadata = i.Model.Props()
+	return m
+}
+
+func valuesOf(vs []graph.Value) []modelValue {
+	out := make([]modelValue, len(vs))
+	for i, v := range vs {
+		out[i] = modelValue{Name: v.Name, Type: v.DType.String(), Doc: v.Doc}
+		if v.Shape == nil {
+			continue // null: not even the rank is known
+		}
+		out[i].Shape = make([]any, len(v.Shape))
+		for j, d := range v.Shape {
+			switch {
+			case d.Known():
+				out[i].Shape[j] = d.Size
+			case d.Symbol != "":
+				out[i].Shape[j] = d.Symbol
+			}
+		}
+	}
+	return out
+}
+
+// models lists every version of every model.
+func (h *Handler) models(w http.ResponseWriter, r *http.Request) {
+	if !reads(w, r) {
+		return
+	}
+	infos, err := h.cfg.Models.List(r.Context())
+	if err != nil {
+		serve.WriteError(w, r, err)
+		return
+	}
+	all := make([]modelInfo, len(infos))
+	for i, info := range infos {
+		all[i] = describeModel(info)
+	}
+	serve.WriteJSON(w, r, http.StatusOK, all)
+}
+
+// model answers what is about one model; path is NAME or NAME/versions/VERSION.
+func (h *Handler) model(w http.ResponseWriter, r *http.Request, path string) {
+	name, version, err := modelPath(path)
+	if errors.Is(err, serve.ErrRoute) {
+		err = serve.NoRoute(r)
+	}
+	if err == nil {
+		switch r.Method {
+		case http.MethodGet, http.MethodHead:
+			err = h.getModel(w, r, name, version)
+		case http.MethodPut:
+			err = h.putModel(w, r, name, version)
+		case http.MethodDelete:
+			err = h.deleteModel(w, r, name, version)
+		default:
+			serve.MethodNotAllowed(w, r, "GET", "HEAD", "PUT", "DELETE")
+		}
+	}
+	if err != nil {
+		serve.WriteError(w, r, err)
+	}
+}
+
+func modelPath(path string) (name string, version int64, err error) {
+	parts := strings.Split(path, "/")
+	if len(parts) != 1 && (len(parts) != 3 || parts[1] != "versions") {
+		return "", 0, serve.ErrRoute
+	}
+	if name, err = url.PathUnescape(parts[0]); err != nil {
+		return "", 0, fmt.Errorf("%w: model %q: %w", serve.ErrRequest, parts[0], err)
+	}
+	if len(parts) == 3 {
+		if version, err = strconv.ParseInt(parts[2], 10, 64); err != nil || version < 1 {
+			return "", 0, fmt.Errorf("%w: version %q is no positive number", serve.ErrRequest, parts[2])
+		}
+	}
+	return name, version, registry.CheckName(name, version)
+}
+
+// getModel describes a version, or gives its file where the caller asks for bytes.
+func (h *Handler) getModel(w http.ResponseWriter, r *http.Request, name string, version int64) error {
+	wanted, err := wantsFile(r)
+	if err != nil {
+		return err
+	}
+	w.Header().Add("Vary", "Accept")
+	if wanted {
+		return h.download(w, r, name, version)
+	}
+	info, err := h.cfg.Models.Get(r.Context(), name, version)
+	if err != nil {
+		return err
+	}
+	m := describeModel(info)
+	if version == 0 {
+		all, err := h.cfg.Models.List(r.Context())
+		if err != nil {
+			return err
+		}
+		for _, i := range all {
+			if i.Name == name {
+				m.Versions = append(m.Versions, i.Version)
+			}
+		}
+	}
+	serve.WriteJSON(w, r, http.StatusOK, m)
+	return nil
+}
+
+func wantsFile(r *http.Request) (bool, error) {
+	if q := r.URL.Query(); q.Has("download") {
+		return q.Get("download") == "" || q.Get("download") == "true", nil
+	}
+	for accept := range strings.SplitSeq(r.Header.Get("Accept"), ",") {
+		kind, _, _ := strings.Cut(strings.TrimSpace(accept), ";")
+		if kind == "application/octet-stream" || kind == "application/onnx" {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (h *Handler) download(w http.ResponseWriter, r *http.Request, name string, version int64) error {
+	data, info, err := h.cfg.Models.Download(r.Context(), name, version)
+	if err != nil {
+		return err
+	}
+	head := w.Header()
+	head.Set("Content-Type", "application/octet-stream")
+	head.Set("Content-Length", strconv.Itoa(len(data)))
+	head.Set("Content-Disposition", fmt.Sprintf(`attachment; filename="%s-%d.onnx"`, info.Name, info.Version))
+	head.Set("X-Content-Type-Options", "nosniff")
+	head.Set("ETag", `"`+info.Digest+`"`)
+	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	for part := range slices.Chunk(data, 1<<20) {
+		serve.ExtendWrite(w, h.cfg.SlowClient)
+		if _, err := w.Write(part); err != nil {
+			break // the caller is gone
+		}
+	}
+	return nil
+}
+
+// putModel takes a model, and answers with what it understood.
+func (h *Handler) putModel(w http.ResponseWriter, r *http.Request, name string, version int64) error {
+	if v := r.Header.Get("Content-Encoding"); v != "" && !strings.EqualFold(v, "identity") {
+		return fmt.Errorf("%w: %s; send the model plain, or in a .zip or .tar.gz", serve.ErrEncoding, v)
+	}
+	if r.Body != nil {
+		r.Body = slowBody{r.Body, w, h.cfg.SlowClient, time.Now().Add(uploadTime)}
+	}
+	body, err := serve.ReadBody(w, r, h.cfg.MaxModelBytes, nil)
+	if err != nil {
+		return err
+	}
+	onnx, err := unpackModel(body, 2*h.cfg.MaxModelBytes)
+	if err != nil {
+		return err
+	}
+	serve.ExtendWrite(w, 0) // reading a model and opening it takes as long as it takes
+	info, err := h.cfg.Models.Push(r.Context(), name, version, onnx)
+	if err != nil {
+		return refusal(err)
+	}
+	serve.ExtendWrite(w, h.cfg.SlowClient)
+	w.Header().Set("Location", fmt.Sprintf("/rest/v2/models/%s/versions/%d", url.PathEscape(name), info.Version))
+	serve.WriteJSON(w, r, http.StatusCreated, describeModel(info))
+	return nil
+}
+
+func (h *Handler) deleteModel(w http.ResponseWriter, r *http.Request, name string, version int64) error {
+	if err := h.cfg.Models.Delete(r.Context(), name, version); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// refused is a model that was not taken, with every reason.
+type refused struct{ error }
+
+func (e refused) Unwrap() error { return e.error }
+
+// Reasons splits the text: an error that joins others prints one a line.
+func (e refused) Reasons() []string {
+	var out []string
+	for line := range strings.SplitSeq(e.Error(), "\n") {
+		if line = strings.TrimSpace(line); line != "" {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// refusal lets an error that joins several say each.
+func refusal(err error) error {
+	if strings.Contains(err.Error(), "\n") {
+		return refused{err}
+	}
+	return err
+}
+
+// uploadTime is the longest that a model's body may take, however steadily it comes.
+const uploadTime = 15 * time.Minute
+
+// slowBody gives a large body time for as long as it comes.
+type slowBody struct {
+	io.ReadCloser
+	w     http.ResponseWriter
+	each  time.Duration
+	until time.Time
+}
+
+func (b slowBody) Read(p []byte) (int, error) {
+	serve.ExtendRead(b.w, max(time.Nanosecond, min(b.each, time.Until(b.until))))
+	return b.ReadCloser.Read(p)
+}

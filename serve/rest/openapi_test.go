@@ -1,0 +1,344 @@
+package rest_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/millrace/millrace/model"
+	"github.com/millrace/millrace/serve"
+	"github.com/millrace/millrace/serve/rest"
+)
+
+// document is the part of OpenAPI that the tests read.
+type document struct {
+	root  map[string]any
+	paths map[string]map[string]any
+}
+
+func readDocument(t *testing.T) document {
+	t.Helper()
+	b, err := os.ReadFile("openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := document{root: map[string]any{}, paths: map[string]map[string]any{}}
+	if err := yaml.Unmarshal(b, &d.root); err != nil {
+		t.Fatal(err)
+	}
+	for path, item := range d.root["paths"].(map[string]any) {
+		d.paths[path] = item.(map[string]any)
+	}
+	return d
+}
+
+// resolve follows a $ref.
+func (d document) resolve(v any) map[string]any {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return nil
+	}
+	ref, ok := m["$ref"].(string)
+	if !ok {
+		return m
+	}
+	var at any = d.root
+	for _, part := range strings.Split(strings.TrimPrefix(ref, "#/"), "/") {
+		at = at.(map[string]any)[part]
+	}
+	return at.(map[string]any)
+}
+
+var methods = []string{"GET", "HEAD", "PUT", "POST", "DELETE"}
+
+// operations lists "METHOD path status" for every status that the document names.
+func (d document) operations() map[string]map[string]any {
+	all := map[string]map[string]any{}
+	for path, item := range d.paths {
+		for _, m := range methods {
+			op, ok := item[strings.ToLower(m)].(map[string]any)
+			if !ok {
+				continue
+			}
+			for status, r := range op["responses"].(map[string]any) {
+				if status != "default" {
+					all[m+" "+path+" "+status] = d.resolve(r)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// match returns the path of the document that a request is for.
+func (d document) match(path string) string {
+	path, _, _ = strings.Cut(path, "?")
+	for _, template := range slices.Backward(slices.Sorted(maps.Keys(d.paths))) {
+		pattern := regexp.MustCompile(`\\\{[a-z]+\\\}`).ReplaceAllStringFunc(regexp.QuoteMeta(template), func(name string) string {
+			if name == `\{key\}` || name == `\{profile\}` {
+				return ".*"
+			}
+			return "[^/]*"
+		})
+		if regexp.MustCompile("^" + pattern + "$").MatchString(path) {
+			return template
+		}
+	}
+	return ""
+}
+
+// check holds a value against a schema, fields that the schema does not name included.
+func (d document) check(schema map[string]any, v any, at string) error {
+	schema = d.resolve(schema)
+	if options, ok := schema["oneOf"].([]any); ok {
+		var faults []string
+		for _, o := range options {
+			err := d.check(o.(map[string]any), v, at)
+			if err == nil {
+				return nil
+			}
+			faults = append(faults, err.Error())
+		}
+		return fmt.Errorf("%s is none of: %s", at, strings.Join(faults, "; "))
+	}
+	ok := true
+	switch schema["type"] {
+	case "string":
+		_, ok = v.(string)
+	case "boolean":
+		_, ok = v.(bool)
+	case "null":
+		ok = v == nil
+	case "number":
+		_, ok = v.(float64)
+	case "integer":
+		f, is := v.(float64)
+		ok = is && f == float64(int64(f))
+	case "array":
+		list, is := v.([]any)
+		for i, e := range list {
+			if err := d.check(schema["items"].(map[string]any), e, fmt.Sprintf("%s[%d]", at, i)); err != nil {
+				return err
+			}
+		}
+		ok = is
+	case "object":
+		object, is := v.(map[string]any)
+		if !is {
+			return fmt.Errorf("%s is no object", at)
+		}
+		return d.checkObject(schema, object, at)
+	}
+	if !ok {
+		return fmt.Errorf("%s is %T, no %v", at, v, schema["type"])
+	}
+	if enum, is := schema["enum"].([]any); is && !slices.Contains(enum, v) {
+		return fmt.Errorf("%s is %v, none of %v", at, v, enum)
+	}
+	return nil
+}
+
+func (d document) checkObject(schema, object map[string]any, at string) error {
+	required, _ := schema["required"].([]any)
+	for _, name := range required {
+		if _, ok := object[name.(string)]; !ok {
+			return fmt.Errorf("%s lacks %s", at, name)
+		}
+	}
+	properties, _ := schema["properties"].(map[string]any)
+	additional, _ := schema["additionalProperties"].(map[string]any)
+	for name, v := range object {
+		s, ok := properties[name].(map[string]any)
+		if !ok {
+			s, ok = additional, additional != nil
+		}
+		if !ok {
+			return fmt.Errorf("%s.%s is not in the document", at, name)
+		}
+		if err := d.check(s, v, at+"."+name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exercise is a request for each path, method and status of the document. "{good}" is a model's file.
+var exercise = []struct {
+	method, path, body string
+	status             int
+	header             string
+}{
+	{"GET", "/rest/v2/caches", "", 200, ""}, {"HEAD", "/rest/v2/caches", "", 200, ""},
+	{"POST", "/rest/v2/caches/new", `{"max_entries":1}`, 200, ""}, {"POST", "/rest/v2/caches/new", "", 409, ""},
+	{"POST", "/rest/v2/caches/bad", "x", 400, ""}, {"POST", "/rest/v2/caches/nobody?action=clear", "", 404, ""},
+	{"POST", "/rest/v2/caches/bad", "{long}", 413, ""}, {"POST", "/rest/v2/caches/bad", "<x/>", 415, "Content-Type: text/xml"},
+	{"PUT", "/rest/v2/caches/new", `{"max_entries":2}`, 200, ""}, {"PUT", "/rest/v2/caches/new", "x", 400, ""}, {"PUT", "/rest/v2/caches/nobody", "", 404, ""},
+	{"PUT", "/rest/v2/caches/new", "{long}", 413, ""}, {"PUT", "/rest/v2/caches/new", "a: 1", 415, "Content-Type: application/yaml"},
+	{"HEAD", "/rest/v2/caches/new", "", 200, ""}, {"HEAD", "/rest/v2/caches/nobody", "", 404, ""}, {"HEAD", "/rest/v2/caches/a.b", "", 400, ""},
+	{"POST", "/rest/v2/caches/new/k", `{"a":1}`, 204, "Content-Type: application/json"}, {"POST", "/rest/v2/caches/new/k", "v", 409, ""},
+	{"POST", "/rest/v2/caches/new/k", "v", 412, "If-None-Match: *"}, {"POST", "/rest/v2/caches/new/k", "v", 400, "If-Match: 1"},
+	{"POST", "/rest/v2/caches/nobody/k", "v", 404, ""}, {"POST", "/rest/v2/caches/new/k", "{long}", 413, "Millrace-Label-A: {label}"},
+	{"POST", "/rest/v2/caches/new/k", "v", 415, "Content-Encoding: gzip"},
+	{"PUT", "/rest/v2/caches/new/l", "v", 204, "timeToLiveSeconds: 1000"}, {"PUT", "/rest/v2/caches/new/m", "v", 507, ""}, {"POST", "/rest/v2/caches/new/m", "v", 507, ""},
+	{"PUT", "/rest/v2/caches/new/l", "v", 400, "timeToLiveSeconds: x"}, {"PUT", "/rest/v2/caches/nobody/l", "v", 404, ""}, {"PUT", "/rest/v2/caches/new/l", "v", 412, `If-Match: "999999"`},
+	{"PUT", "/rest/v2/caches/new/l", "v", 413, "Millrace-Label-A: {label}"}, {"PUT", "/rest/v2/caches/new/l", "v", 415, "Content-Encoding: br"},
+	{"GET", "/rest/v2/caches/new/k", "", 200, ""}, {"GET", "/rest/v2/caches/new/k", "", 304, "If-None-Match: *"}, {"GET", "/rest/v2/caches/new/k", "", 412, `If-Match: "999999"`},
+	{"GET", "/rest/v2/caches/new/k", "", 400, "If-Match: 1"}, {"GET", "/rest/v2/caches/new/x", "", 404, ""},
+	{"HEAD", "/rest/v2/caches/new/k", "", 200, ""}, {"HEAD", "/rest/v2/caches/new/k", "", 304, "If-None-Match: *"}, {"HEAD", "/rest/v2/caches/new/k", "", 412, `If-Match: "999999"`},
+	{"HEAD", "/rest/v2/caches/new/k", "", 400, "If-Match: 1"}, {"HEAD", "/rest/v2/caches/new/x", "", 404, ""},
+	{"GET", "/rest/v2/caches/new", "", 200, ""}, {"GET", "/rest/v2/caches/new?action=size", "", 200, ""}, {"GET", "/rest/v2/caches/new?action=keys", "", 200, ""},
+	{"GET", "/rest/v2/caches/new?action=entries", "", 200, ""}, {"GET", "/rest/v2/caches/new?action=stats", "", 200, ""}, {"GET", "/rest/v2/caches/new?action=config", "", 200, ""},
+	{"GET", "/rest/v2/caches/new?action=x", "", 400, ""}, {"GET", "/rest/v2/caches/nobody", "", 404, ""},
+	{"DELETE", "/rest/v2/caches/new/k", "", 412, `If-Match: "999999"`}, {"DELETE", "/rest/v2/caches/new/k", "", 400, "If-Match: 1"}, {"DELETE", "/rest/v2/caches/new/k", "", 204, ""},
+	{"DELETE", "/rest/v2/caches/new/k", "", 404, ""}, {"POST", "/rest/v2/caches/new?action=clear", "", 204, ""},
+	{"DELETE", "/rest/v2/caches/new", "", 204, ""}, {"DELETE", "/rest/v2/caches/new", "", 404, ""}, {"DELETE", "/rest/v2/caches/a.b", "", 400, ""},
+	{"PUT", "/rest/v2/models/m", "{good}", 201, ""}, {"PUT", "/rest/v2/models/m", "x", 422, ""}, {"PUT", "/rest/v2/models/.m", "x", 400, ""},
+	{"PUT", "/rest/v2/models/m", "{longer}", 413, ""}, {"PUT", "/rest/v2/models/m", "x", 415, "Content-Encoding: br"},
+	{"PUT", "/rest/v2/models/m/versions/5", "{good}", 201, ""}, {"PUT", "/rest/v2/models/m/versions/5", "{good}", 409, ""}, {"PUT", "/rest/v2/models/m/versions/0", "x", 400, ""},
+	{"PUT", "/rest/v2/models/m/versions/6", "x", 422, ""}, {"PUT", "/rest/v2/models/m/versions/6", "{longer}", 413, ""}, {"PUT", "/rest/v2/models/m/versions/6", "x", 415, "Content-Encoding: br"},
+	{"GET", "/rest/v2/models", "", 200, ""}, {"HEAD", "/rest/v2/models", "", 200, ""},
+	{"GET", "/rest/v2/models/m", "", 200, ""}, {"GET", "/rest/v2/models/m?download", "", 200, ""}, {"GET", "/rest/v2/models/.m", "", 400, ""},
+	{"GET", "/rest/v2/models/x", "", 404, ""}, {"GET", "/rest/v2/models/fixed?download", "", 409, ""},
+	{"HEAD", "/rest/v2/models/m", "", 200, ""}, {"HEAD", "/rest/v2/models/.m", "", 400, ""}, {"HEAD", "/rest/v2/models/x", "", 404, ""}, {"HEAD", "/rest/v2/models/fixed?download", "", 409, ""},
+	{"GET", "/rest/v2/models/m/versions/1", "", 200, ""}, {"GET", "/rest/v2/models/m/versions/x", "", 400, ""},
+	{"GET", "/rest/v2/models/m/versions/9", "", 404, ""}, {"GET", "/rest/v2/models/fixed/versions/1?download", "", 409, ""},
+	{"HEAD", "/rest/v2/models/m/versions/1", "", 200, ""}, {"HEAD", "/rest/v2/models/m/versions/x", "", 400, ""},
+	{"HEAD", "/rest/v2/models/m/versions/9", "", 404, ""}, {"HEAD", "/rest/v2/models/fixed/versions/1?download", "", 409, ""},
+	{"DELETE", "/rest/v2/models/m/versions/1", "", 204, ""}, {"DELETE", "/rest/v2/models/m/versions/1", "", 404, ""}, {"DELETE", "/rest/v2/models/m/versions/x", "", 400, ""},
+	{"DELETE", "/rest/v2/models/fixed/versions/1", "", 409, ""},
+	{"DELETE", "/rest/v2/models/m", "", 204, ""}, {"DELETE", "/rest/v2/models/m", "", 404, ""}, {"DELETE", "/rest/v2/models/.m", "", 400, ""}, {"DELETE", "/rest/v2/models/fixed", "", 409, ""},
+	{"GET", "/rest/v2/stats", "", 200, ""}, {"HEAD", "/rest/v2/stats", "", 200, ""},
+	{"GET", "/v2/health/live", "", 200, ""}, {"HEAD", "/v2/health/live", "", 200, ""},
+	{"GET", "/v2/health/ready", "", 200, ""}, {"HEAD", "/v2/health/ready", "", 200, ""}, {"GET", "/v2/health/ready", "", 503, "not ready"}, {"HEAD", "/v2/health/ready", "", 503, "not ready"},
+	{"GET", "/metrics", "", 200, ""}, {"HEAD", "/metrics", "", 200, ""}, {"GET", "/openapi.yaml", "", 200, ""}, {"HEAD", "/openapi.yaml", "", 200, ""},
+	{"GET", "/debug/pprof/goroutine", "", 200, ""}, {"GET", "/debug/pprof/nobody", "", 404, ""}, {"HEAD", "/debug/pprof/goroutine", "", 200, ""}, {"HEAD", "/debug/pprof/nobody", "", 404, ""},
+}
+
+// TestOpenAPI holds the document against the handlers in both directions: every path, method and status in it is
+// exercised with an answer of the form that it says, and every method that a path answers is in it.
+func TestOpenAPI(t *testing.T) {
+	d := readDocument(t)
+	g := openGrid(t)
+	r := newRegistry(t, g)
+	good := newModel(t, "Mul", map[string]string{"millrace.labels": `["a","b","c","d"]`})
+	m, err := model.Decode(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err = m.With("fixed", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Add(m, "fixed.onnx"); err != nil {
+		t.Fatal(err)
+	}
+	var reasons []string
+	n := start(t, rest.Config{
+		Grid: g, Models: r, Debug: true, MaxModelBytes: 1 << 20,
+		Ready: func(context.Context) []string { return reasons },
+		Stats: func(context.Context) (rest.Stats, error) {
+			return rest.Stats{Caches: []rest.CacheStats{{Name: "c"}}, Pipelines: []rest.PipelineStats{{Name: "p", BatchSizes: []uint64{1}}}}, nil
+		},
+		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		}),
+	}, serve.Config{}, nil)
+	documented := d.operations()
+	exercised := map[string]bool{}
+	texts := strings.NewReplacer("{good}", string(good), "{longer}", strings.Repeat("x", 1<<20+1), "{long}", strings.Repeat(" ", 64<<10+1), "{label}", strings.Repeat("x", 20<<10))
+	for _, e := range exercise {
+		if reasons = nil; e.header == "not ready" {
+			reasons, e.header = []string{"starting"}, ""
+		}
+		var headers []string
+		if e.header != "" {
+			headers = []string{texts.Replace(e.header)}
+		}
+		a := n.want(e.status, e.method, e.path, texts.Replace(e.body), headers...)
+		name := e.method + " " + d.match(e.path) + " " + strconv.Itoa(e.status)
+		response, ok := documented[name]
+		if !ok {
+			t.Errorf("%s is not in the document", name)
+			continue
+		}
+		exercised[name] = true
+		if err := d.checkAnswer(response, a); err != nil {
+			t.Errorf("%s %s: %v: %.300s", e.method, e.path, err, a.body)
+		}
+	}
+	for name := range documented {
+		if !exercised[name] {
+			t.Errorf("%s is in the document and not exercised", name)
+		}
+	}
+	d.checkMethods(t, n)
+}
+
+// checkAnswer holds the content type and a JSON body against the document.
+func (d document) checkAnswer(response map[string]any, a answer) error {
+	content, _ := response["content"].(map[string]any)
+	if a.body == "" {
+		return nil
+	}
+	kind, _, _ := strings.Cut(a.header.Get("Content-Type"), ";")
+	media, ok := content[kind].(map[string]any)
+	if !ok {
+		if _, any := content["*/*"]; any {
+			return nil
+		}
+		return fmt.Errorf("content type %q is not in the document", kind)
+	}
+	if kind != "application/json" {
+		return nil
+	}
+	var v any
+	if err := json.Unmarshal([]byte(a.body), &v); err != nil {
+		return err
+	}
+	schema, _ := media["schema"].(map[string]any)
+	return d.check(schema, v, "body")
+}
+
+// checkMethods asks every path with every method: 405 exactly where the document has none.
+func (d document) checkMethods(t *testing.T, n *node) {
+	t.Helper()
+	n.want(200, "POST", "/rest/v2/caches/methods", "")
+	names := strings.NewReplacer("{cache}", "methods", "{key}", "k", "{model}", "m", "{version}", "1", "{profile}", "goroutine")
+	for path, item := range d.paths {
+		for _, method := range append([]string{"PATCH", "OPTIONS", "TRACE", "LOCK"}, methods...) {
+			_, documented := item[strings.ToLower(method)]
+			a := n.do(method, names.Replace(path), "")
+			if a.status == http.StatusMethodNotAllowed == documented {
+				t.Errorf("%s %s: %d, in the document: %v", method, path, a.status, documented)
+			}
+			if a.status != http.StatusMethodNotAllowed {
+				continue
+			}
+			for allowed := range strings.SplitSeq(a.header.Get("Allow"), ", ") {
+				if _, ok := item[strings.ToLower(allowed)]; !ok {
+					t.Errorf("%s allows %s, which is not in the document", path, allowed)
+				}
+			}
+		}
+	}
+}
+
+func TestOpenAPIIsServed(t *testing.T) {
+	n := start(t, rest.Config{}, serve.Config{}, nil)
+	b, err := os.ReadFile("openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := n.want(200, "GET", "/openapi.yaml", ""); a.body != string(b) || a.header.Get("Content-Type") != "application/yaml" {
+		t.Errorf("%d bytes of %s", len(a.body), a.header.Get("Content-Type"))
+	}
+}

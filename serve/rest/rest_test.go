@@ -1,0 +1,217 @@
+package rest_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/serve"
+	"github.com/millrace/millrace/serve/rest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// node is a server on loopback over an in-memory grid.
+type node struct {
+	t      *testing.T
+	grid   *grid.Grid
+	addr   string
+	url    string
+	client *http.Client
+	stop   func() error
+}
+
+func openGrid(t testing.TB) *grid.Grid {
+	t.Helper()
+	g, err := grid.Open(t.Context(), grid.Config{InMemory: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := g.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return g
+}
+
+func newCache(t testing.TB, g *grid.Grid, c grid.CacheConfig) *grid.Cache {
+	t.Helper()
+	if err := g.CreateCache(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	cache, err := g.Cache(t.Context(), c.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cache
+}
+
+// start serves cfg; without a grid it opens one, with a cache "c".
+func start(t *testing.T, cfg rest.Config, scfg serve.Config, log *slog.Logger) *node {
+	t.Helper()
+	n := &node{t: t}
+	if cfg.Grid == nil {
+		n.grid = openGrid(t)
+		newCache(t, n.grid, grid.CacheConfig{Name: "c"})
+		cfg.Grid = n.grid
+	}
+	h, err := rest.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var routes serve.Routes
+	for _, p := range rest.Prefixes() {
+		routes.Handle(p, h)
+	}
+	scfg.Listen = "127.0.0.1:0"
+	s, err := serve.New(scfg, &routes, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := s.Listen(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, ln) }()
+	n.stop = sync.OnceValue(func() error {
+		cancel()
+		return <-done
+	})
+	n.addr = ln.Addr().String()
+	n.url = "http://" + n.addr
+	tr := &http.Transport{MaxIdleConnsPerHost: 64}
+	n.client = &http.Client{Transport: tr, Timeout: 30 * time.Second}
+	t.Cleanup(func() {
+		tr.CloseIdleConnections()
+		if err := n.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (a answer) code(t *testing.T) string {
+	t.Helper()
+	var e serve.ErrorBody
+	if err := json.Unmarshal([]byte(a.body), &e); err != nil {
+		t.Fatalf("%d %q is no error's body: %v", a.status, a.body, err)
+	}
+	return e.Code
+}
+
+// do sends a request; headers are "Name: value".
+func (n *node) do(method, path, body string, headers ...string) answer {
+	n.t.Helper()
+	r, err := http.NewRequestWithContext(n.t.Context(), method, n.url+path, strings.NewReader(body))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for _, h := range headers {
+		if name, value, ok := strings.Cut(h, ": "); ok {
+			r.Header.Add(name, value)
+		}
+	}
+	resp, err := n.client.Do(r)
+	if err != nil {
+		n.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		n.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return answer{resp.StatusCode, resp.Header, string(b)}
+}
+
+// want fails unless a request is answered with status, and returns the answer.
+func (n *node) want(status int, method, path, body string, headers ...string) answer {
+	n.t.Helper()
+	a := n.do(method, path, body, headers...)
+	if a.status != status {
+		n.t.Fatalf("%s %s %v: %d %.300q, want %d", method, path, headers, a.status, a.body, status)
+	}
+	return a
+}
+
+func TestConfigValidate(t *testing.T) {
+	if _, err := rest.New(rest.Config{MaxModelBytes: -1}); err == nil || !strings.Contains(err.Error(), "Grid is missing") ||
+		!strings.Contains(err.Error(), "must not be negative") {
+		t.Errorf("faults: %v", err)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	var reasons []string
+	n := start(t, rest.Config{Ready: func(context.Context) []string { return reasons }}, serve.Config{}, nil)
+	if a := n.want(200, "GET", "/v2/health/live", ""); a.body != `{"live":true}`+"\n" {
+		t.Errorf("live: %s", a.body)
+	}
+	if a := n.want(200, "GET", "/v2/health/ready", ""); a.body != `{"live":true,"ready":true}`+"\n" {
+		t.Errorf("ready: %s", a.body)
+	}
+	reasons = []string{"model digits is loading", "the disk is full"}
+	a := n.want(503, "GET", "/v2/health/ready", "")
+	if !strings.Contains(a.body, `"ready":false`) || !strings.Contains(a.body, `"reasons":["model digits is loading","the disk is full"]`) ||
+		a.code(t) != "not_ready" || a.header.Get("Retry-After") == "" {
+		t.Errorf("not ready: %s", a.body)
+	}
+	if a := n.want(405, "POST", "/v2/health/live", ""); a.header.Get("Allow") != "GET, HEAD" {
+		t.Errorf("Allow: %q", a.header.Get("Allow"))
+	}
+}
+
+func TestWhatIsNotConfiguredIsNotThere(t *testing.T) {
+	n := start(t, rest.Config{}, serve.Config{}, nil)
+	for _, path := range []string{"/metrics", "/rest/v2/stats", "/rest/v2/models", "/rest/v2/models/m", "/debug/pprof/", "/debug/pprof/heap", "/", "/rest/v2", "/rest/v2/x"} {
+		if a := n.want(404, "GET", path, ""); a.code(t) != "no_route" {
+			t.Errorf("%s: %s", path, a.body)
+		}
+	}
+}
+
+func TestDebug(t *testing.T) {
+	n := start(t, rest.Config{Debug: true}, serve.Config{}, nil)
+	if a := n.want(200, "GET", "/debug/pprof/", ""); !strings.Contains(a.body, "heap") {
+		t.Errorf("index: %s", a.body)
+	}
+	n.want(200, "GET", "/debug/pprof/heap", "")
+	n.want(405, "POST", "/debug/pprof/heap", "")
+}
+
+// lockedBuffer collects a log of many goroutines.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func newLog(w io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(w, nil)) }

@@ -1,0 +1,235 @@
+// Package serve holds what every network protocol of Millrace shares: the table from errors to codes, request ids,
+// limits, tokens, cross-origin protection, TLS and a server that finishes what it accepted. What a request means is
+// left to the protocols in its subfolders, and wiring to internal/app.
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Config is how a Server listens and what it lets in. The zero value listens on 127.0.0.1:8080 with the defaults
+// that each field names.
+type Config struct {
+	// Listen is host:port; "127.0.0.1:8080" where it is empty. Beyond loopback it needs Tokens or Insecure.
+	Listen string
+	// Insecure allows to listen beyond loopback without a token.
+	Insecure bool
+	// TLS turns encryption on where both files are named. They are read again when they change.
+	TLS TLS
+	// Tokens are the bearer tokens that are let in, at least 16 characters each; none lets everybody in.
+	Tokens []string
+	// Public says which requests need no token. Nil lets only the two health addresses through.
+	Public func(*http.Request) bool
+	// CORS are the origins, such as "https://example.org", whose pages may read and write; "*" needs Tokens.
+	CORS []string
+	// MaxConnections that are open at a time (1,024); those beyond get 503 and are closed.
+	MaxConnections int
+	// MaxHeaderBytes of a request (64 KiB).
+	MaxHeaderBytes int
+	// ReadHeaderTimeout for a request's header (10 s).
+	ReadHeaderTimeout time.Duration
+	// ReadTimeout for a whole request with its body (60 s). Handlers of large bodies extend it as data comes.
+	ReadTimeout time.Duration
+	// WriteTimeout for an answer (60 s). Handlers that stream extend it as data goes.
+	WriteTimeout time.Duration
+	// IdleTimeout closes a connection that waits for its next request (120 s).
+	IdleTimeout time.Duration
+	// DrainTimeout is how long a stop waits for requests in progress (30 s).
+	DrainTimeout time.Duration
+	// AccessLog logs every request at level Info. Without it those below status 500 are logged at Debug.
+	AccessLog bool
+}
+
+// TLS names the files of a certificate chain and its key, in PEM.
+type TLS struct {
+	Cert string
+	Key  string
+}
+
+// DefaultListen is the address of a Config that names none.
+const DefaultListen = "127.0.0.1:8080"
+
+// minToken is the fewest characters of a token: less could be guessed.
+const minToken = 16
+
+func (c Config) withDefaults() Config {
+	if c.Listen == "" {
+		c.Listen = DefaultListen
+	}
+	if c.Public == nil {
+		c.Public = isHealth
+	}
+	c.MaxConnections = orDefault(c.MaxConnections, 1024)
+	c.MaxHeaderBytes = orDefault(c.MaxHeaderBytes, 64<<10)
+	c.ReadHeaderTimeout = orDefault(c.ReadHeaderTimeout, 10*time.Second)
+	c.ReadTimeout = orDefault(c.ReadTimeout, 60*time.Second)
+	c.WriteTimeout = orDefault(c.WriteTimeout, 60*time.Second)
+	c.IdleTimeout = orDefault(c.IdleTimeout, 120*time.Second)
+	c.DrainTimeout = orDefault(c.DrainTimeout, 30*time.Second)
+	return c
+}
+
+func orDefault[T int | time.Duration](v, def T) T {
+	if v == 0 {
+		return def
+	}
+	return v
+}
+
+// Validate reports every fault of c at once. It reads no file.
+func (c Config) Validate() error {
+	var errs []error
+	listen := c.Listen
+	if listen == "" {
+		listen = DefaultListen
+	}
+	if err := CheckListen(listen, len(c.Tokens) > 0, c.Insecure); err != nil {
+		errs = append(errs, err)
+	}
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		errs = append(errs, errors.New("tls: cert and key go together; name both files or none"))
+	}
+	for i, t := range c.Tokens {
+		if err := checkToken(t); err != nil {
+			errs = append(errs, fmt.Errorf("tokens[%d]: %w", i, err))
+		}
+	}
+	if _, err := newOrigins(c.CORS, len(c.Tokens) > 0); err != nil {
+		errs = append(errs, err)
+	}
+	for _, n := range []struct {
+		name  string
+		value int64
+	}{
+		{"max_connections", int64(c.MaxConnections)}, {"max_header_bytes", int64(c.MaxHeaderBytes)},
+		{"read_header_timeout", int64(c.ReadHeaderTimeout)}, {"read_timeout", int64(c.ReadTimeout)},
+		{"write_timeout", int64(c.WriteTimeout)}, {"idle_timeout", int64(c.IdleTimeout)},
+		{"drain_timeout", int64(c.DrainTimeout)},
+	} {
+		if n.value < 0 {
+			errs = append(errs, fmt.Errorf("%s must not be negative", n.name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// A Server answers HTTP requests with one handler. Its methods are safe for concurrent use; Run is called once.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	handler  http.Handler
+	draining chan struct{}
+}
+
+// New returns a server that answers with h behind the protections of cfg. It does not listen yet.
+func New(cfg Config, h http.Handler, log *slog.Logger) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("http server: %w", err)
+	}
+	cfg = cfg.withDefaults()
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	guard, err := newGuard(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("http server: %w", err)
+	}
+	s := &Server{cfg: cfg, log: log, draining: make(chan struct{})}
+	s.handler = observe(guard.wrap(h), log, cfg.AccessLog)
+	return s, nil
+}
+
+// Handler returns the handler with everything around it, as Run serves it.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Listen opens the configured address.
+func (s *Server) Listen(ctx context.Context) (net.Listener, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", s.cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", s.cfg.Listen, err)
+	}
+	return ln, nil
+}
+
+// Run serves on ln until ctx ends, then closes ln, tells streams to end, and waits for what was accepted, at most
+// DrainTimeout: then it cuts what is left and returns an error. It owns ln.
+func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	if err := s.checkListener(ln); err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	hs := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: s.cfg.ReadHeaderTimeout,
+		ReadTimeout:       s.cfg.ReadTimeout,
+		WriteTimeout:      s.cfg.WriteTimeout,
+		IdleTimeout:       s.cfg.IdleTimeout,
+		MaxHeaderBytes:    s.cfg.MaxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context {
+			return context.WithValue(context.WithoutCancel(ctx), drainKey{}, (<-chan struct{})(s.draining))
+		},
+	}
+	secure := s.cfg.TLS.Cert != ""
+	limited := newLimitListener(ln, s.cfg.MaxConnections, !secure)
+	defer limited.wait()
+	var serving net.Listener = limited
+	if secure {
+		certs, err := newCertificates(s.cfg.TLS, s.log)
+		if err != nil {
+			return errors.Join(err, ln.Close())
+		}
+		hs.TLSConfig = &tls.Config{
+			MinVersion:     tls.VersionTLS12,
+			NextProtos:     []string{"h2", "http/1.1"},
+			GetCertificate: certs.get,
+		}
+		serving = tls.NewListener(limited, hs.TLSConfig)
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- hs.Serve(serving) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve http on %s: %w", ln.Addr(), err)
+	case <-ctx.Done():
+	}
+	close(s.draining)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.DrainTimeout)
+	defer cancel()
+	err := hs.Shutdown(drain)
+	<-failed
+	if err != nil {
+		return errors.Join(fmt.Errorf("stop serving http: requests were cut after %s: %w", s.cfg.DrainTimeout, err), hs.Close())
+	}
+	return nil
+}
+
+// checkListener holds a listener that somebody else opened against the rule of CheckListen.
+func (s *Server) checkListener(ln net.Listener) error {
+	addr, ok := ln.Addr().(*net.TCPAddr)
+	if !ok {
+		return nil
+	}
+	return CheckListen(addr.String(), len(s.cfg.Tokens) > 0, s.cfg.Insecure)
+}
+
+type drainKey struct{}
+
+// Draining returns a channel that closes when the server of this request begins to stop, so that a stream ends
+// itself; nil, which blocks for ever, outside a Server.
+func Draining(ctx context.Context) <-chan struct{} {
+	c, _ := ctx.Value(drainKey{}).(<-chan struct{})
+	return c
+}
+
+// isHealth reports whether r asks for liveness or readiness.
+func isHealth(r *http.Request) bool {
+	return r.URL.Path == "/v2/health/live" || r.URL.Path == "/v2/health/ready"
+}

@@ -1,0 +1,212 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/media"
+	"github.com/millrace/millrace/registry"
+)
+
+//go:generate go test -run TestErrorsDocument . -update
+
+// kinds is the one table from errors to codes. The first kind that matches counts; the last one takes the rest. A
+// code never changes its name once it was released.
+var kinds = []Kind{
+	{
+		Code: "bad_request", Status: http.StatusBadRequest, is: []error{ErrRequest},
+		Cause:  "The request cannot be understood: a parameter, a header, the path or the body is malformed.",
+		Remedy: "Read the message: it names the part and what would be right. Trying the same again does not help.",
+	},
+	{
+		Code: "unauthorized", Status: http.StatusUnauthorized, is: []error{ErrToken},
+		Cause:  "The server has tokens and the request brought none of them.",
+		Remedy: "Send `Authorization: Bearer TOKEN` with a token of `http.tokens`.",
+	},
+	{
+		Code: "cross_origin", Status: http.StatusForbidden, is: []error{ErrOrigin},
+		Cause:  "A web page of another origin tried to write.",
+		Remedy: "Where that page is yours, list its origin under `http.cors`.",
+	},
+	{
+		Code: "no_route", Status: http.StatusNotFound, is: []error{ErrRoute},
+		Cause:  "Nothing is served at this path.",
+		Remedy: "Compare it with `/openapi.yaml`. A key is what follows the cache's name and one slash, percent-encoded.",
+	},
+	{
+		Code: "method_not_allowed", Status: http.StatusMethodNotAllowed, is: []error{ErrMethod},
+		Cause:  "The path is right and the method is not.",
+		Remedy: "Use one of the methods in the answer's `Allow` header.",
+	},
+	{
+		Code: "cache_not_found", Status: http.StatusNotFound, is: []error{grid.ErrNoCache},
+		Cause:  "No cache has this name. Caches are never made by a write to them.",
+		Remedy: "Create it with `POST /rest/v2/caches/NAME`, or name it under `caches:` in the configuration.",
+	},
+	{
+		Code: "cache_exists", Status: http.StatusConflict, is: []error{grid.ErrCacheExists},
+		Cause:  "A cache of this name is there already, with another configuration.",
+		Remedy: "Use it, choose another name, or alter it with `PUT`.",
+	},
+	{
+		Code: "bad_cache_name", Status: http.StatusBadRequest, is: []error{grid.ErrCacheName},
+		Cause:  "A cache's name is 1 to 64 characters of `A-Z a-z 0-9 _ -`.",
+		Remedy: "Choose such a name.",
+	},
+	{
+		Code: "revision_mismatch", Status: http.StatusPreconditionFailed, is: []error{grid.ErrRevision, ErrPrecondition},
+		Cause:  "`If-Match`, `If-None-Match` or `If-Unmodified-Since` did not hold: somebody else wrote the entry.",
+		Remedy: "Get the entry again, apply the change to what is there now, and send it with its new `ETag`.",
+	},
+	{
+		Code: "entry_not_found", Status: http.StatusNotFound, is: []error{grid.ErrNotFound},
+		Cause:  "The key has no entry: it was never put, was removed, or has expired.",
+		Remedy: "Nothing is wrong if you wait for a result; listen to the cache rather than asking again and again.",
+	},
+	{
+		Code: "entry_exists", Status: http.StatusConflict, is: []error{grid.ErrExists},
+		Cause:  "A create-only write (`POST`) found an entry under the key.",
+		Remedy: "Use `PUT` to replace it.",
+	},
+	{
+		Code: "bad_key", Status: http.StatusBadRequest, is: []error{grid.ErrKey},
+		Cause:  "A key is 1 to 1,024 bytes after percent-decoding.",
+		Remedy: "Shorten the key, for instance to a digest of it.",
+	},
+	{
+		Code: "bad_event_id", Status: http.StatusBadRequest, is: []error{grid.ErrEventID},
+		Cause:  "`Last-Event-ID` was not made by this grid.",
+		Remedy: "Listen without it, with `includeCurrentState=true` to see what is there.",
+	},
+	{
+		Code: "bad_config", Status: http.StatusBadRequest, is: []error{grid.ErrConfig},
+		Cause:  "A cache's configuration is faulty; the message lists every fault.",
+		Remedy: "Repair what is listed and send it again.",
+	},
+	{
+		Code: "too_large", Status: http.StatusRequestEntityTooLarge, is: []error{grid.ErrTooLarge, ErrBodyTooLarge, registry.ErrTooLarge, media.ErrTooLarge},
+		Cause:  "The body, an entry, its content type or its labels are over a limit; the message says which and how large it is.",
+		Remedy: "Send less, or raise the cache's `max_entry_bytes` (8 MiB at most).",
+	},
+	{
+		Code: "body_timeout", Status: http.StatusRequestTimeout, is: []error{ErrBodyTimeout},
+		Cause:  "The body did not arrive within `http.timeouts.read`.",
+		Remedy: "Send it faster or in smaller pieces, or raise the timeout.",
+	},
+	{
+		Code: "body_cut", Status: http.StatusBadRequest, is: []error{ErrBodyCut},
+		Cause:  "The connection ended before the announced end of the body.",
+		Remedy: "Send it again, whole.",
+	},
+	{
+		Code: "unsupported_media_type", Status: http.StatusUnsupportedMediaType, is: []error{ErrMediaType, media.ErrUnsupportedType},
+		Cause:  "The body's content type is not one that this address takes.",
+		Remedy: "Send one that the message names.",
+	},
+	{
+		Code: "unsupported_encoding", Status: http.StatusUnsupportedMediaType, is: []error{ErrEncoding},
+		Cause:  "The body's `Content-Encoding` is not one that this address takes.",
+		Remedy: "Send it plain, or in an encoding that the message names.",
+	},
+	{
+		Code: "full", Status: http.StatusInsufficientStorage, is: []error{grid.ErrFull},
+		Cause:  "The cache, the grid or the disk has no room. Nothing was stored, and nothing was dropped to make room.",
+		Remedy: "Remove entries, raise `max_entries`, `max_bytes` or `grid.max_bytes`, or free the disk; then send it again.",
+	},
+	{
+		Code: "model_not_found", Status: http.StatusNotFound, is: []error{registry.ErrNoModel},
+		Cause:  "There is no model of this name, or not this version of it.",
+		Remedy: "`GET /rest/v2/models` lists those that there are.",
+	},
+	{
+		Code: "bad_model_name", Status: http.StatusBadRequest, is: []error{registry.ErrName},
+		Cause:  "The name or the version cannot be a model's.",
+		Remedy: "Names are 1 to 128 letters, digits, `_`, `-`, `.` and blanks; versions are whole numbers from 1.",
+	},
+	{
+		Code: "model_unsupported", Status: http.StatusUnprocessableEntity, as: isUnsupported,
+		Cause:  "The model uses operators that no engine of this node runs; the message names them.",
+		Remedy: "Export the model with other operators, or install the other engine (`millrace engine install onnxruntime`).",
+	},
+	{
+		Code: "model_refused", Status: http.StatusUnprocessableEntity, is: []error{registry.ErrRefused},
+		Cause:  "The model that was put does not load, or has another signature than the version that serves. That version goes on.",
+		Remedy: "Repair what `reasons` lists, or put a model of another signature under another name.",
+	},
+	{
+		Code: "model_version_exists", Status: http.StatusConflict, is: []error{registry.ErrVersionExists},
+		Cause:  "The version is there already, and versions do not change.",
+		Remedy: "Put it without a version, which takes the next number.",
+	},
+	{
+		Code: "model_fixed", Status: http.StatusConflict, is: []error{registry.ErrFixed},
+		Cause:  "The model comes from the configuration: its file is not kept here, and it cannot be removed here.",
+		Remedy: "Take the file from where `source` says, and change `models:` in the configuration.",
+	},
+	{
+		Code: "model_failed", Status: http.StatusServiceUnavailable, is: []error{registry.ErrFailed},
+		Cause:  "The model is kept but cannot be run on this node; the message says why.",
+		Remedy: "Repair what it says, or put a version that runs.",
+	},
+	{
+		Code: "bad_content", Status: http.StatusBadRequest, is: []error{media.ErrMalformed, media.ErrShape, media.ErrNotFinite},
+		Cause:  "The bytes are not what their content type says, or do not fit the model's input.",
+		Remedy: "Read the message, and compare with the model's signature and metadata.",
+	},
+	{
+		Code: "model_input", Status: http.StatusBadRequest, is: []error{engine.ErrInput},
+		Cause:  "The inputs do not fit the model: a missing or unknown name, a wrong type or shape.",
+		Remedy: "Compare them with the model's signature, `GET /v2/models/NAME`.",
+	},
+	{
+		Code: "engine_unavailable", Status: http.StatusServiceUnavailable, is: []error{engine.ErrUnavailable},
+		Cause:  "The engine or device that is asked for is not on this machine or not in this build.",
+		Remedy: "Do what the message says, or take another engine.",
+	},
+	{
+		Code: "stopping", Status: http.StatusServiceUnavailable, is: []error{grid.ErrClosed, engine.ErrClosed, ErrStopping},
+		Cause:  "The server is stopping. What it had accepted is finished.",
+		Remedy: "Send the request again, to this node once it is back or to another.",
+	},
+	{
+		Code: "not_ready", Status: http.StatusServiceUnavailable, is: []error{ErrNotReady},
+		Cause:  "The node or the model is starting or lacks something; `GET /v2/health/ready` lists the reasons.",
+		Remedy: "Wait until it is ready, or repair what is listed.",
+	},
+	{
+		Code: "overloaded", Status: http.StatusServiceUnavailable, is: []error{ErrOverloaded},
+		Cause:  "A limit on what is done at once is reached.",
+		Remedy: "Send less at a time, and try again after `Retry-After`.",
+	},
+	{
+		Code: "grid_unavailable", Status: http.StatusServiceUnavailable, is: []error{grid.ErrUnavailable},
+		Cause:  "The grid did not answer in time. Whether a write took effect is not known.",
+		Remedy: "Send it again with its condition (`If-Match`, `If-None-Match`), which makes repeating safe.",
+	},
+	{
+		Code: "timeout", Status: http.StatusGatewayTimeout, is: []error{context.DeadlineExceeded},
+		Cause:  "The work took longer than the request's time limit.",
+		Remedy: "Send less in one request, or try again when there is less load.",
+	},
+	{
+		Code: "cancelled", Status: statusClientClosed, is: []error{context.Canceled},
+		Cause:  "The caller closed the connection before the answer. Only logs show this code.",
+		Remedy: "Nothing, or a longer timeout on the caller's side.",
+	},
+	{
+		Code: "internal", Status: http.StatusInternalServerError,
+		Cause:  "Something failed that should not: a fault of the server.",
+		Remedy: "Look for the request's id in the server's log, and report what it says.",
+	},
+}
+
+// statusClientClosed is what proxies log for a caller that left; no standard status says it.
+const statusClientClosed = 499
+
+func isUnsupported(err error) bool {
+	var u *engine.UnsupportedError
+	return errors.As(err, &u)
+}
