@@ -126,3 +126,12 @@ func planeAsm(set isa, t *planeArgs) {
 	}
 	planeAVX2(p)
 }
+
+func copyPlanesAsm(set isa, t *copyArgs) {
+	p := (*byte)(unsafe.Pointer(t))
+	if set == isaAVX512 {
+		copyPlanesAVX512(p)
+		return
+	}
+	copyPlanesAVX2(p)
+}

@@ -11,3 +11,5 @@ func planeAsm(_ isa, t *planeArgs) { planeGo(t) }
 func transposeAsm(_ isa, dst []float32, ldd int, src []float32, lds, rows, cols int) {
 	transposeGo(dst, ldd, src, lds, rows, cols)
 }
+
+func copyPlanesAsm(_ isa, t *copyArgs) { copyPlanesGo(t) }

@@ -265,11 +265,15 @@ func (call *ConvCall) Do(i int) {
 	if call.split == splitImages {
 		first, last = share(call.Batch, call.parts, i)
 	}
+	var lo, hi int
+	if surrounded != nil {
+		lo, hi = call.sourceRows(i)
+		c.src.clear(surrounded, lo, hi)
+	}
 	for b := first; b < last; b++ {
 		src := call.Src[b*c.src.len() : (b+1)*c.src.len()]
 		if surrounded != nil {
-			lo, hi := call.sourceRows(i)
-			c.src.pad(surrounded, src, lo, hi)
+			c.src.fill(c.kernel, surrounded, src, lo, hi)
 			src = surrounded
 		}
 		out := output{dst: call.Dst[b*c.dst : (b+1)*c.dst], bias: call.Bias, add: call.Add,

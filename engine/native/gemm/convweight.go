@@ -118,12 +118,13 @@ func (call *ConvWeightCall) Do(i int) {
 	var surrounded []float32
 	if w.src.padded() {
 		surrounded, scratch = scratch[:w.src.paddedLen()], scratch[w.src.paddedLen():]
+		w.src.clear(surrounded, 0, w.src.padHeight)
 	}
 	first, last := share(call.Batch, call.parts, i)
 	for b := first; b < last; b++ {
 		src := call.Src[b*w.src.len() : (b+1)*w.src.len()]
 		if surrounded != nil {
-			w.src.pad(surrounded, src, 0, w.src.padHeight)
+			w.src.fill(w.kernel, surrounded, src, 0, w.src.padHeight)
 			src = surrounded
 		}
 		out := w.shape.Filters * w.plane

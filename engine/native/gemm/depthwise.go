@@ -99,17 +99,14 @@ func (d *depthwise) run(call *ConvCall, lo, hi int, scratch []float32) {
 // copyPlane writes the elements of a plane to where the steps look for them.
 func (d *depthwise) copyPlane(dst, src []float32) {
 	s := d.shape
-	rows := min(s.Height, d.height-s.PadTop)
 	if s.StrideWidth == 1 {
-		w := min(s.Width, d.width-s.PadLeft)
-		for y := range rows {
-			copy(dst[(y+s.PadTop)*d.width+s.PadLeft:][:w], src[y*s.Width:])
-		}
+		m := image{channels: 1, height: s.Height, width: s.Width, top: s.PadTop, left: s.PadLeft, padHeight: d.height, padWidth: d.width}
+		m.fill(d.kernel, dst, src, 0, d.height)
 		return
 	}
 	for r := range s.StrideWidth {
 		first := (r - s.PadLeft%s.StrideWidth + s.StrideWidth) % s.StrideWidth
-		for y := range rows {
+		for y := range s.Height {
 			row := src[y*s.Width : (y+1)*s.Width]
 			to := dst[(r*d.height+y+s.PadTop)*d.width+(first+s.PadLeft)/s.StrideWidth:]
 			for i, x := 0, first; x < len(row); i, x = i+1, x+s.StrideWidth {

@@ -24,3 +24,13 @@ func PlaneLayout() []uintptr {
 		unsafe.Offsetof(t.flags),
 	}
 }
+
+// CopyLayout is the same for copyArgs and asm/planes.go.
+func CopyLayout() []uintptr {
+	var t copyArgs
+	return []uintptr{
+		unsafe.Offsetof(t.dst), unsafe.Offsetof(t.src), unsafe.Offsetof(t.planes), unsafe.Offsetof(t.rows),
+		unsafe.Offsetof(t.cols), unsafe.Offsetof(t.dstRow), unsafe.Offsetof(t.srcRow), unsafe.Offsetof(t.dstPlane),
+		unsafe.Offsetof(t.srcPlane),
+	}
+}

@@ -82,8 +82,8 @@ func (k *Kernel) planProduct(p *Product) productPlan {
 		}
 		pl.parts = max(1, min(w, units))
 	}
-	pl.packB = !packed && (p.TransB || p.M >= packBRows*k.rows && p.K >= 16)
-	pl.packA = p.Alpha != 1 || !p.TransA && p.M > 2*k.rows && p.N >= packACols*k.cols && p.K >= 32 ||
+	pl.packB = !packed && (p.TransB || p.M >= packBRows*k.rows && p.K*p.N >= packSize)
+	pl.packA = p.Alpha != 1 || !p.TransA && p.M > 2*k.rows && p.N >= packACols*k.cols && p.M*p.K >= packSize ||
 		p.TransA && p.K > 0 && p.LDA > 1<<29/min(p.K, directDepth)
 	if p.M <= 2*k.rows && !pl.packA && !pl.packB {
 		pl.depth = directDepth
@@ -106,10 +106,11 @@ func (k *Kernel) planProduct(p *Product) productPlan {
 
 // What was measured to pay; see DESIGN.md.
 const (
-	packBRows = 4  // tiles of rows from which on B is packed
-	packACols = 4  // tiles of columns from which on A is packed
-	blockRows = 20 // tiles of rows in a packed block of A
-	blockCols = 32 // tiles of columns in a packed block of B
+	packBRows = 4       // tiles of rows from which on B is packed
+	packACols = 4       // tiles of columns from which on A is packed
+	packSize  = 1 << 17 // elements of a matrix from which on it is packed
+	blockRows = 20      // tiles of rows in a packed block of A
+	blockCols = 32      // tiles of columns in a packed block of B
 )
 
 func (p *Product) isPacked() bool { return p.Packed.cols != 0 }

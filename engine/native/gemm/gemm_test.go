@@ -188,7 +188,7 @@ func TestGemmRandomSizes(t *testing.T) {
 func TestGemmBlocks(t *testing.T) {
 	each(t, func(t *testing.T, k *gemm.Kernel) {
 		r := rand.New(rand.NewPCG(5, 6))
-		for _, size := range [][3]int{{1, 70, 5000}, {3, 1100, 300}, {300, 40, 520}, {60, 1100, 260}, {20, 20, 4200}} {
+		for _, size := range [][3]int{{1, 70, 5000}, {3, 1100, 300}, {300, 40, 520}, {60, 1100, 260}, {20, 20, 4200}, {50, 300, 450}} {
 			for range 3 {
 				p := randomProduct(r, size[0], size[1], size[2])
 				check(t, k, &p)

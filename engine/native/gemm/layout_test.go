@@ -17,6 +17,7 @@ func TestAssemblyLayout(t *testing.T) {
 	}{
 		{"asm/layout.go", "arg", gemm.TileLayout()},
 		{"asm/depthwise.go", "plane", gemm.PlaneLayout()},
+		{"asm/planes.go", "copy", gemm.CopyLayout()},
 	} {
 		text, err := os.ReadFile(l.file)
 		if err != nil {
