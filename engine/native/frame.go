@@ -21,6 +21,8 @@ type frame struct {
 
 	product gemm.Product // the call in progress
 	conv    gemm.ConvCall
+
+	convWeights gemm.ConvWeightCall
 }
 
 var _ gemm.Parallel = (*frame)(nil)

@@ -163,6 +163,18 @@ var operators = map[string]*operator{
 	"ArgMin":          {arg(false), "axis:INT keepdims:INT select_last_index:INT"},
 	"TopK":            {topK, "axis:INT k:INT largest:INT sorted:INT"},
 	"CumSum":          {cumSum, "exclusive:INT reverse:INT"},
+
+	graph.MillraceDomain + ".SoftmaxCrossEntropy":        {floats(softmaxCrossEntropyOf[float32], softmaxCrossEntropyOf[float64]), "label_smoothing:FLOAT"},
+	graph.MillraceDomain + ".ReluGradient":               {floats(reluGradientOf[float32], reluGradientOf[float64]), ""},
+	graph.MillraceDomain + ".ConvGradientWeights":        {convGradientWeights, "kernel_shape:INTS strides:INTS pads:INTS dilations:INTS group:INT"},
+	graph.MillraceDomain + ".MaxPoolGradient":            {floats(maxPoolGradientOf[float32], maxPoolGradientOf[float64]), ""},
+	graph.MillraceDomain + ".BatchNormalizationGradient": {floats(batchNormGradientOf[float32], batchNormGradientOf[float64]), "epsilon:FLOAT"},
+	graph.MillraceDomain + ".GatherGradient":             {floats(gatherGradientOf[float32], gatherGradientOf[float64]), ""},
+	graph.MillraceDomain + ".SumToShape":                 {floats(sumToShapeOf[float32], sumToShapeOf[float64]), ""},
+	graph.MillraceDomain + ".MomentumUpdate":             {momentumUpdate, ""},
+	graph.MillraceDomain + ".NesterovUpdate":             {nesterovUpdate, ""},
+	graph.MillraceDomain + ".RmsPropUpdate":              {rmsPropUpdate, ""},
+	graph.MillraceDomain + ".AdamUpdate":                 {adamUpdate, ""},
 }
 
 // seluByOpset has the constants as ONNX wrote them before opset 6 and since.

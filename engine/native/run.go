@@ -56,7 +56,7 @@ func (p *plan) release(f *frame) {
 			f.t[i] = nil
 		}
 	}
-	f.ctx, f.product, f.conv = nil, gemm.Product{}, gemm.ConvCall{}
+	f.ctx, f.product, f.conv, f.convWeights = nil, gemm.Product{}, gemm.ConvCall{}, gemm.ConvWeightCall{}
 	p.mu.Lock()
 	if len(p.idle) < maxIdleFrames {
 		p.idle = append(p.idle, f)
