@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 )
@@ -23,16 +24,19 @@ type Put struct {
 
 // PutResult is what became of one write.
 type PutResult struct {
-	// Revision of the entry; that of the first time where it is a duplicate.
-	Revision  uint64
+	// Revision is the entry's. Of puts with a MsgID it is what the key has once the batch is
+	// stored, which is a newer one where somebody else overwrote it in that moment.
+	Revision uint64
+	// Duplicate says that a put with this MsgID was stored before; Revision is then that of
+	// the key, or 0 where it is gone.
 	Duplicate bool
 	// Err is nil, or as Put's.
 	Err error
 }
 
 // PutBatch writes many entries at once and returns a result for each, in order; one that is
-// refused does not affect the others. Entries of one partition are stored in the order given. The
-// error is nil, or says why no entry was tried.
+// refused does not affect the others. Entries of one partition are stored in the order given. After
+// it Meta knows what was written. The error is nil, or says why no entry was tried.
 func (c *Cache) PutBatch(ctx context.Context, puts []Put) ([]PutResult, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
@@ -96,107 +100,170 @@ func wrongSequence(err error) uint64 {
 	return n
 }
 
-// many collects the answers of writes that are under way together.
-type many struct {
-	results []PutResult
-	left    int
-	done    chan struct{}
-	// mu of the requester's callbacks: they come from one goroutine, except when all fail.
-	lock chan struct{}
-}
-
-type manyPart struct {
-	m    *many
-	i    int
-	done bool
-}
-
-func (a *manyPart) answer(m *nats.Msg, err error) bool {
-	a.m.lock <- struct{}{}
-	defer func() { <-a.m.lock }()
-	if a.done {
-		return true
-	}
-	a.done = true
-	r := &a.m.results[a.i]
-	switch {
-	case err != nil:
-		r.Err = err
-	case status(m) == "503":
-		r.Err = fmt.Errorf("%w: no JetStream answers", ErrUnavailable)
-	default:
-		ack, err := parseAck(m.Data)
-		r.Revision, r.Duplicate = ack.seq, ack.duplicate
-		if err != nil {
-			r.Err = apiError(err)
-		}
-	}
-	if a.m.left--; a.m.left == 0 {
-		close(a.m.done)
-	}
-	return true
-}
-
 // writeMany publishes messages together and waits for all answers.
+//
+// Where every message of a partition has an id, they go as one fast-ingest batch: one answer in
+// place of one a message, which is what a flood of results needs. Its answer does not tell the
+// revisions, so they are read from the index once that has them. Without ids each message is
+// acknowledged for itself, and its revision is exact.
 func (c *Cache) writeMany(ctx context.Context, writes []write) []PutResult {
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
 	c.writing.RLock()
 	defer c.writing.RUnlock()
-	results := make([]PutResult, len(writes))
+	m := &many{c: c, writes: writes, results: make([]PutResult, len(writes)), rooms: make([]room, len(writes)), done: make(chan struct{}), left: 1}
 	if err := c.usable(); err != nil {
-		for i := range results {
-			results[i].Err = err
-		}
-		return results
+		m.failAll(err)
+		return m.results
 	}
-	m := &many{results: make([]PutResult, len(writes)), done: make(chan struct{}), left: 1, lock: make(chan struct{}, 1)}
-	parts := make([]manyPart, len(writes))
-	ids := make([]uint64, len(writes))
-	rooms := make([]room, len(writes))
+	byPart := make([][]int, len(c.parts))
 	for i := range writes {
 		var err error
-		if rooms[i], err = c.reserve(writes[i]); err != nil {
-			results[i].Err = err
+		if m.rooms[i], err = c.reserve(writes[i]); err != nil {
+			m.results[i].Err = err
 			continue
 		}
-		parts[i] = manyPart{m: m, i: i}
-		m.lock <- struct{}{}
-		m.left++
-		<-m.lock
-		ids[i], err = c.grid.asks.publish(&parts[i], writes[i])
-		if err != nil {
-			parts[i].answer(nil, err)
+		n := writes[i].part.number
+		byPart[n] = append(byPart[n], i)
+	}
+	var sent []sending
+	for n, indexes := range byPart {
+		if len(indexes) > 0 {
+			sent = append(sent, m.send(ctx, c.parts[n], indexes)...)
 		}
 	}
-	m.lock <- struct{}{}
-	if m.left--; m.left == 0 {
-		close(m.done)
-	}
-	<-m.lock
+	m.finished(1)
 	select {
 	case <-m.done:
 	case <-ctx.Done():
 		err := contextError(ctx)
-		for i := range parts {
-			if parts[i].m != nil {
-				c.grid.asks.forget(ids[i])
-				parts[i].answer(nil, err)
-			}
+		for _, s := range sent {
+			c.grid.asks.forget(s.id)
+			s.by.answer(nil, err)
 		}
 		<-m.done
 	}
-	for i := range writes {
-		if parts[i].m == nil {
-			continue
-		}
-		results[i] = m.results[i]
-		if results[i].Err != nil {
-			rooms[i].release()
-			continue
-		}
-		writes[i].part.wrote(results[i].Revision)
-		rooms[i].releaseAfter(writes[i].part, results[i].Revision)
+	for _, s := range sent {
+		s.by.settle(ctx)
 	}
-	return results
+	return m.results
+}
+
+// many is writes that are under way together.
+type many struct {
+	c       *Cache
+	writes  []write
+	results []PutResult
+	rooms   []room
+
+	mu   sync.Mutex // answers come from one goroutine, except when all fail
+	left int        // answers that are awaited, and one for the sender
+	done chan struct{}
+}
+
+// sending is a request under way.
+type sending struct {
+	id uint64
+	by interface {
+		answerer
+		// settle is called after the answer: it notes what was stored.
+		settle(context.Context)
+	}
+}
+
+func (m *many) failAll(err error) {
+	for i := range m.results {
+		m.results[i].Err = err
+	}
+}
+
+func (m *many) finished(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.finishedLocked(n)
+}
+
+func (m *many) finishedLocked(n int) {
+	if m.left -= n; m.left == 0 {
+		close(m.done)
+	}
+}
+
+// send sends the writes of one partition.
+func (m *many) send(ctx context.Context, p *part, indexes []int) []sending {
+	fast := len(indexes) > 1
+	for _, i := range indexes {
+		fast = fast && len(m.writes[i].header[headerMsgID]) > 0
+	}
+	if fast {
+		var out []sending
+		for len(indexes) > 0 {
+			n := min(len(indexes), fastMax)
+			out = append(out, m.sendFast(ctx, p, indexes[:n])...)
+			indexes = indexes[n:]
+		}
+		return out
+	}
+	out := make([]sending, 0, len(indexes))
+	for _, i := range indexes {
+		one := &oneOfMany{m: m, i: i}
+		weight := m.writes[i].weight()
+		if err := p.flight.Acquire(ctx, weight); err != nil {
+			m.results[i].Err = contextError(ctx)
+			m.rooms[i].release()
+			continue
+		}
+		one.weight = weight
+		m.finished(-1)
+		id, err := m.c.grid.asks.publish(one, m.writes[i])
+		if err != nil {
+			one.answer(nil, err)
+		}
+		out = append(out, sending{id: id, by: one})
+	}
+	return out
+}
+
+// oneOfMany takes the answer to one write.
+type oneOfMany struct {
+	m      *many
+	i      int
+	weight int64
+	done   bool
+}
+
+func (a *oneOfMany) answer(msg *nats.Msg, err error) bool {
+	a.m.mu.Lock()
+	defer a.m.mu.Unlock()
+	if a.done {
+		return true
+	}
+	a.done = true
+	r := &a.m.results[a.i]
+	var stored ack
+	switch {
+	case err != nil:
+		r.Err = err
+	case status(msg) == "503":
+		r.Err = errNoJetStream
+	default:
+		if stored, err = parseAck(msg.Data); err != nil {
+			r.Err = apiError(err)
+		}
+		r.Revision, r.Duplicate = stored.seq, stored.duplicate
+	}
+	a.m.writes[a.i].part.flight.Release(a.weight)
+	a.m.finishedLocked(1)
+	return true
+}
+
+func (a *oneOfMany) settle(context.Context) {
+	r := a.m.results[a.i]
+	if r.Err != nil {
+		a.m.rooms[a.i].release()
+		return
+	}
+	p := a.m.writes[a.i].part
+	p.wrote(r.Revision)
+	a.m.rooms[a.i].releaseAfter(p, r.Revision)
 }

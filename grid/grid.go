@@ -18,6 +18,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/semaphore"
 )
 
 // Grid is an open grid.
@@ -219,7 +220,7 @@ func (g *Grid) class(ctx context.Context, class Class) ([]*part, error) {
 		bucket := Bucket(g.cfg.Name, class, i)
 		p := &part{
 			class: class, number: i, stream: "KV_" + bucket, prefix: "$KV." + bucket + ".",
-			spaces: make(map[string]*keyspace), tidyAt: tidyMin,
+			spaces: make(map[string]*keyspace), tidyAt: tidyMin, flight: semaphore.NewWeighted(flightMax),
 		}
 		if err := g.makeStream(ctx, p, bucket); err != nil {
 			return nil, err

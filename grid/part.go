@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // part is what this node knows of one partition of a class: which keys there are, in which
@@ -28,6 +30,7 @@ type part struct {
 
 	// written is the last sequence that this node got acknowledged.
 	written atomic.Uint64
+	flight  *semaphore.Weighted // what is on its way to the stream
 }
 
 // tidyMin is how many due moments are kept without looking whether they still matter.

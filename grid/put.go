@@ -159,6 +159,12 @@ func (w *write) set(name, value string) {
 	w.header[name] = []string{value}
 }
 
+// flightMax bounds what is on its way to a partition; a server refuses more than 10,000 messages.
+const flightMax = 4096
+
+// weight is the write's share of flightMax.
+func (w *write) weight() int64 { return min(1+int64(len(w.value))>>13, flightMax) }
+
 // expect makes the write conditional on the key's last sequence, 0 for none.
 func (w *write) expect(seq uint64) { w.set(headerExpected, strconv.FormatUint(seq, 10)) }
 
@@ -199,7 +205,13 @@ func (c *Cache) write(ctx context.Context, w write) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	weight := w.weight()
+	if err := w.part.flight.Acquire(ctx, weight); err != nil {
+		room.release()
+		return 0, contextError(ctx)
+	}
 	m, err := c.grid.asks.write(ctx, w)
+	w.part.flight.Release(weight)
 	if err != nil {
 		room.release()
 		return 0, err

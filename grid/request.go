@@ -178,7 +178,7 @@ func (r *requester) wait(ctx context.Context, id uint64, s *single) (*nats.Msg, 
 			return nil, a.err
 		}
 		if status(a.msg) == "503" {
-			return nil, fmt.Errorf("%w: no JetStream answers", ErrUnavailable)
+			return nil, errNoJetStream
 		}
 		return a.msg, nil
 	case <-ctx.Done():
@@ -194,6 +194,9 @@ func contextError(ctx context.Context) error {
 	}
 	return fmt.Errorf("%w: no answer in time: %w", ErrUnavailable, ctx.Err())
 }
+
+// errNoJetStream is what a request gets that nobody receives.
+var errNoJetStream = fmt.Errorf("%w: no JetStream answers", ErrUnavailable)
 
 func connError(err error) error {
 	switch {
@@ -224,6 +227,7 @@ var (
 	ackSeq       = []byte(`"seq":`)
 	ackError     = []byte(`"error":`)
 	ackDuplicate = []byte(`"duplicate":`)
+	ackNothing   = []byte(`"seq":0,`)
 )
 
 // parseAck reads a publish acknowledgement, {"stream":"S","seq":N} with optional fields, or the

@@ -1,0 +1,212 @@
+package grid_test
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/grid"
+)
+
+// value is as large as a digit's image.
+var value = bytes.Repeat([]byte{7}, 784)
+
+// classes runs a benchmark over both classes.
+func classes(b *testing.B, run func(*testing.B, *grid.Grid, grid.Class)) {
+	for _, class := range []grid.Class{grid.Durable, grid.Volatile} {
+		b.Run(string(class), func(b *testing.B) {
+			run(b, open(b, grid.Config{Dir: b.TempDir()}), class)
+		})
+	}
+}
+
+func BenchmarkPut(b *testing.B) {
+	classes(b, func(b *testing.B, g *grid.Grid, class grid.Class) {
+		c := cache(b, g, grid.CacheConfig{Name: "digits", Class: class})
+		for i := 0; b.Loop(); i++ {
+			if _, err := c.Put(b.Context(), fmt.Sprint(i%10000), value, grid.PutOptions{}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkGet(b *testing.B) {
+	classes(b, func(b *testing.B, g *grid.Grid, class grid.Class) {
+		c := cache(b, g, grid.CacheConfig{Name: "digits", Class: class})
+		for i := range 1000 {
+			if _, err := c.Put(b.Context(), fmt.Sprint(i), value, grid.PutOptions{}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		for i := 0; b.Loop(); i++ {
+			if _, err := c.Get(b.Context(), fmt.Sprint(i%1000)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkPutBatch(b *testing.B) {
+	for _, size := range []int{1, 8, 64, 512} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			classes(b, func(b *testing.B, g *grid.Grid, class grid.Class) {
+				c := cache(b, g, grid.CacheConfig{Name: "digits", Class: class})
+				n := 0
+				for b.Loop() {
+					putBatch(b, c, &n, size)
+				}
+				b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "puts/s")
+			})
+		})
+	}
+}
+
+// putBatch puts the next size new keys as a pipeline puts results.
+func putBatch(b *testing.B, c *grid.Cache, n *int, size int) {
+	puts := make([]grid.Put, size)
+	var none uint64
+	for i := range puts {
+		key := fmt.Sprint(*n)
+		puts[i] = grid.Put{Key: key, Value: value, MsgID: "p/c/" + key + "/1", ExpectLast: &none}
+		*n++
+	}
+	results, err := c.PutBatch(b.Context(), puts)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, r := range results {
+		if r.Err != nil || r.Duplicate {
+			b.Fatalf("%+v", r)
+		}
+	}
+}
+
+// BenchmarkPutToListener reports the time from the beginning of a put until its event is read.
+func BenchmarkPutToListener(b *testing.B) {
+	classes(b, func(b *testing.B, g *grid.Grid, class grid.Class) {
+		c := cache(b, g, grid.CacheConfig{Name: "digits", Class: class})
+		l, err := c.Listen(b.Context(), grid.ListenOptions{Values: true})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer l.Close()
+		began := make(chan time.Time)
+		go func() {
+			defer close(began)
+			for i := 0; b.Loop(); i++ {
+				began <- time.Now()
+				if _, err := c.Put(b.Context(), fmt.Sprint(i%10000), value, grid.PutOptions{}); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		}()
+		var took []time.Duration
+		for at := range began {
+			if _, err := l.Next(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			took = append(took, time.Since(at))
+		}
+		slices.Sort(took)
+		b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1e3, "p50-us")
+		b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1e3, "p99-us")
+	})
+}
+
+// BenchmarkFlood is the way of the data without the model: puts, a consumer that writes a result
+// for each, a listener that waits for them all.
+func BenchmarkFlood(b *testing.B) {
+	const inputs = 50_000
+	classes(b, func(b *testing.B, g *grid.Grid, class grid.Class) {
+		rounds := 0
+		from := cache(b, g, grid.CacheConfig{Name: "digits", Class: class})
+		to := cache(b, g, grid.CacheConfig{Name: "predictions", Class: class})
+		for b.Loop() {
+			flood(b, g, from, to, rounds*inputs, inputs)
+			rounds++
+		}
+		b.ReportMetric(float64(rounds*inputs)/b.Elapsed().Seconds(), "results/s")
+	})
+}
+
+func flood(b *testing.B, g *grid.Grid, from, to *grid.Cache, first, inputs int) {
+	consumer, err := g.Consume(b.Context(), grid.ConsumerConfig{Name: "flood", Cache: from.Name()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer consumer.Close()
+	l, err := to.Listen(b.Context(), grid.ListenOptions{Values: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	errs := make(chan error, 2)
+	go func() { errs <- putAll(b, from, first, inputs) }()
+	go func() { errs <- work(b, consumer, to, inputs) }()
+	for range inputs {
+		if _, err := l.Next(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := <-errs; err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func putAll(b *testing.B, c *grid.Cache, first, count int) error {
+	const size = 64
+	for at := first; at < first+count; at += size {
+		puts := make([]grid.Put, 0, size)
+		for i := at; i < min(at+size, first+count); i++ {
+			puts = append(puts, grid.Put{Key: fmt.Sprint(i), Value: value})
+		}
+		if err := putResults(b, c, puts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func work(b *testing.B, consumer *grid.Consumer, to *grid.Cache, count int) error {
+	result := bytes.Repeat([]byte("r"), 300)
+	var none uint64
+	for done := 0; done < count; {
+		messages, err := consumer.Fetch(b.Context(), 256)
+		if err != nil {
+			return err
+		}
+		puts := make([]grid.Put, len(messages))
+		for i, m := range messages {
+			puts[i] = grid.Put{Key: m.Entry.Key, Value: result, ExpectLast: &none, MsgID: fmt.Sprintf("flood/digits/%s/%d", m.Entry.Key, m.Entry.Revision)}
+		}
+		if err := putResults(b, to, puts); err != nil {
+			return err
+		}
+		for _, m := range messages {
+			if err := m.Ack(); err != nil {
+				return err
+			}
+		}
+		done += len(messages)
+	}
+	return nil
+}
+
+func putResults(b *testing.B, c *grid.Cache, puts []grid.Put) error {
+	results, err := c.PutBatch(b.Context(), puts)
+	if err != nil {
+		return err
+	}
+	for _, r := range results {
+		if r.Err != nil {
+			return r.Err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,206 @@
+package grid
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// JetStream's fast ingest. A batch is messages whose reply subject is
+//
+//	<inbox>.<batch>.<flow>.ok.<number of the message>.<operation>.$FI
+//
+// where ok lets the batch go on over a refused message. The operation of the first message is 0, of
+// the last 2, of those between 1. The server answers the last one with an acknowledgement of the
+// batch, and a refused one with its error; a duplicate is passed over in silence. There are other
+// answers, for flow control, which a batch of a few hundred does not need.
+const (
+	fastMax      = 512
+	fastFlow     = ".512.ok."
+	fastFirst    = ".0.$FI"
+	fastNext     = ".1.$FI"
+	fastLast     = ".2.$FI"
+	fastTypeErr  = `"type":"err"`
+	fastTypeGap  = `"type":"gap"`
+	fastTypeMark = `"type":`
+)
+
+// fastBatch takes the answers to one batch.
+type fastBatch struct {
+	m       *many
+	p       *part
+	indexes []int
+	weight  int64
+	before  uint64 // where the index stood before the batch: what it has from before is a duplicate
+	last    uint64 // the last sequence that was stored
+	done    bool
+}
+
+// sendFast sends writes of one partition, at least two, all with an id.
+func (m *many) sendFast(ctx context.Context, p *part, indexes []int) []sending {
+	b := &fastBatch{m: m, p: p, indexes: indexes}
+	for _, i := range indexes {
+		b.weight += m.writes[i].weight()
+	}
+	b.weight = min(b.weight, flightMax)
+	if err := p.flight.Acquire(ctx, b.weight); err != nil {
+		b.weight = 0
+		b.failRest(contextError(ctx))
+		b.settle(ctx)
+		return nil
+	}
+	p.mu.Lock()
+	b.before = p.seq
+	p.mu.Unlock()
+	m.finished(-1)
+	asks := m.c.grid.asks
+	id, reply, err := asks.expect(b, true)
+	for n := 0; n < len(indexes) && err == nil; n++ {
+		w := m.writes[indexes[n]]
+		operation := fastNext
+		switch n {
+		case 0:
+			operation = fastFirst
+		case len(indexes) - 1:
+			operation = fastLast
+		}
+		err = connError(asks.nc.PublishMsg(&nats.Msg{
+			Subject: w.subject, Header: w.header, Data: w.value,
+			Reply: reply + fastFlow + strconv.Itoa(n+1) + operation,
+		}))
+	}
+	if err != nil {
+		asks.forget(id)
+		b.answer(nil, err)
+	}
+	return []sending{{id: id, by: b}}
+}
+
+func (b *fastBatch) answer(msg *nats.Msg, err error) bool {
+	b.m.mu.Lock()
+	defer b.m.mu.Unlock()
+	if b.done {
+		return true
+	}
+	if err == nil && status(msg) == "503" {
+		err = errNoJetStream
+	}
+	if err == nil {
+		var last bool
+		if last, err = b.read(msg); !last && err == nil {
+			return false
+		}
+	}
+	b.done = true
+	if err != nil {
+		b.failRest(err)
+	}
+	b.p.flight.Release(b.weight)
+	b.m.finishedLocked(1)
+	return true
+}
+
+// read reads one answer. An error is that of all messages that have none yet.
+func (b *fastBatch) read(msg *nats.Msg) (last bool, err error) {
+	if bytes.Contains(msg.Data, []byte(fastTypeMark)) {
+		return false, b.readNote(msg.Data)
+	}
+	if bytes.Contains(msg.Data, ackError) {
+		_, err := parseAck(msg.Data)
+		n, last := fastNumber(msg.Subject)
+		if last {
+			return true, apiError(err)
+		}
+		b.fail(n, apiError(err))
+		return false, nil
+	}
+	if bytes.Contains(msg.Data, ackNothing) {
+		return true, nil // every message was refused or a duplicate
+	}
+	a, err := parseAck(msg.Data)
+	b.last = a.seq
+	return true, err
+}
+
+// readNote reads an answer that does not end the batch.
+func (b *fastBatch) readNote(data []byte) error {
+	isErr, isGap := bytes.Contains(data, []byte(fastTypeErr)), bytes.Contains(data, []byte(fastTypeGap))
+	if !isErr && !isGap {
+		return nil
+	}
+	var note struct {
+		Expected uint64              `json:"last_seq"`
+		Sequence uint64              `json:"seq"`
+		Error    *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(data, &note); err != nil {
+		return fmt.Errorf("%w: unreadable answer %q", ErrUnavailable, data)
+	}
+	switch {
+	case isErr && note.Error != nil:
+		b.fail(note.Sequence, apiError(note.Error))
+	case isGap:
+		for n := note.Expected; n < note.Sequence && n <= uint64(len(b.indexes)); n++ {
+			b.fail(n, fmt.Errorf("%w: the message was lost on the way", ErrUnavailable))
+		}
+	}
+	return nil
+}
+
+// fastNumber reads the number of the message out of its reply subject.
+func fastNumber(subject string) (n uint64, last bool) {
+	subject, last = strings.CutSuffix(subject, fastLast)
+	if !last {
+		subject = strings.TrimSuffix(strings.TrimSuffix(subject, fastFirst), fastNext)
+	}
+	n, err := strconv.ParseUint(subject[strings.LastIndexByte(subject, '.')+1:], 10, 64)
+	if err != nil {
+		return 0, last
+	}
+	return n, last
+}
+
+// fail notes the error of the n-th message, from 1.
+func (b *fastBatch) fail(n uint64, err error) {
+	if n >= 1 && n <= uint64(len(b.indexes)) {
+		if r := &b.m.results[b.indexes[n-1]]; r.Err == nil {
+			r.Err = err
+		}
+	}
+}
+
+func (b *fastBatch) failRest(err error) {
+	for n := range b.indexes {
+		b.fail(uint64(n+1), err)
+	}
+}
+
+// settle reads the revisions from the index once it has the batch.
+func (b *fastBatch) settle(ctx context.Context) {
+	b.p.wrote(b.last)
+	if b.last > 0 {
+		if err := b.p.wait(ctx, b.last); err != nil {
+			b.failRest(err)
+		}
+	}
+	b.p.mu.Lock()
+	s := b.p.spaces[b.m.c.name]
+	for _, i := range b.indexes {
+		r := &b.m.results[i]
+		if s == nil || r.Err != nil {
+			continue
+		}
+		have := s.records[b.m.writes[i].key]
+		r.Revision, r.Duplicate = have.seq, have.seq <= b.before
+	}
+	b.p.mu.Unlock()
+	for _, i := range b.indexes {
+		b.m.rooms[i].release()
+	}
+}
