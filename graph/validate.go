@@ -32,8 +32,35 @@ func (v *validator) add(format string, args ...any) {
 
 // scope holds the names that a graph's nodes may use; those of the graphs around it are in outer.
 type scope struct {
-	names map[string]string // name to what produces it
+	where string
+	nodes []*Node
+	names map[string]int // name to the index of the node that gives it, or one of those below
 	outer *scope
+}
+
+const (
+	byInput       = -1
+	byInitializer = -2
+)
+
+// by names what gives a value.
+func (s *scope) by(i int) string {
+	switch i {
+	case byInput:
+		return "an input"
+	case byInitializer:
+		return "an initializer"
+	}
+	return label(i, s.nodes[i])
+}
+
+// define notes that i gives a name, which nothing else may.
+func (s *scope) define(v *validator, name string, i int) {
+	if old, ok := s.names[name]; ok {
+		v.add("%s%s gives value %q, which %s gives already", s.where, s.by(i), name, s.by(old))
+		return
+	}
+	s.names[name] = i
 }
 
 func (s *scope) has(name string) bool {
@@ -46,20 +73,14 @@ func (s *scope) has(name string) bool {
 }
 
 func (v *validator) graph(where string, g *Graph, outer *scope) {
-	s := &scope{names: make(map[string]string, len(g.Inputs)+len(g.Initializers)+2*len(g.Nodes)), outer: outer}
-	define := func(name, by string) {
-		if old, ok := s.names[name]; ok {
-			v.add("%s%s gives value %q, which %s gives already", where, by, name, old)
-			return
-		}
-		s.names[name] = by
-	}
+	s := &scope{where: where, nodes: g.Nodes, outer: outer}
+	s.names = make(map[string]int, len(g.Inputs)+len(g.Initializers)+len(g.Nodes))
 	for i, in := range g.Inputs {
 		if in.Name == "" {
 			v.add("%sinput %d has no name", where, i)
 			continue
 		}
-		define(in.Name, "an input")
+		s.define(v, in.Name, byInput)
 	}
 	inits := make(map[string]bool, len(g.Initializers))
 	for i, in := range g.Initializers {
@@ -74,10 +95,10 @@ func (v *validator) graph(where string, g *Graph, outer *scope) {
 		}
 		inits[in.Name] = true
 		if _, ok := s.names[in.Name]; !ok {
-			s.names[in.Name] = "an initializer"
+			s.names[in.Name] = byInitializer
 		}
 	}
-	v.nodes(where, g.Nodes, s, define)
+	v.nodes(s)
 	seen := make(map[string]bool, len(g.Outputs))
 	for i, out := range g.Outputs {
 		switch {
@@ -95,22 +116,22 @@ func (v *validator) graph(where string, g *Graph, outer *scope) {
 	}
 }
 
-func (v *validator) nodes(where string, nodes []*Node, s *scope, define func(name, by string)) {
+func (v *validator) nodes(s *scope) {
 	later := map[string]bool{} // names that are produced somewhere, to tell a wrong order from a missing producer
-	for _, n := range nodes {
+	for _, n := range s.nodes {
 		for _, out := range n.Outputs {
 			later[out] = true
 		}
 	}
-	named := make(map[string]int, len(nodes))
-	for i, n := range nodes {
-		by := where + label(i, n)
+	named := make(map[string]int, len(s.nodes))
+	for i, n := range s.nodes {
+		by := func() string { return s.where + label(i, n) }
 		if n.OpType == "" {
-			v.add("%s has no operator", by)
+			v.add("%s has no operator", by())
 		}
 		if n.Name != "" {
 			if first, ok := named[n.Name]; ok && first != i {
-				v.add("%s has the name of node %d", by, first)
+				v.add("%s has the name of node %d", by(), first)
 			}
 			named[n.Name] = i
 		}
@@ -118,17 +139,17 @@ func (v *validator) nodes(where string, nodes []*Node, s *scope, define func(nam
 			switch {
 			case in == "" || s.has(in):
 			case later[in]:
-				v.add("%s uses %q, which a later node or itself gives", by, in)
+				v.add("%s uses %q, which a later node or itself gives", by(), in)
 			default:
-				v.add("%s uses %q, which nothing gives", by, in)
+				v.add("%s uses %q, which nothing gives", by(), in)
 			}
 		}
 		for _, sub := range n.Subgraphs() {
-			v.graph(by+": ", sub, s)
+			v.graph(by()+": ", sub, s)
 		}
 		for _, out := range n.Outputs {
 			if out != "" {
-				define(out, label(i, n))
+				s.define(v, out, i)
 			}
 		}
 	}
@@ -147,18 +168,11 @@ func (v *validator) functions(g *Graph) {
 			v.add("%sthere are two of it", where)
 		}
 		seen[key] = true
-		body := &scope{names: make(map[string]string, 2*len(f.Nodes))}
-		define := func(name, by string) {
-			if old, ok := body.names[name]; ok {
-				v.add("%s%s gives value %q, which %s gives already", where, by, name, old)
-				return
-			}
-			body.names[name] = by
-		}
+		body := &scope{where: where, nodes: f.Nodes, names: make(map[string]int, len(f.Inputs)+len(f.Nodes))}
 		for _, in := range f.Inputs {
-			define(in, "an input")
+			body.define(v, in, byInput)
 		}
-		v.nodes(where, f.Nodes, body, define)
+		v.nodes(body)
 		for _, out := range f.Outputs {
 			if !body.has(out) {
 				v.add("%soutput %q is produced by nothing", where, out)

@@ -9,6 +9,7 @@ import (
 // Bytes that the Go form of these takes, for the budget.
 const (
 	nodeCost  = 200
+	graphCost = 400
 	valueCost = 112
 	initCost  = 120
 	nameCost  = 16
@@ -20,7 +21,11 @@ func (d *decoder) model(b []byte) (*graph.Graph, error) {
 	g := &graph.Graph{}
 	var ir int64
 	var opset map[string]int64
-	var functions [][]byte
+	n := count(b, 25)[0]
+	if err := d.charge(n * (nodeCost + 100)); err != nil {
+		return nil, at(err, "functions")
+	}
+	functions := make([][]byte, 0, n)
 	s := scan(b)
 	for s.next() {
 		switch s.num {
@@ -46,9 +51,6 @@ func (d *decoder) model(b []byte) (*graph.Graph, error) {
 				return nil, at(err, "metadata_props")
 			}
 		case 25:
-			if err := d.charge(48); err != nil {
-				return nil, err
-			}
 			functions = append(functions, s.bytes("functions"))
 		}
 	}
@@ -65,6 +67,9 @@ func (d *decoder) model(b []byte) (*graph.Graph, error) {
 	}
 	if opset == nil { // before IR version 3 there was only the first
 		opset = map[string]int64{graph.OnnxDomain: 1}
+	}
+	if n > 0 {
+		g.Functions = make([]*graph.Function, 0, n)
 	}
 	for i, fb := range functions {
 		f, err := d.function(fb)
@@ -198,9 +203,6 @@ func (d *decoder) graph(b []byte, g *graph.Graph) error {
 }
 
 func (d *decoder) function(b []byte) (*graph.Function, error) {
-	if err := d.charge(nodeCost + 64); err != nil {
-		return nil, err
-	}
 	f := &graph.Function{}
 	overload := ""
 	n := count(b, 7, 4, 5, 6)

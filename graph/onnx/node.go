@@ -106,6 +106,11 @@ func (d *decoder) attribute(b []byte) (string, any, error) {
 	var name, ref string
 	var kind, given int64
 	var v attrFields
+	n := count(b, 9, 10, 11)
+	if err := d.charge(n[0]*nameCost + (n[1]+n[2])*8); err != nil {
+		return "", nil, err
+	}
+	v.strings, v.tensors, v.graphs = room[string](n[0]), room[*tensor.Tensor](n[1]), room[*graph.Graph](n[2])
 	s := scan(b)
 	for s.next() {
 		if k, ok := kindOf[s.num]; ok && given == 0 {
@@ -188,6 +193,14 @@ func (v *attrFields) value(kind int64) (any, error) {
 	return nil, fmt.Errorf("%w: a %s without a value", ErrFormat, attrKinds[kind])
 }
 
+// room makes an empty slice for n, or nil for none.
+func room[T any](n int) []T {
+	if n == 0 {
+		return nil
+	}
+	return make([]T, 0, n)
+}
+
 func orEmpty[T any](s []T) []T {
 	if s == nil {
 		return []T{}
@@ -220,9 +233,7 @@ func (d *decoder) attrField(s *scanner, v *attrFields) error {
 	case 8:
 		v.ints = s.varints("ints", d, v.ints)
 	case 9:
-		if err = d.charge(3 * nameCost); err == nil {
-			v.strings = append(v.strings, s.str("strings"))
-		}
+		v.strings = append(v.strings, s.str("strings"))
 	case 10:
 		var t *tensor.Tensor
 		if _, t, err = d.tensor(s.bytes("tensors")); err != nil {
@@ -245,7 +256,7 @@ func (d *decoder) attrField(s *scanner, v *attrFields) error {
 }
 
 func (d *decoder) subgraph(b []byte) (*graph.Graph, error) {
-	if err := d.charge(nodeCost); err != nil {
+	if err := d.charge(graphCost); err != nil {
 		return nil, err
 	}
 	g := &graph.Graph{}

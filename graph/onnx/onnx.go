@@ -95,8 +95,8 @@ func readFile(name string, limit int64) ([]byte, error) {
 	return os.ReadFile(name)
 }
 
-// Decode reads a model from its bytes. Memory beyond data's own is at most 18 times its size and 2 MiB, and the
-// external data. It is safe for concurrent use, and never panics on bad input.
+// Decode reads a model from its bytes. All that it allocates is at most 24 times data's size and 4 MiB, and the external
+// data. It is safe for concurrent use, and never panics on bad input.
 func Decode(data []byte, opts Options) (*graph.Graph, error) {
 	if int64(len(data)) > opts.maxBytes() {
 		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", ErrFormat, len(data), opts.maxBytes())

@@ -24,6 +24,9 @@ type tensorFields struct {
 	typed    bool // one of the typed fields has data
 }
 
+// maxEntries limits what a tensor says about its external data; ONNX knows five keys.
+const maxEntries = 16
+
 // entry is one key and value of a tensor's external data.
 type entry struct{ key, value string }
 
@@ -52,6 +55,16 @@ func (d *decoder) tensor(b []byte) (string, *tensor.Tensor, error) {
 }
 
 func (d *decoder) tensorFields(b []byte, f *tensorFields) error {
+	n := count(b, 6, 13)
+	if n[1] > maxEntries {
+		return fmt.Errorf("%w: %d entries of external data", ErrFormat, n[1])
+	}
+	if err := d.charge(n[0] * nameCost); err != nil {
+		return err
+	}
+	if n[0] > 0 {
+		f.strings = make([]string, 0, n[0])
+	}
 	s := scan(b)
 	for s.next() {
 		switch s.num {
@@ -72,9 +85,6 @@ func (d *decoder) tensorFields(b []byte, f *tensorFields) error {
 			f.intField = int32(s.num)
 			f.ints = s.varints("integer data", d, f.ints)
 		case 6:
-			if err := d.charge(3 * nameCost); err != nil {
-				return err
-			}
 			f.strings = append(f.strings, s.str("string_data"))
 		case 8:
 			f.name = s.str("name")
@@ -83,9 +93,6 @@ func (d *decoder) tensorFields(b []byte, f *tensorFields) error {
 		case 10:
 			f.doubles = s.doubles("double_data", d, f.doubles)
 		case 13:
-			if err := d.charge(3*nameCost + len(s.b)); err != nil {
-				return err
-			}
 			e := scan(s.bytes("external_data"))
 			var kv entry
 			for e.next() {

@@ -101,10 +101,7 @@ func (s *scanner) str(name string) string { return string(s.bytes(name)) }
 // varints appends the numbers of a packed or single field.
 func (s *scanner) varints(name string, d *decoder, dst []int64) []int64 {
 	if s.typ == protowire.VarintType {
-		if s.grown(d, len(dst) == cap(dst), 16) {
-			dst = append(dst, int64(s.u))
-		}
-		return dst
+		return append(single(s, d, dst), int64(s.u))
 	}
 	b := s.bytes(name)
 	n := 0
@@ -113,14 +110,14 @@ func (s *scanner) varints(name string, d *decoder, dst []int64) []int64 {
 			n++
 		}
 	}
-	if !s.grown(d, true, 8*n) {
+	if !s.charged(d, 8*n) {
 		return dst
 	}
 	dst = slices.Grow(dst, n)
 	for len(b) > 0 {
 		v, n := protowire.ConsumeVarint(b)
 		if n < 0 {
-			s.err = fmt.Errorf("%w: %s: number %d is damaged", ErrFormat, name, len(dst))
+			s.err = fmt.Errorf("%s: %w: number %d is damaged", name, ErrFormat, len(dst))
 			return dst
 		}
 		dst = append(dst, int64(v))
@@ -131,10 +128,7 @@ func (s *scanner) varints(name string, d *decoder, dst []int64) []int64 {
 
 func (s *scanner) floats(name string, d *decoder, dst []float32) []float32 {
 	if s.typ == protowire.Fixed32Type {
-		if s.grown(d, len(dst) == cap(dst), 8) {
-			dst = append(dst, math.Float32frombits(uint32(s.u)))
-		}
-		return dst
+		return append(single(s, d, dst), math.Float32frombits(uint32(s.u)))
 	}
 	b := s.packed(name, 4, d)
 	dst = slices.Grow(dst, len(b)/4)
@@ -146,10 +140,7 @@ func (s *scanner) floats(name string, d *decoder, dst []float32) []float32 {
 
 func (s *scanner) doubles(name string, d *decoder, dst []float64) []float64 {
 	if s.typ == protowire.Fixed64Type {
-		if s.grown(d, len(dst) == cap(dst), 16) {
-			dst = append(dst, math.Float64frombits(s.u))
-		}
-		return dst
+		return append(single(s, d, dst), math.Float64frombits(s.u))
 	}
 	b := s.packed(name, 8, d)
 	dst = slices.Grow(dst, len(b)/8)
@@ -159,21 +150,39 @@ func (s *scanner) doubles(name string, d *decoder, dst []float64) []float64 {
 	return dst
 }
 
+// single returns dst with room for this and, where it had none, for all further fields like this one.
+func single[T any](s *scanner, d *decoder, dst []T) []T {
+	if len(dst) < cap(dst) {
+		return dst
+	}
+	n := 1
+	for rest := scan(s.rest); rest.next(); {
+		if rest.num == s.num && rest.typ == s.typ {
+			n++
+		}
+	}
+	if !s.charged(d, 8*n) {
+		return dst[:0:0]
+	}
+	return slices.Grow(dst, n)
+}
+
 // packed returns the bytes of a packed field of numbers of that size.
 func (s *scanner) packed(name string, size int, d *decoder) []byte {
 	b := s.bytes(name)
 	if len(b)%size != 0 {
-		s.err = fmt.Errorf("%w: %s: %d bytes are no whole number of %d-byte numbers", ErrFormat, name, len(b), size)
+		s.err = fmt.Errorf("%s: %w: %d bytes are no whole number of %d-byte numbers", name, ErrFormat, len(b), size)
 		return nil
 	}
-	if !s.grown(d, true, len(b)) {
+	if !s.charged(d, len(b)) {
 		return nil
 	}
 	return b
 }
 
-func (s *scanner) grown(d *decoder, grows bool, n int) bool {
-	if s.err == nil && grows {
+// charged counts bytes that are about to be allocated; it returns false on an error.
+func (s *scanner) charged(d *decoder, n int) bool {
+	if s.err == nil {
 		s.err = d.charge(n)
 	}
 	return s.err == nil
