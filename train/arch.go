@@ -1,0 +1,241 @@
+package train
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/onnx"
+	"github.com/millrace/millrace/model"
+	"github.com/millrace/millrace/tensor"
+)
+
+// The architectures that NewModel makes; any other name is the path of an ONNX file.
+const (
+	// MLP is a dense net: 128, 32 and one unit a label, with ReLU in between.
+	MLP = "mlp"
+	// CNN is a convolutional net for pictures: 5x5 with 16 filters, then 3x3 with 32 (then 64, 128), each with ReLU and
+	// pooled by two, until a side is at most 8; then 64 dense units and one a label.
+	CNN = "cnn"
+)
+
+// Producer is what models made here say about their origin.
+const Producer = "millrace"
+
+// NewModel makes an untrained net for a data set, which the initial weights' distribution takes the shape and the numbers'
+// scale from; the same seed gives the same weights. The graph ends in a Softmax named "probabilities", and its metadata
+// says how pictures become inputs. For the path of an ONNX file it is that file's graph, with the data set's labels
+// and scaling where it has none of its own.
+func NewModel(arch string, data *Set, seed uint64) (*graph.Graph, error) {
+	switch arch {
+	case MLP, CNN:
+	default:
+		return openModel(arch, data)
+	}
+	n := &net{b: graph.NewBuilder("classifier"), random: rand.New(rand.NewPCG(seed, 0x1417))}
+	batch := graph.Dim{Size: -1, Symbol: "N"}
+	shape := graph.Shape{batch}
+	for _, d := range data.shape {
+		shape = append(shape, graph.Dim{Size: int64(d)})
+	}
+	name := "features"
+	if data.Picture() {
+		name = "image"
+	}
+	x := n.b.Input(name, tensor.Float32, shape)
+	if data.bytes == nil {
+		x = n.standardize(x, data)
+	}
+	width := data.size
+	if arch == CNN {
+		if !data.Picture() {
+			return nil, fmt.Errorf("%w: arch %s needs pictures, the examples have shape %v", ErrData, CNN, data.shape)
+		}
+		x, width = n.convolutions(x, data.shape)
+		x = n.b.Op("Flatten", nil, x)
+		x = n.b.Op("Relu", nil, n.dense(x, "dense1", width, 64, math.Sqrt(2)))
+		x = n.dense(x, "dense2", 64, len(data.names), 1)
+	} else {
+		if len(data.shape) > 1 {
+			x = n.b.Op("Flatten", nil, x)
+		}
+		x = n.b.Op("Relu", nil, n.dense(x, "dense1", width, 128, math.Sqrt(2)))
+		x = n.b.Op("Relu", nil, n.dense(x, "dense2", 128, 32, math.Sqrt(2)))
+		x = n.dense(x, "dense3", 32, len(data.names), 1)
+	}
+	n.b.Name(x, "logits")
+	n.b.Output(n.b.Name(n.b.Op("Softmax", graph.Attrs{"axis": int64(-1)}, "logits"), "probabilities"))
+	g, err := n.b.Graph()
+	if err != nil {
+		return nil, fmt.Errorf("arch %s: %w", arch, err)
+	}
+	g.Producer = Producer
+	g.Metadata = metadata(data, model.Metadata{}).Props()
+	return g, nil
+}
+
+// net writes layers with random weights.
+type net struct {
+	b      *graph.Builder
+	random *rand.Rand
+}
+
+// weights are normal with a deviation of gain/sqrt(fan-in) (He and others, for ReLU: gain sqrt(2)).
+func (n *net) weights(name string, fanIn int, gain float64, shape ...int) string {
+	t := tensor.Must(tensor.New(tensor.Float32, shape...))
+	d := gain / math.Sqrt(float64(fanIn))
+	for i := range tensor.Data[float32](t) {
+		tensor.Data[float32](t)[i] = float32(n.random.NormFloat64() * d)
+	}
+	return n.b.Init(name, t)
+}
+
+func (n *net) zeros(name string, size int) string {
+	return n.b.Init(name, tensor.Must(tensor.New(tensor.Float32, size)))
+}
+
+func (n *net) dense(x, name string, in, out int, gain float64) string {
+	return n.b.Op("Gemm", nil, x, n.weights(name+".weight", in, gain, in, out), n.zeros(name+".bias", out))
+}
+
+// convolutions appends blocks of convolution, ReLU and pooling, and returns how many numbers come out.
+func (n *net) convolutions(x string, shape tensor.Shape) (string, int) {
+	channels, h, w := shape[0], shape[1], shape[2]
+	filters, kernel := 16, 5
+	for block := 1; ; block++ {
+		name, k := fmt.Sprintf("conv%d", block), int64(kernel)
+		wt := n.weights(name+".weight", channels*kernel*kernel, math.Sqrt(2), filters, channels, kernel, kernel)
+		x = n.b.Op("Conv", graph.Attrs{"kernel_shape": []int64{k, k}, "pads": []int64{k / 2, k / 2, k / 2, k / 2}}, x, wt, n.zeros(name+".bias", filters))
+		x = n.b.Op("Relu", nil, x)
+		if h >= 2 && w >= 2 {
+			x = n.b.Op("MaxPool", graph.Attrs{"kernel_shape": []int64{2, 2}, "strides": []int64{2, 2}}, x)
+			h, w = h/2, w/2
+		}
+		channels = filters
+		if block >= 2 && max(h, w) <= 8 || min(h, w) < 2 {
+			return x, channels * h * w
+		}
+		filters, kernel = min(filters*2, 128), 3
+	}
+}
+
+// standardize brings features to mean 0 and deviation 1, by constants that training leaves alone.
+func (n *net) standardize(x string, data *Set) string {
+	mean, std := featureMoments(data)
+	c := func(v []float32) string {
+		return n.b.Op("Constant", graph.Attrs{"value": tensor.Must(tensor.Of(v, data.shape...))})
+	}
+	return n.b.Op("Div", nil, n.b.Op("Sub", nil, x, c(mean)), c(std))
+}
+
+// featureMoments returns each feature's mean and standard deviation (1 where it does not vary).
+func featureMoments(s *Set) (mean, std []float32) {
+	mean, std = make([]float32, s.size), make([]float32, s.size)
+	for f := range s.size {
+		var sum, sq float64
+		for i := range s.labels {
+			sum += float64(s.floats[i*s.size+f])
+		}
+		m := sum / float64(len(s.labels))
+		for i := range s.labels {
+			d := float64(s.floats[i*s.size+f]) - m
+			sq += d * d
+		}
+		mean[f], std[f] = float32(m), float32(math.Sqrt(sq/float64(len(s.labels))))
+		if std[f] < 1e-12 {
+			std[f] = 1
+		}
+	}
+	return mean, std
+}
+
+// metadata completes what a model says about its input and output from a data set.
+func metadata(data *Set, m model.Metadata) model.Metadata {
+	if len(m.Labels) == 0 {
+		m.Labels = data.names
+	}
+	if !data.Picture() || m.Scale != 0 || len(m.Mean) > 0 || len(m.Std) > 0 {
+		return m
+	}
+	m.Scale = 1.0 / 255
+	m.Mean, m.Std = pixelMoments(data)
+	if m.Layout == "" {
+		m.Layout = "NCHW"
+	}
+	if digits(data) {
+		if m.Invert == "" {
+			m.Invert = "auto"
+		}
+		if m.Centre == "" {
+			m.Centre = "mnist"
+		}
+	}
+	return m
+}
+
+// digits reports whether pictures look like MNIST's: grey, 28x28, light strokes on an edge that is black almost everywhere.
+func digits(s *Set) bool {
+	if !s.shape.Equal(tensor.Shape{1, 28, 28}) {
+		return false
+	}
+	dark, all := 0, 0
+	for i := 0; i < len(s.bytes); i += s.size {
+		for k := range 28 {
+			for _, v := range []uint8{s.bytes[i+k], s.bytes[i+27*28+k], s.bytes[i+28*k], s.bytes[i+28*k+27]} {
+				all++
+				if v == 0 {
+					dark++
+				}
+			}
+		}
+	}
+	return float64(dark) > 0.99*float64(all)
+}
+
+// pixelMoments returns the mean and standard deviation of each channel's pixels as shares of 255, to four digits.
+func pixelMoments(s *Set) (mean, std []float64) {
+	channels := s.shape[0]
+	plane := s.size / channels
+	round := func(v float64) float64 { return math.Round(v*1e4) / 1e4 }
+	for c := range channels {
+		var sum, sq, count float64
+		for i := c * plane; i < len(s.bytes); i += s.size {
+			for _, v := range s.bytes[i : i+plane] {
+				f := float64(v) / 255
+				sum += f
+				sq += f * f
+				count++
+			}
+		}
+		m := sum / count
+		d := round(math.Sqrt(max(sq/count-m*m, 0)))
+		if d == 0 {
+			d = 1
+		}
+		mean, std = append(mean, round(m)), append(std, d)
+	}
+	return mean, std
+}
+
+// openModel reads an ONNX file to be trained (further).
+func openModel(path string, data *Set) (*graph.Graph, error) {
+	g, err := onnx.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("arch %q is neither %s, %s nor an ONNX file: %w", path, MLP, CNN, err)
+	}
+	m, err := model.New(g)
+	if err != nil {
+		return nil, fmt.Errorf("arch %s: %w", path, err)
+	}
+	if len(m.Labels) > 0 && len(m.Labels) != len(data.names) {
+		return nil, fmt.Errorf("%w: %s has %d labels, the data set %d", ErrData, path, len(m.Labels), len(data.names))
+	}
+	if g.Metadata == nil {
+		g.Metadata = map[string]string{}
+	}
+	for k, v := range metadata(data, m.Metadata).Props() {
+		g.Metadata[k] = v
+	}
+	return g, nil
+}

@@ -1,0 +1,210 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"log/slog"
+	"time"
+	"unsafe"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/graph/gradient"
+)
+
+// A Config says what to train, on what and how. Data and Engine are needed, the rest has useful zero values.
+type Config struct {
+	// Arch is "mlp" (also ""), "cnn", or the path of an ONNX classifier whose floating-point initializers are trained.
+	Arch string
+	// Data is the path of a data set, as Open reads it. Set, where it is there, is used instead.
+	Data string
+	Set  *Set
+	// Out is the file that the trained model is written to; "" writes none.
+	Out string
+	// Epochs is how often each training example is used; 0 is 10.
+	Epochs int
+	// Batch is how many examples make one update; 0 is 100. A model whose batch dimension is fixed has its own.
+	Batch int
+	// Optimizer is "sgd", "momentum", "nesterov", "rmsprop", "adam" (also "") or "adamw".
+	Optimizer string
+	// LearningRate is the highest; 0 is the optimizer's default.
+	LearningRate float64
+	// Momentum and WeightDecay are the optimizer's; 0 is its default.
+	Momentum, WeightDecay float64
+	// Schedule is "constant", "cosine" (also "") or "step".
+	Schedule string
+	// LabelSmoothing takes that share of each target and spreads it over all classes.
+	LabelSmoothing float64
+	// MaxNorm limits the 2-norm of all gradients together; 0 does not.
+	MaxNorm float64
+	// Frozen are initializers of an ONNX model that are left alone.
+	Frozen []string
+	// Seed decides the initial weights, the order of the examples and their augmentation.
+	Seed uint64
+	// Eval is the part that is kept for validation: a number of examples, which are the last ones ("10000"), a
+	// percentage at random ("10%"), or "0" for none; "" is "10%".
+	Eval string
+	// Augment changes training pictures at random, as ParseAugment reads it.
+	Augment string
+	// Checkpoint is the file that the state is kept in, after each epoch and when training is cut off; "" keeps none.
+	Checkpoint string
+	// Resume goes on from Checkpoint.
+	Resume bool
+	// Engine runs the training graph, with EngineOptions.
+	Engine        engine.Engine
+	EngineOptions engine.Options
+	// Report, where it is there, is called on Run's goroutine: several times a second, and at the end of each epoch
+	// with an evaluation.
+	Report func(Progress)
+	// Log, where it is there, gets a line for what is decided on the way.
+	Log *slog.Logger
+}
+
+// Progress is where training stands.
+type Progress struct {
+	// Epoch and Epochs, Step and Steps count from 1; steps are those of the whole training.
+	Epoch, Epochs, Step, Steps int
+	// Loss and Accuracy are means over the epoch's training examples so far, measured before each update.
+	Loss, Accuracy float64
+	// ExamplesPerSecond is the rate since the last report.
+	ExamplesPerSecond float64
+	// Remaining is the time left at the mean rate so far.
+	Remaining time.Duration
+	// Evaluation is there once an epoch is done, where a part is kept for it.
+	Evaluation *Metrics
+}
+
+// Settings are the hyper-parameters that decide what training computes. A checkpoint keeps them, and training goes on
+// only with the same ones.
+type Settings struct {
+	Arch           string  `json:"arch"`
+	Data           string  `json:"data"` // fingerprint of the training part
+	Examples       int     `json:"examples"`
+	Epochs         int     `json:"epochs"`
+	Batch          int     `json:"batch"`
+	Optimizer      string  `json:"optimizer"`
+	LearningRate   float64 `json:"learning_rate"`
+	Momentum       float64 `json:"momentum"`
+	WeightDecay    float64 `json:"weight_decay"`
+	Schedule       string  `json:"schedule"`
+	LabelSmoothing float64 `json:"label_smoothing"`
+	MaxNorm        float64 `json:"max_norm"`
+	Seed           uint64  `json:"seed"`
+	Augment        string  `json:"augment"`
+	Engine         string  `json:"engine"`
+}
+
+// settled is a Config with its defaults filled in and its words read.
+type settled struct {
+	Config
+	optimizer gradient.Optimizer
+	schedule  Schedule
+	augment   Augment
+}
+
+// settle fills in defaults, and reports every fault at once.
+func (c Config) settle() (settled, error) {
+	fill := func(v *string, def string) {
+		if *v == "" {
+			*v = def
+		}
+	}
+	fill(&c.Arch, MLP)
+	fill(&c.Optimizer, string(gradient.Adam))
+	fill(&c.Schedule, string(Cosine))
+	fill(&c.Eval, "10%")
+	if c.Epochs == 0 {
+		c.Epochs = 10
+	}
+	if c.Batch == 0 {
+		c.Batch = 100
+	}
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if c.Epochs < 0 || c.Epochs > 1e6 {
+		fault("epochs %d is not from 1 to 1000000", c.Epochs)
+	}
+	if c.Batch < 0 || c.Batch > 1<<20 {
+		fault("batch %d is not from 1 to %d", c.Batch, 1<<20)
+	}
+	if c.Engine == nil {
+		fault("there is no engine")
+	}
+	if c.Data == "" && c.Set == nil {
+		fault("there is no data set")
+	}
+	if c.Resume && c.Checkpoint == "" {
+		fault("to resume, name the checkpoint")
+	}
+	s := settled{schedule: Schedule(c.Schedule)}
+	s.optimizer = gradient.Optimizer{Kind: gradient.Kind(c.Optimizer), LearningRate: c.LearningRate, Momentum: c.Momentum, WeightDecay: c.WeightDecay}.Defaults()
+	c.LearningRate = s.optimizer.LearningRate
+	if err := s.optimizer.Validate(); err != nil {
+		faults = append(faults, err)
+	}
+	if err := s.schedule.validate(); err != nil {
+		faults = append(faults, err)
+	}
+	var err error
+	if s.augment, err = ParseAugment(c.Augment); err != nil {
+		faults = append(faults, err)
+	}
+	s.Config = c
+	if err := errors.Join(faults...); err != nil {
+		return s, fmt.Errorf("train: %w", err)
+	}
+	return s, nil
+}
+
+// settings are what a checkpoint keeps; batch is the one in use.
+func (s settled) settings(training *Set, batch int) Settings {
+	return Settings{Arch: s.Arch, Data: training.fingerprint(), Examples: training.Len(), Epochs: s.Epochs, Batch: batch,
+		Optimizer: s.Optimizer, LearningRate: s.LearningRate, Momentum: s.optimizer.Momentum, WeightDecay: s.optimizer.WeightDecay,
+		Schedule: s.Schedule, LabelSmoothing: s.LabelSmoothing, MaxNorm: s.MaxNorm, Seed: s.Seed, Augment: s.augment.String(), Engine: s.Engine.Name()}
+}
+
+// fits returns why training with settings n cannot go on from a checkpoint of s.
+func (s Settings) fits(n Settings) error {
+	if s.Schedule == string(Constant) {
+		s.Epochs = n.Epochs // a constant rate may go on for longer
+	}
+	if s == n {
+		return nil
+	}
+	var faults []error
+	differ := func(name string, was, is any) {
+		if was != is {
+			faults = append(faults, fmt.Errorf("%s was %v and is %v", name, was, is))
+		}
+	}
+	differ("arch", s.Arch, n.Arch)
+	differ("the data set", s.Data, n.Data)
+	differ("the number of examples", s.Examples, n.Examples)
+	differ("epochs", s.Epochs, n.Epochs)
+	differ("batch", s.Batch, n.Batch)
+	differ("optimizer", s.Optimizer, n.Optimizer)
+	differ("learning rate", s.LearningRate, n.LearningRate)
+	differ("momentum", s.Momentum, n.Momentum)
+	differ("weight decay", s.WeightDecay, n.WeightDecay)
+	differ("schedule", s.Schedule, n.Schedule)
+	differ("label smoothing", s.LabelSmoothing, n.LabelSmoothing)
+	differ("max norm", s.MaxNorm, n.MaxNorm)
+	differ("seed", s.Seed, n.Seed)
+	differ("augmentation", s.Augment, n.Augment)
+	differ("engine", s.Engine, n.Engine)
+	return fmt.Errorf("%w: it is of training with other settings: %w", ErrCheckpoint, errors.Join(faults...))
+}
+
+// fingerprint is a checksum of the examples.
+func (s *Set) fingerprint() string {
+	table := crc32.MakeTable(crc32.Castagnoli)
+	sum := crc32.Checksum(s.bytes, table)
+	if len(s.floats) > 0 {
+		raw := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s.floats))), 4*len(s.floats))
+		sum = crc32.Update(sum, table, raw)
+	}
+	for _, l := range s.labels {
+		sum = crc32.Update(sum, table, []byte{byte(l), byte(l >> 8)})
+	}
+	return fmt.Sprintf("%08x%v", sum, s.shape)
+}

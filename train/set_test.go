@@ -1,0 +1,274 @@
+package train_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"errors"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/millrace/millrace/tensor"
+	"github.com/millrace/millrace/train"
+)
+
+// idx writes an IDX file.
+func idx(code byte, data []byte, dims ...uint32) []byte {
+	b := []byte{0, 0, code, byte(len(dims))}
+	for _, d := range dims {
+		b = binary.BigEndian.AppendUint32(b, d)
+	}
+	return append(b, data...)
+}
+
+func zipped(t *testing.T, b []byte) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	z := gzip.NewWriter(&buf)
+	if _, err := z.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+func write(t *testing.T, dir, name string, data []byte) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestReadIDX(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		data []byte
+		want *tensor.Tensor
+		err  string
+	}{
+		{"bytes", idx(0x08, []byte{1, 2, 3, 4}, 2, 2), tensor.Must(tensor.Of([]uint8{1, 2, 3, 4}, 2, 2)), ""},
+		{"int16 is big-endian", idx(0x0B, []byte{1, 2, 0xff, 0xfe}, 2), tensor.Vector[int16](0x102, -2), ""},
+		{"float32", idx(0x0D, []byte{0x3f, 0x80, 0, 0}, 1), tensor.Vector[float32](1), ""},
+		{"float64", idx(0x0E, []byte{0x3f, 0xf0, 0, 0, 0, 0, 0, 0}, 1), tensor.Vector[float64](1), ""},
+		{"gzip", zipped(t, idx(0x08, []byte{7}, 1)), tensor.Vector[uint8](7), ""},
+		{"empty", nil, nil, "magic"},
+		{"no IDX", []byte("hello"), nil, "not an IDX file"},
+		{"cut", idx(0x08, []byte{1, 2, 3}, 2, 2), nil, "3 of 4 bytes"},
+		{"cut gzip", zipped(t, idx(0x08, []byte{1, 2, 3, 4}, 2, 2))[:20], nil, ""},
+		{"too long", idx(0x08, []byte{1, 2, 3}, 2), nil, "bytes after the last element"},
+		{"huge", idx(0x08, nil, 0xffffffff, 0xffffffff), nil, "more than"},
+		{"large but absent", idx(0x08, nil, 1<<20, 1<<10), nil, "0 of 1073741824 bytes"},
+		{"no dimensions", []byte{0, 0, 8, 0}, nil, "0 dimensions"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := train.ReadIDX(bytes.NewReader(c.data))
+			if c.want == nil {
+				if !errors.Is(err, train.ErrData) || !strings.Contains(err.Error(), c.err) {
+					t.Fatalf("error %v, want ErrData with %q", err, c.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.DType() != c.want.DType() || !got.Shape().Equal(c.want.Shape()) || !bytes.Equal(got.Bytes(), c.want.Bytes()) {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func FuzzReadIDX(f *testing.F) {
+	f.Add(idx(0x08, []byte{1, 2, 3, 4}, 2, 2))
+	f.Add(idx(0x0C, []byte{1, 2, 3, 4}, 1))
+	f.Add(idx(0x08, nil, 0xffff, 0xffff))
+	f.Add([]byte{0x1f, 0x8b, 8, 0})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		x, err := train.ReadIDX(bytes.NewReader(data))
+		if err != nil && !errors.Is(err, train.ErrData) {
+			t.Errorf("error %v is no ErrData", err)
+		}
+		if err == nil && x.Size()*x.DType().Size() != len(x.Bytes()) {
+			t.Errorf("%v has %d bytes", x, len(x.Bytes()))
+		}
+	})
+}
+
+func TestReadCSV(t *testing.T) {
+	pixels := strings.Repeat(",12", 64)
+	for _, c := range []struct {
+		name, text string
+		shape      tensor.Shape
+		labels     []string
+		classes    []int
+		err        string
+	}{
+		{"numbers", "1,0.5,2\n0,-1,3\n", tensor.Shape{2}, []string{"0", "1"}, []int{1, 0}, ""},
+		{"header", "a,b,label\n1,2,cat\n3,4,ant\n", tensor.Shape{2}, []string{"ant", "cat"}, []int{1, 0}, ""},
+		{"words without header", "cat,1,2\nant,3,4\n", tensor.Shape{2}, []string{"ant", "cat"}, []int{1, 0}, ""},
+		{"labels by value", "10,1\n9,2\n", tensor.Shape{1}, []string{"9", "10"}, []int{1, 0}, ""},
+		{"picture", "3" + pixels + "\n", tensor.Shape{1, 8, 8}, []string{"3"}, []int{0}, ""},
+		{"not finite", "1,2\n2,NaN\n", nil, nil, nil, "line 2: column 2"},
+		{"a word", "1,2\n2,x\n", nil, nil, nil, `"x" is not a finite number`},
+		{"uneven", "1,2\n2,3,4\n", nil, nil, nil, "line 2"},
+		{"empty", "", nil, nil, nil, "no rows"},
+		{"label alone", "1\n2\n", nil, nil, nil, "at least one number"},
+		{"empty label", "1,2\n,3\n", nil, nil, nil, "label is empty"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := train.ReadCSV(strings.NewReader(c.text))
+			if c.err != "" {
+				if !errors.Is(err, train.ErrData) || !strings.Contains(err.Error(), c.err) {
+					t.Fatalf("error %v, want ErrData with %q", err, c.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var classes []int
+			for e, err := range s.Examples() {
+				if err != nil {
+					t.Fatal(err)
+				}
+				classes = append(classes, e.Label)
+			}
+			if !s.Shape().Equal(c.shape) || !slices.Equal(s.Labels(), c.labels) || !slices.Equal(classes, c.classes) {
+				t.Errorf("got shape %v labels %v classes %v", s.Shape(), s.Labels(), classes)
+			}
+		})
+	}
+}
+
+func FuzzReadCSV(f *testing.F) {
+	f.Add([]byte("label,a,b\n1,2,3\n"))
+	f.Add([]byte("x,1\ny,2\n"))
+	f.Add([]byte("\"1\n,2"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := train.ReadCSV(bytes.NewReader(data))
+		if err != nil {
+			if !errors.Is(err, train.ErrData) {
+				t.Errorf("error %v is no ErrData", err)
+			}
+			return
+		}
+		if s.Len() == 0 || len(s.Labels()) == 0 {
+			t.Error("an empty set without an error")
+		}
+	})
+}
+
+func picture(t *testing.T, c color.Color, w, h int) []byte {
+	t.Helper()
+	m := image.NewGray(image.Rect(0, 0, w, h))
+	for i := range m.Pix {
+		m.Pix[i] = color.GrayModel.Convert(c).(color.Gray).Y
+	}
+	var buf bytes.Buffer
+	if err := png.Encode(&buf, m); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+func TestOpenFolder(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "dark/a.png", picture(t, color.Gray{10}, 6, 4))
+	write(t, dir, "dark/b.PNG", picture(t, color.Gray{20}, 12, 8))
+	write(t, dir, "light/a.png", picture(t, color.Gray{250}, 6, 4))
+	write(t, dir, "light/notes.txt", []byte("no picture"))
+	s, err := train.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Len() != 3 || !s.Shape().Equal(tensor.Shape{1, 4, 6}) || !slices.Equal(s.Labels(), []string{"dark", "light"}) || !s.Picture() {
+		t.Fatalf("%d examples of %v, labels %v", s.Len(), s.Shape(), s.Labels())
+	}
+	want := []uint8{10, 20, 250}
+	i := 0
+	for e := range s.Examples() {
+		if got := tensor.Data[uint8](e.Input)[0]; got != want[i] {
+			t.Errorf("example %d has pixel %d, want %d", i, got, want[i])
+		}
+		i++
+	}
+	write(t, dir, "light/z.png", []byte("not a picture"))
+	if _, err := train.Open(dir); !errors.Is(err, train.ErrData) || !strings.Contains(err.Error(), "z.png") {
+		t.Errorf("error %v does not name the bad file", err)
+	}
+}
+
+func TestOpen(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := train.Open(dir); !errors.Is(err, train.ErrData) || !strings.Contains(err.Error(), "idx") {
+		t.Errorf("an empty directory: %v", err)
+	}
+	if _, err := train.Open(filepath.Join(dir, "absent")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an absent directory: %v", err)
+	}
+	write(t, dir, "t10k-images-idx3-ubyte", idx(0x08, []byte{9}, 1, 1, 1))
+	write(t, dir, "t10k-labels-idx1-ubyte", idx(0x08, []byte{0}, 1))
+	write(t, dir, "train-images-idx3-ubyte.gz", zipped(t, idx(0x08, []byte{1, 2, 3, 4, 5, 6, 7, 8}, 2, 2, 2)))
+	write(t, dir, "train-labels-idx1-ubyte", idx(0x08, []byte{2, 0}, 2))
+	s, err := train.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Len() != 2 || !s.Shape().Equal(tensor.Shape{1, 2, 2}) || s.Label(0) != 2 || len(s.Labels()) != 3 {
+		t.Errorf("%d examples of %v, label %d of %v", s.Len(), s.Shape(), s.Label(0), s.Labels())
+	}
+	write(t, dir, "train-labels-idx1-ubyte", idx(0x08, []byte{2}, 1))
+	if _, err := train.Open(dir); !errors.Is(err, train.ErrData) {
+		t.Errorf("one label for two pictures: %v", err)
+	}
+}
+
+func TestSplit(t *testing.T) {
+	s, err := train.ReadCSV(strings.NewReader("0,0.1\n1,0.2\n0,0.3\n1,0.4\n0,0.5\n1,0.6\n0,0.7\n1,0.8\n0,0.9\n1,1.5\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := func(s *train.Set) (v []float32) {
+		for e := range s.Examples() {
+			v = append(v, tensor.Data[float32](e.Input)[0])
+		}
+		return v
+	}
+	a, b, err := s.Split("3", 1)
+	if err != nil || a.Len() != 7 || !slices.Equal(values(b), []float32{0.8, 0.9, 1.5}) {
+		t.Errorf("the last three: %d, %v, %v", a.Len(), values(b), err)
+	}
+	a, b, err = s.Split("20%", 1)
+	if err != nil || a.Len() != 8 || b.Len() != 2 {
+		t.Fatalf("20%%: %v", err)
+	}
+	all := append(values(a), values(b)...)
+	slices.Sort(all)
+	if !slices.Equal(all, values(s)) {
+		t.Errorf("the parts together are %v", all)
+	}
+	_, again, _ := s.Split("20%", 1)
+	if !slices.Equal(values(b), values(again)) {
+		t.Error("the same seed draws another part")
+	}
+	if a, b, err := s.Split("0", 1); a != s || b != nil || err != nil {
+		t.Errorf("none: %v, %v, %v", a, b, err)
+	}
+	for _, part := range []string{"10", "-1", "x", "100%", "x%"} {
+		if _, _, err := s.Split(part, 1); err == nil {
+			t.Errorf("part %q is taken", part)
+		}
+	}
+}

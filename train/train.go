@@ -1,0 +1,256 @@
+// Package train trains classifiers: data sets, batches, the loop over a training graph, evaluation and checkpoints.
+// The gradients and optimizers are graph/gradient's, running the graph an engine's, and flags and progress bars the command's.
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/gradient"
+	"github.com/millrace/millrace/graph/onnx"
+	"github.com/millrace/millrace/model"
+)
+
+// A Result is what training came to.
+type Result struct {
+	// Model is the trained model as it is used, with its metadata.
+	Model *graph.Graph
+	// Evaluation is of the part that was kept, after the last epoch; nil where none was.
+	Evaluation *Metrics
+	// Loss and Accuracy are the last epoch's means over training examples.
+	Loss, Accuracy float64
+	// Examples is the size of the training part.
+	Examples int
+	// Steps are the updates made in all; Parameters the numbers that training changed.
+	Steps, Parameters int
+	// Duration is of this run, and ExamplesPerSecond its rate without evaluations.
+	Duration          time.Duration
+	ExamplesPerSecond float64
+}
+
+// Run trains as cfg says and writes the model. The same settings on the same engine and machine give the same bits, cut
+// off and resumed or not. When ctx ends, Run writes the checkpoint where there is one and returns ctx's error. It may run
+// several times at once, as long as the files differ.
+func Run(ctx context.Context, cfg Config) (Result, error) {
+	s, err := cfg.settle()
+	if err != nil {
+		return Result{}, err
+	}
+	begin := time.Now()
+	r, err := newRun(ctx, s)
+	if err != nil {
+		return Result{}, fmt.Errorf("train: %w", err)
+	}
+	err = r.epochs(ctx)
+	if cerr := r.close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return Result{}, fmt.Errorf("train: %w", err)
+	}
+	r.result.Duration = time.Since(begin)
+	if r.trained > 0 {
+		r.result.ExamplesPerSecond = float64(r.done) / r.trained.Seconds()
+	}
+	if s.Out != "" {
+		if err := writeAtomic(s.Out, func(w io.Writer) error { return onnx.Write(w, r.result.Model) }); err != nil {
+			return r.result, fmt.Errorf("train: %w", err)
+		}
+	}
+	return r.result, nil
+}
+
+// run is a training in progress.
+type run struct {
+	settled
+	g         *graph.Graph
+	loop      *loop
+	loader    *loader
+	evaluator *evaluator // nil where no part is kept
+	settings  Settings
+	perEpoch  int // steps
+	result    Result
+	trained   time.Duration
+	done      int // examples
+}
+
+// newRun reads the data, makes the model and opens the sessions.
+func newRun(ctx context.Context, s settled) (_ *run, err error) {
+	set := s.Set
+	if set == nil {
+		if set, err = Open(s.Data); err != nil {
+			return nil, err
+		}
+	}
+	training, evaluation, err := set.Split(s.Eval, s.Seed)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{settled: s}
+	if r.g, err = NewModel(s.Arch, training, s.Seed); err != nil {
+		return nil, err
+	}
+	m, err := model.New(r.g.Clone())
+	if err != nil {
+		return nil, err
+	}
+	input, sc, last, err := inputOf(m, training)
+	if err != nil {
+		return nil, err
+	}
+	shape := batchShape(input, min(s.Batch, training.Len()))
+	if training.Len() < shape[0] {
+		return nil, fmt.Errorf("%w: %d training examples do not fill the model's batch of %d", ErrData, training.Len(), shape[0])
+	}
+	if r.loader, err = newLoader(newFiller(training, sc, last, s.augment), shape, s.Seed); err != nil {
+		return nil, err
+	}
+	opts := gradient.Options{Loss: gradient.CrossEntropy, LabelSmoothing: s.LabelSmoothing, Optimizer: &s.optimizer, MaxNorm: s.MaxNorm, Frozen: s.Frozen}
+	if scores, ok, err := m.Scores(); err != nil {
+		return nil, err
+	} else if ok {
+		opts.Prediction = m.Outputs()[scores.Output].Name
+	}
+	if r.loop, err = newLoop(ctx, s.Engine, s.EngineOptions, r.g, opts, input.Name, shape); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.close())
+		}
+	}()
+	r.settings = s.settings(training, shape[0])
+	r.perEpoch = training.Len() / shape[0]
+	r.result.Examples = training.Len()
+	var names []string
+	for name, t := range r.loop.variables() {
+		names = append(names, name)
+		r.result.Parameters += t.Size()
+	}
+	if evaluation != nil {
+		if r.evaluator, err = newEvaluator(ctx, s.Engine, s.EngineOptions, r.g, evaluation, names); err != nil {
+			return nil, err
+		}
+	}
+	if s.Resume {
+		return r, r.resume()
+	}
+	return r, nil
+}
+
+func (r *run) resume() error {
+	c, err := LoadCheckpoint(r.Checkpoint)
+	if err != nil {
+		return err
+	}
+	if err := c.Settings.fits(r.settings); err != nil {
+		return err
+	}
+	if err := r.loop.restore(c); err != nil {
+		return err
+	}
+	if r.Log != nil {
+		r.Log.Info("training goes on from a checkpoint", "file", r.Checkpoint, "epoch", c.Epoch+1, "batch", c.Batch, "steps", c.Steps)
+	}
+	return nil
+}
+
+func (r *run) close() error {
+	err := r.loop.session.Close()
+	if r.evaluator != nil {
+		err = errors.Join(err, r.evaluator.session.Close())
+	}
+	return err
+}
+
+// epochs trains to the end.
+func (r *run) epochs(ctx context.Context) error {
+	l := r.loop
+	m := newMeter(r.Report, r.Epochs, r.Epochs*r.perEpoch, r.loader.shape[0], l.steps)
+	if l.epoch >= r.Epochs { // a checkpoint of a training that was done
+		if err := r.evaluate(ctx, m); err != nil {
+			return err
+		}
+	}
+	for l.epoch < r.Epochs {
+		m.next()
+		if err := r.epoch(ctx, m); err != nil {
+			if ctx.Err() != nil && r.Checkpoint != "" {
+				err = errors.Join(err, l.checkpoint(r.settings).Save(r.Checkpoint))
+			}
+			return err
+		}
+		l.epoch, l.batch = l.epoch+1, 0
+		if err := r.evaluate(ctx, m); err != nil {
+			return err
+		}
+		if r.Checkpoint != "" {
+			if err := l.checkpoint(r.settings).Save(r.Checkpoint); err != nil {
+				return err
+			}
+		}
+	}
+	r.result.Steps = l.steps
+	r.result.Model = r.export()
+	return nil
+}
+
+// epoch trains what is left of the epoch in progress.
+func (r *run) epoch(ctx context.Context, m *meter) error {
+	begin := time.Now()
+	ctx, cancel := context.WithCancel(ctx)
+	batches := r.loader.epoch(ctx, r.loop.epoch, r.loop.batch)
+	defer func() {
+		cancel()
+		for b := range batches { // wait for the goroutine, and keep its batches
+			r.loader.free <- b
+		}
+		r.trained += time.Since(begin)
+	}()
+	for b := range batches {
+		rate := r.schedule.Rate(r.LearningRate, r.loop.steps, m.steps)
+		loss, correct, err := r.loop.step(ctx, b, rate)
+		r.loader.free <- b
+		if err != nil {
+			return fmt.Errorf("epoch %d: %w", r.loop.epoch+1, err)
+		}
+		r.done += m.rows
+		m.add(r.loop, loss, correct)
+	}
+	return ctx.Err()
+}
+
+// evaluate measures the model at the end of an epoch and reports.
+func (r *run) evaluate(ctx context.Context, m *meter) error {
+	p := m.progress(r.loop.epoch, r.loop.steps)
+	r.result.Loss, r.result.Accuracy = p.Loss, p.Accuracy
+	if r.evaluator != nil {
+		e, err := r.evaluator.run(ctx, r.loop.variables())
+		if err != nil {
+			return err
+		}
+		r.result.Evaluation, p.Evaluation = &e, &e
+	}
+	if r.Report != nil {
+		r.Report(p)
+	}
+	m.last = time.Now()
+	return nil
+}
+
+// export returns the model with the trained values.
+func (r *run) export() *graph.Graph {
+	g := inference(r.g)
+	values := r.loop.variables()
+	for i, in := range g.Initializers {
+		if t := values[in.Name]; t != nil {
+			g.Initializers[i] = graph.Initializer{Name: in.Name, Tensor: t}
+		}
+	}
+	g.Producer = Producer
+	return g
+}
