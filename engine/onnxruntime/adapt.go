@@ -141,17 +141,32 @@ var nearest = map[tensor.DType][]tensor.DType{
 
 // widening counts how many types were tried for a node.
 type widening struct {
-	from  tensor.DType
-	tried int
-	node  *graph.Node // with its own inputs and outputs, before any Cast
+	from, to tensor.DType
+	tried    int
+	node     *graph.Node // with its own inputs and outputs, before any Cast
 }
 
-// widen makes the node of that name compute in the next type that may have a kernel. It returns what it did, and
-// false where there is nothing left to try.
-func (a *adapted) widen(tries map[string]*widening, name string) (string, bool) {
+// String says what the session does in another way than the model says.
+func (w *widening) String() string {
+	return fmt.Sprintf("%s %q computes in %v, for which the library has a kernel, instead of %v", w.node.Op(), w.node.Name, w.to, w.from)
+}
+
+// operator returns the operator of the node of that name.
+func (a *adapted) operator(name string) string {
+	for _, n := range a.graph.Nodes {
+		if n.Name == name {
+			return n.Op()
+		}
+	}
+	return name
+}
+
+// widen makes the node of that name compute in the next type that may have a kernel. It returns false where there is
+// nothing left to try.
+func (a *adapted) widen(tries map[string]*widening, name string) bool {
 	i := slices.IndexFunc(a.graph.Nodes, func(n *graph.Node) bool { return n.Name == name })
 	if i < 0 {
-		return "", false
+		return false
 	}
 	w := tries[name]
 	if w == nil {
@@ -166,19 +181,19 @@ func (a *adapted) widen(tries map[string]*widening, name string) (string, bool) 
 	}
 	candidates := nearest[w.from]
 	if w.tried == len(candidates) {
-		return "", false
+		return false
 	}
-	to := candidates[w.tried]
+	w.to = candidates[w.tried]
 	w.tried++
-	a.cast(w, i, to)
-	return fmt.Sprintf("%s %q computes in %v, for which the library has a kernel, instead of %v", w.node.Op(), name, to, w.from), true
+	a.cast(w)
+	return true
 }
 
-// cast replaces the node at i, and the casts of an earlier try around it, by one that computes in another type.
-func (a *adapted) cast(w *widening, i int, to tensor.DType) {
+// cast replaces the widening's node, and the casts of an earlier try around it, by one that computes in its type.
+func (a *adapted) cast(w *widening) {
 	prefix := w.node.Name + "/cast"
 	a.graph.Nodes = slices.DeleteFunc(a.graph.Nodes, func(n *graph.Node) bool { return n.Doc == prefix })
-	i = slices.IndexFunc(a.graph.Nodes, func(n *graph.Node) bool { return n.Name == w.node.Name })
+	i := slices.IndexFunc(a.graph.Nodes, func(n *graph.Node) bool { return n.Name == w.node.Name })
 	n := w.node.Clone()
 	var before, after []*graph.Node
 	cast := func(from, into string, to tensor.DType) *graph.Node {
@@ -190,7 +205,7 @@ func (a *adapted) cast(w *widening, i int, to tensor.DType) {
 	for j, in := range n.Inputs {
 		if in != "" && a.types[in] == w.from {
 			wide := fmt.Sprintf("%s/in%d", prefix, j)
-			before = append(before, cast(in, wide, to))
+			before = append(before, cast(in, wide, w.to))
 			n.Inputs[j] = wide
 		}
 	}
@@ -200,9 +215,6 @@ func (a *adapted) cast(w *widening, i int, to tensor.DType) {
 			after = append(after, cast(wide, out, w.from))
 			n.Outputs[j] = wide
 		}
-	}
-	if t, ok := n.Attrs["value"].(*tensor.Tensor); ok && t.DType() == w.from {
-		n.Attrs = w.node.Attrs // a constant keeps its type
 	}
 	a.graph.Nodes[i] = n
 	a.graph.Nodes = slices.Insert(a.graph.Nodes, i+1, after...)

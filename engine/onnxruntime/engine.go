@@ -67,17 +67,25 @@ func open(ctx context.Context, g *graph.Graph, opts engine.Options) (*Session, e
 	}
 	tries := map[string]*widening{}
 	inlined := false
+	last := "" // the node that was changed before this try
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		dyn, err := a.open(opts)
 		if err == nil {
+			for _, w := range tries {
+				a.notes = append(a.notes, w.String())
+			}
+			slices.Sort(a.notes)
 			return newSession(g, a, dyn), nil
 		}
 		op, node := missingKernel(err)
+		if op == "" && last != "" {
+			node = last // the type that was tried is none that the operator takes
+		}
 		switch {
-		case op == "":
+		case node == "":
 			return nil, explain(err)
 		case !inlined && len(a.graph.Functions) > 0:
 			// The operator may be in a function's body, where nothing can be changed.
@@ -87,11 +95,10 @@ func open(ctx context.Context, g *graph.Graph, opts engine.Options) (*Session, e
 			inlined = true
 			continue
 		}
-		note, ok := a.widen(tries, node)
-		if !ok {
-			return nil, &engine.UnsupportedError{Engine: Name, Ops: []string{fmt.Sprintf("%s (no kernel for its types: %v)", op, err)}}
+		if !a.widen(tries, node) {
+			return nil, &engine.UnsupportedError{Engine: Name, Ops: []string{fmt.Sprintf("%s (no kernel for its types: %v)", a.operator(node), err)}}
 		}
-		a.notes = append(a.notes, note)
+		last = node
 	}
 }
 
@@ -160,8 +167,9 @@ func explain(err error) error {
 		}
 		return &engine.UnsupportedError{Engine: Name, Ops: []string{op}}
 	}
-	if errors.Is(err, engine.ErrUnavailable) {
-		return err
+	if _, reason, ok := strings.Cut(text, "Exception during initialization: "); ok {
+		// A kernel that exists, but not with these attributes.
+		return &engine.UnsupportedError{Engine: Name, Ops: []string{reason}}
 	}
 	return fmt.Errorf("onnxruntime refuses the model: %w", err)
 }
