@@ -160,7 +160,7 @@ type CacheConfig struct {
 
 // ModelConfig describes one model. From labels on, a key that is there replaces the `millrace.*` metadata in the file.
 type ModelConfig struct {
-	// An ONNX file, or a folder with numbered versions (`1/model.onnx`, `2/model.onnx`).
+	// An ONNX file, a folder with numbered versions (`1/model.onnx`, `2/model.onnx`), or `builtin:digits` for the one in the binary.
 	Path Path `yaml:"path" default:"required"`
 	// The engine, where it is not the one that `engine` names.
 	Engine string `yaml:"engine" default:"what engine says"`
@@ -231,15 +231,13 @@ type PipelineConfig struct {
 	// The cache that gets the errors.
 	Errors string `yaml:"errors" default:"PIPELINE-errors"`
 	// The most entries in one run of the model.
-	MaxBatch int `yaml:"max_batch" default:"64"`
+	MaxBatch int `yaml:"max_batch" default:"256"`
 	// Where a new pipeline begins: with `all` entries that are there, or with `new` ones only.
 	Start string `yaml:"start" default:"all"`
 	// What becomes of a result when its source is removed: `remove` or `keep`.
 	OnRemove string `yaml:"on_remove" default:"remove"`
 	// How many scores a result has at most, where the model has more than 20 labels.
 	Top int `yaml:"top" default:"20"`
-	// How many batches run at a time; 0 takes the number of processors.
-	Workers int `yaml:"workers" default:"0"`
 }
 
 // LogConfig describes the log, which goes to the standard error.
@@ -283,7 +281,7 @@ func (c *Config) Complete() {
 	}
 	for name, p := range c.Pipelines {
 		setDefault(&p.Errors, name+"-errors")
-		setDefault(&p.MaxBatch, 64)
+		setDefault(&p.MaxBatch, 256)
 		setDefault(&p.Start, "all")
 		setDefault(&p.OnRemove, "remove")
 		setDefault(&p.Top, 20)

@@ -53,8 +53,8 @@ func TestValidate(t *testing.T) {
 			c.Models = map[string]app.ModelConfig{"m": {Scale: &nan, Mean: []float64{math.Inf(1)}, Layout: "CHW", Invert: "maybe"}}
 		}, []string{"models.m.path", "models.m.scale", "models.m.mean", "models.m.invert", "models.m.layout"}},
 		{"pipelines", func(c *app.Config) {
-			c.Pipelines = map[string]app.PipelineConfig{"p": {From: "a", Errors: "a", Version: -1, MaxBatch: -1, Start: "now", OnRemove: "x", Top: -1, Workers: -1}}
-		}, []string{"pipelines.p.model", "pipelines.p.to", "pipelines.p.errors", "pipelines.p.version", "pipelines.p.max_batch", "pipelines.p.start", "pipelines.p.on_remove", "pipelines.p.top", "pipelines.p.workers"}},
+			c.Pipelines = map[string]app.PipelineConfig{"p": {From: "a", Errors: "a", Version: -1, MaxBatch: -1, Start: "now", OnRemove: "x", Top: -1}}
+		}, []string{"pipelines.p.model", "pipelines.p.to", "pipelines.p.errors", "pipelines.p.version", "pipelines.p.max_batch", "pipelines.p.start", "pipelines.p.on_remove", "pipelines.p.top"}},
 		{"a chain", func(c *app.Config) {
 			next := pipe
 			next.From, next.To = "b", "c"

@@ -204,7 +204,6 @@ func (v *validator) pipeline(path, name string, p PipelineConfig) {
 	v.oneOf(path+".start", p.Start, "all", "new")
 	v.oneOf(path+".on_remove", p.OnRemove, "remove", "keep")
 	v.check(p.Top >= 1 && p.Top <= 1000, path+".top", "%d must be from 1 to 1000", p.Top)
-	v.check(p.Workers >= 0 && p.Workers <= 256, path+".workers", "%d must be from 0 to 256", p.Workers)
 }
 
 // cycles refuses pipelines whose results come back as their own inputs: they would never rest.

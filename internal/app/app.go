@@ -1,0 +1,173 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/pipeline"
+	"github.com/millrace/millrace/registry"
+	"github.com/millrace/millrace/serve"
+)
+
+// A Node is a running Millrace: the grid, the models, the pipelines and the servers that its configuration names.
+type Node struct {
+	cfg       Config
+	log       *slog.Logger
+	version   string
+	started   time.Time
+	rates     rates
+	metrics   *prometheus.Registry
+	engines   *Engines
+	grid      *grid.Grid
+	registry  *registry.Registry
+	pipelines []*pipeline.Pipeline
+	server    *serve.Server
+	listener  net.Listener
+}
+
+// Open starts what cfg, which is complete and valid, names, but for the pipelines and the serving of requests: Run does
+// that. version is the program's, for people. On an error nothing is left behind.
+func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (n *Node, err error) {
+	n = &Node{cfg: cfg, log: log, version: version, started: time.Now(), metrics: prometheus.NewRegistry()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.Close())
+			n = nil
+		}
+	}()
+	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	models, err := findModels(cfg)
+	if err != nil {
+		return nil, err
+	}
+	n.engines = OpenEngines(cfg, log)
+	// The address is taken first: that it is in use should cost no time and leave no trace.
+	routes := &serve.Routes{}
+	if n.server, err = serve.New(cfg.serve(), routes, log); err != nil {
+		return nil, err
+	}
+	if n.listener, err = n.server.Listen(ctx); err != nil {
+		return nil, err
+	}
+	if n.grid, err = grid.Open(ctx, cfg.grid(log)); err != nil {
+		return nil, err
+	}
+	if err := n.makeCaches(ctx); err != nil {
+		return nil, err
+	}
+	if n.registry, err = registry.Open(ctx, n.grid, registry.Config{
+		Open: opener(cfg, n.engines), MaxBytes: int64(cfg.HTTP.Limits.ModelBody), Logger: log,
+	}); err != nil {
+		return nil, err
+	}
+	addModels(ctx, n.registry, models, log)
+	shared := pipeline.NewMetrics(n.metrics)
+	for _, name := range slices.Sorted(maps.Keys(cfg.Pipelines)) {
+		p, err := pipeline.New(ctx, n.grid, lender{n.registry}, shared, cfg.Pipelines[name].pipeline(name, log))
+		if err != nil {
+			return nil, err
+		}
+		n.pipelines = append(n.pipelines, p)
+	}
+	n.metrics.MustRegister(gridCollector{n})
+	return n, n.route(routes)
+}
+
+// Addr is the address that the node serves HTTP on.
+func (n *Node) Addr() net.Addr { return n.listener.Addr() }
+
+// URL is the address of the node's page.
+func (n *Node) URL() string {
+	scheme := "http"
+	if n.cfg.HTTP.TLS.Cert != "" {
+		scheme = "https"
+	}
+	return scheme + "://" + n.Addr().String() + "/"
+}
+
+// Run serves until ctx ends, or until a part fails, which ends the others. It finishes what was accepted: first
+// requests, then the pipelines' batches. Call Close afterwards.
+func (n *Node) Run(ctx context.Context) error {
+	pipelines, stopPipelines := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPipelines()
+	group, ctx := errgroup.WithContext(ctx)
+	for _, p := range n.pipelines {
+		group.Go(func() error { return p.Run(pipelines) })
+	}
+	group.Go(func() error {
+		defer stopPipelines()
+		return n.server.Run(ctx, n.listener)
+	})
+	return group.Wait()
+}
+
+// Close ends the node, in the reverse of the order in which Open began. It is not called while Run is in progress.
+func (n *Node) Close() error {
+	var faults []error
+	if n.registry != nil {
+		faults = append(faults, n.registry.Close())
+	}
+	if n.grid != nil {
+		// The files are closed properly even when the caller's context has ended.
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		faults = append(faults, n.grid.Close(ctx))
+	}
+	if n.listener != nil {
+		if err := n.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			faults = append(faults, err)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// Run opens a node, tells ready of it, and runs it until ctx ends.
+func Run(ctx context.Context, cfg Config, version string, log *slog.Logger, ready func(*Node)) error {
+	n, err := Open(ctx, cfg, version, log)
+	if err != nil {
+		return err
+	}
+	if ready != nil {
+		ready(n)
+	}
+	return errors.Join(n.Run(ctx), n.Close())
+}
+
+// makeCaches makes the caches that the configuration and its pipelines name, and gives those that are there the
+// configuration's settings.
+func (n *Node) makeCaches(ctx context.Context) error {
+	want := map[string]grid.CacheConfig{}
+	for _, p := range n.cfg.Pipelines {
+		for _, name := range []string{p.From, p.To, p.Errors} {
+			want[name] = grid.CacheConfig{Name: name}
+		}
+	}
+	for name, c := range n.cfg.Caches {
+		want[name] = c.cache(name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		err := n.grid.CreateCache(ctx, want[name])
+		_, configured := n.cfg.Caches[name]
+		if errors.Is(err, grid.ErrCacheExists) {
+			err = nil
+			if configured {
+				err = n.grid.UpdateCache(ctx, want[name])
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("cache %s: %w", name, err)
+		}
+	}
+	return nil
+}

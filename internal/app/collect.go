@@ -1,0 +1,82 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// gridCollector gives Prometheus the statistics of every cache and the lag of every pipeline.
+type gridCollector struct{ n *Node }
+
+var (
+	cacheLabels    = []string{"cache"}
+	cacheEntries   = prometheus.NewDesc("millrace_cache_entries", "Entries in the cache.", cacheLabels, nil)
+	cacheBytes     = prometheus.NewDesc("millrace_cache_value_bytes", "Bytes of the values in the cache.", cacheLabels, nil)
+	cacheListeners = prometheus.NewDesc("millrace_cache_listeners", "Listeners of the cache on this node.", cacheLabels, nil)
+	cacheHits      = prometheus.NewDesc("millrace_cache_hits_total", "Gets that found an entry.", cacheLabels, nil)
+	cacheMisses    = prometheus.NewDesc("millrace_cache_misses_total", "Gets that found none.", cacheLabels, nil)
+	cachePuts      = prometheus.NewDesc("millrace_cache_puts_total", "Entries that were written through this node.", cacheLabels, nil)
+	cacheDeletes   = prometheus.NewDesc("millrace_cache_deletes_total", "Entries that were removed through this node.", cacheLabels, nil)
+	cacheExpired   = prometheus.NewDesc("millrace_cache_expired_total", "Entries that expired.", cacheLabels, nil)
+	pipelineLag    = prometheus.NewDesc("millrace_pipeline_lag", "Inputs that wait or are under way.", []string{"pipeline"}, nil)
+	pipelineUp     = prometheus.NewDesc("millrace_pipeline_running", "1 while the pipeline processes entries, 0 while it waits.", []string{"pipeline"}, nil)
+)
+
+// Describe sends what Collect may send.
+func (c gridCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		cacheEntries, cacheBytes, cacheListeners, cacheHits, cacheMisses, cachePuts, cacheDeletes, cacheExpired, pipelineLag, pipelineUp,
+	} {
+		ch <- d
+	}
+}
+
+// Collect asks the grid. What cannot be asked is left out and reported as invalid, so that a scrape says so.
+func (c gridCollector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for cfg, err := range c.n.grid.Caches(ctx) {
+		if err != nil {
+			ch <- prometheus.NewInvalidMetric(cacheEntries, err)
+			return
+		}
+		cache, err := c.n.grid.Cache(ctx, cfg.Name)
+		if err != nil {
+			continue // removed meanwhile
+		}
+		s, err := cache.Stats(ctx)
+		if err != nil {
+			ch <- prometheus.NewInvalidMetric(cacheEntries, err)
+			return
+		}
+		gauge := func(d *prometheus.Desc, v float64) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, cfg.Name)
+		}
+		count := func(d *prometheus.Desc, v uint64) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), cfg.Name)
+		}
+		gauge(cacheEntries, float64(s.Entries))
+		gauge(cacheBytes, float64(s.Bytes))
+		gauge(cacheListeners, float64(s.Listeners))
+		count(cacheHits, s.Hits)
+		count(cacheMisses, s.Misses)
+		count(cachePuts, s.Puts)
+		count(cacheDeletes, s.Deletes)
+		count(cacheExpired, s.Expired)
+	}
+	for _, p := range c.n.pipelines {
+		lag, err := p.Lag(ctx)
+		if err != nil {
+			ch <- prometheus.NewInvalidMetric(pipelineLag, err)
+			return
+		}
+		up := 0.0
+		if p.Status().Running {
+			up = 1
+		}
+		ch <- prometheus.MustNewConstMetric(pipelineLag, prometheus.GaugeValue, float64(lag), p.Config().Name)
+		ch <- prometheus.MustNewConstMetric(pipelineUp, prometheus.GaugeValue, up, p.Config().Name)
+	}
+}

@@ -1,0 +1,49 @@
+package app
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/pipeline"
+	"github.com/millrace/millrace/serve"
+)
+
+// What the packages below need of the configuration, in their own types.
+
+func (c Config) grid(log *slog.Logger) grid.Config {
+	g := grid.Config{
+		Name: c.Grid.Name, Partitions: c.Grid.Partitions, SyncAlways: c.Grid.Sync == "always",
+		MaxBytes: int64(c.Grid.MaxBytes), MaxMemory: int64(c.Grid.MaxMemory),
+		MarkerTTL: time.Duration(c.Grid.MarkerTTL), Timeout: time.Duration(c.Grid.Timeout), Logger: log,
+	}
+	if g.URL = c.Grid.URL; g.URL == "" {
+		g.Dir = string(c.Node.Data)
+	}
+	return g
+}
+
+func (c CacheConfig) cache(name string) grid.CacheConfig {
+	return grid.CacheConfig{
+		Name: name, Class: grid.Class(c.Class), MaxEntries: c.MaxEntries, MaxBytes: int64(c.MaxBytes),
+		MaxEntryBytes: int64(c.MaxEntryBytes), Lifespan: time.Duration(c.Lifespan), MaxIdle: time.Duration(c.MaxIdle),
+	}
+}
+
+func (p PipelineConfig) pipeline(name string, log *slog.Logger) pipeline.Config {
+	return pipeline.Config{
+		Name: name, From: p.From, To: p.To, Errors: p.Errors, Model: p.Model, Version: int64(p.Version),
+		MaxBatch: p.MaxBatch, Start: p.Start, OnRemove: p.OnRemove, Top: p.Top, Logger: log,
+	}
+}
+
+func (c Config) serve() serve.Config {
+	h := c.HTTP
+	return serve.Config{
+		Listen: h.Listen, Insecure: h.Insecure, TLS: serve.TLS{Cert: string(h.TLS.Cert), Key: string(h.TLS.Key)},
+		Tokens: h.Tokens, CORS: h.CORS, MaxConnections: h.Limits.Connections, MaxHeaderBytes: int(h.Limits.Header),
+		ReadHeaderTimeout: time.Duration(h.Timeouts.Header), ReadTimeout: time.Duration(h.Timeouts.Read),
+		WriteTimeout: time.Duration(h.Timeouts.Write), IdleTimeout: time.Duration(h.Timeouts.Idle),
+		DrainTimeout: time.Duration(h.Timeouts.Drain), AccessLog: c.Log.Requests,
+	}
+}

@@ -1,0 +1,94 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/millrace/millrace/serve"
+	"github.com/millrace/millrace/serve/rest"
+	"github.com/millrace/millrace/web"
+)
+
+// route hangs the protocols and the page under their paths.
+func (n *Node) route(routes *serve.Routes) error {
+	api, err := rest.New(rest.Config{
+		Grid: n.grid, Models: n.registry, Ready: n.ready, Stats: n.stats,
+		Metrics: promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}),
+		Debug:   n.cfg.HTTP.Debug, MaxModelBytes: int64(n.cfg.HTTP.Limits.ModelBody), Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	for _, prefix := range rest.Prefixes() {
+		routes.Handle(prefix, api)
+	}
+	page, err := web.Handler(web.Options{})
+	if err != nil {
+		return err
+	}
+	routes.Handle("/", page)
+	return nil
+}
+
+// ready returns why the node does not take traffic. A pipeline that waits for its model is no reason: puts are kept,
+// and are processed when the model comes.
+func (n *Node) ready(ctx context.Context) []string {
+	if err := n.grid.Ready(ctx); err != nil {
+		return []string{err.Error()}
+	}
+	return nil
+}
+
+// stats collects the live numbers of the page.
+func (n *Node) stats(ctx context.Context) (rest.Stats, error) {
+	s := rest.Stats{Node: rest.NodeStats{Name: n.cfg.Node.Name, Version: n.version, Uptime: time.Since(n.started).Seconds()}}
+	for c, err := range n.grid.Caches(ctx) {
+		if err != nil {
+			return s, err
+		}
+		if c.Name[0] == '_' {
+			continue
+		}
+		cache, err := n.grid.Cache(ctx, c.Name)
+		if err != nil {
+			continue // removed meanwhile
+		}
+		cs, err := cache.Stats(ctx)
+		if err != nil {
+			return s, err
+		}
+		s.Caches = append(s.Caches, rest.CacheStats{
+			Name: c.Name, Class: string(c.Class), Entries: cs.Entries, Bytes: cs.Bytes, MaxEntries: c.MaxEntries,
+			MaxBytes: c.MaxBytes, Puts: cs.Puts, PutRate: n.rates.of("cache "+c.Name, cs.Puts),
+		})
+	}
+	slices.SortFunc(s.Caches, func(a, b rest.CacheStats) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	for _, p := range n.pipelines {
+		cfg, shot, status := p.Config(), p.Snapshot(), p.Status()
+		lag, err := p.Lag(ctx)
+		if err != nil {
+			return s, fmt.Errorf("pipeline %s: %w", cfg.Name, err)
+		}
+		state := status.Reason
+		if status.Running && state == "" {
+			state = "running"
+		}
+		s.Pipelines = append(s.Pipelines, rest.PipelineStats{
+			Name: cfg.Name, From: cfg.From, To: cfg.To, Model: cfg.Model, Version: status.Version, State: state,
+			In: shot.Inputs, Out: shot.Results, Errors: shot.Errors, Lag: uint64(max(0, lag)),
+			InRate: n.rates.of("in "+cfg.Name, shot.Inputs), OutRate: n.rates.of("out "+cfg.Name, shot.Results),
+			LatencyP50: float64(shot.LatencyP50.Microseconds()), LatencyP99: float64(shot.LatencyP99.Microseconds()),
+			BatchMean: shot.BatchMean, BatchSizes: shot.BatchSizes,
+		})
+	}
+	return s, nil
+}
