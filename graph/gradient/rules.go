@@ -1,0 +1,65 @@
+package gradient
+
+import (
+	"github.com/millrace/millrace/graph"
+)
+
+// A rule is the gradient of an operator.
+type rule struct {
+	// f appends the nodes that turn dy, the gradients by the outputs ("" where there is none), into the gradients by the
+	// inputs; it may leave out what want says nobody wants.
+	f func(t *tape, n *graph.Node, dy []string) ([]string, error)
+	// inputs is how many leading inputs have a gradient; 0 means all.
+	inputs int
+	// many says that outputs after the first may have a gradient.
+	many bool
+}
+
+// zeroGradient lists operators through which no gradient flows: their outputs are whole numbers, booleans, shapes,
+// or piecewise constant.
+var zeroGradient = map[string]bool{
+	"Shape": true, "Size": true, "ArgMax": true, "ArgMin": true, "Equal": true, "Greater": true, "Less": true,
+	"GreaterOrEqual": true, "LessOrEqual": true, "Not": true, "And": true, "Or": true, "Xor": true, "Floor": true,
+	"Ceil": true, "Round": true, "Sign": true, "NonZero": true, "ConstantOfShape": true, "IsNaN": true, "IsInf": true,
+	"EyeLike": true, "OneHot": true, "Range": true, "Constant": true, "RandomNormalLike": true, "RandomUniformLike": true,
+	"Bernoulli": true,
+}
+
+// rules has every operator with a gradient.
+var rules = map[string]rule{
+	"Identity": {f: pass}, "Cast": {f: castGradient},
+
+	"Relu": {f: reluGradient}, "LeakyRelu": {f: leakyReluGradient}, "PRelu": {f: preluGradient}, "Elu": {f: eluGradient},
+	"Celu": {f: celuGradient}, "Selu": {f: seluGradient}, "ThresholdedRelu": {f: thresholdedReluGradient},
+	"Sigmoid": {f: sigmoidGradient}, "HardSigmoid": {f: hardSigmoidGradient}, "HardSwish": {f: hardSwishGradient},
+	"Tanh": {f: tanhGradient}, "Gelu": {f: geluGradient}, "Softplus": {f: softplusGradient}, "Softsign": {f: softsignGradient},
+	"Softmax": {f: softmaxGradient}, "LogSoftmax": {f: logSoftmaxGradient}, "Clip": {f: clipGradient, inputs: 1},
+
+	"Erf": {f: erfGradient}, "Exp": {f: expGradient}, "Log": {f: logGradient}, "Sqrt": {f: sqrtGradient},
+	"Reciprocal": {f: reciprocalGradient}, "Abs": {f: absGradient}, "Neg": {f: negGradient},
+	"Add": {f: addGradient}, "Sub": {f: subGradient}, "Mul": {f: mulGradient}, "Div": {f: divGradient}, "Pow": {f: powGradient},
+	"Min": {f: extremeGradient}, "Max": {f: extremeGradient}, "Sum": {f: sumGradient}, "Mean": {f: meanGradient}, "Where": {f: whereGradient},
+
+	"Reshape": {f: reshapeGradient, inputs: 1}, "Flatten": {f: reshapeGradient}, "Squeeze": {f: reshapeGradient, inputs: 1},
+	"Unsqueeze": {f: reshapeGradient, inputs: 1}, "Transpose": {f: transposeGradient}, "Concat": {f: concatGradient},
+	"Split": {f: splitGradient, inputs: 1, many: true}, "Slice": {f: sliceGradient, inputs: 1}, "Gather": {f: gatherGradient, inputs: 1},
+	"Pad": {f: padGradient, inputs: 1}, "Expand": {f: expandGradient, inputs: 1}, "Tile": {f: tileGradient, inputs: 1},
+	"Dropout": {f: dropoutGradient, inputs: 1}, "Resize": {f: resizeGradient, inputs: 1}, "CumSum": {f: cumSumGradient, inputs: 1},
+	"DepthToSpace": {f: depthToSpaceGradient}, "SpaceToDepth": {f: spaceToDepthGradient},
+
+	"ReduceSum": {f: reduceSumGradient, inputs: 1}, "ReduceMean": {f: reduceMeanGradient, inputs: 1},
+	"ReduceMax": {f: reduceExtremeGradient, inputs: 1}, "ReduceMin": {f: reduceExtremeGradient, inputs: 1},
+	"ReduceProd": {f: reduceProdGradient, inputs: 1}, "ReduceL1": {f: reduceL1Gradient, inputs: 1},
+	"ReduceL2": {f: reduceL2Gradient, inputs: 1}, "ReduceSumSquare": {f: reduceSumSquareGradient, inputs: 1},
+	"ReduceLogSumExp": {f: reduceLogSumExpGradient, inputs: 1},
+
+	"MatMul": {f: matMulGradient}, "Gemm": {f: gemmGradient},
+	"Conv": {f: convGradient}, "ConvTranspose": {f: convTransposeGradient},
+	"MaxPool": {f: maxPoolGradient}, "AveragePool": {f: averagePoolGradient}, "GlobalAveragePool": {f: globalAveragePoolGradient},
+	"GlobalMaxPool":      {f: globalMaxPoolGradient},
+	"BatchNormalization": {f: batchNormalizationGradient, inputs: 3}, "LayerNormalization": {f: layerNormalizationGradient},
+	"InstanceNormalization": {f: instanceNormalizationGradient}, "GroupNormalization": {f: groupNormalizationGradient},
+}
+
+// one wraps the gradient of an operator with one input.
+func one(g string) ([]string, error) { return []string{g}, nil }
