@@ -13,10 +13,28 @@ import (
 // return those of new ones. Mistakes are kept, and reported by Graph. It is not safe for concurrent use.
 type Builder struct {
 	g      *Graph
-	values map[string]bool
-	nodes  map[string]bool
-	next   map[string]int // the last number given to each base name
+	values names
+	nodes  names
 	faults []error
+}
+
+// names are those in use, and the last number given to each base name.
+type names struct {
+	used map[string]bool
+	next map[string]int
+}
+
+func (n names) unique(base string) string {
+	if base == "" {
+		base = "value"
+	}
+	name := base
+	for n.used[name] {
+		n.next[base]++
+		name = base + "_" + strconv.Itoa(n.next[base])
+	}
+	n.used[name] = true
+	return name
 }
 
 // NewBuilder begins an empty graph of that name.
@@ -24,22 +42,22 @@ func NewBuilder(name string) *Builder { return Extend(&Graph{Name: name}) }
 
 // Extend goes on with a graph, which the builder changes from then on. New names differ from all that it has.
 func Extend(g *Graph) *Builder {
-	b := &Builder{g: g, values: map[string]bool{}, nodes: map[string]bool{}, next: map[string]int{}}
+	b := &Builder{g: g, values: names{map[string]bool{}, map[string]int{}}, nodes: names{map[string]bool{}, map[string]int{}}}
 	b.take(g)
 	return b
 }
 
 func (b *Builder) take(g *Graph) {
 	for _, v := range g.Inputs {
-		b.values[v.Name] = true
+		b.values.used[v.Name] = true
 	}
 	for _, in := range g.Initializers {
-		b.values[in.Name] = true
+		b.values.used[in.Name] = true
 	}
 	for _, n := range g.Nodes {
-		b.nodes[n.Name] = true
+		b.nodes.used[n.Name] = true
 		for _, out := range n.Outputs {
-			b.values[out] = true
+			b.values.used[out] = true
 		}
 		for _, sub := range n.Subgraphs() {
 			b.take(sub)
@@ -49,10 +67,10 @@ func (b *Builder) take(g *Graph) {
 
 // Input adds a placeholder of exactly that name.
 func (b *Builder) Input(name string, dtype tensor.DType, shape Shape) string {
-	if b.values[name] || name == "" {
+	if b.values.used[name] || name == "" {
 		b.fail("input %q: the name is empty or in use", name)
 	}
-	b.values[name] = true
+	b.values.used[name] = true
 	b.g.Inputs = append(b.g.Inputs, Value{Name: name, DType: dtype, Shape: shape})
 	return name
 }
@@ -62,7 +80,7 @@ func (b *Builder) Init(name string, t *tensor.Tensor) string {
 	if t == nil {
 		b.fail("initializer %q has no tensor", name)
 	}
-	name = b.unique(b.values, name)
+	name = b.values.unique(name)
 	b.g.Initializers = append(b.g.Initializers, Initializer{Name: name, Tensor: t})
 	return name
 }
@@ -82,12 +100,12 @@ func (b *Builder) Op(opType string, attrs Attrs, inputs ...string) string {
 // Ops is Op with that number of outputs.
 func (b *Builder) Ops(opType string, outputs int, attrs Attrs, inputs ...string) []string {
 	domain, op := SplitOp(opType)
-	n := &Node{Name: b.unique(b.nodes, op), OpType: op, Domain: domain, Inputs: inputs, Attrs: attrs}
+	n := &Node{Name: b.nodes.unique(op), OpType: op, Domain: domain, Inputs: inputs, Attrs: attrs}
 	for len(n.Inputs) > 0 && n.Inputs[len(n.Inputs)-1] == "" {
 		n.Inputs = n.Inputs[:len(n.Inputs)-1]
 	}
 	for range outputs {
-		n.Outputs = append(n.Outputs, b.unique(b.values, op))
+		n.Outputs = append(n.Outputs, b.values.unique(op))
 	}
 	b.g.Nodes = append(b.g.Nodes, n)
 	return n.Outputs
@@ -98,15 +116,15 @@ func (b *Builder) Name(value, name string) string {
 	switch {
 	case value == name:
 		return name
-	case !b.values[value]:
+	case !b.values.used[value]:
 		b.fail("there is no value %q to name %q", value, name)
 		return name
-	case b.values[name] || name == "":
+	case b.values.used[name] || name == "":
 		b.fail("value %q cannot be named %q: the name is empty or in use", value, name)
 		return value
 	}
-	delete(b.values, value)
-	b.values[name] = true
+	delete(b.values.used, value)
+	b.values.used[name] = true
 	b.g.Rename(func(v string) string {
 		if v == value {
 			return name
@@ -119,7 +137,7 @@ func (b *Builder) Name(value, name string) string {
 // Output makes values outputs of the graph. Their types are left to InferShapes.
 func (b *Builder) Output(values ...string) {
 	for _, v := range values {
-		if !b.values[v] {
+		if !b.values.used[v] {
 			b.fail("there is no value %q to be an output", v)
 		}
 		b.g.Outputs = append(b.g.Outputs, Value{Name: v})
@@ -134,7 +152,7 @@ func (b *Builder) Function(f *Function) {
 }
 
 // Unique returns a value name that is not in use, and reserves it.
-func (b *Builder) Unique(base string) string { return b.unique(b.values, base) }
+func (b *Builder) Unique(base string) string { return b.values.unique(base) }
 
 // Graph returns the graph: sorted, valid, with shapes inferred, and with the lowest opset that has its operators where
 // it had none. The builder must not be used afterwards.
@@ -163,19 +181,6 @@ func (b *Builder) Graph() (*Graph, error) {
 
 func (b *Builder) fail(format string, args ...any) {
 	b.faults = append(b.faults, fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...)))
-}
-
-func (b *Builder) unique(used map[string]bool, base string) string {
-	if base == "" {
-		base = "value"
-	}
-	name := base
-	for used[name] {
-		b.next[base]++
-		name = base + "_" + strconv.Itoa(b.next[base])
-	}
-	used[name] = true
-	return name
 }
 
 // SplitOp is the inverse of OpName.
