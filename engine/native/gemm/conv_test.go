@@ -110,24 +110,31 @@ func (s sums) finish(bias []float32, plane, channels int, act gemm.Activation, l
 	}
 }
 
-func runConv(t *testing.T, what any, c *gemm.Conv, call *gemm.ConvCall, weights []float32) {
+// runConv holds the result of every kernel's plan against want.
+func runConv(t *testing.T, c convCase, plan func(k *gemm.Kernel, s gemm.ConvShape) (*gemm.Conv, error), call gemm.ConvCall, want sums, depth int) {
 	t.Helper()
-	call.Weights = make([]float32, c.PackedLen())
-	if err := c.Pack(call.Weights, weights); err != nil {
-		t.Fatalf("%v: %v", what, err)
-	}
-	call.Scratch = random(rand.New(rand.NewPCG(99, 99)), c.Scratch(call)) // not zeros
-	if err := c.Run(call); err != nil {
-		t.Fatalf("%v: %v", what, err)
+	start := call.Dst
+	for _, k := range gemm.Available() {
+		what := fmt.Sprintf("%s: %v", k.Name(), c)
+		p, err := plan(k, c.shape)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		call.Dst = append([]float32(nil), start...)
+		call.Weights = make([]float32, p.PackedLen())
+		if err := p.Pack(call.Weights, c.w); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		call.Scratch = random(rand.New(rand.NewPCG(99, 99)), p.Scratch(&call)) // not zeros
+		if err := p.Run(&call); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		compare(t, what, call.Dst, want.want, want.size, depth)
 	}
 }
 
-func checkForward(t *testing.T, k *gemm.Kernel, r *rand.Rand, c convCase, p gemm.Parallel) {
+func checkForward(t *testing.T, r *rand.Rand, c convCase, p gemm.Parallel) {
 	t.Helper()
-	plan, err := k.NewConv(c.shape)
-	if err != nil {
-		t.Fatalf("%v: %v", c, err)
-	}
 	call := gemm.ConvCall{Batch: c.batch, Src: c.x, Dst: c.y, Parallel: p, Add: r.IntN(2) == 0,
 		Act: gemm.Activation(r.IntN(3)), Lo: -1, Hi: 1.5}
 	if r.IntN(2) == 0 {
@@ -138,16 +145,11 @@ func checkForward(t *testing.T, k *gemm.Kernel, r *rand.Rand, c convCase, p gemm
 		visit(c.shape, func(in, w, out int) { want.add(b*c.outLen+out, c.x[b*c.inLen+in], c.w[w]) })
 	}
 	want.finish(call.Bias, c.outLen/c.shape.Filters, c.shape.Filters, call.Act, -1, 1.5)
-	runConv(t, c, plan, &call, c.w)
-	compare(t, c, c.y, want.want, want.size, len(c.w)/c.shape.Filters)
+	runConv(t, c, (*gemm.Kernel).NewConv, call, want, len(c.w)/c.shape.Filters)
 }
 
-func checkInputGrad(t *testing.T, k *gemm.Kernel, r *rand.Rand, c convCase, p gemm.Parallel) {
+func checkInputGrad(t *testing.T, r *rand.Rand, c convCase, p gemm.Parallel) {
 	t.Helper()
-	plan, err := k.NewConvInputGrad(c.shape)
-	if err != nil {
-		t.Fatalf("%v: %v", c, err)
-	}
 	call := gemm.ConvCall{Batch: c.batch, Src: c.y, Dst: c.x, Parallel: p, Add: r.IntN(2) == 0,
 		Act: gemm.Activation(r.IntN(3)), Lo: -1, Hi: 1.5}
 	if r.IntN(2) == 0 {
@@ -158,39 +160,40 @@ func checkInputGrad(t *testing.T, k *gemm.Kernel, r *rand.Rand, c convCase, p ge
 		visit(c.shape, func(in, w, out int) { want.add(b*c.inLen+in, c.y[b*c.outLen+out], c.w[w]) })
 	}
 	want.finish(call.Bias, c.shape.Height*c.shape.Width, c.shape.Channels, call.Act, -1, 1.5)
-	runConv(t, c, plan, &call, c.w)
-	compare(t, c, c.x, want.want, want.size, len(c.w)/c.shape.Channels+4)
+	runConv(t, c, (*gemm.Kernel).NewConvInputGrad, call, want, len(c.w)/c.shape.Channels+4)
 }
 
-func checkWeightGrad(t *testing.T, k *gemm.Kernel, r *rand.Rand, c convCase, p gemm.Parallel) {
+func checkWeightGrad(t *testing.T, r *rand.Rand, c convCase, p gemm.Parallel) {
 	t.Helper()
-	plan, err := k.NewConvWeightGrad(c.shape)
-	if err != nil {
-		t.Fatalf("%v: %v", c, err)
-	}
-	call := gemm.ConvWeightCall{Batch: c.batch, Src: c.x, Grad: c.y, Dst: c.w, Parallel: p, Add: r.IntN(2) == 0}
+	call := gemm.ConvWeightCall{Batch: c.batch, Src: c.x, Grad: c.y, Parallel: p, Add: r.IntN(2) == 0}
 	want := newSums(c.w, call.Add)
 	for b := range c.batch {
 		visit(c.shape, func(in, w, out int) { want.add(w, c.x[b*c.inLen+in], c.y[b*c.outLen+out]) })
 	}
-	call.Scratch = random(r, plan.Scratch(&call))
-	if err := plan.Run(&call); err != nil {
-		t.Fatalf("%v: %v", c, err)
+	for _, k := range gemm.Available() {
+		what := fmt.Sprintf("%s: %v", k.Name(), c)
+		plan, err := k.NewConvWeightGrad(c.shape)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		call.Dst = append([]float32(nil), c.w...)
+		call.Scratch = random(r, plan.Scratch(&call))
+		if err := plan.Run(&call); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		compare(t, what, call.Dst, want.want, want.size, c.batch*c.outLen/c.shape.Filters)
 	}
-	compare(t, c, c.w, want.want, want.size, c.batch*c.outLen/c.shape.Filters)
 }
 
 func TestConvRandomShapes(t *testing.T) {
-	for name, f := range map[string]func(*testing.T, *gemm.Kernel, *rand.Rand, convCase, gemm.Parallel){
+	for name, f := range map[string]func(*testing.T, *rand.Rand, convCase, gemm.Parallel){
 		"forward": checkForward, "input gradient": checkInputGrad, "weight gradient": checkWeightGrad,
 	} {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, k *gemm.Kernel) {
-				r := rand.New(rand.NewPCG(1, 2))
-				for i := range 200 {
-					f(t, k, r, randomConv(r, randomShape(r), 1+r.IntN(3)), []gemm.Parallel{nil, parallel(2), parallel(3)}[i%3])
-				}
-			})
+			r := rand.New(rand.NewPCG(1, 2))
+			for i := range 200 {
+				f(t, r, randomConv(r, randomShape(r), 1+r.IntN(3)), []gemm.Parallel{nil, parallel(2), parallel(3)}[i%3])
+			}
 		})
 	}
 }
@@ -205,16 +208,14 @@ func TestConvKnownShapes(t *testing.T) {
 		{Channels: 40, Height: 9, Width: 9, Filters: 50, KernelHeight: 1, KernelWidth: 1, StrideHeight: 2, StrideWidth: 2},
 		{Channels: 16, Height: 13, Width: 20, Filters: 16, KernelHeight: 3, KernelWidth: 3, PadTop: 1, PadLeft: 1, PadBottom: 1, PadRight: 1, Groups: 16},
 	}
-	each(t, func(t *testing.T, k *gemm.Kernel) {
-		r := rand.New(rand.NewPCG(3, 4))
-		for _, s := range shapes {
-			s.StrideHeight, s.StrideWidth = max(1, s.StrideHeight), max(1, s.StrideWidth)
-			s.DilationHeight, s.DilationWidth, s.Groups = 1, 1, max(1, s.Groups)
-			checkForward(t, k, r, randomConv(r, s, 1), parallel(2))
-			checkInputGrad(t, k, r, randomConv(r, s, 1), nil)
-			checkWeightGrad(t, k, r, randomConv(r, s, 1), nil)
-		}
-	})
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, s := range shapes {
+		s.StrideHeight, s.StrideWidth = max(1, s.StrideHeight), max(1, s.StrideWidth)
+		s.DilationHeight, s.DilationWidth, s.Groups = 1, 1, max(1, s.Groups)
+		checkForward(t, r, randomConv(r, s, 1), parallel(2))
+		checkInputGrad(t, r, randomConv(r, s, 1), nil)
+		checkWeightGrad(t, r, randomConv(r, s, 1), nil)
+	}
 }
 
 func TestConvAllocatesNothing(t *testing.T) {

@@ -51,6 +51,14 @@ func (k *Kernel) tile(t *tileArgs, mr int) {
 
 // tileGo is the tile in plain Go: two rows and four columns at a time.
 func tileGo(t *tileArgs, mr int) {
+	if t.depth == 0 { // there may be no A and no B
+		for r := range mr {
+			for j := range t.cols {
+				t.finish(r, j, 0)
+			}
+		}
+		return
+	}
 	steps := unsafe.Slice(t.steps, t.depth)
 	for r := 0; r < mr; r += 2 {
 		r1 := min(r+1, mr-1) // an odd last row is computed twice
