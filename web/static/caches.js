@@ -40,7 +40,7 @@ export function update(stats) {
     button.title = `${c.class}, ${bytes(c.bytes)}`;
   });
   const now = stats.caches.find((c) => c.name === chosen.cache);
-  if (!now && stats.caches.length) choose((stats.caches.find((c) => c.entries) ?? stats.caches[0]).name);
+  if (!now && stats.caches.length) choose((stats.caches.find((c) => c.name === stats.pipelines[0]?.from) ?? stats.caches[0]).name);
   else if (now && now.entries !== chosen.entries && now.entries <= 2 * step) {
     chosen.entries = now.entries;
     showKeys();

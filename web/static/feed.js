@@ -59,10 +59,24 @@ dark.addEventListener('change', () => {
   }
 });
 
-/** add shows entries of the results' or the errors' cache; fresh ones light up. */
+let waiting = []; // entries that are to be shown
+let timer = 0;
+
+/** add shows entries of the results' or the errors' cache; fresh ones light up. A flood is shown a few times a second. */
 export function add(entries, fresh) {
+  waiting.push(...entries.map((entry) => ({ entry, fresh })));
+  if (waiting.length > shown) waiting = waiting.slice(-shown);
+  timer ||= setTimeout(() => {
+    timer = 0;
+    const now = waiting;
+    waiting = [];
+    show(now);
+  }, byId('feed').children.length ? 120 : 0);
+}
+
+function show(entries) {
   const list = byId('feed');
-  for (const entry of entries) {
+  for (const { entry, fresh } of entries) {
     const when = Date.parse(entry.created);
     rows.get(entry.key)?.row.remove();
     rows.delete(entry.key);
@@ -80,6 +94,7 @@ export function add(entries, fresh) {
 }
 
 export function remove(key) {
+  waiting = waiting.filter(({ entry }) => entry.key !== key);
   rows.get(key)?.row.remove();
   rows.delete(key);
   byId('feed-empty').hidden = rows.size > 0;
@@ -91,7 +106,7 @@ function line(entry, fresh) {
   const canvas = element('canvas', { width: 56, height: 56, 'aria-hidden': 'true' });
   if (source.cache) picture(source.cache, source.key, source.revision).then((bitmap) => bitmap && paint(canvas, bitmap));
   const wrong = result.error !== undefined;
-  return element('li', { class: `${fresh ? 'fresh' : ''} ${wrong ? 'wrong' : ''}` },
+  return element('li', { 'data-when': entry.created, class: `${fresh ? 'fresh' : ''} ${wrong ? 'wrong' : ''}` },
     canvas,
     element('b', {}, wrong ? '!' : result.label ?? '·'),
     element('span', { class: 'key', title: `${source.cache}/${source.key}` }, wrong ? result.error : source.key),
