@@ -119,7 +119,7 @@ func (c *Cache) writeMany(ctx context.Context, writes []write) []PutResult {
 	byPart := make([][]int, len(c.parts))
 	for i := range writes {
 		var err error
-		if m.rooms[i], err = c.reserve(writes[i]); err != nil {
+		if m.rooms[i], err = c.reserve(ctx, writes[i]); err != nil {
 			m.results[i].Err = err
 			continue
 		}

@@ -29,7 +29,7 @@ func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
 	}
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
-	s, err := c.read(ctx, key)
+	s, err := c.read(ctx, key, true)
 	if err != nil {
 		return Entry{}, fmt.Errorf("get %s/%s: %w", c.name, key, err)
 	}
@@ -41,20 +41,21 @@ func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
 	return s.entry, nil
 }
 
-// read asks the partition's stream for a key's last message.
-func (c *Cache) read(ctx context.Context, key string) (stored, error) {
+// read asks the partition's stream for a key's last message. Where that is a use of the entry it
+// extends its idle time.
+func (c *Cache) read(ctx context.Context, key string, use bool) (stored, error) {
 	p := c.part(key)
 	m, err := c.grid.asks.read(ctx, directGet+p.stream+"."+p.subject(c.name, key))
 	if err != nil {
 		return stored{}, err
 	}
-	return c.stored(p, key, m)
+	return c.stored(p, key, m, use)
 }
 
 func (p *part) subject(cache, key string) string { return p.prefix + cache + "." + Escape(key) }
 
 // stored reads the answer to a direct get.
-func (c *Cache) stored(p *part, key string, m *nats.Msg) (stored, error) {
+func (c *Cache) stored(p *part, key string, m *nats.Msg, use bool) (stored, error) {
 	switch s := status(m); s {
 	case "":
 	case "404":
@@ -78,13 +79,13 @@ func (c *Cache) stored(p *part, key string, m *nats.Msg) (stored, error) {
 	now := c.grid.cfg.Now()
 	s.found = s.entry.Expires.IsZero() || now.Before(s.entry.Expires)
 	if s.found && s.entry.MaxIdle > 0 {
-		s.found = p.touch(c.name, key, seq, now)
+		s.found = p.touch(c.name, key, seq, now, use)
 	}
 	return s, nil
 }
 
-// touch extends an entry's idle time; false if it was over.
-func (p *part) touch(cache, key string, seq uint64, now time.Time) bool {
+// touch looks whether an entry's idle time is over, and if not extends it where that is a use.
+func (p *part) touch(cache, key string, seq uint64, now time.Time, use bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.settle(now)
@@ -99,7 +100,9 @@ func (p *part) touch(cache, key string, seq uint64, now time.Time) bool {
 	if r.state != stateLive {
 		return false
 	}
-	s.idle[key] = now
+	if use {
+		s.idle[key] = now
+	}
 	return true
 }
 
@@ -120,7 +123,7 @@ func (c *Cache) GetMany(ctx context.Context, keys []string) iter.Seq2[Entry, err
 		for len(keys) > 0 {
 			some := keys[:min(len(keys), readAhead)]
 			keys = keys[len(some):]
-			answers, err := c.readMany(ctx, some)
+			answers, err := c.readMany(ctx, some, true)
 			if err != nil {
 				yield(Entry{}, fmt.Errorf("get from %s: %w", c.name, err))
 				return
@@ -143,7 +146,7 @@ func (c *Cache) GetMany(ctx context.Context, keys []string) iter.Seq2[Entry, err
 const readAhead = 64
 
 // readMany reads up to readAhead keys.
-func (c *Cache) readMany(ctx context.Context, keys []string) ([]stored, error) {
+func (c *Cache) readMany(ctx context.Context, keys []string, use bool) ([]stored, error) {
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
 	r := c.grid.asks
@@ -177,7 +180,7 @@ func (c *Cache) readMany(ctx context.Context, keys []string) ([]stored, error) {
 				return nil, a.err
 			}
 			var err error
-			if out[i], err = c.stored(c.part(keys[i]), keys[i], a.msg); err != nil {
+			if out[i], err = c.stored(c.part(keys[i]), keys[i], a.msg, use); err != nil {
 				return nil, err
 			}
 		case <-ctx.Done():

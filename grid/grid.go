@@ -316,6 +316,7 @@ func (g *Grid) Close(context.Context) error {
 	for _, c := range caches {
 		c.endListeners(fmt.Errorf("grid: %w", ErrClosed))
 	}
+	g.sweepOnce() // an idle entry that is over must not come back
 	g.shut()
 	return nil
 }

@@ -21,7 +21,7 @@ func (c *Cache) Last(ctx context.Context, key string) (Last, error) {
 	}
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
-	s, err := c.read(ctx, key)
+	s, err := c.read(ctx, key, false)
 	if err != nil {
 		return Last{}, fmt.Errorf("last of %s/%s: %w", c.name, key, err)
 	}

@@ -43,7 +43,7 @@ func (c *Cache) List(ctx context.Context, o ListOptions) iter.Seq2[Entry, error]
 			for i, f := range some {
 				keys[i] = f.key
 			}
-			answers, err := c.readMany(ctx, keys)
+			answers, err := c.readMany(ctx, keys, true)
 			if err != nil {
 				yield(Entry{}, fmt.Errorf("list %s: %w", c.name, err))
 				return

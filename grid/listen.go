@@ -372,7 +372,7 @@ func (l *Listener) fill(ctx context.Context) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	stored, err := c.readMany(ctx, keys)
+	stored, err := c.readMany(ctx, keys, false)
 	if err != nil {
 		return fmt.Errorf("listen to %s: %w", c.Name(), err)
 	}

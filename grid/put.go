@@ -70,7 +70,7 @@ func (c *Cache) Create(ctx context.Context, key string, value []byte, o PutOptio
 	last, live := w.part.last(c.name, key, c.grid.cfg.Now())
 	for asked := false; ; asked = true {
 		if live || asked {
-			s, err := c.read(ctx, key)
+			s, err := c.read(ctx, key, false)
 			if err != nil {
 				return 0, fmt.Errorf("create %s/%s: %w", c.name, key, err)
 			}
@@ -107,7 +107,7 @@ func (c *Cache) Delete(ctx context.Context, key string, o DeleteOptions) (uint64
 	last, live := p.last(c.name, key, c.grid.cfg.Now())
 	for asked := false; ; asked = true {
 		if !live || asked {
-			s, err := c.read(ctx, key)
+			s, err := c.read(ctx, key, false)
 			if err != nil {
 				return 0, fmt.Errorf("delete %s/%s: %w", c.name, key, err)
 			}
@@ -201,7 +201,7 @@ func (c *Cache) write(ctx context.Context, w write) (uint64, error) {
 	if err := c.usable(); err != nil {
 		return 0, err
 	}
-	room, err := c.reserve(w)
+	room, err := c.reserve(ctx, w)
 	if err != nil {
 		return 0, err
 	}
@@ -247,7 +247,7 @@ func (c *Cache) checkRevision(ctx context.Context, p *part, key string, want uin
 
 func (c *Cache) revisionError(ctx context.Context, key string, want uint64) error {
 	e := &RevisionError{Cache: c.name, Key: key, Want: want}
-	if s, err := c.read(ctx, key); err == nil && s.found {
+	if s, err := c.read(ctx, key, false); err == nil && s.found {
 		e.Current = s.entry.Revision
 	}
 	return e
