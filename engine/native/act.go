@@ -9,7 +9,7 @@ type activation struct {
 }
 
 // applyTo applies an activation to results. NaN stays NaN.
-func applyTo[T float](a activation, d []T) {
+func applyTo[T real](a activation, d []T) {
 	switch a.kind {
 	case gemm.Relu:
 		for i, v := range d {

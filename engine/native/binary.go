@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 
+	"github.com/millrace/millrace/engine/native/gemm"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -100,6 +101,19 @@ func binaryStep[T, R tensor.Element](c *prep, o int, shape tensor.Shape, a, b *i
 		mode = rowRight
 	}
 	if w.outer == 1 {
+		if isFloat32[T]() && isFloat32[R]() {
+			c.elementwise(n, 1, func(f *frame, lo, hi int) {
+				x, y := data[T](f, as), data[T](f, bs)
+				if mode != rowLeft {
+					x = x[lo:hi]
+				}
+				if mode != rowRight {
+					y = y[lo:hi]
+				}
+				row(data[R](f, o)[lo:hi], x, y, mode)
+			}, o, as, bs)
+			return
+		}
 		chunk := func(f *frame, lo, hi int) {
 			x, y := data[T](f, as), data[T](f, bs)
 			if mode == rowBoth || mode == rowRight {
@@ -298,6 +312,35 @@ func floatRow[T float](op arithmetic) rowFunc[T, T] {
 	return each(fmodFloat[T])
 }
 
+// float32Row uses the vector functions of package gemm.
+func float32Row(k *gemm.Kernel, op arithmetic) rowFunc[float32, float32] {
+	both := map[arithmetic]func(dst, a, b []float32){opAdd: k.Add, opSub: k.Sub, opMul: k.Mul, opDiv: k.Div, opMin: k.Min, opMax: k.Max}[op]
+	plain := floatRow[float32](op)
+	if both == nil {
+		return plain
+	}
+	return func(dst, a, b []float32, mode int) {
+		switch {
+		case mode == rowBoth:
+			both(dst, a[:len(dst)], b[:len(dst)])
+		case mode == rowRight && op == opAdd:
+			k.Shift(dst, a[:len(dst)], b[0])
+		case mode == rowLeft && op == opAdd:
+			k.Shift(dst, b[:len(dst)], a[0])
+		case mode == rowRight && op == opSub:
+			k.Shift(dst, a[:len(dst)], -b[0])
+		case mode == rowLeft && op == opSub:
+			k.Affine(dst, b[:len(dst)], -1, a[0])
+		case mode == rowRight && op == opMul:
+			k.Scale(dst, a[:len(dst)], b[0])
+		case mode == rowLeft && op == opMul:
+			k.Scale(dst, b[:len(dst)], a[0])
+		default:
+			plain(dst, a, b, mode)
+		}
+	}
+}
+
 func intRow[T integer](op arithmetic) rowFunc[T, T] {
 	switch op {
 	case opAdd:
@@ -347,7 +390,7 @@ func arith(op arithmetic) func(c *prep) error {
 		}
 		switch d {
 		case tensor.Float32:
-			return foldBinary(c, floatRow[float32](op))
+			return foldBinary(c, float32Row(c.pl.e.kernel, op))
 		case tensor.Float64:
 			return foldBinary(c, floatRow[float64](op))
 		case tensor.Int8:

@@ -62,15 +62,19 @@ func clipOf[T real](c *prep, lo, hi T) error {
 		}
 		slots = [2]int{-1, -1}
 	}
-	s := in.slot
+	s, k := in.slot, c.pl.e.kernel
 	part := func(f *frame, from, to int) {
 		src, dst := data[T](f, s)[from:to], data[T](f, o)[from:to]
-		lo, hi := lo, hi
+		lo, hi := lo, hi // limits of this run
 		if slots[0] >= 0 {
 			lo = data[T](f, slots[0])[0]
 		}
 		if slots[1] >= 0 {
 			hi = data[T](f, slots[1])[0]
+		}
+		if d, ok := any(dst).([]float32); ok && !(lo > hi) {
+			k.Clip(d, any(src).([]float32), float32(lo), float32(hi))
+			return
 		}
 		for i, v := range src {
 			if v < lo {
@@ -83,6 +87,16 @@ func clipOf[T real](c *prep, lo, hi T) error {
 		}
 	}
 	n := in.size()
+	if isFloat32[T]() {
+		used := []int{o, s}
+		for _, slot := range slots {
+			if slot >= 0 {
+				used = append(used, slot)
+			}
+		}
+		c.elementwise(n, 1, part, used...)
+		return nil
+	}
 	c.do(func(f *frame) { f.parallel(n, grain, part) })
 	return nil
 }

@@ -13,9 +13,11 @@ type convolution struct {
 	n, channels, groups int
 	filters             int
 	x, weights, bias, o int // slots; bias may be -1
+	// add is a slot whose elements fusion adds to the result, or -1.
+	add int
 }
 
-// conv is the kernel of Conv.
+// conv is the kernel of Conv. Fusion adds input 3, which is added to the result.
 var conv = viaFloat32(func(c *prep) error {
 	if err := c.need(2); err != nil {
 		return err
@@ -39,16 +41,63 @@ var conv = viaFloat32(func(c *prep) error {
 	if g < 1 || g > int64(max(weights[0], 1)) || weights[0]%int(g) != 0 || x[1] != weights[1]*int(g) {
 		return c.errf("input %v with weights %v in %d groups", x, weights, g)
 	}
-	cv := &convolution{w: w, n: x[0], channels: x[1], groups: int(g), filters: weights[0], x: c.in[0].slot, weights: c.in[1].slot, bias: -1}
+	cv := &convolution{w: w, n: x[0], channels: x[1], groups: int(g), filters: weights[0], x: c.in[0].slot, weights: c.in[1].slot, bias: -1, add: -1}
 	if b := c.opt(2); b.has() {
 		if b.size() != cv.filters {
 			return c.errf("bias %v for %d filters", b.shape, cv.filters)
 		}
 		cv.bias = b.slot
 	}
+	if c.opt(3).has() {
+		return c.convAdd(cv)
+	}
 	if cv.o, err = c.out(0, c.in[0].dtype, w.outShape(cv.n, cv.filters)); err != nil {
 		return err
 	}
+	return c.convolve(cv)
+})
+
+// convAdd prepares a convolution that another tensor is added to. Where that has the result's shape, the kernel adds;
+// in the memory of that tensor, where nobody needs it afterwards.
+func (c *prep) convAdd(cv *convolution) error {
+	other, act := c.in[3], c.n.act
+	shape := cv.w.outShape(cv.n, cv.filters)
+	if c.in[0].dtype != tensor.Float32 || other.dtype != tensor.Float32 {
+		return c.errf("types %v and %v differ", c.in[0].dtype, other.dtype)
+	}
+	if other.shape.Equal(shape) {
+		o, err := c.out(0, tensor.Float32, shape)
+		if err != nil {
+			return err
+		}
+		c.inplace(o, other.slot)
+		cv.o, cv.add = o, other.slot
+		return c.convolve(cv)
+	}
+	sum, err := broadcastShape(shape, other.shape)
+	if err != nil {
+		return c.errf("%w", err)
+	}
+	if cv.o, err = c.scratchOf(tensor.Float32, shape); err != nil {
+		return err
+	}
+	o, err := c.out(0, tensor.Float32, sum)
+	if err != nil {
+		return err
+	}
+	c.act = activation{}
+	if err := c.convolve(cv); err != nil {
+		return err
+	}
+	c.act = act
+	binaryStep(c, o, sum, &info{dtype: tensor.Float32, shape: shape, slot: cv.o}, &other, float32Row(c.pl.e.kernel, opAdd))
+	c.do(func(f *frame) { applyTo(act, data[float32](f, o)) })
+	return nil
+}
+
+// convolve chooses how to compute a convolution.
+func (c *prep) convolve(cv *convolution) error {
+	w := cv.w
 	switch d := c.in[0].dtype; d {
 	case tensor.Float32:
 		if plan, err := c.pl.e.kernel.NewConv(cv.shape()); err == nil && w.spatial < 3 {
@@ -60,7 +109,7 @@ var conv = viaFloat32(func(c *prep) error {
 	default:
 		return c.refuse("%v", d)
 	}
-})
+}
 
 // shape is the convolution for package gemm, which refuses what it does not plan.
 func (cv *convolution) shape() gemm.ConvShape {
@@ -92,7 +141,7 @@ func convPlanned(c *prep, cv *convolution, plan *gemm.Conv, kind string) error {
 	if err != nil {
 		return c.errf("%w", err)
 	}
-	call := gemm.ConvCall{Batch: cv.n, Weights: weights, Act: c.n.act.kind, Lo: c.n.act.lo, Hi: c.n.act.hi}
+	call := gemm.ConvCall{Batch: cv.n, Weights: weights, Add: cv.add >= 0, Act: c.act.kind, Lo: c.act.lo, Hi: c.act.hi}
 	call.Parallel = &frame{pool: c.pl.pool}
 	scratch, err := c.scratch(tensor.Float32, plan.Scratch(&call))
 	if err != nil {
@@ -109,6 +158,9 @@ func convPlanned(c *prep, cv *convolution, plan *gemm.Conv, kind string) error {
 		if cv.bias >= 0 {
 			p.Bias = data[float32](f, cv.bias)
 		}
+		if cv.add >= 0 {
+			startWith(p.Dst, data[float32](f, cv.add))
+		}
 		if f.pool.threads > 1 {
 			p.Parallel = f
 		}
@@ -117,9 +169,16 @@ func convPlanned(c *prep, cv *convolution, plan *gemm.Conv, kind string) error {
 	return nil
 }
 
+// startWith copies src to dst where they are not the same memory.
+func startWith[T float](dst, src []T) {
+	if len(dst) > 0 && &dst[0] != &src[0] {
+		copy(dst, src)
+	}
+}
+
 // convDirect computes a convolution of up to three dimensions by its definition.
 func convDirect[T float](c *prep, cv *convolution) error {
-	w := cv.w
+	w, act := cv.w, c.act
 	cg, fg := cv.channels/cv.groups, cv.filters/cv.groups
 	part := func(f *frame, lo, hi int) {
 		x, k, d := data[T](f, cv.x), data[T](f, cv.weights), data[T](f, cv.o)
@@ -136,13 +195,20 @@ func convDirect[T float](c *prep, cv *convolution) error {
 			if bias != nil {
 				start = bias[filter]
 			}
-			for i := range dst {
-				dst[i] = start
+			if cv.add >= 0 {
+				startWith(dst, data[T](f, cv.add)[nf*w.outSize():(nf+1)*w.outSize()])
+				for i := range dst {
+					dst[i] += start
+				}
+			} else {
+				for i := range dst {
+					dst[i] = start
+				}
 			}
 			for ch := range cg {
 				correlate(w, dst, src[ch*w.inSize():], weights[ch*w.kernelSize():])
 			}
-			applyTo(c.n.act, dst)
+			applyTo(act, dst)
 		}
 	}
 	c.do(func(f *frame) { f.parallel(cv.n*cv.filters, max(1, grain/max(1, w.outSize()*w.kernelSize()*cg)), part) })
@@ -211,7 +277,7 @@ var convTranspose = viaFloat32(func(c *prep) error {
 		return err
 	}
 	// Seen from the convolution that it transposes, input and output change places.
-	cv := &convolution{w: w, n: x[0], channels: weights[1] * g, groups: g, filters: x[1], x: c.in[0].slot, weights: c.in[1].slot, bias: -1}
+	cv := &convolution{w: w, n: x[0], channels: weights[1] * g, groups: g, filters: x[1], x: c.in[0].slot, weights: c.in[1].slot, bias: -1, add: -1}
 	if b := c.opt(2); b.has() {
 		if b.size() != cv.channels {
 			return c.errf("bias %v for %d filters", b.shape, cv.channels)
@@ -300,7 +366,7 @@ func (c *prep) splitPads(w *window, d, total int, auto string) {
 
 // scatterDirect computes a transposed convolution by its definition: each input element is spread over the output.
 func scatterDirect[T float](c *prep, cv *convolution) error {
-	w := cv.w
+	w, act := cv.w, c.act
 	cg, fg := cv.channels/cv.groups, cv.filters/cv.groups
 	part := func(f *frame, lo, hi int) {
 		x, k, d := data[T](f, cv.x), data[T](f, cv.weights), data[T](f, cv.o)
@@ -318,7 +384,7 @@ func scatterDirect[T float](c *prep, cv *convolution) error {
 				src := x[(nc/cv.channels*cv.filters+fl)*w.outSize():]
 				spread(w, dst, src, k[(fl*cg+ch%cg)*w.kernelSize():])
 			}
-			applyTo(c.n.act, dst)
+			applyTo(act, dst)
 		}
 	}
 	c.do(func(f *frame) { f.parallel(cv.n*cv.channels, 1, part) })

@@ -18,7 +18,7 @@ type product struct {
 // memory.
 func (c *prep) newProduct(p gemm.Product, b *info) (*product, error) {
 	pr := &product{kernel: c.pl.e.kernel, p: p, scratch: -1}
-	pr.p.Act, pr.p.Lo, pr.p.Hi = c.n.act.kind, c.n.act.lo, c.n.act.hi
+	pr.p.Act, pr.p.Lo, pr.p.Hi = c.act.kind, c.act.lo, c.act.hi
 	if b != nil && b.weight && p.N > 0 && p.K > 0 {
 		key := fmt.Sprintf("pack %d %d %d %v", p.K, p.N, p.LDB, p.TransB)
 		var err error
@@ -61,7 +61,8 @@ func (pr *product) run(f *frame, a, b, dst, colBias, rowBias []float32) error {
 	return pr.kernel.Gemm(p)
 }
 
-// matmul multiplies the last two dimensions and broadcasts the others, as numpy's matmul.
+// matmul multiplies the last two dimensions and broadcasts the others, as numpy's matmul. Fusion adds input 2, a bias
+// for each column.
 var matmul = viaFloat32(func(c *prep) error {
 	if err := c.need(2); err != nil {
 		return err
@@ -143,14 +144,18 @@ func matmulFloat32(c *prep, w *walk, o, m, n, k int) error {
 	if err != nil {
 		return err
 	}
-	a, b := c.in[0].slot, c.in[1].slot
+	a, b, bias := c.in[0].slot, c.in[1].slot, c.opt(2).slot
 	c.step(func(f *frame) (err error) {
 		x, y, d := data[float32](f, a), data[float32](f, b), data[float32](f, o)
+		var col []float32
+		if bias >= 0 {
+			col = data[float32](f, bias)
+		}
 		w.rows(0, w.outer, func(at *[maxOperands]int) {
 			po, pa, pb := at[0], at[1], at[2]
 			for range w.inner {
 				if err == nil {
-					err = pr.run(f, x[pa:], y[pb:], d[po:], nil, nil)
+					err = pr.run(f, x[pa:], y[pb:], d[po:], col, nil)
 				}
 				po, pa, pb = po+w.step[0], pa+w.step[1], pb+w.step[2]
 			}
@@ -161,13 +166,14 @@ func matmulFloat32(c *prep, w *walk, o, m, n, k int) error {
 }
 
 func matmulOf[T real](c *prep, w *walk, o, m, n, k int) error {
-	a, b := c.in[0].slot, c.in[1].slot
+	a, b, act := c.in[0].slot, c.in[1].slot, c.act
 	c.do(func(f *frame) {
 		x, y, d := data[T](f, a), data[T](f, b), data[T](f, o)
 		w.rows(0, w.outer, func(at *[maxOperands]int) {
 			po, pa, pb := at[0], at[1], at[2]
 			for range w.inner {
 				multiply(d[po:po+m*n], x[pa:], y[pb:], m, n, k, k, 1, n, 1)
+				applyTo(act, d[po:po+m*n])
 				po, pa, pb = po+w.step[0], pa+w.step[1], pb+w.step[2]
 			}
 		})
@@ -303,9 +309,10 @@ func gemmOf[T real](c *prep, o, m, n, k int, ta, tb bool, alpha, beta float32, b
 	if bias.has() {
 		st = broadcastStrides(bias.shape, tensor.Shape{m, n})
 	}
-	s := bias.slot
+	s, act := bias.slot, c.act
 	c.do(func(f *frame) {
 		d := data[T](f, o)
+		defer applyTo(act, d)
 		multiply(d, data[T](f, a), data[T](f, b), m, n, k, ar, ac, br, bc)
 		var x []T
 		if s >= 0 {

@@ -53,7 +53,7 @@ func batchNormOf[T float](c *prep) error {
 	if err != nil {
 		return err
 	}
-	eps := float64(c.attrs.Float("epsilon", 1e-5))
+	vec, eps := vectors[T]{c.pl.e.kernel}, float64(c.attrs.Float("epsilon", 1e-5))
 	in, scale, bias, mean, variance := c.in[0].slot, c.in[1].slot, c.in[2].slot, c.in[3].slot, c.in[4].slot
 	if !training {
 		c.inplace(o, in)
@@ -63,7 +63,7 @@ func batchNormOf[T float](c *prep) error {
 			for i := lo; i < hi; i++ {
 				ch := i % v.channels
 				k := float64(s[ch]) / math.Sqrt(float64(va[ch])+eps)
-				affine(dst[i*v.inner:(i+1)*v.inner], src[i*v.inner:(i+1)*v.inner], T(k), T(float64(b[ch])-k*float64(m[ch])))
+				vec.affine(dst[i*v.inner:(i+1)*v.inner], src[i*v.inner:(i+1)*v.inner], T(k), T(float64(b[ch])-k*float64(m[ch])))
 			}
 		}
 		c.do(func(f *frame) { f.parallel(v.n*v.channels, max(1, grain/max(1, v.inner)), part) })
@@ -96,7 +96,7 @@ func batchNormOf[T float](c *prep) error {
 			k := float64(s[ch]) / math.Sqrt(va+eps)
 			for n := range v.n {
 				at := (n*v.channels + ch) * v.inner
-				affine(dst[at:at+v.inner], src[at:at+v.inner], T(k), T(float64(b[ch])-k*mu))
+				vec.affine(dst[at:at+v.inner], src[at:at+v.inner], T(k), T(float64(b[ch])-k*mu))
 			}
 		}
 	}
@@ -124,7 +124,12 @@ func moments[T float](x []T, v channelView, ch int) (mean, variance float64) {
 	return shift + m, max(0, square/count-m*m)
 }
 
-func affine[T float](dst, src []T, k, b T) {
+// affine sets dst = src*k + b.
+func (v vectors[T]) affine(dst, src []T, k, b T) {
+	if d, ok := any(dst).([]float32); ok {
+		v.k.Affine(d, any(src).([]float32), float32(k), float32(b))
+		return
+	}
 	src = src[:len(dst)]
 	for i, v := range src {
 		dst[i] = v*k + b
@@ -179,7 +184,7 @@ func groupNormOf[T float](c *prep, v channelView, groups int, perGroup bool) err
 	if err != nil {
 		return err
 	}
-	eps := float64(c.attrs.Float("epsilon", 1e-5))
+	vec, eps := vectors[T]{c.pl.e.kernel}, float64(c.attrs.Float("epsilon", 1e-5))
 	per := v.channels / max(1, groups)
 	x, scale, bias := c.in[0].slot, c.in[1].slot, c.in[2].slot
 	part := func(f *frame, lo, hi int) {
@@ -194,7 +199,7 @@ func groupNormOf[T float](c *prep, v channelView, groups int, perGroup bool) err
 					ch = g % groups
 				}
 				k := float64(s[ch]) / math.Sqrt(variance+eps)
-				affine(dst[at:at+v.inner], src[at:at+v.inner], T(k), T(float64(b[ch])-k*mean))
+				vec.affine(dst[at:at+v.inner], src[at:at+v.inner], T(k), T(float64(b[ch])-k*mean))
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/millrace/millrace/engine/native/gemm"
 	"github.com/millrace/millrace/graph"
 )
 
@@ -78,12 +79,12 @@ var operators = map[string]*operator{
 	"Neg":             {number(fnNeg), ""},
 	"Abs":             {number(fnAbs), ""},
 	"Sign":            {number(fnSign), ""},
-	"Sqrt":            {plain(math.Sqrt), ""},
-	"Exp":             {plain(math.Exp), ""},
-	"Log":             {plain(math.Log), ""},
-	"Erf":             {plain(math.Erf), ""},
-	"Sigmoid":         {plain(sigmoid), ""},
-	"Tanh":            {plain(math.Tanh), ""},
+	"Sqrt":            {vector((*gemm.Kernel).Sqrt, math.Sqrt), ""},
+	"Exp":             {vector((*gemm.Kernel).Exp, math.Exp), ""},
+	"Log":             {vector((*gemm.Kernel).Log, math.Log), ""},
+	"Erf":             {vector((*gemm.Kernel).Erf, math.Erf), ""},
+	"Sigmoid":         {vector((*gemm.Kernel).Sigmoid, sigmoid), ""},
+	"Tanh":            {vector((*gemm.Kernel).Tanh, math.Tanh), ""},
 	"Softplus":        {plain(softplus), ""},
 	"Softsign":        {plain(softsign), ""},
 	"HardSwish":       {plain(hardSwish), ""},

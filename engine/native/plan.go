@@ -2,6 +2,7 @@ package native
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -27,6 +28,7 @@ type slot struct {
 	index       int            // of the input or output
 	t           *tensor.Tensor // of a constant
 	first, last int            // nodes that write it first and use it last
+	from, to    int            // nodes between which nothing else may have its memory: more than that in a group
 	into        int            // 1 + the slot whose memory it takes over, else 0
 	offset      int            // in the arena
 }
@@ -79,15 +81,18 @@ type planner struct {
 	prog  *program
 	pool  *pool
 	eager bool
-	vals  []value
-	slots []slot
-	steps []planStep
-	node  int   // the node being prepared
-	total int64 // bytes of what is alive; of everything where a plan is made
+	// folding leaves out what is random or too large.
+	folding bool
+	vals    []value
+	slots   []slot
+	steps   []planStep
+	node    int   // the node being prepared
+	group   group // element-wise nodes that will be one step
+	total   int64 // bytes of what is alive; of everything where a plan is made
 }
 
 func newPlanner(ctx context.Context, e *Engine, prog *program, p *pool) *planner {
-	pl := &planner{ctx: ctx, e: e, prog: prog, pool: p, vals: make([]value, prog.nvals)}
+	pl := &planner{ctx: ctx, e: e, prog: prog, pool: p, vals: make([]value, len(prog.names))}
 	for i := range pl.vals {
 		pl.vals[i].slot = -1
 	}
@@ -106,6 +111,7 @@ func (pl *planner) plan(types []tensor.DType, shapes []tensor.Shape) (*plan, err
 	if err := pl.nodes(); err != nil {
 		return nil, err
 	}
+	pl.flush()
 	p := &plan{}
 	for i, id := range pl.prog.outputs {
 		v := &pl.vals[id]
@@ -155,7 +161,7 @@ func (pl *planner) nodes() error {
 			return err
 		}
 		if pl.eager {
-			pl.drop(i, n)
+			pl.drop(n)
 		}
 	}
 	return nil
@@ -163,7 +169,7 @@ func (pl *planner) nodes() error {
 
 // prepare prepares one node, and runs it at once where all its inputs are known.
 func (pl *planner) prepare(n *pnode) error {
-	c := &prep{pl: pl, node: n.node, n: n, attrs: n.node.Attrs, opset: n.opset, in: make([]info, len(n.in))}
+	c := &prep{pl: pl, node: n.node, n: n, attrs: n.node.Attrs, opset: n.opset, act: n.act, in: make([]info, len(n.in))}
 	known := true
 	for j, id := range n.in {
 		c.in[j].slot = -1
@@ -198,28 +204,37 @@ func (pl *planner) prepare(n *pnode) error {
 	if !c.pending() {
 		return nil
 	}
+	if pl.folding && (c.random || pl.outBytes(c) > foldBytes) {
+		return errNotFolded
+	}
 	if known && (pl.eager || !c.random && pl.outBytes(c) <= foldBytes) {
 		return pl.runNow(c)
 	}
-	for _, s := range c.steps {
-		pl.steps = append(pl.steps, planStep{s, n})
-	}
+	pl.addSteps(c)
 	return nil
 }
 
+// errNotFolded says that a node stays in the program.
+var errNotFolded = errors.New("not folded")
+
 // foldBytes is the most that a constant may take that folding makes: more is made again in each run.
-const foldBytes = 16 << 20
+const foldBytes = 64 << 20
 
 func (pl *planner) outBytes(c *prep) int {
 	n := 0
 	for i := range c.outs {
-		n += c.outs[i].shape.Size() * max(c.outs[i].dtype.Size(), 16)
+		size := c.outs[i].dtype.Size()
+		if size == 0 {
+			size = 16
+		}
+		n += c.outs[i].shape.Size() * size
 	}
 	return n
 }
 
 // runNow runs the steps of a node whose inputs are known. Its outputs become constants.
 func (pl *planner) runNow(c *prep) error {
+	c.settle()
 	f := &frame{ctx: pl.ctx, t: make([]*tensor.Tensor, len(pl.slots)), pool: pl.pool}
 	for i := range c.in {
 		if s := c.in[i].slot; s >= 0 {
@@ -269,7 +284,7 @@ func (pl *planner) runNow(c *prep) error {
 }
 
 // drop forgets the values that no later node uses.
-func (pl *planner) drop(i int, n *pnode) {
+func (pl *planner) drop(n *pnode) {
 	for _, id := range n.dies {
 		v := &pl.vals[id]
 		if v.t == nil || v.weight {
@@ -285,6 +300,7 @@ func (pl *planner) drop(i int, n *pnode) {
 }
 
 func (pl *planner) addSlot(s slot) int {
+	s.from, s.to = -1, -1
 	pl.slots = append(pl.slots, s)
 	return len(pl.slots) - 1
 }
@@ -350,63 +366,4 @@ func (pl *planner) inplace(o, i int) {
 	if out.kind == slotArena && in.kind == slotArena && out.bytes() == in.bytes() {
 		out.into = 1 + i
 	}
-}
-
-// arenaAlign is the alignment of slots in the arena, a cache line's.
-const arenaAlign = 64
-
-// layout gives every arena slot its place, so that slots that live at the same time do not overlap, and returns the
-// arena's size. It takes the slots by their first node and puts each into the best gap.
-func layout(slots []slot, limit int64) (int, error) {
-	type block struct{ lo, hi, last int }
-	var live []block
-	owner := make([]int, len(slots)) // the slot whose block a slot took over
-	order := make([]int, 0, len(slots))
-	for i := range slots {
-		owner[i] = i
-		if slots[i].kind == slotArena {
-			order = append(order, i)
-		}
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return slots[a].first - slots[b].first })
-	// A slot that takes over another's memory does so only where that one's last use is the node that writes it.
-	for _, i := range order {
-		if j := slots[i].into - 1; j >= 0 && slots[j].last == slots[i].first {
-			o := owner[j]
-			if slots[o].last <= slots[i].first {
-				owner[i] = o
-				slots[o].last = max(slots[o].last, slots[i].last)
-			}
-		}
-	}
-	size := 0
-	for _, i := range order {
-		if owner[i] != i {
-			continue
-		}
-		s := &slots[i]
-		live = slices.DeleteFunc(live, func(b block) bool { return b.last < s.first })
-		need := (s.bytes() + arenaAlign - 1) / arenaAlign * arenaAlign
-		best, bestGap, at := -1, -1, 0
-		for _, b := range live {
-			if gap := b.lo - at; gap >= need && (bestGap < 0 || gap < bestGap) {
-				best, bestGap = at, gap
-			}
-			at = max(at, b.hi)
-		}
-		if best < 0 {
-			best = at
-		}
-		s.offset = best
-		if int64(best+need) > limit {
-			return 0, fmt.Errorf("%w: the run needs more than %d bytes", errTooLarge, limit)
-		}
-		size = max(size, best+need)
-		k, _ := slices.BinarySearchFunc(live, best, func(b block, x int) int { return b.lo - x })
-		live = slices.Insert(live, k, block{best, best + need, s.last})
-	}
-	for _, i := range order {
-		slots[i].offset = slots[owner[i]].offset
-	}
-	return size, nil
 }

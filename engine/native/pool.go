@@ -3,6 +3,7 @@ package native
 import (
 	"math"
 
+	"github.com/millrace/millrace/engine/native/gemm"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -46,13 +47,25 @@ func maxPoolOf[T real](c *prep, w *window, lowest T) error {
 		}
 	}
 	columns := c.attrs.Int("storage_order", 0) == 1
-	s := c.in[0].slot
+	s, k := c.in[0].slot, c.pl.e.kernel
+	// Two dimensions, and no window that lies in the padding alone.
+	rows := isFloat32[T]() && index < 0 && w.in[0] == 1 && w.kernel[0] == 1 && w.lo[0] == 0 && w.out[0] == 1 && w.touches()
+	row := -1
+	if rows {
+		if row, err = c.scratch(tensor.Float32, x[0]*x[1]*w.in[2]); err != nil {
+			return err
+		}
+	}
 	part := func(f *frame, lo, hi int) {
 		src, dst := data[T](f, s), data[T](f, o)
 		for plane := lo; plane < hi; plane++ {
 			in, out := src[plane*w.inSize():(plane+1)*w.inSize()], dst[plane*w.outSize():(plane+1)*w.outSize()]
 			if index < 0 {
-				maxPlane(w, out, in, lowest)
+				if fin, ok := any(in).([]float32); ok && rows {
+					maxRows(k, w, any(out).([]float32), fin, data[float32](f, row)[plane*w.in[2]:(plane+1)*w.in[2]])
+				} else {
+					maxPlane(w, out, in, lowest)
+				}
 				continue
 			}
 			maxPlaneIndex(w, out, data[int64](f, index)[plane*w.outSize():], in, lowest, plane*w.inSize(), columns)
@@ -60,6 +73,85 @@ func maxPoolOf[T real](c *prep, w *window, lowest T) error {
 	}
 	c.do(func(f *frame) { f.parallel(x[0]*x[1], max(1, grain/max(1, w.outSize()*w.kernelSize())), part) })
 	return nil
+}
+
+// touches reports whether every window has an element of the input.
+func (w *window) touches() bool {
+	for d := range 3 {
+		for o := range w.out[d] {
+			if _, k0, k1 := w.span(d, o); k0 >= k1 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// maxRows takes the maximum of the window's rows first, a whole row at a time, then that of neighbours. row is scratch
+// memory for one row of the input.
+func maxRows(k *gemm.Kernel, w *window, dst, src, row []float32) {
+	width, kernel, step, dil := w.in[2], w.kernel[2], w.stride[2], w.dilation[2]
+	// Outputs whose window lies inside the row.
+	first := min(w.out[2], (w.lo[2]+step-1)/step)
+	last := 0
+	if room := width + w.lo[2] - (kernel-1)*dil - 1; room >= 0 {
+		last = min(w.out[2], room/step+1)
+	}
+	first = min(first, last)
+	for oy := range w.out[1] {
+		y, y0, y1 := w.span(1, oy)
+		at := func(ky int) []float32 {
+			r := y + ky*w.dilation[1]
+			return src[r*width : (r+1)*width]
+		}
+		in := at(y0)
+		if y1-y0 > 1 {
+			k.Max(row, in, at(y0+1))
+			for ky := y0 + 2; ky < y1; ky++ {
+				k.Max(row, row, at(ky))
+			}
+			in = row
+		}
+		out := dst[oy*w.out[2] : (oy+1)*w.out[2]]
+		for ox := range first {
+			out[ox] = maxAt(w, in, ox)
+		}
+		for ox := last; ox < w.out[2]; ox++ {
+			out[ox] = maxAt(w, in, ox)
+		}
+		x := first*step - w.lo[2]
+		switch {
+		case kernel == 2 && dil == 1:
+			for ox := first; ox < last; ox++ {
+				out[ox] = max(in[x], in[x+1])
+				x += step
+			}
+		case kernel == 3 && dil == 1:
+			for ox := first; ox < last; ox++ {
+				out[ox] = max(in[x], in[x+1], in[x+2])
+				x += step
+			}
+		default:
+			for ox := first; ox < last; ox++ {
+				best := in[x]
+				for kx := 1; kx < kernel; kx++ {
+					best = max(best, in[x+kx*dil])
+				}
+				out[ox] = best
+				x += step
+			}
+		}
+	}
+}
+
+// maxAt is the maximum under one window of a row.
+func maxAt(w *window, in []float32, ox int) float32 {
+	x, x0, x1 := w.span(2, ox)
+	best := in[x+x0*w.dilation[2]]
+	for kx := x0 + 1; kx < x1; kx++ {
+		best = max(best, in[x+kx*w.dilation[2]])
+	}
+	return best
 }
 
 func maxPlane[T real](w *window, dst, src []T, lowest T) {

@@ -52,11 +52,13 @@ type prep struct {
 	in     []info
 	outs   []outInfo
 	steps  []step
-	after  []step // run after the other steps
-	own    []int  // slots of outputs and scratch, for evaluation at once
-	random bool   // not to be folded
-	intoF  bool   // within a float16 node that computes in float32
+	after  []step       // run after the other steps
+	elem   *elementwise // instead of a first step
+	own    []int        // slots of outputs and scratch, for evaluation at once
+	random bool         // not to be folded
+	intoF  bool         // within a float16 node that computes in float32
 	half   tensor.DType
+	act    activation
 }
 
 type outInfo struct {

@@ -111,8 +111,10 @@ func (e *Engine) compile(ctx context.Context, g *graph.Graph) (*program, error) 
 		}
 		p.outputs = append(p.outputs, k)
 	}
-	p.nvals = len(p.names)
 	p.prune()
+	p.optimize(ctx, e)
+	p.prune()
+	p.nvals = len(p.names)
 	p.liveness()
 	return p, nil
 }
@@ -138,7 +140,7 @@ func (n *pnode) bind() error {
 
 // prune drops the nodes that no output needs.
 func (p *program) prune() {
-	need := make([]bool, p.nvals)
+	need := make([]bool, len(p.names))
 	for _, id := range p.outputs {
 		need[id] = true
 	}

@@ -3,6 +3,7 @@ package native
 import (
 	"math"
 
+	"github.com/millrace/millrace/engine/native/gemm"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -139,7 +140,7 @@ func reduceOf[T real](c *prep, op reduction, drop []bool, shape tensor.Shape) er
 	if p.count == 0 && (op == redMax || op == redMin) && !isFloat && shape.Size() > 0 {
 		return c.errf("nothing to reduce in %v", in.shape)
 	}
-	s := in.slot
+	s, k := in.slot, c.pl.e.kernel
 	if p.dense && (op == redSum || op == redMean) {
 		c.do(func(f *frame) { sumRows(p, data[T](f, o), data[T](f, s), op == redMean) })
 		return nil
@@ -149,7 +150,7 @@ func reduceOf[T real](c *prep, op reduction, drop []bool, shape tensor.Shape) er
 		p.kept.rows(lo, hi, func(at *[maxOperands]int) {
 			po, pi := at[0], at[1]
 			for range p.kept.inner {
-				d[po] = reduceOne(p, op, x[min(pi, len(x)):])
+				d[po] = reduceOne(p, op, x[min(pi, len(x)):], k)
 				po, pi = po+p.kept.step[0], pi+p.kept.step[1]
 			}
 		})
@@ -196,7 +197,19 @@ func divAny[T real](v T, n int) T {
 }
 
 // reduceOne reduces the elements that the inner walk visits from x[0] on. Floating-point sums are kept in float64.
-func reduceOne[T real](p *reducePlan, op reduction, x []T) T {
+func reduceOne[T real](p *reducePlan, op reduction, x []T, k *gemm.Kernel) T {
+	if f, ok := any(x).([]float32); ok && p.inner.outer == 1 && p.inner.step[0] == 1 && p.count > 0 {
+		switch f = f[:p.count]; op {
+		case redSum:
+			return T(sumBlocks(k, f))
+		case redMean:
+			return T(sumBlocks(k, f) / float64(p.count))
+		case redMax:
+			return T(k.Largest(f))
+		case redMin:
+			return T(k.Smallest(f))
+		}
+	}
 	switch op {
 	case redMax, redMin:
 		return extreme(p, op, x)
@@ -207,6 +220,17 @@ func reduceOne[T real](p *reducePlan, op reduction, x []T) T {
 		return T(reduceFloat(p, op, x))
 	}
 	return reduceInt(p, op, x)
+}
+
+// sumBlocks adds blocks up in float64, so that the error does not grow with the length.
+func sumBlocks(k *gemm.Kernel, x []float32) float64 {
+	const block = 4096
+	sum := 0.0
+	for len(x) > block {
+		sum += float64(k.Sum(x[:block]))
+		x = x[block:]
+	}
+	return sum + float64(k.Sum(x))
 }
 
 func extreme[T real](p *reducePlan, op reduction, x []T) T {

@@ -3,6 +3,7 @@ package native
 import (
 	"math"
 
+	"github.com/millrace/millrace/engine/native/gemm"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -59,8 +60,10 @@ func softmaxOf[T float](c *prep, l lines, logarithm bool) error {
 	if err != nil {
 		return err
 	}
-	c.inplace(o, c.in[0].slot)
-	s := c.in[0].slot
+	if !logarithm {
+		c.inplace(o, c.in[0].slot)
+	}
+	s, k := c.in[0].slot, c.pl.e.kernel
 	if l.dim == 0 {
 		return nil
 	}
@@ -69,11 +72,36 @@ func softmaxOf[T float](c *prep, l lines, logarithm bool) error {
 		for i := lo; i < hi; i++ {
 			at := i/l.inner*l.dim*l.inner + i%l.inner
 			end := at + (l.dim-1)*l.inner + 1
+			if d, ok := any(dst).([]float32); ok && l.inner == 1 {
+				softmaxVector(k, d[at:end], any(src).([]float32)[at:end], logarithm)
+				continue
+			}
 			softmaxLine(dst[at:end], src[at:end], l.inner, logarithm)
 		}
 	}
 	c.do(func(f *frame) { f.parallel(l.outer*l.inner, max(1, grain/8/max(1, l.dim)), part) })
 	return nil
+}
+
+// softmaxVector is softmaxLine with the vector functions of package gemm. For the logarithm dst must not be src.
+func softmaxVector(k *gemm.Kernel, dst, src []float32, logarithm bool) {
+	top := k.Largest(src)
+	if !logarithm {
+		k.Shift(dst, src, -top)
+		k.Exp(dst, dst)
+		k.Scale(dst, dst, 1/k.Sum(dst))
+		return
+	}
+	k.Shift(dst, src, -top)
+	k.Exp(dst, dst)
+	sum := float64(k.Sum(dst))
+	if math.IsInf(float64(top), 0) {
+		k.Shift(dst, src, -top)
+		return
+	}
+	// In two steps, so that nothing is lost where the scores are large.
+	k.Shift(dst, src, -top)
+	k.Shift(dst, dst, -float32(math.Log(sum)))
 }
 
 // softmaxLine sums in float64, and each result is rounded once.

@@ -3,6 +3,7 @@ package native
 import (
 	"math"
 
+	"github.com/millrace/millrace/engine/native/gemm"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -18,6 +19,10 @@ func unary[T, R tensor.Element](c *prep, cost int, row func(dst []R, src []T)) e
 	}
 	c.inplace(o, in.slot)
 	s, n := in.slot, in.size()
+	if isFloat32[T]() && isFloat32[R]() {
+		c.elementwise(n, cost, func(f *frame, lo, hi int) { row(data[R](f, o)[lo:hi], data[T](f, s)[lo:hi]) }, o, s)
+		return nil
+	}
 	chunk := func(f *frame, lo, hi int) { row(data[R](f, o)[lo:hi], data[T](f, s)[lo:hi]) }
 	c.do(func(f *frame) { f.parallel(n, max(1, grain/cost), chunk) })
 	return nil
@@ -77,15 +82,12 @@ func alphaFunc(alpha, beta float32, fn func(x, alpha, beta float64) float64, nam
 	})
 }
 
-// fast lets a kernel for float32 alone go first.
-func fast(row func(c *prep) func(dst, src []float32), cost int, slow func(c *prep) error) func(c *prep) error {
-	f32 := viaFloat32(func(c *prep) error { return unary(c, cost, row(c)) })
-	return func(c *prep) error {
-		if len(c.in) > 0 && (c.in[0].dtype == tensor.Float32 || c.in[0].dtype == tensor.Float16 || c.in[0].dtype == tensor.BFloat16) {
-			return f32(c)
-		}
-		return slow(c)
-	}
+// vector is plain for float64, with a vector function of package gemm for float32.
+func vector(f32 func(k *gemm.Kernel, dst, src []float32), f64 func(float64) float64) func(c *prep) error {
+	return floats(func(c *prep) error {
+		k := c.pl.e.kernel
+		return unary(c, 4, func(dst, src []float32) { f32(k, dst, src) })
+	}, func(c *prep) error { return unary(c, 8, mapRow(f64)) })
 }
 
 func elu(x, alpha, _ float64) float64 {
@@ -228,7 +230,13 @@ func number(fn numberFunc) func(c *prep) error {
 		}
 		switch c.in[0].dtype {
 		case tensor.Float32:
-			return unary(c, 1, rowOf[float32](fn))
+			row := rowOf[float32](fn)
+			if k := c.pl.e.kernel; fn == fnRelu {
+				row = func(dst, src []float32) { k.Clip(dst, src, 0, float32(math.Inf(1))) }
+			} else if fn == fnNeg {
+				row = func(dst, src []float32) { k.Scale(dst, src, -1) }
+			}
+			return unary(c, 1, row)
 		case tensor.Float64:
 			return unary(c, 1, rowOf[float64](fn))
 		case tensor.Int8:
