@@ -112,7 +112,7 @@ func (in *inliner) body(f *Function, n *Node) []*Node {
 			continue
 		}
 		if _, ok := names[name]; ok {
-			last = append(last, &Node{Name: in.names.nodes.unique(prefix+"/out"+strconv.Itoa(i)), OpType: "Identity", Inputs: []string{name}, Outputs: []string{out}})
+			last = append(last, &Node{Name: in.names.nodes.unique(prefix + "/out" + strconv.Itoa(i)), OpType: "Identity", Inputs: []string{name}, Outputs: []string{out}})
 			continue
 		}
 		names[name] = out
@@ -131,7 +131,7 @@ func (in *inliner) body(f *Function, n *Node) []*Node {
 		if c.Name == "" {
 			c.Name = c.OpType
 		}
-		c.Name = in.names.nodes.unique(prefix+"/"+c.Name)
+		c.Name = in.names.nodes.unique(prefix + "/" + c.Name)
 		c.rename(rename)
 		c.bind(f, n.Attrs)
 		nodes = append(nodes, c)
