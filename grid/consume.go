@@ -87,7 +87,6 @@ type Message struct {
 	Deliveries uint64
 
 	msg jetstream.Msg
-	c   *Consumer
 }
 
 // Ack says that the message is dealt with. An acknowledgement that is lost (in a crash) makes the
@@ -115,19 +114,21 @@ type Consumer struct {
 	g      *Grid
 	cfg    ConsumerConfig
 	parts  []*part
-	pulls  []jetstream.ConsumeContext
-	heads  []jetstream.Consumer
-	ticker *time.Ticker
+	wake   chan struct{}
 	ended  chan struct{}
 	marker sync.WaitGroup
 
-	mu     sync.Mutex
-	queue  []Message
-	since  []time.Time // when each was received or marked, like queue
-	bytes  int
-	wake   chan struct{}
-	space  *sync.Cond
-	closed bool
+	pulling sync.Mutex // guards pulls and heads
+	pulls   []jetstream.ConsumeContext
+	heads   []jetstream.Consumer
+
+	mu       sync.Mutex
+	queue    []Message
+	since    []time.Time // when each was received or marked, like queue
+	bytes    int
+	space    *sync.Cond // signalled when there is room in queue
+	stopping bool       // deliveries are being ended
+	closed   bool
 }
 
 // prefetchBytes bounds the values that wait in one consumer.
@@ -147,6 +148,7 @@ func (g *Grid) Consume(ctx context.Context, cfg ConsumerConfig) (*Consumer, erro
 	defer cancel()
 	c := &Consumer{g: g, cfg: cfg, parts: cache.parts, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	c.space = sync.NewCond(&c.mu)
+	c.marker.Go(c.markWaiting)
 	if err := c.start(ctx); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("consume %s as %s: %w", cfg.Cache, cfg.Name, err)
@@ -165,6 +167,8 @@ func (g *Grid) Consume(ctx context.Context, cfg ConsumerConfig) (*Consumer, erro
 }
 
 func (c *Consumer) start(ctx context.Context) error {
+	c.pulling.Lock()
+	defer c.pulling.Unlock()
 	policy := jetstream.DeliverAllPolicy
 	if c.cfg.Start == StartNew {
 		policy = jetstream.DeliverNewPolicy
@@ -205,8 +209,41 @@ func (c *Consumer) start(ctx context.Context) error {
 		}
 		c.pulls = append(c.pulls, pull)
 	}
-	c.marker.Go(c.markWaiting)
 	return nil
+}
+
+// restart makes the consumer anew on streams that were made anew. What waits is gone with them.
+func (c *Consumer) restart(ctx context.Context) error {
+	c.stopPulls()
+	c.mu.Lock()
+	closed := c.closed
+	c.queue, c.since, c.bytes = nil, nil, 0
+	c.mu.Unlock()
+	if closed {
+		return nil
+	}
+	if err := c.start(ctx); err != nil {
+		return fmt.Errorf("consume %s as %s: %w", c.cfg.Cache, c.cfg.Name, err)
+	}
+	return nil
+}
+
+// stopPulls ends the deliveries, and returns when none is under way.
+func (c *Consumer) stopPulls() {
+	c.mu.Lock()
+	c.stopping = true
+	c.space.Broadcast()
+	c.mu.Unlock()
+	c.pulling.Lock()
+	for _, pull := range c.pulls {
+		pull.Stop()
+		<-pull.Closed()
+	}
+	c.pulls, c.heads = nil, nil
+	c.pulling.Unlock()
+	c.mu.Lock()
+	c.stopping = false
+	c.mu.Unlock()
 }
 
 // take queues a message. While the queue is full it blocks, so that no more are asked for.
@@ -225,7 +262,7 @@ func (c *Consumer) take(p *part, m jetstream.Msg) {
 		return
 	}
 	out := Message{
-		Type: Updated, Partition: p.number, Time: meta.Timestamp, Deliveries: meta.NumDelivered, msg: m, c: c,
+		Type: Updated, Partition: p.number, Time: meta.Timestamp, Deliveries: meta.NumDelivered, msg: m,
 		Entry: decode(cache, key, m.Headers(), m.Data(), meta.Sequence.Stream, meta.Timestamp),
 	}
 	switch kindOf(m.Headers()) {
@@ -236,10 +273,10 @@ func (c *Consumer) take(p *part, m jetstream.Msg) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for !c.closed && (len(c.queue) >= c.cfg.Prefetch || c.bytes >= prefetchBytes) {
+	for !c.closed && !c.stopping && (len(c.queue) >= c.cfg.Prefetch || c.bytes >= prefetchBytes) {
 		c.space.Wait()
 	}
-	if c.closed {
+	if c.closed || c.stopping {
 		return // it comes again
 	}
 	c.queue, c.since = append(c.queue, out), append(c.since, time.Now())
@@ -316,7 +353,10 @@ func (c *Consumer) Lag(ctx context.Context) (int64, error) {
 	ctx, cancel := c.g.limited(ctx)
 	defer cancel()
 	var n int64
-	for _, head := range c.heads {
+	c.pulling.Lock()
+	heads := c.heads
+	c.pulling.Unlock()
+	for _, head := range heads {
 		info, err := head.Info(ctx)
 		if err != nil {
 			return 0, fmt.Errorf("lag of consumer %s: %w", c.cfg.Name, apiError(err))
@@ -336,14 +376,17 @@ func (c *Consumer) Close() {
 	}
 	c.closed = true
 	close(c.ended)
+	waiting := c.queue
 	c.queue, c.since = nil, nil
-	c.space.Broadcast()
 	c.mu.Unlock()
-	for _, pull := range c.pulls {
-		pull.Stop()
-		<-pull.Closed()
-	}
+	c.stopPulls()
 	c.marker.Wait()
+	// What nobody fetched goes back at once, not after its 5 s.
+	for _, m := range waiting {
+		if err := m.Nak(0); err != nil {
+			break // the connection is gone; it comes again by itself
+		}
+	}
 	c.g.mu.Lock()
 	delete(c.g.consumers, c)
 	c.g.mu.Unlock()

@@ -54,6 +54,11 @@ func (g *Grid) startFeed(ctx context.Context, p *part) (*feed, error) {
 	return f, nil
 }
 
+func (f *feed) close() {
+	f.stop.Stop()
+	<-f.stop.Closed()
+}
+
 func (f *feed) caughtUp() {
 	f.p.mu.Lock()
 	f.p.advance(f.last)

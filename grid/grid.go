@@ -325,8 +325,7 @@ func (g *Grid) shut() {
 	g.stop()
 	g.running.Wait()
 	for _, f := range g.feeds {
-		f.stop.Stop()
-		<-f.stop.Closed()
+		f.close()
 	}
 	if g.asks != nil {
 		g.asks.close()

@@ -178,8 +178,10 @@ func (d *guard) recover(ctx context.Context) error {
 	if free < 2*diskReserve(size) {
 		return nil
 	}
-	if err := d.g.thaw(ctx); err != nil {
+	if err := d.g.thaw(); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(d.g.done, thawTimeout)
+	defer cancel()
 	return d.measure(ctx)
 }

@@ -216,11 +216,17 @@ func (l *Listener) offer(part int, seq uint64, kind EventType, e Entry) {
 		l.bytes += len(e.Value)
 	}
 	if len(l.byKey) > l.opts.MaxPending || l.bytes > maxPendingBytes && len(l.byKey) > 1 {
-		l.queue, l.head, l.bytes = nil, 0, 0
-		clear(l.byKey)
-		clear(l.live)
+		l.forget()
 	}
 	l.signal()
+}
+
+// forget drops what waits, to be read from the index.
+// Lock is held.
+func (l *Listener) forget() {
+	l.queue, l.head, l.bytes = nil, 0, 0
+	clear(l.byKey)
+	clear(l.live)
 }
 
 func (l *Listener) signal() {

@@ -151,15 +151,22 @@ type serverLog struct {
 }
 
 func (l *serverLog) Noticef(format string, v ...any) { l.out(slog.LevelDebug, format, v) }
-func (l *serverLog) Warnf(format string, v ...any)   { l.out(slog.LevelWarn, format, v) }
 func (l *serverLog) Debugf(format string, v ...any)  { l.out(slog.LevelDebug, format, v) }
 func (l *serverLog) Tracef(format string, v ...any)  {}
 func (l *serverLog) Fatalf(format string, v ...any)  { l.out(slog.LevelError, format, v) }
 
+func (l *serverLog) Warnf(format string, v ...any) {
+	level := slog.LevelWarn
+	if strings.HasPrefix(format, "Maximum payloads over") {
+		level = slog.LevelDebug // ours are, by design
+	}
+	l.out(level, format, v)
+}
+
 func (l *serverLog) Errorf(format string, v ...any) {
 	l.out(slog.LevelError, format, v)
-	text := strings.ToLower(fmt.Sprintf(format, v...))
-	if strings.Contains(text, "critical write error") {
+	text := fmt.Sprintf(format, v...)
+	if strings.Contains(strings.ToLower(text), "critical write error") {
 		if l.e.frozen.CompareAndSwap(nil, &text) {
 			l.e.onFrozen(text)
 		}
