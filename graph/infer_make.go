@@ -6,6 +6,40 @@ import (
 	"github.com/millrace/millrace/tensor"
 )
 
+// makeRules are operators that make tensors from little or nothing.
+var makeRules = rulesOf(map[string]rule{
+	"Constant":                   inferConstant,
+	"ConstantOfShape":            inferConstantOfShape,
+	"Range":                      inferRange,
+	"RandomNormal RandomUniform": inferRandom,
+	"HannWindow HammingWindow BlackmanWindow": inferWindow,
+	"Multinomial": func(c *call) error {
+		dtype, err := c.dtypeAttr("dtype", tensor.Int32)
+		batch := unknown
+		if s := c.arg(0).shape; len(s) == 2 {
+			batch = s[0]
+		}
+		c.set(0, dtype, Shape{batch, known(max(c.attrs.Int("sample_size", 1), 0))})
+		return err
+	},
+	"NonMaxSuppression": func(c *call) error {
+		c.set(0, tensor.Int64, Shape{unknown, known(3)})
+		return nil
+	},
+	"MelWeightMatrix": func(c *call) error {
+		dtype, err := c.dtypeAttr("output_datatype", tensor.Float32)
+		shape := Shape{unknown, unknown}
+		if bins, ok := c.ints(0); ok && len(bins) == 1 {
+			shape[1] = known(max(bins[0], 0))
+		}
+		if size, ok := c.ints(1); ok && len(size) == 1 {
+			shape[0] = known(max(size[0]/2+1, 0))
+		}
+		c.set(0, dtype, shape)
+		return err
+	},
+})
+
 // inferConstant reads whichever attribute holds the value.
 func inferConstant(c *call) error {
 	var t *tensor.Tensor

@@ -94,3 +94,19 @@ func TestGoldenTensors(t *testing.T) {
 	}
 	t.Logf("%d tensors read, %d refused", read, refused)
 }
+
+// Node names that come twice, which some exporters write, get numbers.
+func TestDecodeSameNames(t *testing.T) {
+	g, err := onnx.Decode(model(11, pb(1, "x"), 1, pb(1, "x", 2, "a", 3, "n", 4, "Relu"), 1, pb(1, "a", 2, "b", 3, "n", 4, "Relu"),
+		1, pb(1, "b", 2, "c", 3, "n_2", 4, "Relu"), 1, pb(1, "c", 2, "y", 3, "n", 4, "Relu"), 12, pb(1, "y")), onnx.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, n := range g.Nodes {
+		names = append(names, n.Name)
+	}
+	if got := strings.Join(names, " "); got != "n n_3 n_2 n_5" {
+		t.Errorf("names %s", got)
+	}
+}

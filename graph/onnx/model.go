@@ -199,6 +199,7 @@ func (d *decoder) graph(b []byte, g *graph.Graph) error {
 			return err
 		}
 	}
+	distinct(g.Nodes)
 	return s.err
 }
 
@@ -257,6 +258,7 @@ func (d *decoder) function(b []byte) (*graph.Function, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
+	distinct(f.Nodes)
 	if f.Name == "" {
 		return nil, fmt.Errorf("%w: it has no name", ErrFormat)
 	}

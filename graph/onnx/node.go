@@ -3,6 +3,7 @@ package onnx
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -73,6 +74,30 @@ func (d *decoder) node(b []byte) (*graph.Node, error) {
 	}
 	n.OpType = overloaded(n.OpType, overload)
 	return n, nil
+}
+
+// distinct makes the names of nodes unique, which ONNX asks for and some exporters do not keep: the second of a name
+// gets a number. Nothing refers to nodes by name.
+func distinct(nodes []*graph.Node) {
+	used := make(map[string]bool, len(nodes))
+	for _, n := range nodes {
+		used[n.Name] = true
+	}
+	seen := make(map[string]int, len(nodes))
+	for _, n := range nodes {
+		if n.Name == "" {
+			continue
+		}
+		if seen[n.Name]++; seen[n.Name] == 1 {
+			continue
+		}
+		base := n.Name
+		for used[n.Name] {
+			n.Name = base + "_" + strconv.Itoa(seen[base])
+			seen[base]++
+		}
+		used[n.Name] = true
+	}
 }
 
 // attrKinds are the names of AttributeProto's types by number.
