@@ -42,7 +42,8 @@ func (t EventType) String() string {
 // in base64url without padding. It is opaque to clients.
 type EventID string
 
-func newEventID(positions []uint64) EventID {
+// NewEventID makes the id of a place: the last sequence of every partition.
+func NewEventID(positions []uint64) EventID {
 	b := make([]byte, 0, 64)
 	for _, p := range positions {
 		b = binary.AppendUvarint(b, p)
@@ -50,8 +51,8 @@ func newEventID(positions []uint64) EventID {
 	return EventID(base64.RawURLEncoding.EncodeToString(b))
 }
 
-// positions reads an id of a grid with n partitions.
-func (id EventID) positions(n int) ([]uint64, error) {
+// ParseEventID reads an id of a grid with n partitions; what is none is ErrEventID.
+func ParseEventID(id EventID, n int) ([]uint64, error) {
 	b, err := base64.RawURLEncoding.DecodeString(string(id))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %q is not base64url", ErrEventID, string(id))
@@ -76,7 +77,8 @@ type Event struct {
 	// Entry has the key and the revision; of created and updated events the rest too, where the
 	// listener asked for values.
 	Entry Entry
-	// ID resumes after this event.
+	// ID resumes after this event. Where revisions were conflated, newest events that were
+	// delivered just before it may come once more.
 	ID EventID
 }
 
@@ -158,7 +160,7 @@ func (c *Cache) Listen(ctx context.Context, opts ListenOptions) (*Listener, erro
 	}
 	if opts.From != "" {
 		var err error
-		if l.positions, err = opts.From.positions(n); err != nil {
+		if l.positions, err = ParseEventID(opts.From, n); err != nil {
 			return nil, err
 		}
 	}
@@ -282,7 +284,7 @@ func (l *Listener) pop() Event {
 	delete(l.byKey, q.entry.Key)
 	l.bytes -= len(q.entry.Value)
 	l.positions[q.part] = max(l.positions[q.part], q.seq)
-	return Event{Type: q.kind, Entry: q.entry, ID: newEventID(l.positions)}
+	return Event{Type: q.kind, Entry: q.entry, ID: NewEventID(l.positions)}
 }
 
 // readIndex reads what changed in a partition since the reader's position, and from there on has
@@ -346,7 +348,7 @@ func (l *Listener) nextReplayed(ctx context.Context) (Event, bool, error) {
 		if len(l.replay) == 0 && l.live[l.replayPart] {
 			*at = max(*at, l.replayEnd)
 		}
-		id := newEventID(l.positions)
+		id := NewEventID(l.positions)
 		if item.skip {
 			l.conflated++
 		}
