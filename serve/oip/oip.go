@@ -1,0 +1,277 @@
+// Package oip answers the Open Inference Protocol v2 over REST, with the binary tensor extension, and the :predict of
+// its predecessor that KServe's v1 clients send. It turns requests into tensors and back, and gathers what comes
+// together into batches; models are the registry's business, and tokens and connections package serve's.
+package oip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/model"
+	"github.com/millrace/millrace/registry"
+	"github.com/millrace/millrace/serve"
+	"github.com/millrace/millrace/tensor"
+)
+
+// Models is what the handler needs of *registry.Registry. Version 0 is the one that serves.
+type Models interface {
+	Acquire(ctx context.Context, name string, version int64) (*registry.Handle, error)
+	List(ctx context.Context) ([]registry.Info, error)
+}
+
+// Config is what a Handler works with. Models is required.
+type Config struct {
+	Models Models
+	// Version of the program, for GET /v2.
+	Version string
+	// MaxBody bounds a request's body, as it comes and unpacked (64 MiB).
+	MaxBody int64
+	// Timeout bounds a run (60 s).
+	Timeout time.Duration
+}
+
+// Validate reports every fault at once.
+func (c Config) Validate() error {
+	var errs []error
+	if c.Models == nil {
+		errs = append(errs, errors.New("oip: Models is missing"))
+	}
+	if c.MaxBody < 0 || c.Timeout < 0 {
+		errs = append(errs, errors.New("oip: MaxBody and Timeout must not be negative"))
+	}
+	return errors.Join(errs...)
+}
+
+// Prefixes are the paths that a Handler answers, for serve.Routes. /v2/health is package rest's.
+func Prefixes() []string { return []string{"/v2", "/v1/models"} }
+
+// A Handler answers the protocol. It is safe for concurrent use.
+type Handler struct {
+	cfg     Config
+	batches *batcher
+}
+
+// New returns a handler.
+func New(cfg Config) (*Handler, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.MaxBody == 0 {
+		cfg.MaxBody = 64 << 20
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = time.Minute
+	}
+	return &Handler{cfg: cfg, batches: newBatcher(cfg.Timeout)}, nil
+}
+
+// ServeHTTP picks by the path as it was sent, so that a name may hold %2F and blanks.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.EscapedPath()
+	if rest, ok := strings.CutPrefix(path, "/v2/models/"); ok {
+		h.model(w, r, rest)
+		return
+	}
+	if rest, ok := strings.CutPrefix(path, "/v1/models/"); ok {
+		h.modelV1(w, r, rest)
+		return
+	}
+	switch path {
+	case "/v2", "/v2/":
+		h.server(w, r)
+	case "/v2/repository/index":
+		h.index(w, r)
+	default:
+		serve.WriteError(w, r, serve.NoRoute(r))
+	}
+}
+
+// target is what a path below /v2/models/ names.
+type target struct {
+	name    string
+	version int64
+	verb    string // "", "ready" or "infer"
+}
+
+// parseTarget reads NAME[/versions/VERSION][/ready|/infer].
+func parseTarget(path string) (target, error) {
+	parts := strings.Split(path, "/")
+	name, err := url.PathUnescape(parts[0])
+	if err != nil {
+		return target{}, badRequest("model %q: %v", parts[0], err)
+	}
+	t := target{name: name}
+	parts = parts[1:]
+	if len(parts) >= 2 && parts[0] == "versions" {
+		version, err := strconv.ParseInt(parts[1], 10, 64)
+		if err != nil || version < 1 {
+			return t, fmt.Errorf("%w: %q version %q (a version is a whole number from 1)", registry.ErrNoModel, name, parts[1])
+		}
+		t.version, parts = version, parts[2:]
+	}
+	switch {
+	case len(parts) == 0:
+	case len(parts) == 1 && (parts[0] == "ready" || parts[0] == "infer"):
+		t.verb = parts[0]
+	default:
+		return t, serve.ErrRoute
+	}
+	return t, nil
+}
+
+func (h *Handler) model(w http.ResponseWriter, r *http.Request, path string) {
+	t, err := parseTarget(path)
+	if errors.Is(err, serve.ErrRoute) {
+		err = serve.NoRoute(r)
+	}
+	if err != nil {
+		serve.WriteError(w, r, err)
+		return
+	}
+	switch t.verb {
+	case "infer":
+		if r.Method != http.MethodPost {
+			serve.MethodNotAllowed(w, r, http.MethodPost)
+			return
+		}
+		err = h.infer(w, r, t)
+	default:
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			serve.MethodNotAllowed(w, r, http.MethodGet, http.MethodHead)
+			return
+		}
+		err = h.describe(w, r, t)
+	}
+	if err != nil {
+		serve.WriteError(w, r, err)
+	}
+}
+
+// infer answers one request. What it read and what it answers share memory that is used again, so that nothing is
+// allocated for a body.
+func (h *Handler) infer(w http.ResponseWriter, r *http.Request, t target) error {
+	lent, err := h.acquire(r.Context(), t.name, t.version)
+	if err != nil {
+		return err
+	}
+	defer lent.Release()
+	q := newRequest()
+	body, err := h.read(w, r, q)
+	if err != nil {
+		return err
+	}
+	json, binary, err := split(r.Header, body)
+	if err != nil {
+		return err
+	}
+	s := lent.Session()
+	if err := q.parse(json, binary, s.Inputs(), s.Outputs()); err != nil {
+		return err
+	}
+	results, err := h.run(r.Context(), s, q)
+	if err != nil {
+		return err
+	}
+	length, err := q.encode(t.name, lent.Model().Version, s.Outputs(), results)
+	if err != nil {
+		return err
+	}
+	write(w, r, q.answer, length)
+	q.release()
+	return nil
+}
+
+// run computes, in a batch with others where the model allows it.
+func (h *Handler) run(ctx context.Context, s engine.Session, q *inferRequest) ([]*tensor.Tensor, error) {
+	results, err := h.batches.run(ctx, s, q.tensors)
+	if err != nil {
+		return nil, err
+	}
+	return results, checkResults(s.Outputs(), results)
+}
+
+func (h *Handler) acquire(ctx context.Context, name string, version int64) (*registry.Handle, error) {
+	if err := registry.CheckName(name, version); err != nil {
+		return nil, fmt.Errorf("%w: %w", registry.ErrNoModel, err)
+	}
+	return h.cfg.Models.Acquire(ctx, name, version)
+}
+
+// serverInfo is the answer of GET /v2.
+type serverInfo struct {
+	Name       string   `json:"name"`
+	Version    string   `json:"version"`
+	Extensions []string `json:"extensions"`
+}
+
+func (h *Handler) server(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		serve.MethodNotAllowed(w, r, http.MethodGet, http.MethodHead)
+		return
+	}
+	serve.WriteJSON(w, r, http.StatusOK, serverInfo{"millrace", h.cfg.Version, []string{"binary_tensor_data", "model_repository_index"}})
+}
+
+// modelInfo is the answer of GET /v2/models/NAME.
+type modelInfo struct {
+	Name     string      `json:"name"`
+	Versions []string    `json:"versions"`
+	Platform string      `json:"platform"`
+	Inputs   []valueInfo `json:"inputs"`
+	Outputs  []valueInfo `json:"outputs"`
+}
+
+type valueInfo struct {
+	Name     string  `json:"name"`
+	Datatype string  `json:"datatype"`
+	Shape    []int64 `json:"shape"`
+}
+
+type readyInfo struct {
+	Name  string `json:"name"`
+	Ready bool   `json:"ready"`
+}
+
+// describe answers a model's metadata and its readiness: a model that cannot be run is 503.
+func (h *Handler) describe(w http.ResponseWriter, r *http.Request, t target) error {
+	lent, err := h.acquire(r.Context(), t.name, t.version)
+	if err != nil {
+		return err
+	}
+	defer lent.Release()
+	if t.verb == "ready" {
+		serve.WriteJSON(w, r, http.StatusOK, readyInfo{t.name, true})
+		return nil
+	}
+	m := modelInfo{Name: t.name, Versions: []string{}, Platform: "onnx", Inputs: valuesOf(lent.Model(), true), Outputs: valuesOf(lent.Model(), false)}
+	infos, err := h.cfg.Models.List(r.Context())
+	if err != nil {
+		return err
+	}
+	for _, i := range infos { // newest first; the protocol's examples begin with the oldest
+		if i.Name == t.name {
+			m.Versions = append([]string{strconv.FormatInt(i.Version, 10)}, m.Versions...)
+		}
+	}
+	serve.WriteJSON(w, r, http.StatusOK, m)
+	return nil
+}
+
+func valuesOf(m *model.Model, inputs bool) []valueInfo {
+	vs := m.Outputs()
+	if inputs {
+		vs = m.Inputs()
+	}
+	out := make([]valueInfo, len(vs))
+	for i, v := range vs {
+		out[i] = valueInfo{v.Name, datatypeOf(v.DType), shapeOf(v.Shape)}
+	}
+	return out
+}

@@ -1,0 +1,259 @@
+package oip
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/registry"
+	"github.com/millrace/millrace/serve"
+	"github.com/millrace/millrace/tensor"
+)
+
+// modelV1 answers KServe's protocol v1: GET /v1/models/NAME and POST /v1/models/NAME:predict in row format, for models
+// whose first dimension counts rows.
+func (h *Handler) modelV1(w http.ResponseWriter, r *http.Request, path string) {
+	escaped, predict := strings.CutSuffix(path, ":predict")
+	name, err := url.PathUnescape(escaped)
+	if err == nil && strings.Contains(escaped, "/") {
+		err = serve.NoRoute(r)
+	}
+	switch {
+	case err != nil:
+	case predict && r.Method != http.MethodPost:
+		serve.MethodNotAllowed(w, r, http.MethodPost)
+		return
+	case !predict && r.Method != http.MethodGet && r.Method != http.MethodHead:
+		serve.MethodNotAllowed(w, r, http.MethodGet, http.MethodHead)
+		return
+	default:
+		err = h.answerV1(w, r, name, predict)
+	}
+	if err != nil {
+		serve.WriteError(w, r, err)
+	}
+}
+
+func (h *Handler) answerV1(w http.ResponseWriter, r *http.Request, name string, predict bool) error {
+	lent, err := h.acquire(r.Context(), name, 0)
+	if err != nil {
+		return err
+	}
+	defer lent.Release()
+	if !predict {
+		serve.WriteJSON(w, r, http.StatusOK, readyInfo{name, true})
+		return nil
+	}
+	return h.predict(w, r, lent)
+}
+
+// predict answers {"instances":[...]}: each is a row of the only input, or an object of rows by input.
+func (h *Handler) predict(w http.ResponseWriter, r *http.Request, lent *registry.Handle) error {
+	q := newRequest()
+	body, err := h.read(w, r, q)
+	if err != nil {
+		return err
+	}
+	s := lent.Session()
+	if err := q.parseInstances(body, s.Inputs()); err != nil {
+		return err
+	}
+	results, err := h.run(r.Context(), s, q)
+	if err != nil {
+		return err
+	}
+	if q.answer, err = appendPredictions(q.answer[:0], s.Outputs(), results, q.tensors[0].Shape()[0]); err != nil {
+		return err
+	}
+	write(w, r, q.answer, 0)
+	q.release()
+	return nil
+}
+
+// rows collects one input's rows.
+type rows struct {
+	value graph.Value
+	parts []*tensor.Tensor
+}
+
+func (q *inferRequest) parseInstances(body []byte, ins []graph.Value) error {
+	all := make([]rows, len(ins))
+	for i, v := range ins {
+		if len(v.Shape) == 0 || len(datatypes[v.DType]) == 0 {
+			return badRequest("the model takes %s, which has no rows; use /v2", list(ins))
+		}
+		all[i].value = v
+	}
+	s := &scanner{b: body}
+	found := false
+	err := s.object(func(name string) error {
+		if name != "instances" {
+			return s.skip()
+		}
+		if found {
+			return s.fault("%q comes twice", name)
+		}
+		found = true
+		return s.array(func() error { return q.parseInstance(s, all) })
+	})
+	if err != nil {
+		return err
+	}
+	if s.peek(); s.i < len(body) {
+		return s.fault("something follows the request")
+	}
+	if !found || len(all) == 0 || len(all[0].parts) == 0 {
+		return badRequest("there is no \"instances\" with a row in it")
+	}
+	for i := range all {
+		n := len(all[i].parts)
+		t, err := join(all[i].parts, n)
+		if err != nil {
+			return fmt.Errorf("%w: %w", serve.ErrRequest, err)
+		}
+		q.tensors = append(q.tensors, t)
+	}
+	return engine.CheckInputs(ins, q.tensors)
+}
+
+func (q *inferRequest) parseInstance(s *scanner, all []rows) error {
+	if s.peek() != '{' {
+		if len(all) != 1 {
+			return s.fault("an instance must be an object of the inputs' names")
+		}
+		return q.parseRow(s, &all[0])
+	}
+	before := len(all[0].parts)
+	err := s.object(func(name string) error {
+		i := slices.IndexFunc(all, func(r rows) bool { return r.value.Name == name })
+		if i < 0 {
+			return s.fault("there is no input %q", name)
+		}
+		return q.parseRow(s, &all[i])
+	})
+	for i := range all {
+		if err == nil && len(all[i].parts) != before+1 {
+			err = s.fault("an instance must have input %q once", all[i].value.Name)
+		}
+	}
+	return err
+}
+
+// parseRow reads one row. Dimensions that the model leaves open are as the nesting says.
+func (q *inferRequest) parseRow(s *scanner, r *rows) error {
+	shape := []int{1}
+	seen, err := s.sizes()
+	if err != nil {
+		return err
+	}
+	for i, d := range r.value.Shape[1:] {
+		switch {
+		case d.Known():
+			shape = append(shape, int(d.Size))
+		case i < len(seen):
+			shape = append(shape, seen[i])
+		default:
+			return s.fault("an instance of input %q is nested less deep than %v", r.value.Name, r.value.Shape)
+		}
+	}
+	// A row is data without the outermost brackets.
+	at := s.i
+	if err := s.skip(); err != nil {
+		return err
+	}
+	text := make([]byte, 0, s.i-at+2)
+	text = append(append(append(text, '['), s.b[at:s.i]...), ']')
+	t, err := readData(&scanner{b: text}, r.value.DType, shape, &q.floats)
+	if err != nil {
+		return fmt.Errorf("instance %d of input %q: %w", len(r.parts), r.value.Name, err)
+	}
+	if len(r.parts) > 0 && !slices.Equal(r.parts[0].Shape(), t.Shape()) {
+		return s.fault("instances of input %q have different shapes", r.value.Name)
+	}
+	r.parts = append(r.parts, t)
+	return nil
+}
+
+// sizes looks at nested arrays and returns the length of the first one on each level; the scanner stays.
+func (s *scanner) sizes() ([]int, error) {
+	var out []int
+	look := *s
+	for look.peek() == '[' && len(out) < maxRank {
+		level := look
+		n := 0
+		if err := level.array(func() error { n++; return level.skip() }); err != nil {
+			return nil, err
+		}
+		out = append(out, n)
+		look.i++
+	}
+	return out, nil
+}
+
+// appendPredictions writes {"predictions":[...]}: bare rows for one output, objects for several.
+func appendPredictions(b []byte, outs []graph.Value, results []*tensor.Tensor, n int) ([]byte, error) {
+	for i, t := range results {
+		if _, ok := datatypes[t.DType()]; !ok || t.Rank() == 0 || t.Shape()[0] != n || !isText(t) {
+			return b, badRequest("output %q, %v%v, has no form of rows; use /v2", outs[i].Name, t.DType(), t.Shape())
+		}
+	}
+	b = append(b, `{"predictions":[`...)
+	for row := range n {
+		if row > 0 {
+			b = append(b, ',')
+		}
+		for i, t := range results {
+			one, err := rowsOf(t, row, 1)
+			if err != nil {
+				return b, err
+			}
+			if len(results) > 1 {
+				sep := byte(',')
+				if i == 0 {
+					sep = '{'
+				}
+				b = append(serve.AppendString(append(b, sep), outs[i].Name), ':')
+			}
+			if b, err = appendNested(b, one, one.Shape()[1:]); err != nil {
+				return b, err
+			}
+		}
+		if len(results) > 1 {
+			b = append(b, '}')
+		}
+	}
+	return append(b, "]}"...), nil
+}
+
+// appendNested writes the elements of t nested as shape says.
+func appendNested(b []byte, t *tensor.Tensor, shape []int) ([]byte, error) {
+	if len(shape) == 0 {
+		flat := appendData(nil, t)
+		return append(b, flat[1:len(flat)-1]...), nil
+	}
+	if len(shape) == 1 {
+		return appendData(b, t), nil
+	}
+	parts, err := t.Reshape(shape...)
+	if err != nil {
+		return b, err
+	}
+	b = append(b, '[')
+	for i := range shape[0] {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		one, err := rowsOf(parts, i, 1)
+		if err != nil {
+			return b, err
+		}
+		if b, err = appendNested(b, one, shape[1:]); err != nil {
+			return b, err
+		}
+	}
+	return append(b, ']'), nil
+}
