@@ -14,6 +14,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/native"
+	"github.com/millrace/millrace/engine/onnxruntime"
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/gradient"
 	"github.com/millrace/millrace/graph/onnx"
@@ -134,7 +135,22 @@ func optimizerOf(kind string, hyper map[string]float64) gradient.Optimizer {
 		Beta1: hyper["beta1"], Beta2: hyper["beta2"], Epsilon: hyper["eps"], WeightDecay: hyper["weight_decay"]}
 }
 
-func TestGolden(t *testing.T) {
+func TestGolden(t *testing.T) { runGolden(t, native.New(native.Config{})) }
+
+// TestGoldenOnnxruntime holds the same training graphs, functions and all, in the other engine.
+func TestGoldenOnnxruntime(t *testing.T) {
+	paths := onnxruntime.SearchPaths(os.Getenv("ONNXRUNTIME_SHARED_LIBRARY_PATH"), "")
+	e, err := onnxruntime.New(onnxruntime.Config{Paths: paths})
+	if errors.Is(err, engine.ErrUnavailable) && os.Getenv("ONNXRUNTIME_SHARED_LIBRARY_PATH") == "" {
+		t.Skipf("set ONNXRUNTIME_SHARED_LIBRARY_PATH to the library (millrace engine install onnxruntime fetches it): %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	runGolden(t, e)
+}
+
+func runGolden(t *testing.T, e engine.Engine) {
 	dirs, err := os.ReadDir(goldenDir(t))
 	if err != nil {
 		t.Fatal(err)
@@ -154,9 +170,9 @@ func TestGolden(t *testing.T) {
 				return
 			}
 			ran++
-			c.checkGradients(t, g)
+			c.checkGradients(t, e, g)
 			for kind, hyper := range c.Optimizers {
-				t.Run(kind, func(t *testing.T) { c.checkSteps(t, g, kind, hyper) })
+				t.Run(kind, func(t *testing.T) { c.checkSteps(t, e, g, kind, hyper) })
 			}
 		})
 	}
@@ -164,13 +180,13 @@ func TestGolden(t *testing.T) {
 }
 
 // checkGradients holds loss and gradients of the file as it is against PyTorch's.
-func (c *golden) checkGradients(t *testing.T, g *graph.Graph) {
+func (c *golden) checkGradients(t *testing.T, e engine.Engine, g *graph.Graph) {
 	tg, err := gradient.Build(g, c.options())
 	if err != nil {
 		t.Fatal(err)
 	}
 	tg = throughFile(t, tg)
-	out := runOnce(t, tg, c.inputs())
+	out := runOnce(t, e, tg, c.inputs())
 	c.near(t, "loss", out["loss"], "loss")
 	var names []string
 	for _, v := range tg.Outputs {
@@ -203,9 +219,9 @@ func throughFile(t *testing.T, g *graph.Graph) *graph.Graph {
 	return back
 }
 
-func runOnce(t *testing.T, g *graph.Graph, in map[string]*tensor.Tensor) map[string]*tensor.Tensor {
+func runOnce(t *testing.T, e engine.Engine, g *graph.Graph, in map[string]*tensor.Tensor) map[string]*tensor.Tensor {
 	t.Helper()
-	s, err := native.New(native.Config{}).Open(t.Context(), g, engine.Options{Threads: 1})
+	s, err := e.Open(t.Context(), g, engine.Options{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +234,7 @@ func runOnce(t *testing.T, g *graph.Graph, in map[string]*tensor.Tensor) map[str
 }
 
 // checkSteps makes three steps on the same batch and holds losses, variables and statistics against PyTorch's.
-func (c *golden) checkSteps(t *testing.T, g *graph.Graph, kind string, hyper map[string]float64) {
+func (c *golden) checkSteps(t *testing.T, e engine.Engine, g *graph.Graph, kind string, hyper map[string]float64) {
 	o := optimizerOf(kind, hyper)
 	opts := c.options()
 	opts.Optimizer = &o
@@ -227,7 +243,7 @@ func (c *golden) checkSteps(t *testing.T, g *graph.Graph, kind string, hyper map
 		t.Fatal(err)
 	}
 	fed, state := gradient.Feed(tg)
-	s, err := native.New(native.Config{}).Open(t.Context(), fed, engine.Options{Threads: 1})
+	s, err := e.Open(t.Context(), fed, engine.Options{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
