@@ -55,6 +55,8 @@ const MaxRank = 64
 // maxSteps limits the nodes that are visited beyond the graph's own: those of functions and loops.
 const maxSteps = 1 << 18
 
+var errSteps = fmt.Errorf("%w: shape inference takes more than %d steps through functions and loops", ErrInvalid, maxSteps)
+
 // world is what the inference of a graph, its subgraphs and its functions share.
 type world struct {
 	graph     *Graph
@@ -167,7 +169,7 @@ func (s *inference) collect(g *Graph) {
 func (s *inference) nodes(nodes []*Node) error {
 	for i, n := range nodes {
 		if s.steps--; s.steps < 0 {
-			return fmt.Errorf("%w: shape inference takes more than %d steps through functions and loops", ErrInvalid, maxSteps)
+			return errSteps
 		}
 		if err := s.node(n); err != nil {
 			return fmt.Errorf("%s: %w", label(i, n), err)
@@ -179,6 +181,11 @@ func (s *inference) nodes(nodes []*Node) error {
 // node infers the outputs of n.
 func (s *inference) node(n *Node) error {
 	if s.callee != nil {
+		for _, sub := range n.Subgraphs() { // which are copied
+			if s.steps -= countNodes(sub.Nodes); s.steps < 0 {
+				return errSteps
+			}
+		}
 		n = n.Clone()
 		n.bind(s.callee, s.call.Attrs)
 	}

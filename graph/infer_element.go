@@ -11,7 +11,7 @@ var elementRules = rulesOf(map[string]rule{
 	"Neg Abs Sqrt Exp Log Erf Sign Relu LeakyRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Tanh Gelu Softplus Softsign " +
 		"Mish Swish Reciprocal Floor Ceil Round Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh ThresholdedRelu Shrink " +
 		"BitwiseNot Hardmax Softmax LogSoftmax LpNormalization MeanVarianceNormalization LRN CumSum CumProd Trilu Scatter " +
-		"ScatterElements ScatterND ReverseSequence PRelu Clip": keep,
+		"ScatterElements ScatterND TensorScatter ReverseSequence PRelu Clip RotaryEmbedding": keep,
 	"Identity": inferIdentity,
 	"Dropout":  inferDropout,
 	"Not":      inferNot,

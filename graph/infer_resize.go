@@ -19,6 +19,9 @@ func inferResize(c *call) error {
 		for _, v := range c.attrs.Floats("scales", nil) {
 			scales = append(scales, num{known: true, v: float64(v)})
 		}
+	case c.attrs.Has("height_scale"): // opset 1
+		scales = []num{number(1), number(1), {known: true, v: float64(c.attrs.Float("height_scale", 1))},
+			{known: true, v: float64(c.attrs.Float("width_scale", 1))}}
 	case c.n.OpType == "Resize" && (c.opset >= 11 || len(c.in) > 2):
 		scales = c.arg(2).vals
 	default:

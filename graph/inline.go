@@ -83,7 +83,7 @@ func (in *inliner) nodes(nodes []*Node, depth int) ([]*Node, error) {
 			out = append(out, n)
 			continue
 		}
-		if in.left -= len(f.Nodes); in.left < 0 {
+		if in.left -= countNodes(f.Nodes); in.left < 0 {
 			return nil, fmt.Errorf("%w: inlining functions makes more than %d nodes", ErrInvalid, maxInlined)
 		}
 		body, err := in.nodes(in.body(f, n), depth+1)

@@ -12,6 +12,13 @@ func Walk(nodes []*Node, visit func(*Node)) {
 	}
 }
 
+// countNodes returns the number of nodes, those of subgraphs included.
+func countNodes(nodes []*Node) int {
+	n := 0
+	Walk(nodes, func(*Node) { n++ })
+	return n
+}
+
 // Subgraphs returns the graphs in the node's attributes, in no particular order.
 func (n *Node) Subgraphs() []*Graph {
 	var subs []*Graph

@@ -79,11 +79,20 @@ func (d *decoder) node(b []byte) (*graph.Node, error) {
 // distinct makes the names of nodes unique, which ONNX asks for and some exporters do not keep: the second of a name
 // gets a number. Nothing refers to nodes by name.
 func distinct(nodes []*graph.Node) {
-	used := make(map[string]bool, len(nodes))
+	named := 0
+	for _, n := range nodes {
+		if n.Name != "" {
+			named++
+		}
+	}
+	if named < 2 {
+		return
+	}
+	used := make(map[string]bool, named)
 	for _, n := range nodes {
 		used[n.Name] = true
 	}
-	seen := make(map[string]int, len(nodes))
+	seen := make(map[string]int, named)
 	for _, n := range nodes {
 		if n.Name == "" {
 			continue
