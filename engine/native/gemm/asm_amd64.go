@@ -135,3 +135,25 @@ func copyPlanesAsm(set isa, t *copyArgs) {
 	}
 	copyPlanesAVX2(p)
 }
+
+// windowsAsm returns how many windows it did.
+func windowsAsm(set isa, dst []float32, index []int64, src []float32, steps []int32, stride int, base int64) int {
+	var to *int64
+	if index != nil {
+		to = &index[0]
+	}
+	n := len(dst)
+	switch {
+	case set == isaAVX512 && stride == 1:
+		windows1AVX512(&dst[0], to, &src[0], &steps[0], len(steps), n, base)
+	case set == isaAVX512:
+		windows2AVX512(&dst[0], to, &src[0], &steps[0], len(steps), n, base)
+	case stride == 1:
+		n &^= 7
+		windows1AVX2(&dst[0], to, &src[0], &steps[0], len(steps), n, base)
+	default:
+		n &^= 7
+		windows2AVX2(&dst[0], to, &src[0], &steps[0], len(steps), n, base)
+	}
+	return n
+}

@@ -151,3 +151,13 @@ func TestVectorStaysInside(t *testing.T) {
 		}
 	})
 }
+
+func TestMaxWindowsStaysInside(t *testing.T) {
+	fenced(t, func(t *testing.T, k *gemm.Kernel, f fence) {
+		for n := 1; n < 40; n++ {
+			for stride := 1; stride <= 2; stride++ {
+				k.MaxWindows(f.slice(n), nil, f.slice((n-1)*stride+4), []int32{0, 3, 1}, stride, 0)
+			}
+		}
+	})
+}

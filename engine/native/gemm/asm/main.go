@@ -27,6 +27,8 @@ var files = []struct {
 	{"depthwise_avx2_amd64", func(g *gen) { depthwise(g, avx2) }},
 	{"planes_avx512_amd64", func(g *gen) { planes(g, avx512) }},
 	{"planes_avx2_amd64", func(g *gen) { planes(g, avx2) }},
+	{"window_avx512_amd64", func(g *gen) { windows(g, avx512) }},
+	{"window_avx2_amd64", func(g *gen) { windows(g, avx2) }},
 	{"vector_avx512_amd64", func(g *gen) { vectors(g, avx512) }},
 	{"vector_avx2_amd64", func(g *gen) { vectors(g, avx2) }},
 }
