@@ -92,7 +92,7 @@ func (c *call) concatVals(axis int, shape Shape) []num {
 	if n, err := size.Check(); err != nil || n > maxFollowed {
 		return nil
 	}
-	any := false
+	found := false
 	parts := make([][]num, len(c.in))
 	blocks := make([]int, len(c.in))
 	for i := range c.in {
@@ -104,10 +104,10 @@ func (c *call) concatVals(axis int, shape Shape) []num {
 		if parts[i] = c.arg(i).vals; parts[i] == nil {
 			parts[i] = make([]num, own.Size())
 		} else {
-			any = true
+			found = true
 		}
 	}
-	if !any {
+	if !found {
 		return nil
 	}
 	out := make([]num, 0, size.Size())
@@ -165,12 +165,11 @@ func inferSplit(c *call) error {
 			return c.fail("parts %v of axis %d of shape %v", split, axis, x.shape)
 		}
 	default:
-		each := unknown
+		each := (length.Size + int64(n) - 1) / int64(n)
 		for i := range parts {
 			parts[i] = unknown
 			if length.Known() {
-				each = known((length.Size + int64(n) - 1) / int64(n))
-				parts[i] = known(min(each.Size, max(0, length.Size-int64(i)*each.Size)))
+				parts[i] = known(min(each, max(0, length.Size-int64(i)*each)))
 			}
 		}
 		if length.Known() && length.Size%int64(n) != 0 && !c.attrs.Has("num_outputs") {
