@@ -16,8 +16,8 @@ import (
 //
 //	<inbox>.<batch>.<flow>.ok.<number of the message>.<operation>.$FI
 //
-// where ok lets the batch go on over a refused message. The operation of the first message is 0, of
-// the last 2, of those between 1. The server answers the last one with an acknowledgement of the
+// where ok lets the batch go on over a refused message. The operation of the last message is 2, of
+// the first before it 0, of those between 1. The server answers the last one with an acknowledgement of the
 // batch, and a refused one with its error; a duplicate is passed over in silence. There are other
 // answers, for flow control, which a batch of a few hundred does not need.
 const (
@@ -42,7 +42,7 @@ type fastBatch struct {
 	done    bool
 }
 
-// sendFast sends writes of one partition, at least two, all with an id.
+// sendFast sends writes of one partition, all with an id.
 func (m *many) sendFast(ctx context.Context, p *part, indexes []int) []sending {
 	b := &fastBatch{m: m, p: p, indexes: indexes}
 	for _, i := range indexes {
@@ -65,10 +65,10 @@ func (m *many) sendFast(ctx context.Context, p *part, indexes []int) []sending {
 		w := m.writes[indexes[n]]
 		operation := fastNext
 		switch n {
+		case len(indexes) - 1: // also the first, of one
+			operation = fastLast
 		case 0:
 			operation = fastFirst
-		case len(indexes) - 1:
-			operation = fastLast
 		}
 		err = connError(asks.nc.PublishMsg(&nats.Msg{
 			Subject: w.subject, Header: w.header, Data: w.value,
