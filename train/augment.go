@@ -129,12 +129,13 @@ func (a *augmenter) apply(dst []float32, src []uint8, seed1, seed2 uint64) {
 			out = a.turned
 		}
 		for y := range a.h {
-			px, py := ox+xy*float64(y), oy+yy*float64(y)
+			px, py := float32(ox+xy*float64(y)), float32(oy+yy*float64(y))
+			stepX, stepY := float32(xx), float32(yx)
 			row := out[y*a.w : (y+1)*a.w]
 			for x := range row {
 				row[x] = a.sample(from, px, py)
-				px += xx
-				py += yx
+				px += stepX
+				py += stepY
 			}
 		}
 		if thick != 0 {
@@ -144,41 +145,31 @@ func (a *augmenter) apply(dst []float32, src []uint8, seed1, seed2 uint64) {
 }
 
 // sample reads between pixels, linearly; what is outside is like the edge.
-func (a *augmenter) sample(p []uint8, x, y float64) float32 {
-	x, y = min(max(x, 0), float64(a.w-1)), min(max(y, 0), float64(a.h-1))
+func (a *augmenter) sample(p []uint8, x, y float32) float32 {
+	x, y = min(max(x, 0), float32(a.w-1)), min(max(y, 0), float32(a.h-1))
 	x0, y0 := int(x), int(y)
 	x1, y1 := min(x0+1, a.w-1), min(y0+1, a.h-1)
-	rx, ry := float32(x-float64(x0)), float32(y-float64(y0))
+	rx, ry := x-float32(x0), y-float32(y0)
 	upper, lower := p[y0*a.w:], p[y1*a.w:]
-	top := float32(upper[x0])*(1-rx) + float32(upper[x1])*rx
-	low := float32(lower[x0])*(1-rx) + float32(lower[x1])*rx
-	return top*(1-ry) + low*ry
+	u0, u1, l0, l1 := float32(upper[x0]), float32(upper[x1]), float32(lower[x0]), float32(lower[x1])
+	top, low := u0+(u1-u0)*rx, l0+(l1-l0)*rx
+	return top + (low-top)*ry
 }
 
 // thicken mixes each pixel with the lightest of its four neighbours (thick > 0) or the darkest.
 func (a *augmenter) thicken(dst, src []float32, thick float32) {
-	pick, share := func(x, y float32) float32 { return max(x, y) }, thick
-	if thick < 0 {
-		pick, share = func(x, y float32) float32 { return min(x, y) }, -thick
-	}
 	for y := range a.h {
-		for x := range a.w {
-			i := y*a.w + x
-			v := src[i]
-			best := v
-			if x > 0 {
-				best = pick(best, src[i-1])
+		// At the edges, a pixel is its own neighbour.
+		row := src[y*a.w : (y+1)*a.w]
+		above, below := src[max(y-1, 0)*a.w:][:a.w], src[min(y+1, a.h-1)*a.w:][:a.w]
+		out := dst[y*a.w : (y+1)*a.w]
+		for x, v := range row {
+			left, right := row[max(x-1, 0)], row[min(x+1, a.w-1)]
+			if thick > 0 {
+				out[x] = v + (max(v, above[x], below[x], left, right)-v)*thick
+			} else {
+				out[x] = v - (min(v, above[x], below[x], left, right)-v)*thick
 			}
-			if x+1 < a.w {
-				best = pick(best, src[i+1])
-			}
-			if y > 0 {
-				best = pick(best, src[i-a.w])
-			}
-			if y+1 < a.h {
-				best = pick(best, src[i+a.w])
-			}
-			dst[i] = v + (best-v)*share
 		}
 	}
 }

@@ -59,6 +59,8 @@ func newFiller(s *Set, sc scaling, last bool, a Augment) *filler {
 	}
 	if a != (Augment{}) && len(s.shape) == 3 {
 		f.augment = newAugmenter(a, channels, s.shape[1], s.shape[2])
+	}
+	if f.augment != nil || f.last {
 		f.scratch = make([]float32, s.size)
 	}
 	return f
@@ -72,23 +74,36 @@ func (f *filler) fill(dst []float32, i int, seed1, seed2 uint64) {
 		return
 	}
 	src := s.bytes[i*s.size : (i+1)*s.size]
-	if f.augment != nil {
+	switch {
+	case f.augment != nil:
 		f.augment.apply(f.scratch, src, seed1, seed2)
+		for c, mul := range f.mul {
+			from, to, add := f.scratch[c*f.plane:(c+1)*f.plane], dst[c*f.plane:(c+1)*f.plane], f.add[c]
+			for k, v := range from {
+				to[k] = v*mul + add
+			}
+		}
+	default:
+		for c := range f.tables {
+			table := &f.tables[c]
+			from, to := src[c*f.plane:(c+1)*f.plane], dst[c*f.plane:(c+1)*f.plane]
+			for k, v := range from {
+				to[k] = table[v]
+			}
+		}
 	}
+	if f.last {
+		f.channelsLast(dst)
+	}
+}
+
+// channelsLast turns [C,H,W] into [H,W,C].
+func (f *filler) channelsLast(dst []float32) {
 	channels := len(f.tables)
+	copy(f.scratch, dst)
 	for c := range channels {
-		table := &f.tables[c]
-		for k := range f.plane {
-			at := c*f.plane + k
-			to := at
-			if f.last {
-				to = k*channels + c
-			}
-			if f.augment != nil {
-				dst[to] = f.scratch[at]*f.mul[c] + f.add[c]
-			} else {
-				dst[to] = table[src[at]]
-			}
+		for k, v := range f.scratch[c*f.plane : (c+1)*f.plane] {
+			dst[k*channels+c] = v
 		}
 	}
 }

@@ -169,12 +169,12 @@ func (l *loop) restore(c *Checkpoint) error {
 
 // meter measures the progress of a loop.
 type meter struct {
-	epochs, steps, rows    int
-	begin, last            time.Time
-	first, lastStep, shown int
-	loss                   float64
-	correct, examples      int
-	report                 func(Progress)
+	epochs, steps, rows int
+	begin, last         time.Time
+	first, lastStep     int
+	loss, speed         float64
+	correct, examples   int
+	report              func(Progress)
 }
 
 // every is how often a report is made within an epoch.
@@ -191,18 +191,11 @@ func (m *meter) add(l *loop, loss float64, correct int) {
 	m.correct += correct
 	m.examples += m.rows
 	if m.report != nil && time.Since(m.last) >= every {
-		m.send(l.epoch+1, l.steps, nil)
+		m.report(m.progress(l.epoch+1, l.steps))
 	}
 }
 
-// send reports.
-func (m *meter) send(epoch, step int, evaluation *Metrics) {
-	p := m.progress(epoch, step)
-	p.Evaluation = evaluation
-	if m.report != nil {
-		m.report(p)
-	}
-}
+// progress says where training stands.
 
 func (m *meter) progress(epoch, step int) Progress {
 	now := time.Now()
@@ -210,9 +203,10 @@ func (m *meter) progress(epoch, step int) Progress {
 	if m.examples > 0 {
 		p.Loss, p.Accuracy = m.loss/float64(m.examples), float64(m.correct)/float64(m.examples)
 	}
-	if d := now.Sub(m.last).Seconds(); d > 0 {
-		p.ExamplesPerSecond = float64((step-m.lastStep)*m.rows) / d
+	if d := now.Sub(m.last).Seconds(); d > 0 && step > m.lastStep {
+		m.speed = float64((step-m.lastStep)*m.rows) / d
 	}
+	p.ExamplesPerSecond = m.speed
 	if done := step - m.first; done > 0 {
 		p.Remaining = time.Duration(float64(now.Sub(m.begin)) / float64(done) * float64(m.steps-step))
 	}
