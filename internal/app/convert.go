@@ -44,6 +44,6 @@ func (c Config) serve() serve.Config {
 		Tokens: h.Tokens, CORS: h.CORS, MaxConnections: h.Limits.Connections, MaxHeaderBytes: int(h.Limits.Header),
 		ReadHeaderTimeout: time.Duration(h.Timeouts.Header), ReadTimeout: time.Duration(h.Timeouts.Read),
 		WriteTimeout: time.Duration(h.Timeouts.Write), IdleTimeout: time.Duration(h.Timeouts.Idle),
-		DrainTimeout: time.Duration(h.Timeouts.Drain), AccessLog: c.Log.Requests,
+		DrainTimeout: time.Duration(h.Timeouts.Drain), AccessLog: c.Log.Requests, Public: public,
 	}
 }

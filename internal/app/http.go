@@ -3,7 +3,9 @@ package app
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -26,12 +28,19 @@ func (n *Node) route(routes *serve.Routes) error {
 	for _, prefix := range rest.Prefixes() {
 		routes.Handle(prefix, api)
 	}
-	page, err := web.Handler(web.Options{})
+	page, err := web.Handler(web.Options{NotFound: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		serve.WriteError(w, r, serve.NoRoute(r))
+	})})
 	if err != nil {
 		return err
 	}
 	routes.Handle("/", page)
 	return nil
+}
+
+// public says what needs no token: health, for whoever watches the node, and the page, which asks people for the token.
+func public(r *http.Request) bool {
+	return strings.HasPrefix(r.URL.Path, "/v2/health/") || web.Public(r)
 }
 
 // ready returns why the node does not take traffic. A pipeline that waits for its model is no reason: puts are kept,

@@ -81,8 +81,7 @@ function show(entries) {
     rows.get(entry.key)?.row.remove();
     rows.delete(entry.key);
     const row = line(entry, fresh);
-    const next = [...rows.values()].filter((other) => other.when <= when).sort((a, b) => b.when - a.when)[0];
-    list.insertBefore(row, next?.row ?? null);
+    list.insertBefore(row, [...list.children].find((other) => Date.parse(other.dataset.when) <= when) ?? null);
     rows.set(entry.key, { row, when });
   }
   const oldest = [...rows].sort((a, b) => b[1].when - a[1].when).slice(shown);
