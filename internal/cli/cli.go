@@ -65,7 +65,7 @@ a cache of the data grid goes through a model, and the result is an entry that l
 		&cobra.Group{ID: "other", Title: "Other:"},
 	)
 	root.SetHelpCommandGroupID("other")
-	root.AddCommand(c.completion(root), c.version())
+	root.AddCommand(c.demo(), c.serve(), c.cache(), c.model(), c.engine(), c.bench(), c.completion(root), c.version())
 	for _, sub := range root.Commands() {
 		if !sub.HasSubCommands() {
 			continue
@@ -79,7 +79,6 @@ a cache of the data grid goes through a model, and the result is an entry that l
 // group makes a command that has only subcommands refuse to be called without one, or with one that is not there.
 func group(cmd *cobra.Command) {
 	cmd.Args = cobra.ArbitraryArgs
-	cmd.SuggestionsMinimumDistance = 2
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			cmd.SetOut(cmd.ErrOrStderr())
@@ -88,11 +87,11 @@ func group(cmd *cobra.Command) {
 			}
 			return usagef("%s: a command is missing; choose one of those above", cmd.CommandPath())
 		}
-		hint := ""
-		if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
-			hint = "; did you mean " + strings.Join(s, " or ") + "?"
+		var names []string
+		for _, sub := range cmd.Commands() {
+			names = append(names, sub.Name())
 		}
-		return usagef("there is no command %q of %s%s", args[0], cmd.CommandPath(), hint)
+		return usagef("there is no command %q of %s%s", args[0], cmd.CommandPath(), didYouMean(args[0], names))
 	}
 }
 
@@ -116,12 +115,19 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// args checks the number of arguments and says which are missing; names ends with "..." where the last may repeat.
+// args checks the number of arguments and says which are missing. A name in brackets may be left out, and the last one may repeat
+// where it ends with "...".
 func args(names ...string) cobra.PositionalArgs {
+	needed := 0
+	for _, n := range names {
+		if !strings.HasPrefix(n, "[") {
+			needed++
+		}
+	}
 	repeat := len(names) > 0 && strings.HasSuffix(names[len(names)-1], "...")
 	return func(cmd *cobra.Command, given []string) error {
-		if len(given) < len(names) {
-			return usagef("%s: %s is missing", cmd.CommandPath(), strings.Join(names[len(given):], " and "))
+		if len(given) < needed {
+			return usagef("%s: %s is missing", cmd.CommandPath(), strings.Join(names[len(given):needed], " and "))
 		}
 		if len(given) > len(names) && !repeat {
 			return usagef("%s: %q is too much", cmd.CommandPath(), given[len(names)])

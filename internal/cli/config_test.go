@@ -60,6 +60,7 @@ caches:
   digits: {max_entries: 10000, lifespan: 24h}
   predictions:
 models:
+  shipped: {path: "builtin:digits"}
   digits:
     path: /models/digits.onnx
     scale: 0.5
@@ -85,13 +86,13 @@ pipelines:
 		"digits":      {Class: "durable", MaxEntries: 10000, MaxEntryBytes: 1 << 20, Lifespan: app.Duration(24 * time.Hour)},
 		"predictions": {Class: "durable", MaxEntryBytes: 1 << 20},
 	}
-	want.Models = map[string]app.ModelConfig{"digits": {
+	want.Models = map[string]app.ModelConfig{"shipped": {Path: "builtin:digits", Engine: "auto"}, "digits": {
 		Path: "/models/digits.onnx", Engine: "auto", Scale: &scale, Mean: []float64{1, 2.5},
 		Labels: []string{"zero", "1", "no"}, Invert: "true",
 	}}
 	want.Pipelines = map[string]app.PipelineConfig{"classify": {
 		From: "digits", Model: "digits", To: "predictions", Errors: "classify-errors",
-		MaxBatch: 64, Start: "all", OnRemove: "remove", Top: 20,
+		MaxBatch: 256, Start: "all", OnRemove: "remove", Top: 20,
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

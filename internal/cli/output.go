@@ -25,10 +25,12 @@ func printJSON(w io.Writer, v any) error {
 	return nil
 }
 
-// printTable prints rows in aligned columns below a heading.
+// printTable prints rows in aligned columns below a heading; without a heading the first column names the others.
 func printTable(w io.Writer, heading []string, rows [][]string) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, strings.ToUpper(strings.Join(heading, "\t")))
+	if len(heading) > 0 {
+		fmt.Fprintln(tw, strings.ToUpper(strings.Join(heading, "\t")))
+	}
 	for _, row := range rows {
 		fmt.Fprintln(tw, strings.Join(row, "\t"))
 	}

@@ -2,11 +2,14 @@ package cli
 
 import (
 	"fmt"
+	"log/slog"
 	"runtime"
 	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/internal/app"
 )
 
 // release is the version that the build sets with -ldflags "-X .../internal/cli.release=v1.2.3"; empty otherwise.
@@ -22,6 +25,7 @@ type build struct {
 	Platform string   `json:"platform"`
 	CGO      bool     `json:"cgo"`
 	Tags     []string `json:"tags"`
+	Engines  []string `json:"engines"` // those that are there, the preferred one first
 }
 
 func readBuild() build {
@@ -50,6 +54,14 @@ func readBuild() build {
 	return b
 }
 
+// text is the version for people, with the commit where there is no release.
+func (b build) text() string {
+	if release == "" && b.Commit != "unknown" {
+		return b.Version + " " + b.Commit[:min(12, len(b.Commit))]
+	}
+	return b.Version
+}
+
 func (c *command) version() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "version",
@@ -61,6 +73,13 @@ func (c *command) version() *cobra.Command {
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		b := readBuild()
+		config, err := loadConfig("", c.Environ, nil, c.warn)
+		if err != nil {
+			return err
+		}
+		for _, e := range app.OpenEngines(config, slog.New(slog.DiscardHandler)).List() {
+			b.Engines = append(b.Engines, e.Name())
+		}
 		if *asJSON {
 			return printJSON(c.Stdout, b)
 		}
@@ -68,8 +87,8 @@ func (c *command) version() *cobra.Command {
 		if b.Modified {
 			commit += " (with changes)"
 		}
-		_, err := fmt.Fprintf(c.Stdout, "millrace %s\ncommit   %s\ngo       %s %s, cgo %v\ntags     %s\n",
-			orNone(b.Version), commit, b.Go, b.Platform, b.CGO, orNone(strings.Join(b.Tags, ", ")))
+		_, err = fmt.Fprintf(c.Stdout, "millrace %s\ncommit   %s\ngo       %s %s, cgo %v\ntags     %s\nengines  %s\n",
+			orNone(b.Version), commit, b.Go, b.Platform, b.CGO, orNone(strings.Join(b.Tags, ", ")), strings.Join(b.Engines, ", "))
 		return err
 	}
 	return cmd

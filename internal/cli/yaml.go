@@ -250,7 +250,7 @@ func setText(v reflect.Value, text, base string) error {
 	}
 	switch v.Kind() {
 	case reflect.String:
-		if v.Type() == reflect.TypeFor[app.Path]() && text != "" && !filepath.IsAbs(text) {
+		if v.Type() == reflect.TypeFor[app.Path]() && text != "" && !filepath.IsAbs(text) && !strings.HasPrefix(text, app.Builtin) {
 			text = filepath.Join(base, text)
 		}
 		v.SetString(text)

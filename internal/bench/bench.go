@@ -1,0 +1,164 @@
+// Package bench measures a whole node on this machine: how long a put takes to become a result event, and how many
+// results a second come out under load. Comparing it with other systems is left to the module in bench/.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/millrace/millrace/internal/app"
+)
+
+// Options say what is measured. The zero value is the whole measurement.
+type Options struct {
+	// Short takes fewer samples: seconds instead of a minute.
+	Short bool
+	// Engine runs the network: "auto" if empty.
+	Engine string
+	// Dir is where the nodes keep their data; a temporary folder that is removed if empty.
+	Dir string
+}
+
+// A Row is one measured number.
+type Row struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"`
+}
+
+// sizes are how often things are done.
+type sizes struct{ warm, single, flood int }
+
+func (o Options) sizes() sizes {
+	if o.Short {
+		return sizes{warm: 100, single: 500, flood: 10_000}
+	}
+	return sizes{warm: 1000, single: 5000, flood: 100_000}
+}
+
+// Names of what every node here has.
+const (
+	source   = "inputs"
+	target   = "results"
+	pipeline = "bench"
+	network  = "dense"
+)
+
+// itemBytes is the size of an input: 28 by 28 bytes.
+const itemBytes = 784
+
+// ways are how the load gets into the node.
+var ways = []struct {
+	name string
+	open func(context.Context, *app.Node) (way, error)
+}{
+	{"in process", openDirect},
+	{"loopback", openRemote},
+}
+
+// Run measures each class of caches, in the process and over loopback, each on a new node, and yields the rows as they are
+// known.
+func Run(ctx context.Context, o Options) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		for _, class := range []string{"durable", "volatile"} {
+			for _, by := range ways {
+				var rows []Row
+				err := onNode(ctx, o, class, func(ctx context.Context, n *app.Node) error {
+					w, err := by.open(ctx, n)
+					if err != nil {
+						return err
+					}
+					defer w.close()
+					rows, err = both(ctx, w, o.sizes())
+					return err
+				})
+				if err != nil {
+					yield(Row{}, fmt.Errorf("measure %s caches, %s: %w", class, by.name, err))
+					return
+				}
+				for _, r := range rows {
+					r.Name = class + ", " + by.name + ": " + r.Name
+					if !yield(r, nil) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// onNode calls work with a running node whose caches are of that class.
+func onNode(ctx context.Context, o Options, class string, work func(context.Context, *app.Node) error) (err error) {
+	dir, err := os.MkdirTemp(o.Dir, "millrace-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	file, err := denseNet()
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, network+".onnx")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		return err
+	}
+	c := app.Defaults()
+	c.Node.Data = app.Path(filepath.Join(dir, "data"))
+	c.HTTP.Listen = "127.0.0.1:0"
+	if o.Engine != "" {
+		c.Engine = o.Engine
+	}
+	c.Models = map[string]app.ModelConfig{network: {Path: app.Path(path)}}
+	c.Caches = map[string]app.CacheConfig{source: {Class: class}, target: {Class: class}}
+	c.Pipelines = map[string]app.PipelineConfig{pipeline: {From: source, Model: network, To: target}}
+	c.Complete()
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	// The node runs here and the work beside it, so that either's end ends the other.
+	var worked error
+	done := make(chan struct{})
+	err = app.Run(ctx, c, "", slog.New(slog.DiscardHandler), func(n *app.Node) {
+		go func() {
+			defer close(done)
+			defer stop()
+			worked = work(ctx, n)
+		}()
+	})
+	if err != nil && ctx.Err() == nil {
+		stop()
+		return err // before ready was called, or a part of the node failed
+	}
+	<-done
+	return worked
+}
+
+// both measures latency, then the flood, over one way into the node.
+func both(ctx context.Context, w way, s sizes) ([]Row, error) {
+	if _, err := latencies(ctx, w, s.warm, "warm"); err != nil {
+		return nil, err
+	}
+	times, err := latencies(ctx, w, s.single, "single")
+	if err != nil {
+		return nil, err
+	}
+	took, err := flood(ctx, w, s.flood)
+	if err != nil {
+		return nil, err
+	}
+	return []Row{
+		{"put to result event, p50", microseconds(quantile(times, 0.50)), "us"},
+		{"put to result event, p99", microseconds(quantile(times, 0.99)), "us"},
+		{fmt.Sprintf("flood of %d keys", s.flood), float64(s.flood) / took.Seconds(), "results/s"},
+	}, nil
+}
+
+func microseconds(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }

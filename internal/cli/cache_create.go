@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/internal/app"
+	"github.com/millrace/millrace/internal/client"
+)
+
+func (c *command) cacheCreate(open opener) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "create CACHE",
+		Short: "Make a cache",
+		Example: `  millrace cache create digits
+  millrace cache create sessions --class volatile --lifespan 30m --max-entries 10000`,
+		Args: args("CACHE"),
+	}
+	var config client.CacheConfig
+	var maxBytes, maxEntryBytes sizeFlag
+	f := cmd.Flags()
+	f.StringVar(&config.Class, "class", "durable", "durable or volatile")
+	f.Int64Var(&config.MaxEntries, "max-entries", 0, "the most entries (0: no limit)")
+	f.Var(&maxBytes, "max-bytes", "the most bytes of values, such as 1GiB (0: no limit)")
+	f.Var(&maxEntryBytes, "max-entry-bytes", "the largest value (default 1MiB)")
+	lifespan := f.Duration("lifespan", 0, "how long entries live that do not say it themselves")
+	maxIdle := f.Duration("max-idle", 0, "how long they live without being used")
+	cmd.RunE = func(cmd *cobra.Command, given []string) error {
+		if err := oneOf("class", config.Class, "durable", "volatile"); err != nil {
+			return err
+		}
+		config.MaxBytes, config.MaxEntryBytes = int64(maxBytes), int64(maxEntryBytes)
+		config.Lifespan, config.MaxIdle = durationText(*lifespan), durationText(*maxIdle)
+		cl, err := open()
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		if err := cl.CreateCache(cmd.Context(), given[0], config); err != nil {
+			return fmt.Errorf("create %s: %w", given[0], err)
+		}
+		return nil
+	}
+	return cmd
+}
+
+func durationText(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return d.String()
+}
+
+// sizeFlag is a flag with a number of bytes such as 8MiB.
+type sizeFlag app.Size
+
+func (s *sizeFlag) String() string        { return app.Size(*s).String() }
+func (s *sizeFlag) Set(text string) error { return (*app.Size)(s).UnmarshalText([]byte(text)) }
+func (s *sizeFlag) Type() string          { return "size" }
+
+// sizeText is a number of bytes for people, with three digits.
+func sizeText(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	v, i := float64(n), 0
+	for v >= 1000 && i < len(units)-1 {
+		v, i = v/1024, i+1
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.3g %s", v, units[i])
+}

@@ -1,0 +1,52 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func (c *command) cacheStats(open opener) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "stats CACHE",
+		Short:   "Print the settings and the numbers of a cache",
+		Example: "  millrace cache stats digits\n  millrace cache stats digits --json",
+		Args:    args("CACHE"),
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, given []string) error {
+		cl, err := open()
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		d, err := cl.Cache(cmd.Context(), given[0])
+		if err != nil {
+			return fmt.Errorf("cache %s: %w", given[0], err)
+		}
+		if *asJSON {
+			return printJSON(c.Stdout, d)
+		}
+		limit := func(n int64) string {
+			if n == 0 {
+				return "no limit"
+			}
+			return fmt.Sprint(n)
+		}
+		return printTable(c.Stdout, nil, [][]string{
+			{"cache", d.Name},
+			{"class", d.Config.Class},
+			{"entries", fmt.Sprintf("%d (%s)", d.Size, limit(d.Config.MaxEntries))},
+			{"bytes", fmt.Sprintf("%d (%s)", d.Stats.Bytes, limit(d.Config.MaxBytes))},
+			{"largest value", limit(d.Config.MaxEntryBytes)},
+			{"lifespan", d.Config.Lifespan},
+			{"max idle", d.Config.MaxIdle},
+			{"stores", fmt.Sprint(d.Stats.Stores)},
+			{"hits", fmt.Sprint(d.Stats.Hits)},
+			{"misses", fmt.Sprint(d.Stats.Misses)},
+			{"removes", fmt.Sprint(d.Stats.Removes)},
+			{"expired", fmt.Sprint(d.Stats.Expired)},
+		})
+	}
+	return cmd
+}

@@ -1,0 +1,38 @@
+package cli
+
+import (
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/internal/app"
+)
+
+func (c *command) model() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "model",
+		Short: "Look at models, run them, differentiate them, and push them to a running node",
+		Example: `  millrace model inspect digits.onnx
+  millrace model run digits.onnx --in docs/seven.png
+  millrace model push digits digits.onnx`,
+		GroupID: "local",
+	}
+	cmd.AddCommand(c.modelInspect(), c.modelRun(), c.modelGradient(), c.modelPush(), c.modelList(), c.modelRemove())
+	return cmd
+}
+
+// engineFlag adds --engine to a command that runs models here, and returns what opens the engines with the environment's
+// settings.
+func (c *command) engineFlag(cmd *cobra.Command) func() (*app.Engines, string, error) {
+	name := cmd.Flags().String("engine", "auto", "engine that runs it: auto, native or onnxruntime")
+	return func() (*app.Engines, string, error) {
+		if err := oneOf("engine", *name, "auto", "native", "onnxruntime"); err != nil {
+			return nil, "", err
+		}
+		config, err := loadConfig("", c.Environ, nil, c.warn)
+		if err != nil {
+			return nil, "", err
+		}
+		return app.OpenEngines(config, slog.New(slog.DiscardHandler)), *name, nil
+	}
+}

@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/graph/gradient"
+	"github.com/millrace/millrace/graph/onnx"
+)
+
+func (c *command) modelGradient() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "gradient FILE --loss LOSS --out FILE",
+		Short: "Write the training graph of a model",
+		Long: `Writes the training graph of a model, which any engine runs like every other model. It has an input "target" more, and the
+outputs "loss", "grad.VARIABLE" and, with --optimizer, "new.VARIABLE".`,
+		Example: `  millrace model gradient net.onnx --loss cross_entropy --out grad.onnx
+  millrace model gradient net.onnx --loss mse --frozen w1,b1 --optimizer adam --lr 0.001 --out step.onnx`,
+		Args: args("FILE"),
+	}
+	f := cmd.Flags()
+	loss := f.String("loss", "", "cross_entropy, mse, mae, huber or bce_with_logits")
+	optimizer := f.String("optimizer", "", "sgd, momentum, nesterov, rmsprop, adam or adamw (default: none)")
+	out := f.String("out", "", "ONNX `file` to write")
+	var o gradient.Options
+	var update gradient.Optimizer
+	f.StringSliceVar(&o.Frozen, "frozen", nil, "`variables` to leave alone")
+	f.StringSliceVar(&o.Variables, "variables", nil, "`variables` to differentiate by (default: all that can be)")
+	f.StringVar(&o.Prediction, "prediction", "", "the `output` that the loss is taken of (default: the only one)")
+	f.Float64Var(&o.LabelSmoothing, "label-smoothing", 0, "for cross_entropy")
+	f.Float64Var(&o.MaxNorm, "max-norm", 0, "scale gradients down to this norm (0: never)")
+	f.Float64Var(&update.LearningRate, "lr", 0, "learning rate (default: the optimizer's)")
+	f.Float64Var(&update.Momentum, "momentum", 0, "momentum (default 0.9)")
+	f.Float64Var(&update.WeightDecay, "weight-decay", 0, "weight decay of adamw (default 0.01)")
+	cmd.RunE = func(_ *cobra.Command, given []string) error {
+		if err := oneOf("loss", *loss, words(gradient.Losses)...); err != nil {
+			return err
+		}
+		if *optimizer != "" {
+			if err := oneOf("optimizer", *optimizer, words(gradient.Kinds)...); err != nil {
+				return err
+			}
+			update.Kind = gradient.Kind(*optimizer)
+			o.Optimizer = &update
+		}
+		if *out == "" {
+			return usagef("--out is missing")
+		}
+		o.Loss = gradient.Loss(*loss)
+		g, err := onnx.Open(given[0])
+		if err != nil {
+			return fmt.Errorf("open %s: %w", given[0], err)
+		}
+		trained, err := gradient.Build(g, o)
+		if err != nil {
+			return fmt.Errorf("differentiate %s: %w", given[0], err)
+		}
+		file, err := onnx.Encode(trained)
+		if err != nil {
+			return fmt.Errorf("write %s: %w", *out, err)
+		}
+		return os.WriteFile(*out, file, 0o644)
+	}
+	return cmd
+}
+
+// words are the texts of a list of named strings.
+func words[T ~string](list []T) []string {
+	out := make([]string, len(list))
+	for i, w := range list {
+		out[i] = string(w)
+	}
+	return out
+}

@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/model"
+)
+
+// modelOut is what inspect says of a model.
+type modelOut struct {
+	Path       string            `json:"path"`
+	Bytes      int64             `json:"bytes"`
+	SHA256     string            `json:"sha256"`
+	Producer   string            `json:"producer,omitempty"`
+	Doc        string            `json:"doc,omitempty"`
+	Opset      map[string]int64  `json:"opset"`
+	Inputs     []valueOut        `json:"inputs"`
+	Outputs    []valueOut        `json:"outputs"`
+	Parameters int64             `json:"parameters"`
+	Nodes      int               `json:"nodes"`
+	Operators  map[string]int    `json:"operators"`
+	Metadata   map[string]string `json:"metadata"`
+}
+
+// valueOut is an input or output; a dimension is a number, a name, or null where nothing is known.
+type valueOut struct {
+	Name  string `json:"name"`
+	Type  string `json:"type"`
+	Shape []any  `json:"shape"`
+	text  string
+}
+
+func (c *command) modelInspect() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "inspect FILE",
+		Short:   "Print a model's signature, operators, metadata and size",
+		Example: "  millrace model inspect digits.onnx\n  millrace model inspect digits.onnx --json",
+		Args:    args("FILE"),
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(_ *cobra.Command, given []string) error {
+		m, err := model.Open(given[0])
+		if err != nil {
+			return err
+		}
+		o := inspect(given[0], m)
+		if *asJSON {
+			return printJSON(c.Stdout, o)
+		}
+		return c.printModel(o)
+	}
+	return cmd
+}
+
+func inspect(path string, m *model.Model) modelOut {
+	g := m.Graph
+	o := modelOut{
+		Path: path, Bytes: m.Bytes, SHA256: m.Digest, Producer: g.Producer, Doc: g.Doc, Nodes: len(g.Nodes),
+		Opset: map[string]int64{}, Operators: map[string]int{}, Metadata: maps.Clone(g.Metadata),
+		Inputs: valuesOut(m.Inputs()), Outputs: valuesOut(m.Outputs()),
+	}
+	for domain, version := range g.Opset {
+		if domain == graph.OnnxDomain {
+			domain = "ai.onnx"
+		}
+		o.Opset[domain] = version
+	}
+	for _, in := range g.Initializers {
+		o.Parameters += int64(in.Tensor.Size())
+	}
+	for _, n := range g.Nodes {
+		o.Operators[n.Op()]++
+	}
+	if o.Metadata == nil {
+		o.Metadata = map[string]string{}
+	}
+	return o
+}
+
+func valuesOut(values []graph.Value) []valueOut {
+	out := make([]valueOut, len(values))
+	for i, v := range values {
+		out[i] = valueOut{Name: v.Name, Type: v.DType.String(), text: v.String()}
+		if v.Shape == nil {
+			continue
+		}
+		out[i].Shape = make([]any, len(v.Shape))
+		for j, d := range v.Shape {
+			switch {
+			case d.Known():
+				out[i].Shape[j] = d.Size
+			case d.Symbol != "":
+				out[i].Shape[j] = d.Symbol
+			}
+		}
+	}
+	return out
+}
+
+func (c *command) printModel(o modelOut) error {
+	rows := [][]string{{"model", o.Path}, {"size", sizeText(o.Bytes)}, {"sha256", o.SHA256}}
+	add := func(name, value string) {
+		if value != "" {
+			rows = append(rows, []string{name, value})
+		}
+	}
+	add("producer", o.Producer)
+	add("about", strings.Join(strings.Fields(o.Doc), " "))
+	for _, domain := range slices.Sorted(maps.Keys(o.Opset)) {
+		add("opset", fmt.Sprintf("%s %d", domain, o.Opset[domain]))
+	}
+	for _, v := range o.Inputs {
+		add("input", v.text)
+	}
+	for _, v := range o.Outputs {
+		add("output", v.text)
+	}
+	add("parameters", fmt.Sprint(o.Parameters))
+	operators := make([]string, 0, len(o.Operators))
+	for _, op := range slices.Sorted(maps.Keys(o.Operators)) {
+		operators = append(operators, fmt.Sprintf("%s %d", op, o.Operators[op]))
+	}
+	add("nodes", fmt.Sprintf("%d (%s)", o.Nodes, strings.Join(operators, ", ")))
+	for _, name := range slices.Sorted(maps.Keys(o.Metadata)) {
+		add(name, strings.Join(strings.Fields(o.Metadata[name]), " "))
+	}
+	return printTable(c.Stdout, nil, rows)
+}

@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func (c *command) modelPush() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "push NAME FILE",
+		Short: "Give a running node a new version of a model",
+		Long: `Gives a running node a new version of a model: an ONNX file, or a .zip or .tar.gz that holds one. The node refuses one that it cannot
+run, and goes on with the version that was serving; pipelines take a new one from their next batch on. ` + remoteHelp,
+		Example: "  millrace model push digits digits.onnx\n  millrace model push digits digits.onnx --version 7",
+		Args:    args("NAME", "FILE"),
+	}
+	open := c.remote(cmd)
+	version := cmd.Flags().Int64("version", 0, "version number (default: the next one)")
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, given []string) error {
+		if *version < 0 {
+			return usagef("--version %d is negative", *version)
+		}
+		data, err := c.readInput(given[1])
+		if err != nil {
+			return err
+		}
+		cl, err := open()
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		m, err := cl.PushModel(cmd.Context(), given[0], *version, data)
+		if err != nil {
+			return fmt.Errorf("push %s: %w", given[0], err)
+		}
+		if *asJSON {
+			return printJSON(c.Stdout, m.Raw())
+		}
+		_, err = fmt.Fprintf(c.Stdout, "%s version %d, %s\n", m.Name, m.Version, m.State)
+		return err
+	}
+	return cmd
+}
+
+func (c *command) modelRemove() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "rm NAME",
+		Short:   "Remove what was pushed of a model from a running node",
+		Long:    "Removes one version of a model, or all that were pushed, from a running node. " + remoteHelp,
+		Example: "  millrace model rm digits --version 7",
+		Args:    args("NAME"),
+	}
+	open := c.remote(cmd)
+	version := cmd.Flags().Int64("version", 0, "version number (default: all)")
+	cmd.RunE = func(cmd *cobra.Command, given []string) error {
+		cl, err := open()
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		if err := cl.DeleteModel(cmd.Context(), given[0], *version); err != nil {
+			return fmt.Errorf("remove %s: %w", given[0], err)
+		}
+		return nil
+	}
+	return cmd
+}

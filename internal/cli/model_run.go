@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/internal/app"
+	"github.com/millrace/millrace/media"
+	"github.com/millrace/millrace/model"
+	"github.com/millrace/millrace/tensor"
+)
+
+func (c *command) modelRun() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run FILE --in FILE",
+		Short: "Run a model once",
+		Long: `Runs a model once. The input is an .npz whose arrays are named as the model's inputs, JSON with named tensors, or for a model
+with one input an .npy with all its dimensions, or one item as a picture, nested JSON arrays or raw bytes. The outputs go to an .npz, or as JSON to
+the standard output, a line each.`,
+		Example: `  millrace model run digits.onnx --in docs/seven.png
+  millrace model run digits.onnx --in batch.npz --out scores.npz --engine native`,
+		Args: args("FILE"),
+	}
+	engines := c.engineFlag(cmd)
+	in := cmd.Flags().String("in", "", "`file` with the inputs (- is the standard input)")
+	out := cmd.Flags().String("out", "", ".npz `file` for the outputs")
+	cmd.RunE = func(cmd *cobra.Command, given []string) (err error) {
+		if *in == "" {
+			return usagef("--in is missing")
+		}
+		all, name, err := engines()
+		if err != nil {
+			return err
+		}
+		m, err := model.Open(given[0])
+		if err != nil {
+			return err
+		}
+		data, err := c.readInput(*in)
+		if err != nil {
+			return err
+		}
+		inputs, err := readInputs(m, data)
+		if err != nil {
+			return fmt.Errorf("%s: %w", *in, err)
+		}
+		session, _, err := all.Open(cmd.Context(), m, app.ModelConfig{Engine: name})
+		if err != nil {
+			return fmt.Errorf("open %s: %w", given[0], err)
+		}
+		defer func() { err = errors.Join(err, session.Close()) }()
+		outputs, err := engine.Run(cmd.Context(), session, inputs)
+		if err != nil {
+			return fmt.Errorf("run %s: %w", given[0], err)
+		}
+		if *out != "" {
+			return writeNPZ(*out, outputs)
+		}
+		return c.printTensors(session, outputs)
+	}
+	return cmd
+}
+
+// readInputs turns a file into a model's inputs.
+func readInputs(m *model.Model, data []byte) (map[string]*tensor.Tensor, error) {
+	if trimmed := bytes.TrimSpace(data); bytes.HasPrefix(trimmed, []byte("[")) { // nested arrays are one item, not named tensors
+		return readItem(m, "application/json", data)
+	}
+	tensors, err := media.ParseTensors("", data)
+	if err == nil {
+		// An .npy has no name: it is the only input.
+		if t, unnamed := tensors[""]; unnamed && len(tensors) == 1 && len(m.Inputs()) == 1 {
+			return map[string]*tensor.Tensor{m.Inputs()[0].Name: t}, nil
+		}
+		return tensors, nil
+	}
+	if !errors.Is(err, media.ErrUnsupportedType) {
+		return nil, err
+	}
+	return readItem(m, "", data)
+}
+
+// readItem turns what a pipeline would take of a cache into a batch of one.
+func readItem(m *model.Model, contentType string, data []byte) (map[string]*tensor.Tensor, error) {
+	spec, err := m.Spec()
+	if err != nil {
+		return nil, err
+	}
+	decoder, err := media.NewDecoder(spec)
+	if err != nil {
+		return nil, err
+	}
+	item, err := decoder.Decode(contentType, data)
+	if err != nil {
+		return nil, err
+	}
+	if want := m.Inputs()[0]; len(want.Shape) != item.Rank() { // the model takes batches; this is one of one
+		if item, err = item.Reshape(append([]int{1}, item.Shape()...)...); err != nil {
+			return nil, err
+		}
+	}
+	return map[string]*tensor.Tensor{m.Inputs()[0].Name: item}, nil
+}
+
+func writeNPZ(name string, tensors map[string]*tensor.Tensor) (err error) {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return media.WriteNPZ(f, tensors)
+}
+
+func (c *command) printTensors(s engine.Session, tensors map[string]*tensor.Tensor) error {
+	names := slices.Sorted(maps.Keys(tensors))
+	for _, v := range s.Outputs() { // the model's order
+		line, err := media.AppendJSON(nil, v.Name, tensors[v.Name])
+		if err != nil {
+			return fmt.Errorf("output %q (of %d; --out FILE.npz takes any): %w", v.Name, len(names), err)
+		}
+		if _, err := c.Stdout.Write(append(line, '\n')); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/internal/app"
+)
+
+func (c *command) serve() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a node from a configuration file",
+		Long: `Runs a node until it is interrupted, and prints its address when it is ready. It finishes what it accepted; a second interrupt ends it
+at once.
+docs/config.md lists the keys of the file. Each is an environment variable too: ` + envPrefix + `HTTP_LISTEN is http.listen.`,
+		Example: `  millrace serve -c millrace.yaml
+  millrace serve -c millrace.yaml --check
+  millrace serve --models ./models --http 127.0.0.1:9000 --dir ./data`,
+		GroupID: "node",
+		Args:    args(),
+	}
+	f := cmd.Flags()
+	file := f.StringP("config", "c", "", "configuration `file` (default $"+envConfig+")")
+	check := f.Bool("check", false, "check the configuration and stop")
+	listen := f.String("http", "", "`address` to listen on, instead of http.listen")
+	dir := f.String("dir", "", "`folder` of the node's data, instead of node.data")
+	models := f.String("models", "", "`folder` of models laid out as NAME/VERSION/model.onnx")
+	insecure := f.Bool("insecure", false, "allow listening beyond loopback without a token")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *file == "" {
+			*file = c.env(envConfig)
+		}
+		config, err := loadConfig(*file, c.Environ, func(config *app.Config) {
+			setIf(&config.HTTP.Listen, *listen)
+			setIf(&config.Node.Data, app.Path(*dir))
+			setIf(&config.ModelRepository, app.Path(*models))
+			config.HTTP.Insecure = config.HTTP.Insecure || *insecure
+		}, c.warn)
+		if err != nil {
+			return err
+		}
+		if *check {
+			if err := checkFiles(config); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintln(c.Stdout, "the configuration is valid")
+			return err
+		}
+		return c.runNode(cmd.Context(), config, func(n *app.Node) { fmt.Fprintln(c.Stdout, n.URL()) })
+	}
+	return cmd
+}
+
+// runNode runs a node until ctx ends, which is success.
+func (c *command) runNode(ctx context.Context, config app.Config, ready func(*app.Node)) error {
+	log := newLogger(config.Log, c.Stderr)
+	err := app.Run(ctx, config, readBuild().text(), log, func(n *app.Node) {
+		log.Info("serving", "url", n.URL(), "data", string(config.Node.Data))
+		ready(n)
+	})
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// checkFiles looks whether the files are there that a configuration names, which --check does so that a start does not fail.
+func checkFiles(config app.Config) error {
+	files := map[string]app.Path{
+		"http.tls.cert": config.HTTP.TLS.Cert, "http.tls.key": config.HTTP.TLS.Key,
+		"model_repository": config.ModelRepository, "engines.onnxruntime.library": config.Engines.ONNXRuntime.Library,
+	}
+	for name, m := range config.Models {
+		files["models."+name+".path"] = m.Path
+	}
+	var faults []located
+	for key, path := range files {
+		if path == "" || strings.HasPrefix(string(path), app.Builtin) {
+			continue
+		}
+		if _, err := os.Stat(string(path)); err != nil {
+			faults = append(faults, located{key, err.Error()})
+		}
+	}
+	if len(faults) > 0 {
+		return &configError{faults}
+	}
+	return nil
+}
+
+func setIf[T comparable](p *T, v T) {
+	var zero T
+	if v != zero {
+		*p = v
+	}
+}
