@@ -87,8 +87,11 @@ func (w window) output(i int, d Dim, ceil bool) (Dim, bool) {
 		return unknown, false
 	}
 	n := room/w.strides[i] + 1
-	if ceil && room%w.strides[i] != 0 && n*w.strides[i] < d.Size+w.begin[i] {
-		n++
+	if ceil {
+		n = (room+w.strides[i]-1)/w.strides[i] + 1
+		if n > 1 && (n-1)*w.strides[i] >= d.Size+w.begin[i] {
+			n--
+		}
 	}
 	return known(n), true
 }

@@ -207,9 +207,9 @@ func (v *validator) calls(g *Graph) {
 		if f == nil {
 			return
 		}
-		if len(n.Inputs) > len(f.Inputs) || len(n.Outputs) > len(f.Outputs) {
+		if in, out := given(n.Inputs), given(n.Outputs); in > len(f.Inputs) || out > len(f.Outputs) {
 			v.add("node %q calls function %s with %d inputs and %d outputs; it has %d and %d",
-				n.Name, n.Op(), len(n.Inputs), len(n.Outputs), len(f.Inputs), len(f.Outputs))
+				n.Name, n.Op(), in, out, len(f.Inputs), len(f.Outputs))
 		}
 	}
 	Walk(g.Nodes, check)
@@ -234,6 +234,15 @@ func (v *validator) calls(g *Graph) {
 			follow(f)
 		}
 	}
+}
+
+// given returns how many names there are but for empty ones at the end.
+func given(names []string) int {
+	n := len(names)
+	for n > 0 && names[n-1] == "" {
+		n--
+	}
+	return n
 }
 
 // label names a node in messages.

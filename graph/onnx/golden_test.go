@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/tensor"
 )
@@ -108,5 +109,84 @@ func TestDecodeSameNames(t *testing.T) {
 	}
 	if got := strings.Join(names, " "); got != "n n_3 n_2 n_5" {
 		t.Errorf("names %s", got)
+	}
+}
+
+// Every kind of attribute comes back as it was, and a type that has no place in a file is refused.
+func TestAttributeKinds(t *testing.T) {
+	sub := func() *graph.Graph {
+		return &graph.Graph{Name: "sub", Nodes: []*graph.Node{}, Initializers: []graph.Initializer{{Name: "c", Tensor: tensor.Scalar(true)}},
+			Inputs: []graph.Value{}, Outputs: []graph.Value{{Name: "c"}}, Values: []graph.Value{}}
+	}
+	attrs := graph.Attrs{
+		"i": int64(-3), "f": float32(-1.5), "s": "\xff", "ints": []int64{1, -1}, "floats": []float32{}, "strings": []string{"", "b"},
+		"t": tensor.Vector[float32](1, 2), "ts": []*tensor.Tensor{tensor.Scalar("x")}, "g": sub(), "gs": []*graph.Graph{sub(), sub()},
+		"type": graph.Value{DType: tensor.Int64, Shape: graph.Shape{{Size: -1, Symbol: "N"}, {Size: -1}}, Container: "optional(sequence)"},
+	}
+	build := func(attrs graph.Attrs) *graph.Graph {
+		return &graph.Graph{
+			Opset: map[string]int64{"": 17, "d": 2}, IRVersion: 8, Producer: "test",
+			Name: "g", Metadata: map[string]string{"b": "2", "a": "1"},
+			Nodes:   []*graph.Node{{OpType: "Op", Domain: "d", Name: "n", Doc: "doc", Inputs: []string{""}, Outputs: []string{"y"}, Attrs: attrs}},
+			Outputs: []graph.Value{{Name: "y", DType: tensor.Float32, Shape: graph.Shape{}, Doc: "scalar"}},
+		}
+	}
+	g := build(attrs)
+	var buf bytes.Buffer
+	if err := onnx.Write(&buf, g); err != nil {
+		t.Fatal(err)
+	}
+	back, err := onnx.Decode(buf.Bytes(), onnx.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(g, back, graphOpts, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("it changed on its way (-before +after):\n%s", diff)
+	}
+	for name, bad := range map[string]any{"Go type int": 3, "outside a function": graph.AttrRef("x"), "nil": (*tensor.Tensor)(nil),
+		"unknown container": graph.Value{DType: tensor.Int64, Container: "bag"}} {
+		if _, err := onnx.Encode(build(graph.Attrs{"a": bad})); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%v: %v; want an error with %q", bad, err, name)
+		}
+	}
+	f := &graph.Function{Domain: "d", Name: "Op", Outputs: []string{"y"}, Attrs: []string{"a"}, Nodes: []*graph.Node{
+		{OpType: "Secret", Domain: "e", Outputs: []string{"y"}, Attrs: graph.Attrs{"strange": graph.AttrRef("a")}}}}
+	g = build(nil)
+	g.Functions = []*graph.Function{f}
+	if _, err := onnx.Encode(g); err == nil || !strings.Contains(err.Error(), "Function.Kinds") {
+		t.Errorf("a reference of unknown kind: %v", err)
+	}
+	// The kind may come from a call, a default, or the function itself.
+	g.Nodes[0].Attrs = graph.Attrs{"a": int64(1)}
+	if _, err := onnx.Encode(g); err != nil {
+		t.Error(err)
+	}
+	g.Nodes[0].Attrs = nil
+	f.Kinds = map[string]string{"a": "FLOATS"}
+	data, err := onnx.Encode(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back, err := onnx.Decode(data, onnx.Options{}); err != nil || back.Functions[0].Kinds["a"] != "FLOATS" {
+		t.Errorf("the kind came back as %v (%v)", back, err)
+	}
+}
+
+// A graph without versions gets those that its operators need.
+func TestEncodeVersions(t *testing.T) {
+	for op, want := range map[string][2]int64{"Relu": {17, 8}, "BitwiseNot": {18, 8}, "Gelu": {20, 9}, "Swish": {24, 12}} {
+		g := &graph.Graph{Inputs: []graph.Value{{Name: "x"}}, Outputs: []graph.Value{{Name: "y"}},
+			Nodes: []*graph.Node{{OpType: op, Inputs: []string{"x"}, Outputs: []string{"y"}}}}
+		data, err := onnx.Encode(g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := onnx.Decode(data, onnx.Options{})
+		if err != nil || back.Opset[""] != want[0] || back.IRVersion != want[1] {
+			t.Errorf("%s: opset %d, IR version %d (%v); want %v", op, back.Opset[""], back.IRVersion, err, want)
+		}
+		if g.Opset != nil {
+			t.Error("the graph itself changed")
+		}
 	}
 }
