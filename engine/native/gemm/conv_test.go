@@ -191,7 +191,7 @@ func TestConvRandomShapes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 2))
-			for i := range 200 {
+			for i := range rounds(200) {
 				f(t, r, randomConv(r, randomShape(r), 1+r.IntN(3)), []gemm.Parallel{nil, parallel(2), parallel(3)}[i%3])
 			}
 		})

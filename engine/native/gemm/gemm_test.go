@@ -180,7 +180,7 @@ func TestGemmSmallSizes(t *testing.T) {
 
 func TestGemmRandomSizes(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	for range 100 {
+	for range rounds(100) {
 		p := randomProduct(r, 1+r.IntN(130), 1+r.IntN(200), 1+r.IntN(150))
 		check(t, p)
 	}
@@ -190,7 +190,7 @@ func TestGemmRandomSizes(t *testing.T) {
 func TestGemmBlocks(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for _, size := range [][3]int{{1, 70, 5000}, {3, 1100, 300}, {250, 40, 520}, {50, 1100, 260}, {20, 20, 4200}, {50, 300, 450}} {
-		for range 2 {
+		for range rounds(2) {
 			p := randomProduct(r, size[0], size[1], size[2])
 			check(t, p)
 		}
@@ -199,7 +199,7 @@ func TestGemmBlocks(t *testing.T) {
 
 func TestGemmParallel(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
-	for i := range 60 {
+	for i := range rounds(60) {
 		p := randomProduct(r, 1+r.IntN(90), 1+r.IntN(300), 1+r.IntN(300))
 		p.Parallel = parallel(1 + i%4)
 		check(t, p)

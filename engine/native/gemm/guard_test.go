@@ -63,7 +63,7 @@ func fenced(t *testing.T, test func(t *testing.T, k *gemm.Kernel, f fence)) {
 func TestGemmStaysInside(t *testing.T) {
 	fenced(t, func(t *testing.T, k *gemm.Kernel, f fence) {
 		r := rand.New(rand.NewPCG(1, 2))
-		for i := range 150 {
+		for i := range rounds(150) {
 			p := randomProduct(r, 1+r.IntN(30), 1+r.IntN(70), 1+r.IntN(30))
 			if i%5 == 0 {
 				p = randomProduct(r, 50+r.IntN(100), 1+r.IntN(150), 1+r.IntN(50))
@@ -95,7 +95,7 @@ func TestGemmStaysInside(t *testing.T) {
 func TestConvStaysInside(t *testing.T) {
 	fenced(t, func(t *testing.T, k *gemm.Kernel, f fence) {
 		r := rand.New(rand.NewPCG(3, 4))
-		for range 60 {
+		for range rounds(60) {
 			c := randomConv(r, randomShape(r), 1+r.IntN(2))
 			x, w, y := f.copy(c.x), f.copy(c.w), f.copy(c.y)
 			forward, err := k.NewConv(c.shape)
