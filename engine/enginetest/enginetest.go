@@ -184,7 +184,15 @@ func stringsKept(t *testing.T, e engine.Engine) {
 	g := model([]graph.Value{value("x", tensor.String, free("N"))}, []graph.Value{value("y", tensor.String, free("N"), size(1))},
 		node("Reshape", nil, []string{"x", "shape"}, "y"))
 	g.Initializers = []graph.Initializer{{Name: "shape", Tensor: tensor.Vector[int64](-1, 1)}}
-	want(t, run(t, open(t, e, g), tensor.Vector("", "zwölf", "a\x00b"))[0], tensor.Shape{3, 1}, "", "zwölf", "a\x00b")
+	s := open(t, e, g)
+	want(t, run(t, s, tensor.Vector("", "zwölf", "a b"))[0], tensor.Shape{3, 1}, "", "zwölf", "a b")
+	// An engine whose strings end at a zero byte refuses one that has it, and never cuts it.
+	out := make([]*tensor.Tensor, 1)
+	if err := s.Run(t.Context(), []*tensor.Tensor{tensor.Vector("a\x00b")}, out); err == nil {
+		want(t, out[0], tensor.Shape{1, 1}, "a\x00b")
+	} else if !errors.Is(err, engine.ErrInput) {
+		t.Errorf("a string with a zero byte: %v, want ErrInput", err)
+	}
 }
 
 // functions calls a function of the model's own that calls another.

@@ -17,6 +17,7 @@ import (
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/onnx"
+	"github.com/millrace/millrace/tensor"
 )
 
 // An Engine opens graphs on the library. It is safe for concurrent use.
@@ -85,6 +86,8 @@ func open(ctx context.Context, g *graph.Graph, opts engine.Options) (*Session, e
 			node = last // the type that was tried is none that the operator takes
 		}
 		switch {
+		case noSchema.MatchString(err.Error()):
+			return nil, a.unknown(opts, err)
 		case node == "":
 			return nil, explain(err)
 		case !inlined && len(a.graph.Functions) > 0:
@@ -144,9 +147,47 @@ func (a *adapted) open(opts engine.Options) (*ort.DynamicAdvancedSession, error)
 
 var (
 	noKernel = regexp.MustCompile(`Could not find an implementation for ([\w.]+)\(\d+\) node with name '([^']*)'`)
-	noSchema = regexp.MustCompile(`(?:No Op registered for|No opset import for domain|is not a registered function/op|No schema registered for)`)
-	opName   = regexp.MustCompile(`(?:No Op registered for |Fatal error: )([\w.:]+)|for operator ([\w.]+)`)
+	noSchema = regexp.MustCompile(`No Op registered for|No opset import for domain|is not a registered function/op|No schema registered for`)
 )
+
+// unknown names all operators that the library does not know. It says only the first, so each is asked for alone.
+func (a *adapted) unknown(opts engine.Options, first error) error {
+	u := &engine.UnsupportedError{Engine: Name}
+	asked := map[string]bool{}
+	for _, n := range a.graph.Nodes {
+		if asked[n.Op()] || a.graph.Function(n.Domain, n.OpType) != nil {
+			continue
+		}
+		asked[n.Op()] = true
+		alone := &adapted{graph: &graph.Graph{Name: "one", Opset: a.graph.Opset, Nodes: []*graph.Node{n}, IRVersion: a.graph.IRVersion}}
+		for _, in := range n.Inputs {
+			if v := (graph.Value{Name: in, DType: a.types[in]}); in != "" && !slices.ContainsFunc(alone.inputs, func(p port) bool { return p.name == in }) {
+				alone.graph.Inputs = append(alone.graph.Inputs, v)
+				alone.inputs = append(alone.inputs, port{name: in})
+			}
+		}
+		for _, out := range n.Outputs {
+			if out != "" {
+				alone.graph.Outputs = append(alone.graph.Outputs, graph.Value{Name: out, DType: a.types[out]})
+				alone.names = append(alone.names, out)
+			}
+		}
+		if len(alone.inputs) == 0 {
+			alone.graph.Inputs = []graph.Value{{Name: "none", DType: tensor.Float32, Shape: graph.Dims(1)}}
+		}
+		s, err := alone.open(opts)
+		if err == nil {
+			_ = s.Destroy() // never fails for a session that exists
+		} else if noSchema.MatchString(err.Error()) {
+			u.Ops = append(u.Ops, n.Op())
+		}
+	}
+	if len(u.Ops) == 0 {
+		u.Ops = []string{first.Error()}
+	}
+	slices.Sort(u.Ops)
+	return u
+}
 
 // missingKernel returns the operator and node that the library has no kernel for; empty where err is about something else.
 func missingKernel(err error) (op, node string) {
@@ -160,13 +201,6 @@ func missingKernel(err error) (op, node string) {
 // explain turns the library's refusal into ours.
 func explain(err error) error {
 	text := err.Error()
-	if noSchema.MatchString(text) {
-		op := text
-		if m := opName.FindStringSubmatch(text); m != nil {
-			op = m[1] + m[2]
-		}
-		return &engine.UnsupportedError{Engine: Name, Ops: []string{op}}
-	}
 	if _, reason, ok := strings.Cut(text, "Exception during initialization: "); ok {
 		// A kernel that exists, but not with these attributes.
 		return &engine.UnsupportedError{Engine: Name, Ops: []string{reason}}

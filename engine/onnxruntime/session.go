@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"runtime/debug"
 	"sync"
 
@@ -133,6 +134,9 @@ func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) (err error)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if wrongOutput.MatchString(err.Error()) {
+			return fmt.Errorf("%w: a tensor that was given for an output has not the result's shape: %w", engine.ErrInput, err)
+		}
 		return fmt.Errorf("onnxruntime: %w", err)
 	}
 	for i, p := range s.out {
@@ -142,6 +146,9 @@ func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) (err error)
 	}
 	return nil
 }
+
+// wrongOutput is what the library says of a tensor for an output that does not fit.
+var wrongOutput = regexp.MustCompile(`Invalid rank for output|Got invalid dimensions for output|shape verification failed`)
 
 // bind makes the library's values of the tensors, or finds those that it made before.
 func (s *Session) bind(f *frame, in, out []*tensor.Tensor) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"unsafe"
 
@@ -142,6 +143,11 @@ func toValue(t *tensor.Tensor) (ort.Value, error) {
 	case []bool:
 		return ort.NewTensor(shape, d)
 	case []string:
+		for i, text := range d {
+			if strings.IndexByte(text, 0) >= 0 {
+				return nil, fmt.Errorf("%w: string %d has a zero byte, where the library's strings end", engine.ErrInput, i)
+			}
+		}
 		v, err := ort.NewStringTensor(shape)
 		if err != nil {
 			return nil, err
