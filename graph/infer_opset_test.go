@@ -25,7 +25,7 @@ func TestInferOpsets(t *testing.T) {
 			return b.Op("Upsample", graph.Attrs{"scales": []float32{1, 1, 2, 3}}, image(b))
 		}, "float32[N,3,12,24]"},
 		{"Upsample-9", 9, func(b *graph.Builder) string { return b.Op("Upsample", nil, image(b), floats(b, 1, 1, 2, 3)) }, "float32[N,3,12,24]"},
-		{"Resize-10", 10, func(b *graph.Builder) string { return b.Op("Resize", nil, image(b), floats(b, 1, 1, 0.5, 0.5)) }, "float32[N,3,2,4]"},
+		{"Resize-10", 10, func(b *graph.Builder) string { return b.Op("Resize", nil, image(b), floats(b, 1, 1, 0.5, 0.5)) }, "float32[N,3,3,4]"},
 		{"Resize-18 of some axes", 18, func(b *graph.Builder) string {
 			return b.Op("Resize", graph.Attrs{"axes": []int64{3, 2}}, image(b), "", "", b.Ints(4, 12))
 		}, "float32[N,3,12,4]"},
