@@ -8,6 +8,7 @@ import (
 // Activation is what happens to a result before it is stored.
 type Activation uint8
 
+// What [Product] and [ConvCall] can do to a result.
 const (
 	None Activation = iota
 	Relu            // max(x, 0); NaN stays NaN

@@ -3,8 +3,10 @@
 package main
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -79,20 +81,19 @@ func write(dir, name string, generate func(g *gen)) error {
 		return fmt.Errorf("generate %s: %w", name, err)
 	}
 	cfg := printer.Config{Name: "avo", Argv: []string{"go", "generate"}, Pkg: "gemm"}
-	asm, err := os.Create(filepath.Join(dir, name+".s"))
-	if err != nil {
-		return err
-	}
-	defer asm.Close()
-	stub, err := os.Create(filepath.Join(dir, name+".go"))
-	if err != nil {
-		return err
-	}
-	defer stub.Close()
+	var asm, stub bytes.Buffer
 	if err := pass.Concat(pass.Compile,
-		&pass.Output{Writer: asm, Printer: printer.NewGoAsm(cfg)},
-		&pass.Output{Writer: stub, Printer: printer.NewStubs(cfg)}).Execute(file); err != nil {
+		&pass.Output{Writer: nopCloser{&asm}, Printer: printer.NewGoAsm(cfg)},
+		&pass.Output{Writer: nopCloser{&stub}, Printer: printer.NewStubs(cfg)}).Execute(file); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	return nil
+	if err := os.WriteFile(filepath.Join(dir, name+".s"), asm.Bytes(), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, name+".go"), stub.Bytes(), 0o644)
 }
+
+// nopCloser is a writer that avo may close.
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
