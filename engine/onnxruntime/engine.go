@@ -3,6 +3,7 @@
 package onnxruntime
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -161,7 +162,7 @@ func (a *adapted) unknown(opts engine.Options, first error) error {
 		asked[n.Op()] = true
 		alone := &adapted{graph: &graph.Graph{Name: "one", Opset: a.graph.Opset, Nodes: []*graph.Node{n}, IRVersion: a.graph.IRVersion}}
 		for _, in := range n.Inputs {
-			if v := (graph.Value{Name: in, DType: a.types[in]}); in != "" && !slices.ContainsFunc(alone.inputs, func(p port) bool { return p.name == in }) {
+			if v := (graph.Value{Name: in, DType: cmp.Or(a.types[in], tensor.Float32)}); in != "" && !slices.ContainsFunc(alone.inputs, func(p port) bool { return p.name == in }) {
 				alone.graph.Inputs = append(alone.graph.Inputs, v)
 				alone.inputs = append(alone.inputs, port{name: in})
 			}
