@@ -45,7 +45,7 @@ func NewModel(arch string, data *Set, seed uint64) (*graph.Graph, error) {
 	}
 	x := n.b.Input(name, tensor.Float32, shape)
 	if data.bytes == nil {
-		x = n.standardize(x, data)
+		x = n.standardise(x, data)
 	}
 	width := data.size
 	if arch == CNN {
@@ -120,8 +120,8 @@ func (n *net) convolutions(x string, shape tensor.Shape) (string, int) {
 	}
 }
 
-// standardize brings features to mean 0 and deviation 1, by constants that training leaves alone.
-func (n *net) standardize(x string, data *Set) string {
+// standardise brings features to mean 0 and deviation 1, by constants that training leaves alone.
+func (n *net) standardise(x string, data *Set) string {
 	mean, std := featureMoments(data)
 	c := func(v []float32) string {
 		return n.b.Op("Constant", graph.Attrs{"value": tensor.Must(tensor.Of(v, data.shape...))})

@@ -109,11 +109,7 @@ func (f *filler) channelsLast(dst []float32) {
 }
 
 // A batch is a number of examples in the form that the engine takes.
-type batch struct {
-	x, y  *tensor.Tensor
-	count int // examples; the rest of the rows are repetitions
-	err   error
-}
+type batch struct{ x, y *tensor.Tensor }
 
 // loader makes the batches of an epoch, ahead of the loop that uses them.
 type loader struct {
@@ -177,5 +173,4 @@ func (l *loader) write(b *batch, examples []int, epoch int) {
 		l.filler.fill(x[r*size:(r+1)*size], i, l.seed^uint64(epoch+1)<<32, uint64(i))
 		y[r] = l.filler.set.labels[i]
 	}
-	b.count = len(examples)
 }

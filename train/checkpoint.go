@@ -221,7 +221,7 @@ func writeAtomic(path string, write func(io.Writer) error) (err error) {
 	}
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
-		return nil //nolint:nilerr // the file is in place; a directory that cannot be opened cannot be synced
+		return nil // the file is in place; a directory that cannot be opened cannot be synced
 	}
 	defer dir.Close()
 	if serr := dir.Sync(); serr != nil && !errors.Is(serr, errors.ErrUnsupported) && !errors.Is(serr, os.ErrInvalid) {

@@ -76,11 +76,10 @@ func ReadIDX(r io.Reader) (*tensor.Tensor, error) {
 		return nil, idxError("the end", err)
 	}
 	raw := data.Bytes()
-	for k := dtype.Size(); k > 1 && len(raw) >= k; {
+	if k := dtype.Size(); k > 1 { // tensors are little-endian
 		for i := 0; i < len(raw); i += k {
 			slices.Reverse(raw[i : i+k])
 		}
-		break
 	}
 	t, err := tensor.FromBytes(dtype, raw, shape...)
 	if err != nil {

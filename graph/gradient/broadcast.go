@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/millrace/millrace/graph"
-	"github.com/millrace/millrace/tensor"
 )
 
 // sumTo sums g, which has the shape of y, over the dimensions along which x was broadcast to y; others are the further
@@ -159,11 +158,6 @@ func (t *tape) along(v string, axis, rank int) string {
 	}
 	dims[axis] = -1
 	return t.op("Reshape", v, t.ints(dims...))
-}
-
-// zeros returns zeros of x's shape.
-func (t *tape) zeros(x string) string {
-	return t.with(graph.Attrs{"value": tensor.Must(scalarOf(t.dtype, 0).Reshape(1))}, "ConstantOfShape", t.shapeOf(x))
 }
 
 // axesBut returns the axes of a rank without one.
