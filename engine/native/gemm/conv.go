@@ -190,7 +190,7 @@ func (c *Conv) partScratch() int {
 func (c *Conv) parts(batch int, p Parallel) (int, convSplit) {
 	w := workers(p)
 	if c.deep != nil {
-		if batch*c.dst*len(c.deep.steps) < 1<<16 {
+		if batch*c.dst*len(c.deep.steps) < c.kernel.grain/4 {
 			return 1, splitPlanes
 		}
 		return max(1, min(w, batch*c.shape.Channels)), splitPlanes
@@ -198,7 +198,7 @@ func (c *Conv) parts(batch int, p Parallel) (int, convSplit) {
 	g := &c.gathers[0]
 	work := batch * len(g.pixels) * len(g.steps) * g.n * g.groups
 	switch {
-	case w == 1 || work < 1<<16:
+	case w == 1 || work < c.kernel.grain:
 		return 1, splitImages
 	case batch >= 4*w || batch >= w && batch%w == 0:
 		return w, splitImages

@@ -114,7 +114,7 @@ func (s sums) finish(bias []float32, plane, channels int, act gemm.Activation, l
 func runConv(t *testing.T, c convCase, plan func(k *gemm.Kernel, s gemm.ConvShape) (*gemm.Conv, error), call gemm.ConvCall, want sums, depth int) {
 	t.Helper()
 	start := call.Dst
-	for _, k := range gemm.Available() {
+	for _, k := range gemm.Eager() {
 		what := fmt.Sprintf("%s: %v", k.Name(), c)
 		p, err := plan(k, c.shape)
 		if err != nil {
@@ -170,7 +170,7 @@ func checkWeightGrad(t *testing.T, r *rand.Rand, c convCase, p gemm.Parallel) {
 	for b := range c.batch {
 		visit(c.shape, func(in, w, out int) { want.add(w, c.x[b*c.inLen+in], c.y[b*c.outLen+out]) })
 	}
-	for _, k := range gemm.Available() {
+	for _, k := range gemm.Eager() {
 		what := fmt.Sprintf("%s: %v", k.Name(), c)
 		plan, err := k.NewConvWeightGrad(c.shape)
 		if err != nil {

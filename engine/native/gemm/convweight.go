@@ -71,6 +71,9 @@ func (w *ConvWeightGrad) partScratch() int {
 }
 
 func (w *ConvWeightGrad) parts(call *ConvWeightCall) int {
+	if call.Batch*w.plane*w.shape.WeightsLen() < w.kernel.grain {
+		return 1
+	}
 	return max(1, min(workers(call.Parallel), call.Batch))
 }
 

@@ -2,6 +2,18 @@ package gemm
 
 import "unsafe"
 
+// Eager are all kernels of this processor, made to cut even the smallest call
+// into parts.
+func Eager() []*Kernel {
+	var ks []*Kernel
+	for _, k := range available {
+		eager := *k
+		eager.grain = 1
+		ks = append(ks, &eager)
+	}
+	return ks
+}
+
 // TileLayout is the offset of each field of tileArgs, in the order in which
 // asm/layout.go lists them.
 func TileLayout() []uintptr {

@@ -74,7 +74,7 @@ func (k *Kernel) Scratch(p *Product) int {
 func (k *Kernel) planProduct(p *Product) productPlan {
 	pl := productPlan{parts: 1, depth: blockDepth, rows: p.M, cols: roundUp(p.N, k.cols)}
 	packed := p.isPacked()
-	if w := workers(p.Parallel); w > 1 && p.M*p.N*p.K >= 1<<15 {
+	if w := workers(p.Parallel); w > 1 && (p.M+readCost)*p.N*p.K >= k.grain {
 		tiles, panels := ceilDiv(p.M, k.rows), ceilDiv(p.N, k.cols)
 		pl.byRows = panels < w || tiles >= panels && !p.TransB
 		units := panels

@@ -12,7 +12,7 @@ import (
 
 // each runs a test once for every kernel of this processor.
 func each(t *testing.T, f func(t *testing.T, k *gemm.Kernel)) {
-	for _, k := range gemm.Available() {
+	for _, k := range gemm.Eager() {
 		t.Run(k.Name(), func(t *testing.T) { f(t, k) })
 	}
 }
@@ -155,7 +155,7 @@ func check(t *testing.T, p product) {
 	t.Helper()
 	want, size := reference(&p.Product)
 	start := p.C
-	for _, k := range gemm.Available() {
+	for _, k := range gemm.Eager() {
 		p.C = append([]float32(nil), start...)
 		prepare(t, k, &p)
 		if err := k.Gemm(&p.Product); err != nil {
@@ -238,6 +238,40 @@ func TestGemmBetaZero(t *testing.T) {
 			t.Fatalf("got %v, want 6", p.C[0])
 		}
 	})
+}
+
+func TestKernels(t *testing.T) {
+	ks := gemm.Available()
+	if ks[0] != gemm.Default() {
+		t.Errorf("the default is %s, the fastest is %s", gemm.Default().Name(), ks[0].Name())
+	}
+	if last := ks[len(ks)-1]; last.Name() != "go" {
+		t.Errorf("the last kernel is %s, want go", last.Name())
+	}
+	ks[0] = nil
+	if gemm.Available()[0] == nil {
+		t.Error("the list is shared")
+	}
+}
+
+// Small products are not cut, large ones are, and so are those with few rows
+// whose B is large.
+func TestGemmCuts(t *testing.T) {
+	k := gemm.Default()
+	for _, c := range []struct{ m, n, depth, want int }{
+		{1, 128, 784, 1}, {100, 32, 128, 1}, {1, 512, 3136, 2}, {100, 128, 784, 2}, {256, 256, 256, 2},
+	} {
+		count := counter{}
+		p := gemm.Product{M: c.m, N: c.n, K: c.depth, Alpha: 1, A: make([]float32, c.m*c.depth), LDA: c.depth,
+			B: make([]float32, c.depth*c.n), LDB: c.n, C: make([]float32, c.m*c.n), LDC: c.n, Parallel: &count}
+		p.Scratch = make([]float32, k.Scratch(&p))
+		if err := k.Gemm(&p); err != nil {
+			t.Fatal(err)
+		}
+		if max(count.parts, 1) != c.want {
+			t.Errorf("%d x %d x %d: %d parts, want %d", c.m, c.n, c.depth, count.parts, c.want)
+		}
+	}
 }
 
 func TestGemmRefusesWrongSizes(t *testing.T) {

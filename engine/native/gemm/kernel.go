@@ -19,6 +19,14 @@ const blockDepth = 256
 // a few rows are computed, because then B is read once whatever its depth.
 const directDepth = 4096
 
+// Waking a thread takes some microseconds: a call is only cut into parts where it
+// has as many multiplications as the fastest kernel does in about 20.
+const parallelGrain = 1 << 20
+
+// Multiplications that take as long as reading one element of B once from the
+// caches beyond the first; what bounds products with few rows.
+const readCost = 2
+
 // Kernel computes with one instruction set. Its methods are safe for concurrent
 // use. The zero Kernel is not usable; see [Default] and [Available].
 type Kernel struct {
@@ -31,10 +39,11 @@ type Kernel struct {
 	// that of step k in a packed panel of A.
 	direct, packed []int32
 	vector         *vectorFuncs // nil: plain Go
+	grain          int          // multiplications from which on a call is cut into parts
 }
 
 func newKernel(name string, set isa, rows, cols, lanes int, vector *vectorFuncs) *Kernel {
-	k := &Kernel{name: name, isa: set, rows: rows, cols: cols, lanes: lanes, vector: vector,
+	k := &Kernel{name: name, isa: set, rows: rows, cols: cols, lanes: lanes, vector: vector, grain: parallelGrain,
 		direct: make([]int32, directDepth), packed: make([]int32, blockDepth)}
 	for i := range k.direct {
 		k.direct[i] = int32(4 * i)

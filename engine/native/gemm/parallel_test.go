@@ -29,3 +29,15 @@ func (inline) Run(n int, t gemm.Task) {
 		t.Do(i)
 	}
 }
+
+// counter has two workers and remembers the parts of the last call.
+type counter struct{ parts int }
+
+func (*counter) Workers() int { return 2 }
+
+func (c *counter) Run(n int, t gemm.Task) {
+	c.parts = n
+	for i := range n {
+		t.Do(i)
+	}
+}

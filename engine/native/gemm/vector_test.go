@@ -240,7 +240,7 @@ func TestVectorAllocatesNothing(t *testing.T) {
 func BenchmarkVector(b *testing.B) {
 	const n = 4096
 	x, dst := random(rand.New(rand.NewPCG(1, 2)), n), make([]float32, n)
-	for _, k := range gemm.Available() {
+	for _, k := range gemm.Eager() {
 		for _, op := range unaries {
 			b.Run(op.name+"/"+k.Name(), func(b *testing.B) {
 				for b.Loop() {
