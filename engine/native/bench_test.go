@@ -5,6 +5,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/gradient"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -39,3 +40,63 @@ func BenchmarkConvNet(b *testing.B) { benchmark(b, open(b, convNet(), 1), ramp(1
 func BenchmarkConvNet64(b *testing.B) { benchmark(b, open(b, convNet(), 1), ramp(64, 1, 28, 28)) }
 
 func BenchmarkResNet18(b *testing.B) { benchmark(b, open(b, resnet18(224), 1), ramp(1, 3, 224, 224)) }
+
+// benchmarkTraining runs steps of SGD, each with the variables that the one before made.
+func benchmarkTraining(b *testing.B, net *graph.Graph, batch int, dims ...int) {
+	g, err := gradient.Build(net, gradient.Options{Loss: gradient.CrossEntropy, Optimizer: &gradient.Optimizer{Kind: gradient.SGD}, NoGradients: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	g, first := gradient.Feed(g)
+	s := open(b, g, 1)
+	first["x"] = ramp(append([]int{batch}, dims...)...)
+	classes := tensor.Must(tensor.New(tensor.Int64, batch))
+	for i := range batch {
+		tensor.Data[int64](classes)[i] = int64(i % 10)
+	}
+	first[gradient.Target] = classes
+	first["learning_rate"] = tensor.Scalar[float32](1e-4)
+	var sets [2][]*tensor.Tensor // inputs and outputs change places
+	out := make([][]*tensor.Tensor, 2)
+	feeds := map[string]int{}
+	for _, v := range s.Inputs() {
+		feeds[gradient.NewPrefix+v.Name] = len(sets[0])
+		sets[0] = append(sets[0], first[v.Name])
+		sets[1] = append(sets[1], first[v.Name])
+	}
+	for i, v := range s.Outputs() {
+		for k := range out {
+			out[k] = append(out[k], nil)
+			if j, ok := feeds[v.Name]; ok {
+				out[k][i] = sets[0][j].Clone()
+				sets[1-k][j] = out[k][i]
+			} else {
+				out[k][i] = tensor.Scalar[float32](0)
+			}
+		}
+	}
+	b.ReportAllocs()
+	start, k := cpuTime(), 0
+	for b.Loop() {
+		if err := s.Run(b.Context(), sets[k], out[k]); err != nil {
+			b.Fatal(err)
+		}
+		k = 1 - k
+	}
+	n := float64(b.N) * float64(batch)
+	b.ReportMetric(n/b.Elapsed().Seconds(), "examples/s")
+	b.ReportMetric(n/(cpuTime()-start).Seconds(), "examples/cpu-s")
+}
+
+func BenchmarkTrainDense100(b *testing.B) {
+	benchmarkTraining(b, mlp(graph.Dim{Size: -1, Symbol: "N"}, 784, 128, 32, 10), 100, 784)
+}
+
+// BenchmarkTrainConv64 is 5x5x16, pool, 3x3x32, pool, 64, 10.
+func BenchmarkTrainConv64(b *testing.B) {
+	n := newNet("conv", 1, 28, 28)
+	x := n.pool(n.relu(n.conv("x", 1, 16, 5, 1, true)), 2, 2, 0)
+	x = n.pool(n.relu(n.conv(x, 16, 32, 3, 1, true)), 2, 2, 0)
+	x = n.relu(n.dense(n.op("Flatten", nil, x), 32*7*7, 64))
+	benchmarkTraining(b, n.finish(n.dense(x, 64, 10)), 64, 1, 28, 28)
+}

@@ -129,9 +129,11 @@ func binaryStep[T, R tensor.Element](c *prep, o int, shape tensor.Shape, a, b *i
 	}
 	chunk := func(f *frame, lo, hi int) {
 		d, x, y := data[R](f, o), data[T](f, as), data[T](f, bs)
-		w.rows(lo, hi, func(at *[maxOperands]int) {
+		for it := w.from(lo, hi); it.more(); it.next() {
+			at := &it.at
+
 			row(d[at[0]:at[0]+n], x[at[1]:], y[at[2]:], mode)
-		})
+		}
 	}
 	c.do(func(f *frame) { f.parallel(w.outer, max(1, grain/max(n, 8)), chunk) })
 }

@@ -89,38 +89,47 @@ func newWalk(shape tensor.Shape, strides ...[]int) *walk {
 	return w
 }
 
-// rows calls do with the operands' places for rows [lo, hi).
-func (w *walk) rows(lo, hi int, do func(at *[maxOperands]int)) {
-	if lo >= hi || w.inner == 0 {
-		return
+// rowIter is where a walk is.
+type rowIter struct {
+	w       *walk
+	at      [maxOperands]int // the place of the row in each operand
+	idx     [maxRank]int
+	row, hi int
+}
+
+// from begins at row lo and ends before row hi.
+func (w *walk) from(lo, hi int) (it rowIter) {
+	it.w, it.row, it.hi = w, lo, hi
+	if w.inner == 0 {
+		it.hi = lo
 	}
-	var at [maxOperands]int
-	var idx [maxRank]int
 	rest := lo
-	for i := w.rank - 1; i >= 0; i-- {
-		idx[i] = rest % w.dims[i]
+	for i := w.rank - 1; i >= 0 && w.dims[i] > 0; i-- {
+		it.idx[i] = rest % w.dims[i]
 		rest /= w.dims[i]
 		for o := range w.ops {
-			at[o] += idx[i] * w.strides[o][i]
+			it.at[o] += it.idx[i] * w.strides[o][i]
 		}
 	}
-	for row := lo; ; {
-		do(&at)
-		if row++; row >= hi {
+	return it
+}
+
+func (it *rowIter) more() bool { return it.row < it.hi }
+
+func (it *rowIter) next() {
+	it.row++
+	w := it.w
+	for i := w.rank - 1; i >= 0; i-- {
+		it.idx[i]++
+		for o := range w.ops {
+			it.at[o] += w.strides[o][i]
+		}
+		if it.idx[i] < w.dims[i] {
 			return
 		}
-		for i := w.rank - 1; i >= 0; i-- {
-			idx[i]++
-			for o := range w.ops {
-				at[o] += w.strides[o][i]
-			}
-			if idx[i] < w.dims[i] {
-				break
-			}
-			idx[i] = 0
-			for o := range w.ops {
-				at[o] -= w.dims[i] * w.strides[o][i]
-			}
+		it.idx[i] = 0
+		for o := range w.ops {
+			it.at[o] -= w.dims[i] * w.strides[o][i]
 		}
 	}
 }

@@ -133,7 +133,9 @@ func whereOf[T word](c *prep, a whereArgs) error {
 	sc, sx, sy := w.step[1], w.step[2], w.step[3]
 	part := func(f *frame, lo, hi int) {
 		d, m, x, y := words[T](f, a.o), data[bool](f, a.cond), words[T](f, a.x), words[T](f, a.y)
-		w.rows(lo, hi, func(at *[maxOperands]int) {
+		for it := w.from(lo, hi); it.more(); it.next() {
+			at := &it.at
+
 			ic, ix, iy := at[1], at[2], at[3]
 			row := d[at[0] : at[0]+w.inner]
 			for i := range row {
@@ -144,7 +146,7 @@ func whereOf[T word](c *prep, a whereArgs) error {
 				}
 				ic, ix, iy = ic+sc, ix+sx, iy+sy
 			}
-		})
+		}
 	}
 	c.do(func(f *frame) { f.parallel(w.outer, max(1, grain/max(w.inner, 8)), part) })
 	return nil

@@ -151,7 +151,9 @@ func matmulFloat32(c *prep, w *walk, o, m, n, k int) error {
 		if bias >= 0 {
 			col = data[float32](f, bias)
 		}
-		w.rows(0, w.outer, func(at *[maxOperands]int) {
+		for it := w.from(0, w.outer); it.more(); it.next() {
+			at := &it.at
+
 			po, pa, pb := at[0], at[1], at[2]
 			for range w.inner {
 				if err == nil {
@@ -159,7 +161,7 @@ func matmulFloat32(c *prep, w *walk, o, m, n, k int) error {
 				}
 				po, pa, pb = po+w.step[0], pa+w.step[1], pb+w.step[2]
 			}
-		})
+		}
 		return err
 	})
 	return nil
@@ -169,14 +171,16 @@ func matmulOf[T real](c *prep, w *walk, o, m, n, k int) error {
 	a, b, act := c.in[0].slot, c.in[1].slot, c.act
 	c.do(func(f *frame) {
 		x, y, d := data[T](f, a), data[T](f, b), data[T](f, o)
-		w.rows(0, w.outer, func(at *[maxOperands]int) {
+		for it := w.from(0, w.outer); it.more(); it.next() {
+			at := &it.at
+
 			po, pa, pb := at[0], at[1], at[2]
 			for range w.inner {
 				multiply(d[po:po+m*n], x[pa:], y[pb:], m, n, k, k, 1, n, 1)
 				applyTo(act, d[po:po+m*n])
 				po, pa, pb = po+w.step[0], pa+w.step[1], pb+w.step[2]
 			}
-		})
+		}
 	})
 	return nil
 }

@@ -65,7 +65,9 @@ func stridedOf[T word](c *prep, a gatherArgs) error {
 	n := w.inner
 	part := func(f *frame, lo, hi int) {
 		d, s := words[T](f, a.o)[a.outStart:], words[T](f, a.i)
-		w.rows(lo, hi, func(at *[maxOperands]int) {
+		for it := w.from(lo, hi); it.more(); it.next() {
+			at := &it.at
+
 			po, pi := at[0], a.inStart+at[1]
 			switch {
 			case so == 1 && si == 1:
@@ -82,7 +84,7 @@ func stridedOf[T word](c *prep, a gatherArgs) error {
 					po, pi = po+so, pi+si
 				}
 			}
-		})
+		}
 	}
 	c.do(func(f *frame) { f.parallel(w.outer, max(1, grain/max(n, 8)), part) })
 	return nil

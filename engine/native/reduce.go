@@ -147,13 +147,15 @@ func reduceOf[T real](c *prep, op reduction, drop []bool, shape tensor.Shape) er
 	}
 	part := func(f *frame, lo, hi int) {
 		d, x := data[T](f, o), data[T](f, s)
-		p.kept.rows(lo, hi, func(at *[maxOperands]int) {
+		for it := p.kept.from(lo, hi); it.more(); it.next() {
+			at := &it.at
+
 			po, pi := at[0], at[1]
 			for range p.kept.inner {
 				d[po] = reduceOne(p, op, x[min(pi, len(x)):], k)
 				po, pi = po+p.kept.step[0], pi+p.kept.step[1]
 			}
-		})
+		}
 	}
 	c.do(func(f *frame) { f.parallel(p.kept.outer, max(1, grain/max(1, p.count*p.kept.inner)), part) })
 	return nil
@@ -162,11 +164,15 @@ func reduceOf[T real](c *prep, op reduction, drop []bool, shape tensor.Shape) er
 // sumRows adds rows to rows: the kept dimensions are innermost.
 func sumRows[T real](p *reducePlan, d, x []T, mean bool) {
 	n := p.kept.inner
-	p.kept.rows(0, p.kept.outer, func(at *[maxOperands]int) {
+	for it := p.kept.from(0, p.kept.outer); it.more(); it.next() {
+		at := &it.at
+
 		row := d[at[0] : at[0]+n]
 		clear(row)
 		base := at[1]
-		p.inner.rows(0, p.inner.outer, func(in *[maxOperands]int) {
+		for it2 := p.inner.from(0, p.inner.outer); it2.more(); it2.next() {
+			in := &it2.at
+
 			pi := base + in[0]
 			for range p.inner.inner {
 				src := x[pi : pi+n]
@@ -175,13 +181,13 @@ func sumRows[T real](p *reducePlan, d, x []T, mean bool) {
 				}
 				pi += p.inner.step[0]
 			}
-		})
+		}
 		if mean {
 			for i := range row {
 				row[i] = divAny(row[i], p.count)
 			}
 		}
-	})
+	}
 }
 
 func divAny[T real](v T, n int) T {
@@ -198,16 +204,10 @@ func divAny[T real](v T, n int) T {
 
 // reduceOne reduces the elements that the inner walk visits from x[0] on. Floating-point sums are kept in float64.
 func reduceOne[T real](p *reducePlan, op reduction, x []T, k *gemm.Kernel) T {
-	if f, ok := any(x).([]float32); ok && p.inner.outer == 1 && p.inner.step[0] == 1 && p.count > 0 {
-		switch f = f[:p.count]; op {
-		case redSum:
-			return T(sumBlocks(k, f))
-		case redMean:
-			return T(sumBlocks(k, f) / float64(p.count))
-		case redMax:
-			return T(k.Largest(f))
-		case redMin:
-			return T(k.Smallest(f))
+	if f, ok := any(x).([]float32); ok && p.inner.step[0] == 1 && p.count > 0 {
+		switch op {
+		case redSum, redMean, redMax, redMin:
+			return T(reduceRows(p, op, f, k))
 		}
 	}
 	switch op {
@@ -220,6 +220,33 @@ func reduceOne[T real](p *reducePlan, op reduction, x []T, k *gemm.Kernel) T {
 		return T(reduceFloat(p, op, x))
 	}
 	return reduceInt(p, op, x)
+}
+
+// reduceRows takes whole rows by the vector functions of package gemm.
+func reduceRows(p *reducePlan, op reduction, x []float32, k *gemm.Kernel) float64 {
+	n := p.inner.inner
+	switch op {
+	case redMax:
+		best := float32(math.Inf(-1))
+		for it := p.inner.from(0, p.inner.outer); it.more(); it.next() {
+			best = max(best, k.Largest(x[it.at[0]:it.at[0]+n]))
+		}
+		return float64(best)
+	case redMin:
+		best := float32(math.Inf(1))
+		for it := p.inner.from(0, p.inner.outer); it.more(); it.next() {
+			best = min(best, k.Smallest(x[it.at[0]:it.at[0]+n]))
+		}
+		return float64(best)
+	}
+	sum := 0.0
+	for it := p.inner.from(0, p.inner.outer); it.more(); it.next() {
+		sum += sumBlocks(k, x[it.at[0]:it.at[0]+n])
+	}
+	if op == redMean {
+		sum /= float64(p.count)
+	}
+	return sum
 }
 
 // sumBlocks adds blocks up in float64, so that the error does not grow with the length.
@@ -236,7 +263,9 @@ func sumBlocks(k *gemm.Kernel, x []float32) float64 {
 func extreme[T real](p *reducePlan, op reduction, x []T) T {
 	var best T
 	first := true
-	p.inner.rows(0, p.inner.outer, func(at *[maxOperands]int) {
+	for it := p.inner.from(0, p.inner.outer); it.more(); it.next() {
+		at := &it.at
+
 		pi := at[0]
 		for range p.inner.inner {
 			v := x[pi]
@@ -250,7 +279,7 @@ func extreme[T real](p *reducePlan, op reduction, x []T) T {
 				best = min(best, v)
 			}
 		}
-	})
+	}
 	if first { // nothing there: only floating-point types get here
 		inf := math.Inf(-1)
 		if op == redMin {
@@ -271,7 +300,9 @@ func reduceFloat[T real](p *reducePlan, op reduction, x []T) float64 {
 			return top
 		}
 	}
-	p.inner.rows(0, p.inner.outer, func(at *[maxOperands]int) {
+	for it := p.inner.from(0, p.inner.outer); it.more(); it.next() {
+		at := &it.at
+
 		pi := at[0]
 		for range p.inner.inner {
 			v := float64(x[pi])
@@ -289,7 +320,7 @@ func reduceFloat[T real](p *reducePlan, op reduction, x []T) float64 {
 				acc += v
 			}
 		}
-	})
+	}
 	switch op {
 	case redMean:
 		return acc / float64(p.count)
@@ -311,7 +342,9 @@ func reduceInt[T real](p *reducePlan, op reduction, x []T) T {
 	if op == redProd {
 		acc = 1
 	}
-	p.inner.rows(0, p.inner.outer, func(at *[maxOperands]int) {
+	for it := p.inner.from(0, p.inner.outer); it.more(); it.next() {
+		at := &it.at
+
 		pi := at[0]
 		for range p.inner.inner {
 			v := x[pi]
@@ -330,7 +363,7 @@ func reduceInt[T real](p *reducePlan, op reduction, x []T) T {
 				acc += v
 			}
 		}
-	})
+	}
 	if op == redMean {
 		return divAny(acc, p.count)
 	}
@@ -351,11 +384,15 @@ func reduceBool(c *prep, drop []bool, shape tensor.Shape, top bool) error {
 	s := in.slot
 	c.do(func(f *frame) {
 		d, x := data[bool](f, o), data[bool](f, s)
-		p.kept.rows(0, p.kept.outer, func(at *[maxOperands]int) {
+		for it := p.kept.from(0, p.kept.outer); it.more(); it.next() {
+			at := &it.at
+
 			po, base := at[0], at[1]
 			for range p.kept.inner {
 				found := !top
-				p.inner.rows(0, p.inner.outer, func(in *[maxOperands]int) {
+				for it2 := p.inner.from(0, p.inner.outer); it2.more(); it2.next() {
+					in := &it2.at
+
 					pi := base + in[0]
 					for range p.inner.inner {
 						if x[pi] == top {
@@ -363,11 +400,11 @@ func reduceBool(c *prep, drop []bool, shape tensor.Shape, top bool) error {
 						}
 						pi += p.inner.step[0]
 					}
-				})
+				}
 				d[po] = found
 				po, base = po+p.kept.step[0], base+p.kept.step[1]
 			}
-		})
+		}
 	})
 	return nil
 }
