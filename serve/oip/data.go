@@ -60,24 +60,9 @@ func readFloat32(s *scanner, shape []int, n, room int, scratch *[]float32) (*ten
 		all = make([]float32, 0, max(room, 1024))
 	}
 	start := len(all)
-	leaf := func() error {
-		for {
-			if s.peek() == ']' || len(all)-start >= n {
-				return nil
-			}
-			v, err := s.float32()
-			if err != nil {
-				return err
-			}
-			all = append(all, v)
-			if s.peek() != ',' {
-				return nil
-			}
-			s.i++
-			if s.peek() == ']' {
-				return s.unexpected("a number")
-			}
-		}
+	leaf := func() (err error) {
+		all, err = s.floats(all, start+n)
+		return err
 	}
 	if err := nested(s, shape, leaf, func() int { return len(all) - start }); err != nil {
 		return nil, err

@@ -1,10 +1,13 @@
 package oip_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -297,4 +300,15 @@ func TestBatches(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// post answers a body without a connection; length is the JSON's part of it, 0 for all.
+func post(h http.Handler, path string, body []byte, length int) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("POST", path, bytes.NewReader(body))
+	if length > 0 {
+		r.Header.Set("Inference-Header-Content-Length", strconv.Itoa(length))
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
 }

@@ -1,0 +1,233 @@
+package oip
+
+import (
+	"math"
+	"strconv"
+)
+
+var pow10 = [...]float64{
+	1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+}
+
+// float reads a number that nearly all are like: up to 15 digits, and a power of ten that is exact (Clinger 1990,
+// "How to read floating point numbers accurately": one rounding of two exact operands is right). ok is false for any
+// other, with the scanner where it was.
+func (s *scanner) float() (v float64, ok bool) {
+	b, i := s.b, s.i
+	neg := i < len(b) && b[i] == '-'
+	if neg {
+		i++
+	}
+	start := i
+	var mant uint64
+	for i < len(b) && b[i]-'0' <= 9 {
+		mant = mant*10 + uint64(b[i]-'0')
+		i++
+	}
+	n := i - start
+	if n == 0 || n > 1 && b[start] == '0' {
+		return 0, false
+	}
+	exp := 0
+	if i < len(b) && b[i] == '.' {
+		i++
+		point := i
+		for i < len(b) && b[i]-'0' <= 9 {
+			mant = mant*10 + uint64(b[i]-'0')
+			i++
+		}
+		exp = point - i
+		n -= exp
+		if exp == 0 {
+			return 0, false
+		}
+	}
+	if n > 15 {
+		return 0, false
+	}
+	if i < len(b) {
+		switch c := b[i]; {
+		case c == ',', c == ']', c == ' ', c == '\n', c == '\r', c == '\t':
+		default: // an exponent, or no number
+			return 0, false
+		}
+	}
+	v = float64(mant)
+	if exp < 0 {
+		v /= pow10[-exp]
+	}
+	if neg {
+		v = -v
+	}
+	s.i = i
+	return v, true
+}
+
+// pow10f are the powers of ten that float32 holds exactly.
+var pow10f = [...]float32{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10}
+
+// floats appends the numbers of an array until its end, or until dst has most, where it stops behind a comma. The loop
+// itself reads what nearly all numbers are like: a whole number below 2^24 over one of these powers of ten, which is
+// one rounding of two exact operands as above. Everything else goes through float32.
+func (s *scanner) floats(dst []float32, most int) ([]float32, error) {
+	if s.peek() == ']' {
+		return dst, nil
+	}
+	b := s.b
+	for len(dst) < most {
+		i := s.i
+		neg := i < len(b) && b[i] == '-'
+		if neg {
+			i++
+		}
+		first := i
+		var mant uint32
+		for i < len(b) && b[i]-'0' <= 9 && i-first < 9 {
+			mant = mant*10 + uint32(b[i]-'0')
+			i++
+		}
+		digits := i - first
+		ok := digits > 0 && (digits == 1 || b[first] != '0')
+		exp := 0
+		if ok && i < len(b) && b[i] == '.' {
+			i++
+			point := i
+			for i < len(b) && b[i]-'0' <= 9 && i-first < 10 {
+				mant = mant*10 + uint32(b[i]-'0')
+				i++
+			}
+			exp = i - point
+			ok = exp > 0
+		}
+		if !ok || mant > 1<<24 || i >= len(b) || b[i] != ',' && b[i] != ']' {
+			v, err := s.float32()
+			if err != nil {
+				return dst, err
+			}
+			dst = append(dst, v)
+			if s.peek() != ',' {
+				return dst, nil
+			}
+			i = s.i
+		} else {
+			v := float32(mant)
+			if exp > 0 && mant > 0 {
+				v /= pow10f[exp]
+			}
+			if neg {
+				v = -v
+			}
+			dst = append(dst, v)
+			s.i = i
+			if b[i] == ']' {
+				return dst, nil
+			}
+		}
+		s.i = i + 1
+		if s.peek() == ']' {
+			return dst, s.unexpected("a number")
+		}
+	}
+	return dst, nil
+}
+
+// float32 reads one number; NaN and infinities as their tokens, and null as NaN.
+func (s *scanner) float32() (float32, error) {
+	if v, ok := s.float(); ok {
+		if f, ok := narrow(v); ok {
+			return f, nil
+		}
+		return s.slow32(v)
+	}
+	v, special, err := s.special()
+	if special || err != nil {
+		return float32(v), err
+	}
+	text, err := s.number()
+	if err != nil {
+		return 0, err
+	}
+	f, err := strconv.ParseFloat(text, 32)
+	if err != nil {
+		return 0, s.fault("%.40s is out of FP32's range", text)
+	}
+	return float32(f), nil
+}
+
+// narrow rounds to float32. It is not ok where v, itself rounded once, lies half-way between two float32s, so that
+// rounding again might go the wrong way, and where float32s are subnormal or infinite.
+func narrow(v float64) (float32, bool) {
+	bits := math.Float64bits(v)
+	const half = 1 << 28
+	if bits&(1<<29-1) == half {
+		return 0, false
+	}
+	abs := math.Abs(v)
+	if abs > math.MaxFloat32 || abs < 0x1p-126 && v != 0 {
+		return 0, false
+	}
+	return float32(v), true
+}
+
+// slow32 rounds a number that float read; it goes back to its text.
+func (s *scanner) slow32(v float64) (float32, error) {
+	start := s.i
+	for start > 0 && (s.b[start-1]-'0' <= 9 || s.b[start-1] == '.' || s.b[start-1] == '-') {
+		start--
+	}
+	f, err := strconv.ParseFloat(string(s.b[start:s.i]), 32)
+	if err != nil {
+		return 0, s.fault("%v is out of FP32's range", v)
+	}
+	return float32(f), nil
+}
+
+func (s *scanner) float64() (float64, error) {
+	if v, ok := s.float(); ok {
+		return v, nil
+	}
+	v, special, err := s.special()
+	if special || err != nil {
+		return v, err
+	}
+	text, err := s.number()
+	if err != nil {
+		return 0, err
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return 0, s.fault("%.40s is out of FP64's range", text)
+	}
+	return f, nil
+}
+
+// special reads null and the tokens that are no JSON numbers.
+func (s *scanner) special() (v float64, ok bool, err error) {
+	switch c := s.peek(); {
+	case c == 'n' && s.literal("null"), c == 'N' && s.literal("NaN"):
+		return math.NaN(), true, nil
+	case c == 'I' && s.literal("Infinity"):
+		return math.Inf(1), true, nil
+	case c == '-' && s.literal("-Infinity"):
+		return math.Inf(-1), true, nil
+	case c == '-' || c >= '0' && c <= '9':
+		return 0, false, nil
+	}
+	return 0, false, s.unexpected("a number")
+}
+
+// integer reads a whole number of at most 64 bits, exactly: its size and whether it is negative.
+func (s *scanner) integer() (mag uint64, neg bool, err error) {
+	text, err := s.number()
+	if err != nil {
+		return 0, false, err
+	}
+	if text[0] == '-' {
+		neg, text = true, text[1:]
+	}
+	mag, err = strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, false, s.fault("%.40s is no whole number of at most 64 bits", text)
+	}
+	return mag, neg, nil
+}
