@@ -136,24 +136,20 @@ func copyPlanesAsm(set isa, t *copyArgs) {
 	copyPlanesAVX2(p)
 }
 
-// windowsAsm returns how many windows it did.
-func windowsAsm(set isa, dst []float32, index []int64, src []float32, steps []int32, stride int, base int64) int {
+func windowsAsm(set isa, dst []float32, index []int64, src []float32, w *Windows, base int64) {
 	var to *int64
 	if index != nil {
 		to = &index[0]
 	}
-	n := len(dst)
+	steps, taps := &w.Steps[0], len(w.Steps)
 	switch {
-	case set == isaAVX512 && stride == 1:
-		windows1AVX512(&dst[0], to, &src[0], &steps[0], len(steps), n, base)
+	case set == isaAVX512 && w.Stride == 1:
+		windows1AVX512(&dst[0], to, &src[0], steps, taps, w.Cols, w.Rows, w.RowStep, base)
 	case set == isaAVX512:
-		windows2AVX512(&dst[0], to, &src[0], &steps[0], len(steps), n, base)
-	case stride == 1:
-		n &^= 7
-		windows1AVX2(&dst[0], to, &src[0], &steps[0], len(steps), n, base)
+		windows2AVX512(&dst[0], to, &src[0], steps, taps, w.Cols, w.Rows, w.RowStep, base)
+	case w.Stride == 1:
+		windows1AVX2(&dst[0], to, &src[0], steps, taps, w.Cols, w.Rows, w.RowStep, base)
 	default:
-		n &^= 7
-		windows2AVX2(&dst[0], to, &src[0], &steps[0], len(steps), n, base)
+		windows2AVX2(&dst[0], to, &src[0], steps, taps, w.Cols, w.Rows, w.RowStep, base)
 	}
-	return n
 }

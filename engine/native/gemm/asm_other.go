@@ -14,4 +14,6 @@ func transposeAsm(_ isa, dst []float32, ldd int, src []float32, lds, rows, cols 
 
 func copyPlanesAsm(_ isa, t *copyArgs) { copyPlanesGo(t) }
 
-func windowsAsm(isa, []float32, []int64, []float32, []int32, int, int64) int { return 0 }
+func windowsAsm(_ isa, dst []float32, index []int64, src []float32, w *Windows, base int64) {
+	windowsGo(dst, index, src, w, base)
+}

@@ -156,7 +156,10 @@ func TestMaxWindowsStaysInside(t *testing.T) {
 	fenced(t, func(t *testing.T, k *gemm.Kernel, f fence) {
 		for n := 1; n < 40; n++ {
 			for stride := 1; stride <= 2; stride++ {
-				k.MaxWindows(f.slice(n), nil, f.slice((n-1)*stride+4), []int32{0, 3, 1}, stride, 0)
+				w := gemm.Windows{Rows: 2, Cols: n, RowStep: 7, Stride: stride, Steps: []int32{0, 3, 1}}
+				if err := k.MaxWindows(f.slice(2*n), nil, f.slice(7+(n-1)*stride+4), &w, 0); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 	})

@@ -44,33 +44,106 @@ DATA evenOdd<>+24(SB)/4, $0x0000000d
 DATA evenOdd<>+28(SB)/4, $0x0000000f
 GLOBL evenOdd<>(SB), RODATA|NOPTR, $32
 
-// func windows1AVX2(dst *float32, index *int64, src *float32, steps *int32, taps int, n int, base int64)
+// func windows1AVX2(dst *float32, index *int64, src *float32, steps *int32, taps int, cols int, rows int, rowStep int, base int64)
 // Requires: AVX, AVX2
-TEXT ·windows1AVX2(SB), NOSPLIT, $0-56
+TEXT ·windows1AVX2(SB), NOSPLIT, $0-72
 	MOVQ    dst+0(FP), AX
 	MOVQ    index+8(FP), CX
 	MOVQ    src+16(FP), DX
-	MOVQ    n+40(FP), BX
-	MOVQ    base+48(FP), SI
+	MOVQ    rows+48(FP), BX
 	VMOVUPS lane1<>+0(SB), Y0
+	MOVQ    cols+40(FP), SI
+	ANDQ    $+7, SI
 
-again1:
-	CMPQ         BX, $+8
-	JL           rest2
+row1:
+	MOVQ cols+40(FP), DI
+	MOVQ base+64(FP), R8
+	MOVQ DX, SI
+
+again2:
+	CMPQ         DI, $+8
+	JL           tail3
+	MOVQ         steps+24(FP), R9
+	MOVQ         taps+32(FP), R10
+	MOVLQSX      (R9), R11
+	VMOVUPS      (SI)(R11*4), Y1
+	VPBROADCASTD (R9), Y2
+	ADDQ         $+4, R9
+	VMOVAPS      Y1, Y1
+	VMOVAPS      Y2, Y2
+	DECQ         R10
+	JZ           taps6
+
+tap5:
+	MOVLQSX      (R9), R11
+	VMOVUPS      (SI)(R11*4), Y3
+	VPBROADCASTD (R9), Y4
+	ADDQ         $+4, R9
+	VCMPPS       $0x1e, Y1, Y3, Y5
+	VCMPPS       $0x07, Y1, Y1, Y6
+	VCMPPS       $0x03, Y3, Y3, Y7
+	VANDPS       Y6, Y7, Y7
+	VORPS        Y5, Y7, Y5
+	VBLENDVPS    Y5, Y3, Y1, Y1
+	VBLENDVPS    Y5, Y4, Y2, Y2
+	DECQ         R10
+	JNZ          tap5
+
+taps6:
+	VMOVUPS      Y1, (AX)
+	TESTQ        CX, CX
+	JZ           noindex7
+	VPADDD       Y0, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X1
+	VPMOVSXDQ    X2, Y2
+	VMOVQ        R8, X3
+	VPBROADCASTQ X3, Y3
+	VPADDQ       Y3, Y2, Y2
+	VMOVDQU      Y2, (CX)
+	VPMOVSXDQ    X1, Y1
+	VMOVQ        R8, X2
+	VPBROADCASTQ X2, Y2
+	VPADDQ       Y2, Y1, Y1
+	VMOVDQU      Y1, 32(CX)
+
+noindex7:
+	ADDQ  $+32, AX
+	ADDQ  $+32, SI
+	ADDQ  $+8, R8
+	SUBQ  $+8, DI
+	TESTQ CX, CX
+	JZ    noindex8
+	ADDQ  $+64, CX
+
+noindex8:
+	JMP again2
+
+tail3:
+	TESTQ DI, DI
+	JZ    done4
+	SUBQ  $+8, DI
+	LEAQ  (SI)(DI*4), SI
+	ADDQ  DI, R8
+	LEAQ  (AX)(DI*4), AX
+	TESTQ CX, CX
+	JZ    noindex9
+	LEAQ  (CX)(DI*8), CX
+
+noindex9:
 	MOVQ         steps+24(FP), DI
-	MOVQ         taps+32(FP), R8
-	MOVLQSX      (DI), R9
-	VMOVUPS      (DX)(R9*4), Y1
+	MOVQ         taps+32(FP), R9
+	MOVLQSX      (DI), R10
+	VMOVUPS      (SI)(R10*4), Y1
 	VPBROADCASTD (DI), Y2
 	ADDQ         $+4, DI
 	VMOVAPS      Y1, Y1
 	VMOVAPS      Y2, Y2
-	DECQ         R8
-	JZ           taps5
+	DECQ         R9
+	JZ           taps11
 
-tap4:
-	MOVLQSX      (DI), R9
-	VMOVUPS      (DX)(R9*4), Y3
+tap10:
+	MOVLQSX      (DI), R10
+	VMOVUPS      (SI)(R10*4), Y3
 	VPBROADCASTD (DI), Y4
 	ADDQ         $+4, DI
 	VCMPPS       $0x1e, Y1, Y3, Y5
@@ -80,60 +153,145 @@ tap4:
 	VORPS        Y5, Y7, Y5
 	VBLENDVPS    Y5, Y3, Y1, Y1
 	VBLENDVPS    Y5, Y4, Y2, Y2
-	DECQ         R8
-	JNZ          tap4
+	DECQ         R9
+	JNZ          tap10
 
-taps5:
+taps11:
 	VMOVUPS      Y1, (AX)
 	TESTQ        CX, CX
-	JZ           noindex6
+	JZ           noindex12
 	VPADDD       Y0, Y2, Y2
 	VEXTRACTI128 $0x01, Y2, X1
 	VPMOVSXDQ    X2, Y2
-	VMOVQ        SI, X3
+	VMOVQ        R8, X3
 	VPBROADCASTQ X3, Y3
 	VPADDQ       Y3, Y2, Y2
 	VMOVDQU      Y2, (CX)
 	VPMOVSXDQ    X1, Y1
-	VMOVQ        SI, X2
+	VMOVQ        R8, X2
 	VPBROADCASTQ X2, Y2
 	VPADDQ       Y2, Y1, Y1
 	VMOVDQU      Y1, 32(CX)
 
-noindex6:
+noindex12:
 	ADDQ  $+32, AX
-	ADDQ  $+32, DX
-	ADDQ  $+8, SI
-	SUBQ  $+8, BX
 	TESTQ CX, CX
-	JZ    noindex7
+	JZ    noindex13
 	ADDQ  $+64, CX
 
-noindex7:
-	JMP again1
-
-rest2:
+noindex13:
+done4:
+	MOVQ rowStep+56(FP), SI
+	LEAQ (DX)(SI*4), DX
+	MOVQ base+64(FP), DI
+	ADDQ SI, DI
+	MOVQ DI, base+64(FP)
+	DECQ BX
+	JNZ  row1
 	VZEROUPPER
 	RET
 
-// func windows2AVX2(dst *float32, index *int64, src *float32, steps *int32, taps int, n int, base int64)
+// func windows2AVX2(dst *float32, index *int64, src *float32, steps *int32, taps int, cols int, rows int, rowStep int, base int64)
 // Requires: AVX, AVX2
-TEXT ·windows2AVX2(SB), NOSPLIT, $0-56
+TEXT ·windows2AVX2(SB), NOSPLIT, $0-72
 	MOVQ    dst+0(FP), AX
 	MOVQ    index+8(FP), CX
 	MOVQ    src+16(FP), DX
-	MOVQ    n+40(FP), BX
-	MOVQ    base+48(FP), SI
+	MOVQ    rows+48(FP), BX
 	VMOVUPS lane2<>+0(SB), Y0
+	MOVQ    cols+40(FP), SI
+	ANDQ    $+7, SI
 
-again8:
-	CMPQ         BX, $+8
-	JL           rest9
+row14:
+	MOVQ cols+40(FP), DI
+	MOVQ base+64(FP), R8
+	MOVQ DX, SI
+
+again15:
+	CMPQ         DI, $+8
+	JL           tail16
+	MOVQ         steps+24(FP), R9
+	MOVQ         taps+32(FP), R10
+	MOVLQSX      (R9), R11
+	VMOVUPS      (SI)(R11*4), Y1
+	VMOVUPS      28(SI)(R11*4), Y2
+	VPERMILPS    $0xb1, Y2, Y2
+	VSHUFPS      $0x88, Y2, Y1, Y1
+	VPERMPD      $0xd8, Y1, Y1
+	VPBROADCASTD (R9), Y2
+	ADDQ         $+4, R9
+	VMOVAPS      Y1, Y1
+	VMOVAPS      Y2, Y2
+	DECQ         R10
+	JZ           taps19
+
+tap18:
+	MOVLQSX      (R9), R11
+	VMOVUPS      (SI)(R11*4), Y3
+	VMOVUPS      28(SI)(R11*4), Y4
+	VPERMILPS    $0xb1, Y4, Y4
+	VSHUFPS      $0x88, Y4, Y3, Y3
+	VPERMPD      $0xd8, Y3, Y3
+	VPBROADCASTD (R9), Y4
+	ADDQ         $+4, R9
+	VCMPPS       $0x1e, Y1, Y3, Y5
+	VCMPPS       $0x07, Y1, Y1, Y6
+	VCMPPS       $0x03, Y3, Y3, Y7
+	VANDPS       Y6, Y7, Y7
+	VORPS        Y5, Y7, Y5
+	VBLENDVPS    Y5, Y3, Y1, Y1
+	VBLENDVPS    Y5, Y4, Y2, Y2
+	DECQ         R10
+	JNZ          tap18
+
+taps19:
+	VMOVUPS      Y1, (AX)
+	TESTQ        CX, CX
+	JZ           noindex20
+	VPADDD       Y0, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X1
+	VPMOVSXDQ    X2, Y2
+	VMOVQ        R8, X3
+	VPBROADCASTQ X3, Y3
+	VPADDQ       Y3, Y2, Y2
+	VMOVDQU      Y2, (CX)
+	VPMOVSXDQ    X1, Y1
+	VMOVQ        R8, X2
+	VPBROADCASTQ X2, Y2
+	VPADDQ       Y2, Y1, Y1
+	VMOVDQU      Y1, 32(CX)
+
+noindex20:
+	ADDQ  $+32, AX
+	ADDQ  $+64, SI
+	ADDQ  $+16, R8
+	SUBQ  $+8, DI
+	TESTQ CX, CX
+	JZ    noindex21
+	ADDQ  $+64, CX
+
+noindex21:
+	JMP again15
+
+tail16:
+	TESTQ DI, DI
+	JZ    done17
+	SUBQ  $+8, DI
+	LEAQ  (SI)(DI*4), SI
+	ADDQ  DI, R8
+	LEAQ  (SI)(DI*4), SI
+	ADDQ  DI, R8
+	LEAQ  (AX)(DI*4), AX
+	TESTQ CX, CX
+	JZ    noindex22
+	LEAQ  (CX)(DI*8), CX
+
+noindex22:
 	MOVQ         steps+24(FP), DI
-	MOVQ         taps+32(FP), R8
-	MOVLQSX      (DI), R9
-	VMOVUPS      (DX)(R9*4), Y1
-	VMOVUPS      28(DX)(R9*4), Y2
+	MOVQ         taps+32(FP), R9
+	MOVLQSX      (DI), R10
+	VMOVUPS      (SI)(R10*4), Y1
+	VMOVUPS      28(SI)(R10*4), Y2
 	VPERMILPS    $0xb1, Y2, Y2
 	VSHUFPS      $0x88, Y2, Y1, Y1
 	VPERMPD      $0xd8, Y1, Y1
@@ -141,13 +299,13 @@ again8:
 	ADDQ         $+4, DI
 	VMOVAPS      Y1, Y1
 	VMOVAPS      Y2, Y2
-	DECQ         R8
-	JZ           taps12
+	DECQ         R9
+	JZ           taps24
 
-tap11:
-	MOVLQSX      (DI), R9
-	VMOVUPS      (DX)(R9*4), Y3
-	VMOVUPS      28(DX)(R9*4), Y4
+tap23:
+	MOVLQSX      (DI), R10
+	VMOVUPS      (SI)(R10*4), Y3
+	VMOVUPS      28(SI)(R10*4), Y4
 	VPERMILPS    $0xb1, Y4, Y4
 	VSHUFPS      $0x88, Y4, Y3, Y3
 	VPERMPD      $0xd8, Y3, Y3
@@ -160,38 +318,40 @@ tap11:
 	VORPS        Y5, Y7, Y5
 	VBLENDVPS    Y5, Y3, Y1, Y1
 	VBLENDVPS    Y5, Y4, Y2, Y2
-	DECQ         R8
-	JNZ          tap11
+	DECQ         R9
+	JNZ          tap23
 
-taps12:
+taps24:
 	VMOVUPS      Y1, (AX)
 	TESTQ        CX, CX
-	JZ           noindex13
+	JZ           noindex25
 	VPADDD       Y0, Y2, Y2
 	VEXTRACTI128 $0x01, Y2, X1
 	VPMOVSXDQ    X2, Y2
-	VMOVQ        SI, X3
+	VMOVQ        R8, X3
 	VPBROADCASTQ X3, Y3
 	VPADDQ       Y3, Y2, Y2
 	VMOVDQU      Y2, (CX)
 	VPMOVSXDQ    X1, Y1
-	VMOVQ        SI, X2
+	VMOVQ        R8, X2
 	VPBROADCASTQ X2, Y2
 	VPADDQ       Y2, Y1, Y1
 	VMOVDQU      Y1, 32(CX)
 
-noindex13:
+noindex25:
 	ADDQ  $+32, AX
-	ADDQ  $+64, DX
-	ADDQ  $+16, SI
-	SUBQ  $+8, BX
 	TESTQ CX, CX
-	JZ    noindex14
+	JZ    noindex26
 	ADDQ  $+64, CX
 
-noindex14:
-	JMP again8
-
-rest9:
+noindex26:
+done17:
+	MOVQ rowStep+56(FP), SI
+	LEAQ (DX)(SI*4), DX
+	MOVQ base+64(FP), DI
+	ADDQ SI, DI
+	MOVQ DI, base+64(FP)
+	DECQ BX
+	JNZ  row14
 	VZEROUPPER
 	RET

@@ -4,12 +4,12 @@
 
 package gemm
 
-// windows1AVX512 sets dst to the largest of src at steps, for n windows 1 apart, and index to where that is; index may be nil.
+// windows1AVX512 sets dst to the largest of src at steps, for rows x cols windows, 1 elements apart in a row, and index to where that is; index may be nil.
 //
 //go:noescape
-func windows1AVX512(dst *float32, index *int64, src *float32, steps *int32, taps int, n int, base int64)
+func windows1AVX512(dst *float32, index *int64, src *float32, steps *int32, taps int, cols int, rows int, rowStep int, base int64)
 
-// windows2AVX512 sets dst to the largest of src at steps, for n windows 2 apart, and index to where that is; index may be nil.
+// windows2AVX512 sets dst to the largest of src at steps, for rows x cols windows, 2 elements apart in a row, and index to where that is; index may be nil.
 //
 //go:noescape
-func windows2AVX512(dst *float32, index *int64, src *float32, steps *int32, taps int, n int, base int64)
+func windows2AVX512(dst *float32, index *int64, src *float32, steps *int32, taps int, cols int, rows int, rowStep int, base int64)

@@ -76,104 +76,53 @@ DATA evenOdd<>+56(SB)/4, $0x0000001d
 DATA evenOdd<>+60(SB)/4, $0x0000001f
 GLOBL evenOdd<>(SB), RODATA|NOPTR, $64
 
-// func windows1AVX512(dst *float32, index *int64, src *float32, steps *int32, taps int, n int, base int64)
+// func windows1AVX512(dst *float32, index *int64, src *float32, steps *int32, taps int, cols int, rows int, rowStep int, base int64)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·windows1AVX512(SB), NOSPLIT, $0-56
+TEXT ·windows1AVX512(SB), NOSPLIT, $0-72
 	MOVQ    dst+0(FP), AX
 	MOVQ    index+8(FP), DX
 	MOVQ    src+16(FP), BX
-	MOVQ    n+40(FP), SI
-	MOVQ    base+48(FP), DI
+	MOVQ    rows+48(FP), SI
 	VMOVUPS lane1<>+0(SB), Z0
+	MOVQ    cols+40(FP), DI
+	ANDQ    $+15, DI
+	MOVQ    DI, CX
+	MOVQ    $+1, R8
+	SHLQ    CL, R8
+	DECQ    R8
+	KMOVW   R8, K1
+	LEAQ    -1(DI), CX
+	MOVQ    $+2, R8
+	SHLQ    CL, R8
+	DECQ    R8
+	KMOVW   R8, K2
+	SHRQ    $0x10, R8
+	KMOVW   R8, K3
 
-again1:
-	CMPQ         SI, $+16
-	JL           rest2
-	MOVQ         steps+24(FP), CX
-	MOVQ         taps+32(FP), R8
-	MOVLQSX      (CX), R9
-	VMOVUPS      (BX)(R9*4), Z1
-	VPBROADCASTD (CX), Z2
-	ADDQ         $+4, CX
+row1:
+	MOVQ cols+40(FP), R8
+	MOVQ base+64(FP), R9
+	MOVQ BX, CX
+
+again2:
+	CMPQ         R8, $+16
+	JL           tail3
+	MOVQ         steps+24(FP), R10
+	MOVQ         taps+32(FP), R11
+	MOVLQSX      (R10), R12
+	VMOVUPS      (CX)(R12*4), Z1
+	VPBROADCASTD (R10), Z2
+	ADDQ         $+4, R10
 	VMOVAPS      Z1, Z1
 	VMOVAPS      Z2, Z2
-	DECQ         R8
-	JZ           taps5
+	DECQ         R11
+	JZ           taps6
 
-tap4:
-	MOVLQSX      (CX), R9
-	VMOVUPS      (BX)(R9*4), Z3
-	VPBROADCASTD (CX), Z4
-	ADDQ         $+4, CX
-	VCMPPS       $0x1e, Z1, Z3, K1
-	VCMPPS       $0x07, Z1, Z1, K2
-	VCMPPS       $0x03, Z3, Z3, K3
-	KANDW        K2, K3, K3
-	KORW         K1, K3, K1
-	VMOVAPS      Z3, K1, Z1
-	VMOVAPS      Z4, K1, Z2
-	DECQ         R8
-	JNZ          tap4
-
-taps5:
-	VMOVUPS       Z1, (AX)
-	TESTQ         DX, DX
-	JZ            noindex6
-	VPADDD        Z0, Z2, Z2
-	VEXTRACTI32X8 $0x01, Z2, Y1
-	VPMOVSXDQ     Y2, Z2
-	VPBROADCASTQ  DI, Z3
-	VPADDQ        Z3, Z2, Z2
-	VMOVDQU64     Z2, (DX)
-	VPMOVSXDQ     Y1, Z1
-	VPBROADCASTQ  DI, Z2
-	VPADDQ        Z2, Z1, Z1
-	VMOVDQU64     Z1, 64(DX)
-
-noindex6:
-	ADDQ  $+64, AX
-	ADDQ  $+64, BX
-	ADDQ  $+16, DI
-	SUBQ  $+16, SI
-	TESTQ DX, DX
-	JZ    noindex7
-	ADDQ  $+128, DX
-
-noindex7:
-	JMP again1
-
-rest2:
-	TESTQ        SI, SI
-	JZ           done3
-	MOVQ         SI, CX
-	MOVQ         $+1, R8
-	SHLQ         CL, R8
-	DECQ         R8
-	KMOVW        R8, K1
-	LEAQ         -2(SI)(SI*1), CX
-	LEAQ         -1(SI), CX
-	MOVQ         $+2, SI
-	SHLQ         CL, SI
-	DECQ         SI
-	KMOVW        SI, K2
-	SHRQ         $0x10, SI
-	KMOVW        SI, K3
-	MOVQ         steps+24(FP), CX
-	MOVQ         taps+32(FP), SI
-	MOVLQSX      (CX), R8
-	VMOVUPS.Z    (BX)(R8*4), K2, Z1
-	VPBROADCASTD (CX), Z2
-	ADDQ         $+4, CX
-	VMOVAPS      Z1, Z1
-	VMOVAPS      Z2, Z2
-	DECQ         SI
-	JZ           taps9
-
-tap8:
-	MOVLQSX      (CX), R8
-	VMOVUPS.Z    (BX)(R8*4), K2, Z3
-	VPBROADCASTD (CX), Z4
-	ADDQ         $+4, CX
+tap5:
+	MOVLQSX      (R10), R12
+	VMOVUPS      (CX)(R12*4), Z3
+	VPBROADCASTD (R10), Z4
+	ADDQ         $+4, R10
 	VCMPPS       $0x1e, Z1, Z3, K3
 	VCMPPS       $0x07, Z1, Z1, K4
 	VCMPPS       $0x03, Z3, Z3, K5
@@ -181,139 +130,152 @@ tap8:
 	KORW         K3, K5, K3
 	VMOVAPS      Z3, K3, Z1
 	VMOVAPS      Z4, K3, Z2
-	DECQ         SI
-	JNZ          tap8
+	DECQ         R11
+	JNZ          tap5
 
-taps9:
-	VMOVUPS       Z1, K1, (AX)
-	TESTQ         DX, DX
-	JZ            noindex10
-	VPADDD        Z0, Z2, Z2
-	VEXTRACTI32X8 $0x01, Z2, Y0
-	KSHIFTRW      $0x08, K1, K2
-	VPMOVSXDQ     Y2, Z1
-	VPBROADCASTQ  DI, Z2
-	VPADDQ        Z2, Z1, Z1
-	VMOVDQU64     Z1, K1, (DX)
-	VPMOVSXDQ     Y0, Z0
-	VPBROADCASTQ  DI, Z1
-	VPADDQ        Z1, Z0, Z0
-	VMOVDQU64     Z0, K2, 64(DX)
-
-noindex10:
-done3:
-	VZEROUPPER
-	RET
-
-// func windows2AVX512(dst *float32, index *int64, src *float32, steps *int32, taps int, n int, base int64)
-// Requires: AVX, AVX512DQ, AVX512F
-TEXT ·windows2AVX512(SB), NOSPLIT, $0-56
-	MOVQ    dst+0(FP), AX
-	MOVQ    index+8(FP), DX
-	MOVQ    src+16(FP), BX
-	MOVQ    n+40(FP), SI
-	MOVQ    base+48(FP), DI
-	VMOVUPS lane2<>+0(SB), Z0
-
-again11:
-	CMPQ         SI, $+16
-	JL           rest12
-	MOVQ         steps+24(FP), CX
-	MOVQ         taps+32(FP), R8
-	MOVLQSX      (CX), R9
-	VMOVUPS      (BX)(R9*4), Z2
-	VMOVUPS      60(BX)(R9*4), Z3
-	VMOVUPS      evenOdd<>+0(SB), Z1
-	VPERMI2PS    Z3, Z2, Z1
-	VPBROADCASTD (CX), Z2
-	ADDQ         $+4, CX
-	VMOVAPS      Z1, Z1
-	VMOVAPS      Z2, Z2
-	DECQ         R8
-	JZ           taps15
-
-tap14:
-	MOVLQSX      (CX), R9
-	VMOVUPS      (BX)(R9*4), Z3
-	VMOVUPS      60(BX)(R9*4), Z5
-	VMOVUPS      evenOdd<>+0(SB), Z4
-	VPERMI2PS    Z5, Z3, Z4
-	VPBROADCASTD (CX), Z3
-	ADDQ         $+4, CX
-	VCMPPS       $0x1e, Z1, Z4, K1
-	VCMPPS       $0x07, Z1, Z1, K2
-	VCMPPS       $0x03, Z4, Z4, K3
-	KANDW        K2, K3, K3
-	KORW         K1, K3, K1
-	VMOVAPS      Z4, K1, Z1
-	VMOVAPS      Z3, K1, Z2
-	DECQ         R8
-	JNZ          tap14
-
-taps15:
+taps6:
 	VMOVUPS       Z1, (AX)
 	TESTQ         DX, DX
-	JZ            noindex16
+	JZ            noindex7
 	VPADDD        Z0, Z2, Z2
 	VEXTRACTI32X8 $0x01, Z2, Y1
 	VPMOVSXDQ     Y2, Z2
-	VPBROADCASTQ  DI, Z3
+	VPBROADCASTQ  R9, Z3
 	VPADDQ        Z3, Z2, Z2
 	VMOVDQU64     Z2, (DX)
 	VPMOVSXDQ     Y1, Z1
-	VPBROADCASTQ  DI, Z2
+	VPBROADCASTQ  R9, Z2
 	VPADDQ        Z2, Z1, Z1
 	VMOVDQU64     Z1, 64(DX)
 
-noindex16:
+noindex7:
 	ADDQ  $+64, AX
-	ADDQ  $+128, BX
-	ADDQ  $+32, DI
-	SUBQ  $+16, SI
+	ADDQ  $+64, CX
+	ADDQ  $+16, R9
+	SUBQ  $+16, R8
 	TESTQ DX, DX
-	JZ    noindex17
+	JZ    noindex8
 	ADDQ  $+128, DX
 
-noindex17:
-	JMP again11
+noindex8:
+	JMP again2
 
-rest12:
-	TESTQ        SI, SI
-	JZ           done13
-	MOVQ         SI, CX
-	MOVQ         $+1, R8
-	SHLQ         CL, R8
-	DECQ         R8
-	KMOVW        R8, K1
-	LEAQ         -2(SI)(SI*1), CX
-	MOVQ         $+2, SI
-	SHLQ         CL, SI
-	DECQ         SI
-	KMOVW        SI, K2
-	SHRQ         $0x10, SI
-	KMOVW        SI, K3
-	MOVQ         steps+24(FP), CX
-	MOVQ         taps+32(FP), SI
-	MOVLQSX      (CX), R8
-	VMOVUPS.Z    (BX)(R8*4), K2, Z2
-	VMOVUPS.Z    64(BX)(R8*4), K3, Z3
-	VMOVUPS      even<>+0(SB), Z1
-	VPERMI2PS    Z3, Z2, Z1
-	VPBROADCASTD (CX), Z2
-	ADDQ         $+4, CX
+tail3:
+	TESTQ        R8, R8
+	JZ           done4
+	MOVQ         steps+24(FP), R8
+	MOVQ         taps+32(FP), R10
+	MOVLQSX      (R8), R11
+	VMOVUPS.Z    (CX)(R11*4), K2, Z1
+	VPBROADCASTD (R8), Z2
+	ADDQ         $+4, R8
 	VMOVAPS      Z1, Z1
 	VMOVAPS      Z2, Z2
-	DECQ         SI
-	JZ           taps19
+	DECQ         R10
+	JZ           taps10
 
-tap18:
-	MOVLQSX      (CX), R8
-	VMOVUPS.Z    (BX)(R8*4), K2, Z3
-	VMOVUPS.Z    64(BX)(R8*4), K3, Z5
-	VMOVUPS      even<>+0(SB), Z4
+tap9:
+	MOVLQSX      (R8), R11
+	VMOVUPS.Z    (CX)(R11*4), K2, Z3
+	VPBROADCASTD (R8), Z4
+	ADDQ         $+4, R8
+	VCMPPS       $0x1e, Z1, Z3, K3
+	VCMPPS       $0x07, Z1, Z1, K4
+	VCMPPS       $0x03, Z3, Z3, K5
+	KANDW        K4, K5, K5
+	KORW         K3, K5, K3
+	VMOVAPS      Z3, K3, Z1
+	VMOVAPS      Z4, K3, Z2
+	DECQ         R10
+	JNZ          tap9
+
+taps10:
+	VMOVUPS       Z1, K1, (AX)
+	TESTQ         DX, DX
+	JZ            noindex11
+	VPADDD        Z0, Z2, Z2
+	VEXTRACTI32X8 $0x01, Z2, Y1
+	KSHIFTRW      $0x08, K1, K3
+	VPMOVSXDQ     Y2, Z2
+	VPBROADCASTQ  R9, Z3
+	VPADDQ        Z3, Z2, Z2
+	VMOVDQU64     Z2, K1, (DX)
+	VPMOVSXDQ     Y1, Z1
+	VPBROADCASTQ  R9, Z2
+	VPADDQ        Z2, Z1, Z1
+	VMOVDQU64     Z1, K3, 64(DX)
+
+noindex11:
+	LEAQ  (AX)(DI*4), AX
+	TESTQ DX, DX
+	JZ    noindex12
+	LEAQ  (DX)(DI*8), DX
+
+noindex12:
+done4:
+	MOVQ rowStep+56(FP), CX
+	LEAQ (BX)(CX*4), BX
+	MOVQ base+64(FP), R8
+	ADDQ CX, R8
+	MOVQ R8, base+64(FP)
+	DECQ SI
+	JNZ  row1
+	VZEROUPPER
+	RET
+
+// func windows2AVX512(dst *float32, index *int64, src *float32, steps *int32, taps int, cols int, rows int, rowStep int, base int64)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·windows2AVX512(SB), NOSPLIT, $0-72
+	MOVQ    dst+0(FP), AX
+	MOVQ    index+8(FP), DX
+	MOVQ    src+16(FP), BX
+	MOVQ    rows+48(FP), SI
+	VMOVUPS lane2<>+0(SB), Z0
+	MOVQ    cols+40(FP), DI
+	ANDQ    $+15, DI
+	MOVQ    DI, CX
+	MOVQ    $+1, R8
+	SHLQ    CL, R8
+	DECQ    R8
+	KMOVW   R8, K1
+	LEAQ    -2(DI)(DI*1), CX
+	MOVQ    $+2, R8
+	SHLQ    CL, R8
+	DECQ    R8
+	KMOVW   R8, K2
+	SHRQ    $0x10, R8
+	KMOVW   R8, K3
+
+row13:
+	MOVQ cols+40(FP), R8
+	MOVQ base+64(FP), R9
+	MOVQ BX, CX
+
+again14:
+	CMPQ         R8, $+16
+	JL           tail15
+	MOVQ         steps+24(FP), R10
+	MOVQ         taps+32(FP), R11
+	MOVLQSX      (R10), R12
+	VMOVUPS      (CX)(R12*4), Z2
+	VMOVUPS      60(CX)(R12*4), Z3
+	VMOVUPS      evenOdd<>+0(SB), Z1
+	VPERMI2PS    Z3, Z2, Z1
+	VPBROADCASTD (R10), Z2
+	ADDQ         $+4, R10
+	VMOVAPS      Z1, Z1
+	VMOVAPS      Z2, Z2
+	DECQ         R11
+	JZ           taps18
+
+tap17:
+	MOVLQSX      (R10), R12
+	VMOVUPS      (CX)(R12*4), Z3
+	VMOVUPS      60(CX)(R12*4), Z5
+	VMOVUPS      evenOdd<>+0(SB), Z4
 	VPERMI2PS    Z5, Z3, Z4
-	VPBROADCASTD (CX), Z3
-	ADDQ         $+4, CX
+	VPBROADCASTD (R10), Z3
+	ADDQ         $+4, R10
 	VCMPPS       $0x1e, Z1, Z4, K4
 	VCMPPS       $0x07, Z1, Z1, K5
 	VCMPPS       $0x03, Z4, Z4, K6
@@ -321,26 +283,101 @@ tap18:
 	KORW         K4, K6, K4
 	VMOVAPS      Z4, K4, Z1
 	VMOVAPS      Z3, K4, Z2
-	DECQ         SI
-	JNZ          tap18
+	DECQ         R11
+	JNZ          tap17
 
-taps19:
-	VMOVUPS       Z1, K1, (AX)
+taps18:
+	VMOVUPS       Z1, (AX)
 	TESTQ         DX, DX
-	JZ            noindex20
+	JZ            noindex19
 	VPADDD        Z0, Z2, Z2
-	VEXTRACTI32X8 $0x01, Z2, Y0
-	KSHIFTRW      $0x08, K1, K2
-	VPMOVSXDQ     Y2, Z1
-	VPBROADCASTQ  DI, Z2
+	VEXTRACTI32X8 $0x01, Z2, Y1
+	VPMOVSXDQ     Y2, Z2
+	VPBROADCASTQ  R9, Z3
+	VPADDQ        Z3, Z2, Z2
+	VMOVDQU64     Z2, (DX)
+	VPMOVSXDQ     Y1, Z1
+	VPBROADCASTQ  R9, Z2
 	VPADDQ        Z2, Z1, Z1
-	VMOVDQU64     Z1, K1, (DX)
-	VPMOVSXDQ     Y0, Z0
-	VPBROADCASTQ  DI, Z1
-	VPADDQ        Z1, Z0, Z0
-	VMOVDQU64     Z0, K2, 64(DX)
+	VMOVDQU64     Z1, 64(DX)
+
+noindex19:
+	ADDQ  $+64, AX
+	ADDQ  $+128, CX
+	ADDQ  $+32, R9
+	SUBQ  $+16, R8
+	TESTQ DX, DX
+	JZ    noindex20
+	ADDQ  $+128, DX
 
 noindex20:
-done13:
+	JMP again14
+
+tail15:
+	TESTQ        R8, R8
+	JZ           done16
+	MOVQ         steps+24(FP), R8
+	MOVQ         taps+32(FP), R10
+	MOVLQSX      (R8), R11
+	VMOVUPS.Z    (CX)(R11*4), K2, Z2
+	VMOVUPS.Z    64(CX)(R11*4), K3, Z3
+	VMOVUPS      even<>+0(SB), Z1
+	VPERMI2PS    Z3, Z2, Z1
+	VPBROADCASTD (R8), Z2
+	ADDQ         $+4, R8
+	VMOVAPS      Z1, Z1
+	VMOVAPS      Z2, Z2
+	DECQ         R10
+	JZ           taps22
+
+tap21:
+	MOVLQSX      (R8), R11
+	VMOVUPS.Z    (CX)(R11*4), K2, Z3
+	VMOVUPS.Z    64(CX)(R11*4), K3, Z5
+	VMOVUPS      even<>+0(SB), Z4
+	VPERMI2PS    Z5, Z3, Z4
+	VPBROADCASTD (R8), Z3
+	ADDQ         $+4, R8
+	VCMPPS       $0x1e, Z1, Z4, K4
+	VCMPPS       $0x07, Z1, Z1, K5
+	VCMPPS       $0x03, Z4, Z4, K6
+	KANDW        K5, K6, K6
+	KORW         K4, K6, K4
+	VMOVAPS      Z4, K4, Z1
+	VMOVAPS      Z3, K4, Z2
+	DECQ         R10
+	JNZ          tap21
+
+taps22:
+	VMOVUPS       Z1, K1, (AX)
+	TESTQ         DX, DX
+	JZ            noindex23
+	VPADDD        Z0, Z2, Z2
+	VEXTRACTI32X8 $0x01, Z2, Y1
+	KSHIFTRW      $0x08, K1, K4
+	VPMOVSXDQ     Y2, Z2
+	VPBROADCASTQ  R9, Z3
+	VPADDQ        Z3, Z2, Z2
+	VMOVDQU64     Z2, K1, (DX)
+	VPMOVSXDQ     Y1, Z1
+	VPBROADCASTQ  R9, Z2
+	VPADDQ        Z2, Z1, Z1
+	VMOVDQU64     Z1, K4, 64(DX)
+
+noindex23:
+	LEAQ  (AX)(DI*4), AX
+	TESTQ DX, DX
+	JZ    noindex24
+	LEAQ  (DX)(DI*8), DX
+
+noindex24:
+done16:
+	MOVQ rowStep+56(FP), CX
+	LEAQ (BX)(CX*4), BX
+	MOVQ base+64(FP), R8
+	ADDQ CX, R8
+	MOVQ R8, base+64(FP)
+	DECQ SI
+	JNZ  row13
 	VZEROUPPER
 	RET

@@ -46,50 +46,98 @@ type window struct {
 }
 
 func (w window) write() {
-	w.begin(fmt.Sprintf("windows%d", w.stride), "func(dst *float32, index *int64, src *float32, steps *int32, taps, n int, base int64)",
-		fmt.Sprintf("sets dst to the largest of src at steps, for n windows %d apart, and index to where that is; index may be nil.", w.stride))
-	dst, index, src := w.pointer("dst"), w.pointer("index"), w.pointer("src")
-	n, base := w.pointer("n"), w.pointer("base")
+	w.begin(fmt.Sprintf("windows%d", w.stride),
+		"func(dst *float32, index *int64, src *float32, steps *int32, taps, cols, rows, rowStep int, base int64)",
+		fmt.Sprintf("sets dst to the largest of src at steps, for rows x cols windows, %d elements apart in a row, "+
+			"and index to where that is; index may be nil.", w.stride))
+	dst, index, row, rows := w.pointer("dst"), w.pointer("index"), w.pointer("src"), w.pointer("rows")
 	lanes := w.bytes / 4
 	lane := w.new()
 	w.VMOVUPS(operand.NewDataAddr(operand.NewStaticSymbol(fmt.Sprintf("lane%d", w.stride)), 0), lane)
-	again, rest, done := w.label("again"), w.label("rest"), w.label("done")
+	rest := w.pointer("cols")
+	w.ANDQ(operand.I32(lanes-1), rest)
+	var part []reg.Register
+	if w.bytes == 64 {
+		part = w.partMasks(rest)
+	}
+	nextRow, again, tail, done := w.label("row"), w.label("again"), w.label("tail"), w.label("done")
+	w.Label(nextRow)
+	src, n, base := w.GP64(), w.pointer("cols"), w.pointer("base")
+	w.MOVQ(row, src)
 	w.Label(again)
 	w.CMPQ(n, operand.I32(lanes))
-	w.JL(operand.LabelRef(rest))
+	w.JL(operand.LabelRef(tail))
 	w.block(dst, index, src, base, lane, nil)
 	w.ADDQ(operand.I32(w.bytes), dst)
 	w.ADDQ(operand.I32(w.stride*w.bytes), src)
 	w.ADDQ(operand.I32(w.stride*lanes), base)
 	w.SUBQ(operand.I32(lanes), n)
+	w.skipIndex(index, func() { w.ADDQ(operand.I32(2*w.bytes), index) })
+	w.JMP(operand.LabelRef(again))
+	w.Label(tail)
+	w.TESTQ(n, n)
+	w.JZ(operand.LabelRef(done))
+	if w.bytes == 64 {
+		w.block(dst, index, src, base, lane, part)
+		w.LEAQ(operand.Mem{Base: dst, Index: rest, Scale: 4}, dst)
+		w.skipIndex(index, func() { w.LEAQ(operand.Mem{Base: index, Index: rest, Scale: 8}, index) })
+	} else {
+		// A whole vector that ends with the row; there are at least as many columns.
+		back := w.GP64()
+		w.MOVQ(n, back)
+		w.SUBQ(operand.I32(lanes), back) // negative
+		for range w.stride {
+			w.LEAQ(operand.Mem{Base: src, Index: back, Scale: 4}, src)
+			w.ADDQ(back, base)
+		}
+		w.LEAQ(operand.Mem{Base: dst, Index: back, Scale: 4}, dst)
+		w.skipIndex(index, func() { w.LEAQ(operand.Mem{Base: index, Index: back, Scale: 8}, index) })
+		w.block(dst, index, src, base, lane, nil)
+		w.ADDQ(operand.I32(w.bytes), dst)
+		w.skipIndex(index, func() { w.ADDQ(operand.I32(2*w.bytes), index) })
+	}
+	w.Label(done)
+	step, first := w.pointer("rowStep"), w.GP64()
+	w.LEAQ(operand.Mem{Base: row, Index: step, Scale: 4}, row)
+	m, err := w.Param("base").Resolve()
+	if err != nil {
+		panic(err)
+	}
+	w.MOVQ(m.Addr, first)
+	w.ADDQ(step, first)
+	w.MOVQ(first, m.Addr)
+	w.DECQ(rows)
+	w.JNZ(operand.LabelRef(nextRow))
+	w.end()
+}
+
+// partMasks are the masks of the lanes of src, stride*(n-1)+1 of them, that n
+// windows look at; the tail's mask is set as well.
+func (w window) partMasks(n reg.GPVirtual) []reg.Register {
+	w.makeTail(n)
+	part := []reg.Register{w.K(), w.K()}
+	bits := w.GP64()
+	if w.stride == 1 {
+		w.LEAQ(operand.Mem{Base: n, Disp: -1}, reg.RCX)
+	} else {
+		w.LEAQ(operand.Mem{Base: n, Index: n, Scale: 1, Disp: -2}, reg.RCX)
+	}
+	w.MOVQ(operand.I32(2), bits)
+	w.SHLQ(reg.CL, bits)
+	w.DECQ(bits)
+	w.KMOVW(bits.As32(), part[0])
+	w.SHRQ(operand.U8(16), bits)
+	w.KMOVW(bits.As32(), part[1])
+	return part
+}
+
+// skipIndex writes code for where there is an index.
+func (w window) skipIndex(index reg.GPVirtual, f func()) {
 	skip := w.label("noindex")
 	w.TESTQ(index, index)
 	w.JZ(operand.LabelRef(skip))
-	w.ADDQ(operand.I32(2*w.bytes), index)
+	f()
 	w.Label(skip)
-	w.JMP(operand.LabelRef(again))
-	w.Label(rest)
-	if w.bytes == 64 { // with AVX2 the caller does the rest
-		w.TESTQ(n, n)
-		w.JZ(operand.LabelRef(done))
-		w.makeTail(n)
-		part := []reg.Register{w.K(), w.K()}
-		// The source's lanes: stride*(n-1)+1 of them.
-		one := w.GP64()
-		w.LEAQ(operand.Mem{Base: n, Index: n, Scale: 1, Disp: -2}, reg.RCX)
-		if w.stride == 1 {
-			w.LEAQ(operand.Mem{Base: n, Disp: -1}, reg.RCX)
-		}
-		w.MOVQ(operand.I32(2), one)
-		w.SHLQ(reg.CL, one)
-		w.DECQ(one)
-		w.KMOVW(one.As32(), part[0])
-		w.SHRQ(operand.U8(16), one)
-		w.KMOVW(one.As32(), part[1])
-		w.block(dst, index, src, base, lane, part)
-	}
-	w.Label(done)
-	w.end()
 }
 
 // block does one vector of windows. part are the masks of the source's lanes
@@ -119,12 +167,10 @@ func (w window) block(dst, index, src, base reg.GPVirtual, lane value, part []re
 	w.JNZ(operand.LabelRef(tap))
 	w.Label(done)
 	w.store(best, operand.Mem{Base: dst}, part != nil)
-	skip := w.label("noindex")
-	w.TESTQ(index, index)
-	w.JZ(operand.LabelRef(skip))
-	w.VPADDD(lane, where, where)
-	w.storeIndex(where, index, base, part != nil)
-	w.Label(skip)
+	w.skipIndex(index, func() {
+		w.VPADDD(lane, where, where)
+		w.storeIndex(where, index, base, part != nil)
+	})
 }
 
 // row reads the elements of a vector of windows.
