@@ -81,6 +81,9 @@ func (c *Cache) stored(p *part, key string, m *nats.Msg, use bool) (stored, erro
 	if s.found && s.entry.MaxIdle > 0 {
 		s.found = p.touch(c.name, key, seq, now, use)
 	}
+	if !s.found {
+		s.entry = Entry{}
+	}
 	return s, nil
 }
 

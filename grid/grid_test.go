@@ -2,6 +2,7 @@ package grid_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"testing"
 	"time"
@@ -11,7 +12,13 @@ import (
 	"github.com/millrace/millrace/grid"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// A hundred histories with restarts take too long for every run; -rapid.checks overrides it.
+	if err := flag.Set("rapid.checks", "15"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // open opens a grid that the test's end closes.
 func open(t testing.TB, cfg grid.Config) *grid.Grid {
@@ -54,6 +61,7 @@ func next(t testing.TB, l *grid.Listener) grid.Event {
 }
 
 func TestLifeOfAnEntry(t *testing.T) {
+	t.Parallel()
 	for _, cfg := range []grid.Config{{InMemory: true}, {Dir: t.TempDir()}} {
 		t.Run(fmt.Sprintf("memory=%v", cfg.InMemory), func(t *testing.T) {
 			ctx := t.Context()
@@ -131,6 +139,7 @@ func TestLifeOfAnEntry(t *testing.T) {
 }
 
 func TestConsumerDeliversAndRedelivers(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	dir := t.TempDir()
 	g := open(t, grid.Config{Dir: dir})

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -77,8 +78,8 @@ type Event struct {
 	// Entry has the key and the revision; of created and updated events the rest too, where the
 	// listener asked for values.
 	Entry Entry
-	// ID resumes after this event. Where revisions were conflated, newest events that were
-	// delivered just before it may come once more.
+	// ID resumes after this event. Where revisions were conflated, a listener that resumes may
+	// get events once more that were delivered just before.
 	ID EventID
 }
 
@@ -118,6 +119,8 @@ type Listener struct {
 	positions []uint64 // what the reader has, by partition
 	live      []bool   // whether the feed's events of a partition are queued; else they are read from the index
 	current   []bool   // partitions whose first reading is the current state, not a resumption
+	// ahead is which events the reader has from beyond its position.
+	ahead     map[string]place
 	conflated uint64
 	err       error
 
@@ -130,8 +133,14 @@ type Listener struct {
 type pending struct {
 	part  int
 	seq   uint64 // of the first event that is merged in here
+	last  uint64 // of the last one
 	kind  EventType
 	entry Entry
+}
+
+type place struct {
+	part int
+	seq  uint64
 }
 
 type replayed struct {
@@ -155,7 +164,7 @@ func (c *Cache) Listen(ctx context.Context, opts ListenOptions) (*Listener, erro
 	}
 	n := len(c.parts)
 	l := &Listener{
-		cache: c, opts: opts, wake: make(chan struct{}, 1), byKey: make(map[string]*pending),
+		cache: c, opts: opts, wake: make(chan struct{}, 1), byKey: make(map[string]*pending), ahead: make(map[string]place),
 		positions: make([]uint64, n), live: make([]bool, n), current: make([]bool, n),
 	}
 	if opts.From != "" {
@@ -209,10 +218,10 @@ func (l *Listener) offer(part int, seq uint64, kind EventType, e Entry) {
 		if q.kind != Created || kind != Updated {
 			q.kind = kind
 		}
-		q.entry = e
+		q.entry, q.last = e, seq
 		l.conflated++
 	} else {
-		q := &pending{part: part, seq: seq, kind: kind, entry: e}
+		q := &pending{part: part, seq: seq, last: seq, kind: kind, entry: e}
 		l.queue = append(l.queue, q)
 		l.byKey[e.Key] = q
 		l.bytes += len(e.Value)
@@ -284,6 +293,12 @@ func (l *Listener) pop() Event {
 	delete(l.byKey, q.entry.Key)
 	l.bytes -= len(q.entry.Value)
 	l.positions[q.part] = max(l.positions[q.part], q.seq)
+	if q.last > q.seq {
+		l.ahead[q.entry.Key] = place{q.part, q.last}
+		if len(l.ahead) > 2*l.opts.MaxPending {
+			maps.DeleteFunc(l.ahead, func(_ string, p place) bool { return p.seq <= l.positions[p.part] })
+		}
+	}
 	return Event{Type: q.kind, Entry: q.entry, ID: NewEventID(l.positions)}
 }
 
@@ -295,9 +310,9 @@ func (l *Listener) readIndex(part int) {
 	defer p.mu.Unlock()
 	p.settle(l.cache.grid.cfg.Now())
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	from, current := l.positions[part], l.current[part]
 	l.live[part], l.current[part] = true, false
-	l.mu.Unlock()
 	l.replayPart, l.replayEnd = part, p.seq
 	l.replay = l.replay[:0]
 	s := p.spaces[l.cache.Name()]
@@ -305,7 +320,7 @@ func (l *Listener) readIndex(part int) {
 		return
 	}
 	for key, r := range s.records {
-		if r.seq <= from || !strings.HasPrefix(key, l.opts.Prefix) {
+		if r.seq <= from || !strings.HasPrefix(key, l.opts.Prefix) || l.ahead[key].seq >= r.seq {
 			continue
 		}
 		item := replayed{key: key, seq: r.seq}

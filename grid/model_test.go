@@ -103,16 +103,16 @@ func key(t *rapid.T) string {
 	return rapid.SampledFrom([]string{"a", "b", "a/1", "a.2", "{t}x", "{t}y", "é"}).Draw(t, "key")
 }
 
-// options draws a lifespan or an idle time of a minute on the model's clock.
+// options draws a lifespan or an idle time of an hour on the model's clock.
 func (m *modelled) options(t *rapid.T, e *modelEntry) grid.PutOptions {
 	var o grid.PutOptions
 	switch rapid.IntRange(0, 3).Draw(t, "life") {
 	case 0:
 		// The stream stamps entries with the real time, which the clock leads.
-		e.expires = m.lead() + time.Minute
+		e.expires = m.lead() + time.Hour
 		o.Lifespan = e.expires
 	case 1:
-		o.MaxIdle, e.idle, e.used = time.Minute, time.Minute, m.lead()
+		o.MaxIdle, e.idle, e.used = time.Hour, time.Hour, m.lead()
 	}
 	return o
 }
@@ -313,7 +313,9 @@ func (m *modelled) batch(t *rapid.T) {
 }
 
 func (m *modelled) advance(t *rapid.T) {
-	m.clock.advance(rapid.SampledFrom([]time.Duration{20 * time.Second, 50 * time.Second, 2 * time.Minute}).Draw(t, "by"))
+	_, err := m.c.Size(m.ctx) // idle times begin when the feed brings an entry
+	m.must(err)
+	m.clock.advance(rapid.SampledFrom([]time.Duration{20 * time.Minute, 50 * time.Minute, 2 * time.Hour}).Draw(t, "by"))
 }
 
 func (m *modelled) clear(t *rapid.T) {

@@ -107,8 +107,8 @@ func (p *part) space(cache string, g *Grid) *keyspace {
 	return s
 }
 
-// apply takes a stored message in. It returns the event that it makes; false where there is none
-// (the key was gone before it was removed).
+// apply takes a stored message in. It returns the event that it makes; false where the index has
+// something newer.
 // Lock is held.
 func (p *part) apply(s *keyspace, k kind, e Entry, seq uint64, now time.Time, markerTTL time.Duration) (EventType, bool) {
 	p.settle(now)
@@ -159,7 +159,8 @@ func (p *part) apply(s *keyspace, k kind, e Entry, seq uint64, now time.Time, ma
 	}
 	s.set(key, r)
 	p.schedule(due{at: e.Created.Add(markerTTL).UnixNano(), cache: e.Cache, key: key, seq: seq, marker: true})
-	return event, wasLive || had && old.state == stateOverdue
+	// Also of a key that had no entry here: it may have come and gone faster than the feed.
+	return event, true
 }
 
 func (s *keyspace) count(entries, bytes int64) {

@@ -239,8 +239,15 @@ func (c *Cache) checkRevision(ctx context.Context, p *part, key string, want uin
 			return fmt.Errorf("put %s/%s: %w", c.name, key, err)
 		}
 	}
-	if last, live := p.last(c.name, key, c.grid.cfg.Now()); last == want && !live {
-		return &RevisionError{Cache: c.name, Key: key, Want: want}
+	if _, live := p.last(c.name, key, c.grid.cfg.Now()); live {
+		return nil // the stream compares
+	}
+	s, err := c.read(ctx, key, false)
+	if err != nil {
+		return fmt.Errorf("put %s/%s: %w", c.name, key, err)
+	}
+	if !s.found || s.entry.Revision != want {
+		return &RevisionError{Cache: c.name, Key: key, Want: want, Current: s.entry.Revision}
 	}
 	return nil
 }

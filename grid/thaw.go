@@ -85,6 +85,7 @@ func (l *Listener) rewind(part int) {
 		return
 	}
 	l.forget()
+	clear(l.ahead)
 	l.positions[part] = 0
 	l.signal()
 }
