@@ -348,7 +348,8 @@ func (c *Consumer) markWaiting() {
 	}
 }
 
-// Lag returns how many messages are not acknowledged: those under way, and those not given out.
+// Lag returns how many messages are not acknowledged: those under way, and those not given out. The
+// server counts a moment later than it stores.
 func (c *Consumer) Lag(ctx context.Context) (int64, error) {
 	ctx, cancel := c.g.limited(ctx)
 	defer cancel()
