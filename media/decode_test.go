@@ -14,7 +14,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/millrace/millrace/media"
+	"github.com/millrace/millrace/media/stroke"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -336,6 +339,44 @@ func TestScaling(t *testing.T) {
 	for _, v := range tensor.Data[uint8](decode(t, spec(tensor.Uint8, 7, 5), "", encodePNG(t, m))) {
 		if v != 200 {
 			t.Errorf("a plain area became %d", v)
+		}
+	}
+}
+
+// Workers share one decoder.
+func TestConcurrentDecoding(t *testing.T) {
+	d := decoder(t, centredSpec)
+	var want, files [][]byte
+	for _, p := range drawings(t)[:16] {
+		m, err := stroke.Draw(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, encodePNG(t, m))
+		got, err := d.Decode("", files[len(files)-1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, tensor.Data[uint8](got))
+	}
+	batch := tensor.Must(tensor.New(tensor.Uint8, len(files), 1, 28, 28))
+	var group errgroup.Group
+	for row, file := range files {
+		group.Go(func() error {
+			for range 5 {
+				if err := d.DecodeInto(batch, row, "image/png", file); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for row, w := range want {
+		if !bytes.Equal(tensor.Data[uint8](batch)[row*784:][:784], w) {
+			t.Errorf("row %d differs from what was decoded alone", row)
 		}
 	}
 }

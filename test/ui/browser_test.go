@@ -39,12 +39,11 @@ func chromium(tb testing.TB) string {
 
 // tab is a page in a real browser of its own. Its methods fail the test on errors.
 type tab struct {
-	tb      testing.TB
-	ctx     context.Context
-	mu      sync.Mutex
-	hosts   map[string]int
-	logged  []string
-	offline bool // the server is away on purpose, so that failed requests are no fault
+	tb     testing.TB
+	ctx    context.Context
+	mu     sync.Mutex
+	hosts  map[string]int
+	logged []string
 }
 
 // screen is how the browser shows the page.
@@ -142,6 +141,13 @@ func (p *tab) behaved(host string) {
 	for _, text := range p.logged {
 		p.tb.Errorf("the page reported: %s", text)
 	}
+}
+
+// forgive forgets what the page reported so far: that a request failed, where failing requests are what is tested.
+func (p *tab) forgive() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.logged = nil
 }
 
 func (p *tab) must(what string, err error) {

@@ -9,7 +9,7 @@ import * as feed from './feed.js';
 import { byId, span, write } from './format.js';
 import * as models from './models.js';
 import * as path from './path.js';
-import { fetchBlob, showWall, written } from './samples.js';
+import { fetchBlob, fetchPicture, showWall, written } from './samples.js';
 
 const session = Math.random().toString(36).slice(2, 8);
 const currentMost = 2000; // entries of the results' cache that are read at the start
@@ -77,8 +77,11 @@ async function burst(sources) {
   const worker = async () => {
     while (next < burstSize && !fault) {
       const i = next++;
+      const source = sources[i % sources.length];
+      const key = `burst-${session}-${i}`;
       try {
-        await put(cache, `burst-${session}-${i}`, await fetchBlob(sources[i % sources.length]), { lifespan: burstLife });
+        feed.remember(cache, key, await fetchPicture(source));
+        await put(cache, key, await fetchBlob(source), { lifespan: burstLife });
       } catch (error) {
         fault = error;
       }

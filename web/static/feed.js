@@ -106,7 +106,7 @@ function line(entry, fresh) {
   if (source.cache) picture(source.cache, source.key, source.revision).then((bitmap) => bitmap && paint(canvas, bitmap));
   const wrong = result.error !== undefined;
   return element('li', { 'data-when': entry.created, class: `${fresh ? 'fresh' : ''} ${wrong ? 'wrong' : ''}` },
-    canvas,
+    element('span', { class: 'thumb' }, canvas),
     element('b', {}, wrong ? '!' : result.label ?? '·'),
     element('span', { class: 'key', title: `${source.cache}/${source.key}` }, wrong ? result.error : source.key),
     element('span', { class: 'took' }, time(result.latency_us)));

@@ -16,6 +16,14 @@ export async function fetchBlob(path) {
   return blobs.get(path);
 }
 
+const bitmaps = new Map();
+
+/** fetchPicture is fetchBlob for drawing; it is for the wall's, whose number is small. */
+export async function fetchPicture(path) {
+  if (!bitmaps.has(path)) bitmaps.set(path, await createImageBitmap(await fetchBlob(path)));
+  return bitmaps.get(path);
+}
+
 /** showWall fills the wall and returns the pictures' paths. onPick gets the path of one that is clicked. */
 export async function showWall(onPick) {
   const response = await fetch('/samples');
