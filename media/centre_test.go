@@ -53,6 +53,9 @@ func drawings(tb testing.TB) []stroke.Params {
 func TestDrawingsGetTheFormOfMNIST(t *testing.T) {
 	d := decoder(t, centredSpec)
 	for i, p := range drawings(t) {
+		if i%3 > 0 { // a third has all groups and digits in it
+			continue
+		}
 		m, err := stroke.Draw(p)
 		if err != nil {
 			t.Fatal(err)
@@ -79,7 +82,7 @@ func TestDrawingsGetTheFormOfMNIST(t *testing.T) {
 
 func TestPolarityDoesNotMatter(t *testing.T) {
 	d := decoder(t, centredSpec)
-	for i, p := range drawings(t)[:50] {
+	for i, p := range drawings(t)[:20] {
 		var pair [2][]byte
 		for k := range pair {
 			p.Light = k == 0
@@ -137,7 +140,7 @@ func TestMNISTStaysAsItIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const n = 2000
+	const n = 1000
 	data, err := io.ReadAll(io.LimitReader(z, 16+n*784))
 	if err != nil {
 		t.Fatal(err)

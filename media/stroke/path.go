@@ -2,7 +2,6 @@ package stroke
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 )
@@ -59,6 +58,6 @@ func between(a, b point, t float64) point { return point{a.x + (b.x-a.x)*t, a.y 
 
 func bezier(a, b, c, d point, t float64) point {
 	u := 1 - t
-	wa, wb, wc, wd := u*u*u, 3*u*u*t, 3*u*t*t, math.Pow(t, 3)
+	wa, wb, wc, wd := u*u*u, 3*u*u*t, 3*u*t*t, t*t*t
 	return point{wa*a.x + wb*b.x + wc*c.x + wd*d.x, wa*a.y + wb*b.y + wc*c.y + wd*d.y}
 }

@@ -1,8 +1,8 @@
 // Package stroke draws digits as people write them: each digit in several styles, as strokes of a pen whose width,
-// slant, size and unsteadiness are parameters. Recognizing what was drawn is left to the models.
+// slant, size and unsteadiness are parameters. Telling what was drawn is left to the models.
 //
 // The drawings test the shipped model on digits that no data set holds, and fill the samples of the web page. The
-// same parameters give the same picture everywhere.
+// same parameters give the same picture, but for the last bit of rounding between processors.
 package stroke
 
 import (
