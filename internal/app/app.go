@@ -38,12 +38,11 @@ type Node struct {
 
 // Open starts what cfg, which is complete and valid, names, but for the pipelines and the serving of requests: Run does
 // that. version is the program's, for people. On an error nothing is left behind.
-func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (n *Node, err error) {
-	n = &Node{cfg: cfg, log: log, version: version, started: time.Now(), metrics: prometheus.NewRegistry()}
+func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *Node, err error) {
+	n := &Node{cfg: cfg, log: log, version: version, started: time.Now(), metrics: prometheus.NewRegistry()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
-			n = nil
 		}
 	}()
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

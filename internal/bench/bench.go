@@ -19,6 +19,8 @@ import (
 type Options struct {
 	// Short takes fewer samples: seconds instead of a minute.
 	Short bool
+	// Samples is how many puts are timed one at a time, and Keys how many the flood has; 0 takes what Short says.
+	Samples, Keys int
 	// Engine runs the network: "auto" if empty.
 	Engine string
 	// Dir is where the nodes keep their data; a temporary folder that is removed if empty.
@@ -36,10 +38,17 @@ type Row struct {
 type sizes struct{ warm, single, flood int }
 
 func (o Options) sizes() sizes {
+	s := sizes{warm: 1000, single: 5000, flood: 100_000}
 	if o.Short {
-		return sizes{warm: 100, single: 500, flood: 10_000}
+		s = sizes{warm: 100, single: 500, flood: 10_000}
 	}
-	return sizes{warm: 1000, single: 5000, flood: 100_000}
+	if o.Samples > 0 {
+		s.warm, s.single = o.Samples, o.Samples
+	}
+	if o.Keys > 0 {
+		s.flood = o.Keys
+	}
+	return s
 }
 
 // Names of what every node here has.
@@ -124,21 +133,23 @@ func onNode(ctx context.Context, o Options, class string, work func(context.Cont
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	// The node runs here and the work beside it, so that either's end ends the other.
-	var worked error
-	done := make(chan struct{})
-	err = app.Run(ctx, c, "", slog.New(slog.DiscardHandler), func(n *app.Node) {
+	var worked chan error
+	ran := app.Run(ctx, c, "", slog.New(slog.DiscardHandler), func(n *app.Node) {
+		worked = make(chan error, 1)
 		go func() {
-			defer close(done)
 			defer stop()
-			worked = work(ctx, n)
+			worked <- work(ctx, n)
 		}()
 	})
-	if err != nil && ctx.Err() == nil {
-		stop()
-		return err // before ready was called, or a part of the node failed
+	stop()
+	if worked == nil { // it was never ready
+		return ran
 	}
-	<-done
-	return worked
+	err = <-worked
+	if errors.Is(ran, context.Canceled) { // that is how the work ends it
+		ran = nil
+	}
+	return errors.Join(err, ran)
 }
 
 // both measures latency, then the flood, over one way into the node.

@@ -65,7 +65,7 @@ a cache of the data grid goes through a model, and the result is an entry that l
 		&cobra.Group{ID: "other", Title: "Other:"},
 	)
 	root.SetHelpCommandGroupID("other")
-	root.AddCommand(c.demo(), c.serve(), c.cache(), c.model(), c.engine(), c.bench(), c.completion(root), c.version())
+	root.AddCommand(c.demo(), c.serve(), c.cache(), c.train(), c.data(), c.model(), c.engine(), c.bench(), c.completion(root), c.version())
 	for _, sub := range root.Commands() {
 		if !sub.HasSubCommands() {
 			continue
@@ -96,15 +96,7 @@ func group(cmd *cobra.Command) {
 }
 
 // env returns the value of an environment variable, empty where it is not set.
-func (c *command) env(name string) string {
-	value := ""
-	for _, kv := range c.Environ {
-		if k, v, _ := strings.Cut(kv, "="); k == name {
-			value = v // the last one counts
-		}
-	}
-	return value
-}
+func (c *command) env(name string) string { return getenv(c.Environ, name) }
 
 // warn tells the user what does not stop the command.
 func (c *command) warn(msg string) { fmt.Fprintln(c.Stderr, "millrace: "+msg) }

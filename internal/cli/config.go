@@ -41,6 +41,10 @@ func loadConfig(file string, environ []string, override func(*app.Config), warn 
 	if len(faults) > 0 {
 		return c, &configError{faults} // what could not be read would show up again as values that do not fit
 	}
+	if rt := &c.Engines.ONNXRuntime; rt.Library == "" {
+		env := func(name string) string { return getenv(environ, name) }
+		rt.Library = app.FindONNXRuntime(env(envLibrary), libraryDir(env))
+	}
 	c.Complete()
 	if err := c.Validate(); err != nil {
 		var all app.Faults
@@ -53,6 +57,17 @@ func loadConfig(file string, environ []string, override func(*app.Config), warn 
 		return c, &configError{faults}
 	}
 	return c, nil
+}
+
+// getenv returns the value of a variable, empty where it is not set.
+func getenv(environ []string, name string) string {
+	value := ""
+	for _, kv := range environ {
+		if k, v, _ := strings.Cut(kv, "="); k == name {
+			value = v // the last one counts
+		}
+	}
+	return value
 }
 
 // whereIs returns the place in the file of a key or of the nearest key around it, or "" where the file has neither.

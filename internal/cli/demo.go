@@ -29,6 +29,7 @@ network, no other program. Its data is in a new temporary folder that is removed
 	listen := f.String("http", "", "`address` to listen on (default "+demoListen+", or a free port where that is taken)")
 	dir := f.String("dir", "", "`folder` of the node's data, which stays (default: a temporary one)")
 	noBrowser := f.Bool("no-browser", false, "do not open the page")
+	mnist := f.String("mnist", "", "`folder` of MNIST's files, whose digits the page then shows as samples")
 	insecure := f.Bool("insecure", false, "allow listening beyond loopback without a token")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if *listen == "" {
@@ -47,6 +48,7 @@ network, no other program. Its data is in a new temporary folder that is removed
 		}
 		config, err := loadConfig("", c.Environ, func(config *app.Config) {
 			demoConfig(config, *listen, folder)
+			setIf(&config.HTTP.MNIST, app.Path(*mnist))
 			config.HTTP.Insecure = config.HTTP.Insecure || *insecure
 		}, c.warn)
 		if err != nil {

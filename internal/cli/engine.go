@@ -9,6 +9,6 @@ func (c *command) engine() *cobra.Command {
 		Example: "  millrace engine ls\n  millrace engine install onnxruntime\n  millrace engine test cases/ --engine native",
 		GroupID: "local",
 	}
-	cmd.AddCommand(c.engineList(), c.engineTest())
+	cmd.AddCommand(c.engineList(), c.engineInstall(), c.engineTest())
 	return cmd
 }

@@ -31,6 +31,7 @@ docs/config.md lists the keys of the file. Each is an environment variable too: 
 	listen := f.String("http", "", "`address` to listen on, instead of http.listen")
 	dir := f.String("dir", "", "`folder` of the node's data, instead of node.data")
 	models := f.String("models", "", "`folder` of models laid out as NAME/VERSION/model.onnx")
+	mnist := f.String("mnist", "", "`folder` of MNIST's files, whose digits the page then shows as samples")
 	insecure := f.Bool("insecure", false, "allow listening beyond loopback without a token")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *file == "" {
@@ -40,6 +41,7 @@ docs/config.md lists the keys of the file. Each is an environment variable too: 
 			setIf(&config.HTTP.Listen, *listen)
 			setIf(&config.Node.Data, app.Path(*dir))
 			setIf(&config.ModelRepository, app.Path(*models))
+			setIf(&config.HTTP.MNIST, app.Path(*mnist))
 			config.HTTP.Insecure = config.HTTP.Insecure || *insecure
 		}, c.warn)
 		if err != nil {

@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/graph/gradient"
+	"github.com/millrace/millrace/train"
+)
+
+func (c *command) train() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "train --data DATA --out FILE",
+		Short: "Train a classifier and write it as ONNX",
+		Long: `Trains a classifier on a data set: a folder with MNIST's two files, a folder with a folder of pictures for each label, or a CSV
+file. The network is dense (mlp), convolutional (cnn), or the one in an ONNX file. Where --checkpoint names a file, training
+that was interrupted goes on with --resume, to the same bits.`,
+		Example: `  millrace train --arch mlp --data mnist --epochs 3 --out digits.onnx
+  millrace train --arch cnn --data photos/ --augment shift=0.05,rotate=5 --checkpoint run.ckpt --out photos.onnx
+  millrace train --arch digits.onnx --data more.csv --lr 0.0001 --out better.onnx --json`,
+		GroupID: "local",
+		Args:    args(),
+	}
+	var t train.Config
+	f := cmd.Flags()
+	f.StringVar(&t.Arch, "arch", train.MLP, "mlp, cnn, or an ONNX `file` to go on from")
+	f.StringVar(&t.Data, "data", "", "the data set: a `folder` or a CSV file")
+	f.StringVar(&t.Out, "out", "", "ONNX `file` to write")
+	f.IntVar(&t.Epochs, "epochs", 10, "how often each example is used")
+	f.IntVar(&t.Batch, "batch", 100, "examples in one update")
+	f.StringVar(&t.Optimizer, "optimizer", string(gradient.Adam), "sgd, momentum, nesterov, rmsprop, adam or adamw")
+	f.Float64Var(&t.LearningRate, "lr", 0, "highest learning rate (default: the optimizer's)")
+	f.Float64Var(&t.Momentum, "momentum", 0, "momentum of sgd's relatives (default 0.9)")
+	f.Float64Var(&t.WeightDecay, "weight-decay", 0, "weight decay of adamw (default 0.01)")
+	f.StringVar(&t.Schedule, "schedule", string(train.Cosine), "how the learning rate goes: constant, cosine or step")
+	f.Float64Var(&t.LabelSmoothing, "label-smoothing", 0, "share of each target that is spread over all labels")
+	f.Float64Var(&t.MaxNorm, "max-norm", 0, "limit of the gradients' norm (0: none)")
+	f.StringSliceVar(&t.Frozen, "frozen", nil, "`initializers` of an ONNX model to leave alone")
+	f.Uint64Var(&t.Seed, "seed", 0, "seed of the weights, the order and the augmentation")
+	f.StringVar(&t.Eval, "eval", "10%", "what is kept for validation: a number of examples (the last ones), a percentage at random, or 0")
+	f.StringVar(&t.Augment, "augment", "none", "random changes of pictures: none, digits, or a list such as shift=0.05,rotate=10")
+	f.StringVar(&t.Checkpoint, "checkpoint", "", "`file` that keeps the state after each epoch")
+	f.BoolVar(&t.Resume, "resume", false, "go on from --checkpoint")
+	engines := c.engineFlag(cmd)
+	threads := f.Int("threads", 0, "how many threads may be used (0: the engine's choice)")
+	device := f.String("device", "", "cpu or cuda:N")
+	asJSON := cmd.Flags().Bool("json", false, "print progress and result as JSON, a line each")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := checkTrain(t); err != nil {
+			return err
+		}
+		all, name, err := engines()
+		if err != nil {
+			return err
+		}
+		if t.Engine, err = all.Get(name); err != nil {
+			return err
+		}
+		t.EngineOptions = engine.Options{Threads: *threads, Device: *device}
+		p := &progress{c: c, json: *asJSON, bar: !*asJSON && isTerminal(c.Stderr)}
+		t.Report = p.report
+		result, err := train.Run(cmd.Context(), t)
+		p.end()
+		if err != nil {
+			if errors.Is(err, context.Canceled) && t.Checkpoint != "" {
+				c.warn(fmt.Sprintf("the state is in %s; --resume goes on from it", t.Checkpoint))
+			}
+			return err
+		}
+		return c.printTrained(t, result, *asJSON)
+	}
+	return cmd
+}
+
+// checkTrain finds what the user typed wrong before anything is read.
+func checkTrain(t train.Config) error {
+	switch {
+	case t.Data == "":
+		return usagef("--data is missing; `millrace data mnist --out mnist` fetches a set to begin with")
+	case t.Out == "":
+		return usagef("--out is missing")
+	case t.Resume && t.Checkpoint == "":
+		return usagef("--resume needs --checkpoint")
+	case t.Epochs < 1:
+		return usagef("--epochs %d must be at least 1", t.Epochs)
+	case t.Batch < 1:
+		return usagef("--batch %d must be at least 1", t.Batch)
+	}
+	if err := oneOf("optimizer", t.Optimizer, words(gradient.Kinds)...); err != nil {
+		return err
+	}
+	if err := oneOf("schedule", t.Schedule, words(train.Schedules)...); err != nil {
+		return err
+	}
+	if _, err := train.ParseAugment(t.Augment); err != nil {
+		return usage(err)
+	}
+	return nil
+}
+
+// trained is the result for other programs.
+type trained struct {
+	Out               string   `json:"out"`
+	Engine            string   `json:"engine"`
+	Loss              float64  `json:"loss"`
+	Accuracy          float64  `json:"accuracy"`
+	EvalAccuracy      *float64 `json:"eval_accuracy,omitempty"`
+	EvalLoss          *float64 `json:"eval_loss,omitempty"`
+	EvalExamples      int      `json:"eval_examples,omitempty"`
+	Examples          int      `json:"examples"`
+	Steps             int      `json:"steps"`
+	Parameters        int      `json:"parameters"`
+	Seconds           float64  `json:"seconds"`
+	ExamplesPerSecond float64  `json:"examples_per_second"`
+}
+
+func (c *command) printTrained(t train.Config, r train.Result, asJSON bool) error {
+	if asJSON {
+		o := trained{
+			Out: t.Out, Engine: t.Engine.Name(), Loss: r.Loss, Accuracy: r.Accuracy, Examples: r.Examples, Steps: r.Steps,
+			Parameters: r.Parameters, Seconds: r.Duration.Seconds(), ExamplesPerSecond: r.ExamplesPerSecond,
+		}
+		if e := r.Evaluation; e != nil {
+			accuracy := e.Accuracy()
+			o.EvalAccuracy, o.EvalLoss, o.EvalExamples = &accuracy, &e.Loss, e.Examples
+		}
+		return printJSON(c.Stdout, o)
+	}
+	how := fmt.Sprintf("%.2f %% of %d training examples", 100*r.Accuracy, r.Examples)
+	if e := r.Evaluation; e != nil {
+		how = fmt.Sprintf("%.2f %% of %d examples that training did not see", 100*e.Accuracy(), e.Examples)
+	}
+	_, err := fmt.Fprintf(c.Stdout, "%s: %s, %d parameters, %v on %s (%.0f examples/s)\n",
+		t.Out, how, r.Parameters, r.Duration.Round(100*time.Millisecond), t.Engine.Name(), r.ExamplesPerSecond)
+	return err
+}
