@@ -54,7 +54,7 @@ func arg(largest bool) func(c *prep) error {
 		case tensor.Uint64:
 			return argOf[uint64](c, l, shape, largest)
 		default:
-			return c.refuse("%v", d)
+			return c.refuseType(d)
 		}
 	})
 }
@@ -140,7 +140,7 @@ var topK = viaFloat32(func(c *prep) error {
 	case tensor.Uint64:
 		return topKOf[uint64](c, l, shape, k)
 	default:
-		return c.refuse("%v", d)
+		return c.refuseType(d)
 	}
 })
 
@@ -217,7 +217,7 @@ var cumSum = viaFloat32(func(c *prep) error {
 	case tensor.Uint64:
 		return cumSumOf[uint64](c, l)
 	default:
-		return c.refuse("%v", d)
+		return c.refuseType(d)
 	}
 })
 

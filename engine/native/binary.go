@@ -412,7 +412,7 @@ func arith(op arithmetic) func(c *prep) error {
 		case tensor.Uint64:
 			return foldBinary(c, intRow[uint64](op))
 		}
-		return c.refuse("%v", d)
+		return c.refuseType(d)
 	}
 }
 
@@ -482,7 +482,7 @@ func mean(c *prep) error {
 	case tensor.Float64:
 		c.do(func(f *frame) { d := data[float64](f, o); divRow(d, d, []float64{float64(n)}, rowRight) })
 	default:
-		return c.refuse("%v", c.in[0].dtype)
+		return c.refuseType(c.in[0].dtype)
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ var clip = viaFloat32(func(c *prep) error {
 	case tensor.Uint64:
 		return clipOf[uint64](c, 0, math.MaxUint64)
 	default:
-		return c.refuse("%v", d)
+		return c.refuseType(d)
 	}
 })
 
@@ -132,7 +132,7 @@ var pow = viaFloat32(func(c *prep) error {
 	case tensor.Int64:
 		return powInt[int64](c, a, &b)
 	default:
-		return c.refuse("%v", a.dtype)
+		return c.refuseType(a.dtype)
 	}
 })
 
@@ -231,7 +231,7 @@ var prelu = viaFloat32(func(c *prep) error {
 	case tensor.Uint32, tensor.Uint64:
 		return identity(c)
 	default:
-		return c.refuse("%v", d)
+		return c.refuseType(d)
 	}
 })
 

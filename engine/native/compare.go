@@ -63,14 +63,14 @@ func compare(op comparison) func(c *prep) error {
 			if op == opEqual {
 				return binary(c, each(equal[bool]))
 			}
-			return c.refuse("%v", d)
+			return c.refuseType(d)
 		case tensor.String:
 			if op == opEqual {
 				return binary(c, compareRow[string](op))
 			}
-			return c.refuse("%v", d)
+			return c.refuseType(d)
 		default:
-			return c.refuse("%v", d)
+			return c.refuseType(d)
 		}
 	})
 }
@@ -89,7 +89,7 @@ func logical(op func(a, b bool) bool) func(c *prep) error {
 			return err
 		}
 		if d := c.in[0].dtype; d != tensor.Bool {
-			return c.refuse("%v", d)
+			return c.refuseType(d)
 		}
 		return binary(c, each(op))
 	}

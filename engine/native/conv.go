@@ -107,7 +107,7 @@ func (c *prep) convolve(cv *convolution) error {
 	case tensor.Float64:
 		return convDirect[float64](c, cv)
 	default:
-		return c.refuse("%v", d)
+		return c.refuseType(d)
 	}
 }
 
@@ -299,7 +299,7 @@ var convTranspose = viaFloat32(func(c *prep) error {
 	case tensor.Float64:
 		return scatterDirect[float64](c, cv)
 	default:
-		return c.refuse("%v", d)
+		return c.refuseType(d)
 	}
 })
 

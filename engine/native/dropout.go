@@ -69,7 +69,7 @@ var dropout = viaFloat32(func(c *prep) error {
 	case tensor.Float64:
 		return dropoutOf[float64](c, ratio, maskType)
 	default:
-		return c.refuse("%v", d)
+		return c.refuseType(d)
 	}
 })
 

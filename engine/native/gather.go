@@ -158,7 +158,7 @@ func rangeOf(c *prep) error {
 	case tensor.Int64:
 		return rangeFor[int64](c)
 	default:
-		return c.refuse("%v", d)
+		return c.refuseType(d)
 	}
 }
 

@@ -23,7 +23,7 @@ func floats(f32, f64 func(c *prep) error) func(c *prep) error {
 		case tensor.Float64:
 			return f64(c)
 		default:
-			return c.refuse("%v", d)
+			return c.refuseType(d)
 		}
 	})
 }
@@ -193,7 +193,7 @@ var convGradientWeights = viaFloat32(func(c *prep) error {
 	case tensor.Float64:
 		return convWeightsDirect[float64](c, cv)
 	default:
-		return c.refuse("%v", d)
+		return c.refuseType(d)
 	}
 })
 

@@ -31,7 +31,7 @@ var nllLoss = viaFloat32(func(c *prep) error {
 	case tensor.Float64:
 		return lossOf[float64](c, p, c.in[0].slot)
 	default:
-		return c.refuse("%v", d)
+		return c.refuseType(d)
 	}
 })
 
@@ -47,7 +47,7 @@ var crossEntropyLoss = viaFloat32(func(c *prep) error {
 	case tensor.Float64:
 		return crossEntropyOf[float64](c, p)
 	default:
-		return c.refuse("%v", d)
+		return c.refuseType(d)
 	}
 })
 

@@ -131,7 +131,7 @@ var matmul = viaFloat32(func(c *prep) error {
 	case tensor.Uint64:
 		return matmulOf[uint64](c, w, o, m, n, k)
 	default:
-		return c.refuse("%v", d)
+		return c.refuseType(d)
 	}
 })
 
@@ -262,7 +262,7 @@ var gemmOp = viaFloat32(func(c *prep) error {
 	case tensor.Uint64:
 		return gemmOf[uint64](c, o, m, n, k, ta, tb, alpha, beta, bias)
 	default:
-		return c.refuse("%v", d)
+		return c.refuseType(d)
 	}
 })
 

@@ -128,7 +128,7 @@ func (e *Engine) open(ctx context.Context, g *graph.Graph, opts engine.Options) 
 	if err != nil {
 		return nil, err
 	}
-	return newSession(ctx, e, p, min(threads, e.cfg.MaxThreads))
+	return newSession(ctx, e, g, p, min(threads, e.cfg.MaxThreads))
 }
 
 // Evaluator returns what runs small graphs for constant folding, with plain limits and one thread.

@@ -17,7 +17,7 @@ var batchNorm = viaFloat32(func(c *prep) error {
 	case tensor.Float64:
 		return batchNormOf[float64](c)
 	default:
-		return c.refuse("%v", d)
+		return c.refuseType(d)
 	}
 })
 
@@ -175,7 +175,7 @@ func (c *prep) groupNormOver(v channelView, groups int, perGroup bool) error {
 	case tensor.Float64:
 		return groupNormOf[float64](c, v, groups, perGroup)
 	default:
-		return c.refuse("%v", d)
+		return c.refuseType(d)
 	}
 }
 
@@ -219,7 +219,7 @@ var layerNorm = viaFloat32(func(c *prep) error {
 	case tensor.Float64:
 		return layerNormOf[float64](c)
 	default:
-		return c.refuse("%v", d)
+		return c.refuseType(d)
 	}
 })
 
@@ -321,7 +321,7 @@ var lrn = viaFloat32(func(c *prep) error {
 	case tensor.Float64:
 		return lrnOf[float64](c, int(size))
 	default:
-		return c.refuse("%v", d)
+		return c.refuseType(d)
 	}
 })
 

@@ -35,9 +35,9 @@ next:
 					continue next
 				}
 			}
-			return &unsupported{n.Op(), fmt.Sprintf("attribute %s of kind %s", name, kind)}
+			return &unsupported{op: n.Op(), reason: fmt.Sprintf("attribute %s of kind %s", name, kind)}
 		}
-		return &unsupported{n.Op(), fmt.Sprintf("attribute %s at opset %d", name, opset)}
+		return &unsupported{op: n.Op(), reason: fmt.Sprintf("attribute %s at opset %d", name, opset)}
 	}
 	return nil
 }

@@ -193,7 +193,7 @@ func (pl *planner) prepare(n *pnode) error {
 			continue
 		}
 		if j >= len(c.outs) || !c.outs[j].set {
-			return &unsupported{n.node.Op(), fmt.Sprintf("output %d", j)}
+			return &unsupported{op: n.node.Op(), reason: fmt.Sprintf("output %d", j)}
 		}
 		o := &c.outs[j]
 		pl.vals[id] = value{ready: true, dtype: o.dtype, shape: o.shape, t: o.value, slot: o.slot}

@@ -28,7 +28,7 @@ func maxPool(c *prep) error {
 		case tensor.Uint8:
 			return maxPoolOf[uint8](c, w, 0)
 		default:
-			return c.refuse("%v", d)
+			return c.refuseType(d)
 		}
 	})(c)
 }
@@ -299,7 +299,7 @@ var averagePool = viaFloat32(func(c *prep) error {
 	case tensor.Float64:
 		return averagePoolOf[float64](c, w)
 	default:
-		return c.refuse("%v", d)
+		return c.refuseType(d)
 	}
 })
 
@@ -380,7 +380,7 @@ func globalPool(op reduction) func(c *prep) error {
 		case tensor.Float64:
 			return reduceOf[float64](c, op, drop, shape)
 		default:
-			return c.refuse("%v", d)
+			return c.refuseType(d)
 		}
 	})
 }

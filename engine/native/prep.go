@@ -15,7 +15,10 @@ var errDynamic = errors.New("shape depends on a value of the run")
 var errTooLarge = errors.New("over the engine's memory limit")
 
 // unsupported is an operator that is known, but not so.
-type unsupported struct{ op, reason string }
+type unsupported struct {
+	op, reason string
+	byType     bool // whatever the shapes are
+}
 
 func (u *unsupported) Error() string {
 	if u.reason == "" {
@@ -77,7 +80,12 @@ func (c *prep) errf(format string, args ...any) error {
 
 // refuse says that the operator is known but not with this attribute, type or form.
 func (c *prep) refuse(format string, args ...any) error {
-	return &unsupported{c.node.Op(), fmt.Sprintf(format, args...)}
+	return &unsupported{op: c.node.Op(), reason: fmt.Sprintf(format, args...)}
+}
+
+// refuseType says that the operator does not take this type.
+func (c *prep) refuseType(d tensor.DType) error {
+	return &unsupported{op: c.node.Op(), reason: d.String(), byType: true}
 }
 
 // opt returns input i, which may be left out.

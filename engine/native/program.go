@@ -128,7 +128,7 @@ func (n *pnode) bind() error {
 	}
 	if n.node.Domain == graph.OnnxDomain {
 		if n.opset < 1 || n.opset > MaxOpset {
-			return &unsupported{op, fmt.Sprintf("opset %d, the newest that is known is %d", n.opset, MaxOpset)}
+			return &unsupported{op: op, reason: fmt.Sprintf("opset %d, the newest that is known is %d", n.opset, MaxOpset)}
 		}
 	}
 	if err := def.check(n.node, n.opset); err != nil {

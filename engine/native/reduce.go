@@ -88,9 +88,9 @@ func reduce(op reduction, since int64) func(c *prep) error {
 			if op == redMin {
 				return reduceBool(c, drop, shape, false)
 			}
-			return c.refuse("%v", d)
+			return c.refuseType(d)
 		default:
-			return c.refuse("%v", d)
+			return c.refuseType(d)
 		}
 	})
 }
@@ -131,7 +131,7 @@ func reduceOf[T real](c *prep, op reduction, drop []bool, shape tensor.Shape) er
 	}
 	isFloat := in.dtype.IsFloat()
 	if !isFloat && (op == redL2 || op == redLogSum || op == redLogSumExp) && in.dtype.Size() < 4 {
-		return c.refuse("%v", in.dtype)
+		return c.refuseType(in.dtype)
 	}
 	o, err := c.out(0, in.dtype, shape)
 	if err != nil {

@@ -29,10 +29,14 @@ type Session struct {
 
 var _ engine.Session = (*Session)(nil)
 
-func newSession(ctx context.Context, e *Engine, prog *program, threads int) (*Session, error) {
+func newSession(ctx context.Context, e *Engine, g *graph.Graph, prog *program, threads int) (*Session, error) {
 	s := &Session{e: e, prog: prog, pool: newPool(threads)}
 	s.plans.Store(&[]*plan{})
-	if err := s.rehearse(ctx); err != nil {
+	planned, err := s.rehearse(ctx)
+	if err == nil && !planned {
+		err = prog.trial(ctx, e, g)
+	}
+	if err != nil {
 		s.pool.close()
 		return nil, err
 	}
@@ -40,14 +44,15 @@ func newSession(ctx context.Context, e *Engine, prog *program, threads int) (*Se
 }
 
 // rehearse makes the plan for the declared shapes, with 1 for lengths that are not known. It finds what the operators
-// refuse before anything runs, and prepares the weights. Other errors count only where every shape is known.
-func (s *Session) rehearse(ctx context.Context) error {
+// refuse before anything runs, and prepares the weights. Other errors count only where every shape is known. It reports
+// whether there is a plan.
+func (s *Session) rehearse(ctx context.Context) (planned bool, err error) {
 	types := make([]tensor.DType, len(s.prog.in))
 	shapes := make([]tensor.Shape, len(s.prog.in))
 	exact := true
 	for i, v := range s.prog.in {
 		if v.DType == tensor.Invalid || v.Shape == nil {
-			return nil // the first run will tell
+			return false, nil // the first run will tell
 		}
 		types[i] = v.DType
 		shapes[i] = make(tensor.Shape, len(v.Shape))
@@ -59,18 +64,18 @@ func (s *Session) rehearse(ctx context.Context) error {
 			}
 		}
 		if _, err := shapes[i].Check(); err != nil {
-			return fmt.Errorf("engine native: input %q: %w", v.Name, err)
+			return false, fmt.Errorf("engine native: input %q: %w", v.Name, err)
 		}
 	}
-	_, err := s.makePlan(ctx, types, shapes)
+	p, err := s.makePlan(ctx, types, shapes)
 	var u *unsupported
 	switch {
 	case errors.As(err, &u):
-		return &engine.UnsupportedError{Engine: Name, Ops: []string{u.Error()}}
+		return false, &engine.UnsupportedError{Engine: Name, Ops: []string{u.Error()}}
 	case err != nil && (exact || ctx.Err() != nil):
-		return fmt.Errorf("engine native: open model %q: %w", s.prog.name, err)
+		return false, fmt.Errorf("engine native: open model %q: %w", s.prog.name, err)
 	}
-	return nil
+	return err == nil && !p.dynamic, nil
 }
 
 // Inputs are the placeholders.

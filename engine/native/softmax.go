@@ -27,7 +27,7 @@ func softmax(logarithm bool) func(c *prep) error {
 		case tensor.Float64:
 			return softmaxOf[float64](c, l, logarithm)
 		default:
-			return c.refuse("%v", d)
+			return c.refuseType(d)
 		}
 	})
 }

@@ -59,7 +59,7 @@ func floatFunc(op func(c *prep) (func(x float64) float64, error)) func(c *prep) 
 		case tensor.Float64:
 			return unary(c, 8, mapRow(fn))
 		}
-		return c.refuse("%v", c.in[0].dtype)
+		return c.refuseType(c.in[0].dtype)
 	})
 }
 
@@ -256,7 +256,7 @@ func number(fn numberFunc) func(c *prep) error {
 		case tensor.Uint64:
 			return unary(c, 1, rowOf[uint64](fn))
 		}
-		return c.refuse("%v", c.in[0].dtype)
+		return c.refuseType(c.in[0].dtype)
 	})
 }
 
@@ -265,7 +265,7 @@ func not(c *prep) error {
 		return err
 	}
 	if c.in[0].dtype != tensor.Bool {
-		return c.refuse("%v", c.in[0].dtype)
+		return c.refuseType(c.in[0].dtype)
 	}
 	return unary(c, 1, mapRow(func(b bool) bool { return !b }))
 }

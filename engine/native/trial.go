@@ -1,0 +1,91 @@
+package native
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/tensor"
+)
+
+// trial prepares every node by itself with the types that shape inference finds, and with 1 for lengths that are not
+// known, and returns an *engine.UnsupportedError for what the kernels refuse. It is for programs whose plan cannot be
+// made before a run; all other errors are left to that.
+func (p *program) trial(ctx context.Context, e *Engine, g *graph.Graph) error {
+	flat := &graph.Graph{Name: g.Name, Opset: g.Opset, Inputs: slices.Clone(g.Inputs), Outputs: slices.Clone(g.Outputs), Initializers: g.Initializers}
+	for _, n := range p.nodes {
+		flat.Nodes = append(flat.Nodes, n.node)
+	}
+	if err := graph.InferShapes(flat); err != nil {
+		return nil // the run will tell
+	}
+	found := map[string]graph.Value{}
+	for _, v := range slices.Concat(flat.Inputs, flat.Outputs, flat.Values) {
+		found[v.Name] = v
+	}
+	pool := newPool(1)
+	defer pool.close()
+	pl := newPlanner(ctx, e, p, pool)
+	guessed := map[int]bool{}
+	for id, name := range p.names {
+		v, ok := found[name]
+		if pl.vals[id].ready || !ok || v.DType == tensor.Invalid {
+			continue
+		}
+		if v.Shape == nil { // a guess; only what is refused for its type counts then
+			pl.vals[id] = value{ready: true, dtype: v.DType, shape: tensor.Shape{1}, slot: -1}
+			guessed[id] = true
+			continue
+		}
+		shape := make(tensor.Shape, len(v.Shape))
+		for i, d := range v.Shape {
+			shape[i] = int(max(d.Size, 1))
+			if d.Known() {
+				shape[i] = int(d.Size)
+			}
+		}
+		pl.vals[id] = value{ready: true, dtype: v.DType, shape: shape, slot: -1}
+	}
+	refused := map[string]bool{}
+	for _, n := range p.nodes {
+		u := pl.tryNode(n)
+		if u != nil && (u.byType || !slices.ContainsFunc(n.in, func(id int) bool { return guessed[id] })) {
+			refused[u.Error()] = true
+		}
+	}
+	if len(refused) == 0 {
+		return nil
+	}
+	return &engine.UnsupportedError{Engine: Name, Ops: slices.Sorted(maps.Keys(refused))}
+}
+
+// tryNode prepares one node and returns why its kernel refuses it, or nil.
+func (pl *planner) tryNode(n *pnode) (u *unsupported) {
+	c := &prep{pl: pl, node: n.node, n: n, attrs: n.node.Attrs, opset: n.opset, act: n.act, in: make([]info, len(n.in))}
+	for j, id := range n.in {
+		c.in[j].slot = -1
+		if id < 0 {
+			continue
+		}
+		v := pl.vals[id]
+		if !v.ready {
+			return nil
+		}
+		if v.t == nil {
+			v.slot = pl.addSlot(slot{kind: slotArena, dtype: v.dtype, shape: v.shape})
+		} else {
+			v.slot = pl.addSlot(slot{kind: slotConst, dtype: v.dtype, shape: v.shape, t: v.t})
+		}
+		c.in[j] = info{dtype: v.dtype, shape: v.shape, value: v.t, slot: v.slot}
+	}
+	defer func() {
+		if recover() != nil {
+			u = nil // an impossible shape; the run has its own say
+		}
+	}()
+	errors.As(n.prepare(c), &u)
+	return u
+}
