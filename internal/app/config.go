@@ -53,6 +53,8 @@ type HTTPConfig struct {
 	CORS []string `yaml:"cors"`
 	// Allows listening beyond loopback without a token.
 	Insecure bool `yaml:"insecure"`
+	// A folder with MNIST's IDX files (gzip or not), whose digits the page's wall of samples then shows instead of written ones.
+	MNIST Path `yaml:"mnist"`
 	// Serves Go's profiles under `/debug/pprof/`.
 	Debug bool `yaml:"debug"`
 	// Limits; over them a request gets a clear error at once.

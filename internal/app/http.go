@@ -28,7 +28,7 @@ func (n *Node) route(routes *serve.Routes) error {
 	for _, prefix := range rest.Prefixes() {
 		routes.Handle(prefix, api)
 	}
-	page, err := web.Handler(web.Options{NotFound: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	page, err := web.Handler(web.Options{MNIST: string(n.cfg.HTTP.MNIST), NotFound: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		serve.WriteError(w, r, serve.NoRoute(r))
 	})})
 	if err != nil {
