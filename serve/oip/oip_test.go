@@ -1,13 +1,11 @@
 package oip_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
-	"net/http/httptest"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -69,6 +67,11 @@ func newRegistry(t testing.TB) (*registry.Registry, *grid.Grid) {
 
 func start(t testing.TB, cfg oip.Config, scfg serve.Config) *node {
 	t.Helper()
+	return startLogged(t, cfg, scfg, nil)
+}
+
+func startLogged(t testing.TB, cfg oip.Config, scfg serve.Config, log *slog.Logger) *node {
+	t.Helper()
 	r, g := newRegistry(t)
 	if cfg.Models == nil {
 		cfg.Models = r
@@ -89,7 +92,7 @@ func start(t testing.TB, cfg oip.Config, scfg serve.Config) *node {
 		routes.Handle(p, h)
 	}
 	scfg.Listen = "127.0.0.1:0"
-	s, err := serve.New(scfg, &routes, nil)
+	s, err := serve.New(scfg, &routes, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,15 +303,4 @@ func TestBatches(t *testing.T) {
 		})
 	}
 	wg.Wait()
-}
-
-// post answers a body without a connection; length is the JSON's part of it, 0 for all.
-func post(h http.Handler, path string, body []byte, length int) *httptest.ResponseRecorder {
-	r := httptest.NewRequest("POST", path, bytes.NewReader(body))
-	if length > 0 {
-		r.Header.Set("Inference-Header-Content-Length", strconv.Itoa(length))
-	}
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	return w
 }

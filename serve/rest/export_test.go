@@ -1,0 +1,26 @@
+package rest
+
+import (
+	"net/http"
+	"time"
+)
+
+// DecodeKey and UnpackModel are tested alone, without a grid behind them.
+var (
+	DecodeKey   = decodeKey
+	UnpackModel = unpackModel
+)
+
+// ParseHeaders reads every header of a put, and holds its conditions against an entry of a revision.
+func ParseHeaders(h http.Header, revision uint64) error {
+	cond, err := parseConditions(h)
+	if err != nil {
+		return err
+	}
+	if _, err := putOptions(h); err != nil {
+		return err
+	}
+	return cond.check(revision, entryTime)
+}
+
+var entryTime = time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
