@@ -1,0 +1,85 @@
+// Command bench measures Millrace against peers on this machine, both in the same run: whole pipelines against Redis
+// Streams, the cache against Redis, inference over HTTP against nginx, and the engines against onnxruntime. Measuring Millrace
+// alone is left to `millrace bench`.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/native"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// options are what the rows need to know.
+type options struct {
+	short bool
+	// rounds is how many pairs are measured; the table has their median.
+	rounds int
+	// library is onnxruntime's, empty where it is not here.
+	library string
+}
+
+// suite is a set of rows that are measured together.
+type suite struct {
+	name string
+	run  func(context.Context, options) ([]Row, error)
+}
+
+func suites() []suite {
+	return []suite{
+		{"pipeline", pipelineRows}, {"cache", cacheRows}, {"oip", inferRows},
+		{"engine", engineRows}, {"train", trainRows}, {"start", startRows},
+	}
+}
+
+func run(ctx context.Context) error {
+	short := flag.Bool("short", false, "fewer and smaller measurements: under three minutes")
+	only := flag.String("only", "", "suites to run, separated by commas: pipeline, cache, oip, engine, train, start")
+	results := flag.String("out", "results.json", "file for the results")
+	page := flag.String("page", "", "page whose table is written anew")
+	worker := flag.String("redis-worker", "", "run as the Redis side's worker for this server (used by the program itself)")
+	path := flag.String("model", "", "the worker's model")
+	flag.Parse()
+	if *worker != "" {
+		return runWorker(ctx, *worker, *path, engine.Engine(native.New(native.Config{})))
+	}
+	o := options{short: *short, rounds: 5, library: os.Getenv("ONNXRUNTIME_SHARED_LIBRARY_PATH")}
+	if o.short {
+		o.rounds = 3
+	}
+	report := Report{Date: today(), Machine: machine(), Short: *short}
+	var faults []error
+	for _, s := range suites() {
+		if *only != "" && !strings.Contains(","+*only+",", ","+s.name+",") {
+			continue
+		}
+		rows, err := s.run(ctx, o)
+		for _, r := range rows {
+			fmt.Println(r.line())
+		}
+		report.Rows = append(report.Rows, rows...)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", s.name, err))
+			fmt.Fprintln(os.Stderr, "bench:", faults[len(faults)-1])
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return errors.Join(append(faults, report.write(*results, *page))...)
+}
