@@ -2,6 +2,7 @@
 
 LINTER := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 LINT   := $(shell go env GOPATH)/bin/golangci-lint
+COMMIT := $(shell git rev-parse HEAD 2>/dev/null)
 # How long each fuzz target runs.
 FUZZTIME ?= 2m
 
@@ -13,7 +14,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## build bin/millrace
-	go build -o bin/ ./cmd/millrace
+	go build -trimpath -ldflags "-s -w -X github.com/millrace/millrace/internal/cli.commit=$(COMMIT)" -o bin/ ./cmd/millrace
 
 .PHONY: test
 test: ## run every test that needs nothing but Go

@@ -12,8 +12,8 @@ import (
 	"github.com/millrace/millrace/internal/app"
 )
 
-// release is the version that the build sets with -ldflags "-X .../internal/cli.release=v1.2.3"; empty otherwise.
-var release string
+// What a build may set with -ldflags "-X .../internal/cli.release=v1.2.3"; where it does not, Go's own record counts.
+var release, commit string
 
 // build says what this program is made of.
 type build struct {
@@ -51,6 +51,9 @@ func readBuild() build {
 			b.Tags = strings.Split(s.Value, ",")
 		}
 	}
+	if commit != "" {
+		b.Commit = commit
+	}
 	return b
 }
 
@@ -83,12 +86,12 @@ func (c *command) version() *cobra.Command {
 		if *asJSON {
 			return printJSON(c.Stdout, b)
 		}
-		commit := b.Commit
+		from := b.Commit
 		if b.Modified {
-			commit += " (with changes)"
+			from += " (with changes)"
 		}
 		_, err = fmt.Fprintf(c.Stdout, "millrace %s\ncommit   %s\ngo       %s %s, cgo %v\ntags     %s\nengines  %s\n",
-			orNone(b.Version), commit, b.Go, b.Platform, b.CGO, orNone(strings.Join(b.Tags, ", ")), strings.Join(b.Engines, ", "))
+			orNone(b.Version), from, b.Go, b.Platform, b.CGO, orNone(strings.Join(b.Tags, ", ")), strings.Join(b.Engines, ", "))
 		return err
 	}
 	return cmd
