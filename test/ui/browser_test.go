@@ -3,6 +3,7 @@ package ui_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -22,19 +23,26 @@ import (
 // patience is how long the page may take for anything; a loaded machine is slow.
 const patience = 30 * time.Second
 
-// chromium finds the browser. Without one a local run skips, and CI fails.
-func chromium(tb testing.TB) string {
-	tb.Helper()
+// program finds the browser; "" where there is none.
+func program() string {
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
 			return path
 		}
 	}
-	if os.Getenv("CI") == "true" {
-		tb.Fatal("Chromium is not there: install Debian's package chromium")
-	}
-	tb.Skip("Chromium is not there: install it (Debian: apt-get install chromium) to test the page")
 	return ""
+}
+
+// need skips a test without a browser, and fails it in CI.
+func need(tb testing.TB) {
+	tb.Helper()
+	switch {
+	case program() != "":
+	case os.Getenv("CI") == "true":
+		tb.Fatal("Chromium is not there: install Debian's package chromium")
+	default:
+		tb.Skip("Chromium is not there: install it (Debian: apt-get install chromium) to test the page")
+	}
 }
 
 // tab is a page in a real browser of its own. Its methods fail the test on errors.
@@ -58,37 +66,72 @@ var (
 	phone   = screen{width: 375, height: 740, scale: 2, touch: true}
 )
 
-// open loads an address. When the test ends, the page must have asked no other host and reported no fault.
-func open(tb testing.TB, address string, s screen) *tab {
-	tb.Helper()
+// browser is the one process of all tests; each has a profile of its own in it. TestMain ends it.
+var browser = sync.OnceValues(func() (context.Context, error) {
+	profile, err := os.MkdirTemp("", "millrace-ui")
+	if err != nil {
+		return nil, err
+	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(chromium(tb)), chromedp.UserDataDir(tb.TempDir()), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.ExecPath(program()), chromedp.UserDataDir(profile), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
 	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, leave := chromedp.NewContext(ctx)
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	closeBrowser = func() error {
+		defer stop()
+		defer leave()
+		err := chromedp.Cancel(ctx)
+		// The browser's children may write for a moment yet; what they leave then is in the system's temporary folder.
+		return errors.Join(err, os.RemoveAll(profile))
+	}
+	return ctx, chromedp.Do(ctx)
+})
+
+var closeBrowser = func() error { return nil }
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := closeBrowser(); err != nil {
+		fmt.Fprintln(os.Stderr, "close the browser:", err)
+	}
+	os.Exit(code)
+}
+
+// open loads an address. When the test ends, the page must have asked no other host and reported no fault.
+func open(tb testing.TB, address string, s screen) *tab {
+	tb.Helper()
+	need(tb)
+	parent, err := browser()
+	if err != nil {
+		tb.Fatalf("start the browser: %v", err)
+	}
+	ctx, leave := chromedp.NewContext(parent, chromedp.WithNewBrowserContext())
 	p := &tab{tb: tb, ctx: ctx, hosts: map[string]int{}}
 	tb.Cleanup(func() {
 		if tb.Failed() {
 			p.keep("failed")
 		}
 		if err := chromedp.Cancel(ctx); err != nil {
-			tb.Logf("close the browser: %v", err)
+			tb.Logf("close the tab: %v", err)
 		}
-		cancel()
 		leave()
-		stop()
 	})
+	if err := chromedp.Do(ctx); err != nil {
+		tb.Fatalf("open a tab: %v", err)
+	}
+	limited, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	tb.Cleanup(cancel)
+	p.ctx = limited
 	if err := chromedp.Listen(ctx, p.event); err != nil {
-		tb.Fatalf("start the browser: %v", err)
+		tb.Fatalf("watch the page: %v", err)
 	}
 	scheme := "light"
 	if s.dark {
 		scheme = "dark"
 	}
-	_, err := chromedp.Call(ctx, network.Enable, network.EnableParams{})
+	_, err = chromedp.Call(p.ctx, network.Enable, network.EnableParams{})
 	p.must("watch the network", err)
-	_, err = chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+	_, err = chromedp.Call(p.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
 	})
 	p.must("set the colour scheme", err)

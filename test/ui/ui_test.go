@@ -45,6 +45,7 @@ func demo(tb testing.TB, dir, listen string) app.Config {
 // run starts a node and returns its address and what stops it. It stops with the test at the latest.
 func run(tb testing.TB, c app.Config) (address string, stop func()) {
 	tb.Helper()
+	need(tb) // a node without a browser would be for nothing
 	c.Complete()
 	if err := c.Validate(); err != nil {
 		tb.Fatal(err)
