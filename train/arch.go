@@ -71,7 +71,11 @@ func NewModel(arch string, data *Set, seed uint64) (*graph.Graph, error) {
 		return nil, fmt.Errorf("arch %s: %w", arch, err)
 	}
 	g.Producer = Producer
-	g.Metadata = metadata(data, model.Metadata{}).Props()
+	meta := metadata(data, model.Metadata{})
+	if data.Picture() {
+		meta.Layout = "NCHW"
+	}
+	g.Metadata = meta.Props()
 	return g, nil
 }
 
@@ -160,9 +164,6 @@ func metadata(data *Set, m model.Metadata) model.Metadata {
 	}
 	m.Scale = 1.0 / 255
 	m.Mean, m.Std = pixelMoments(data)
-	if m.Layout == "" {
-		m.Layout = "NCHW"
-	}
 	if digits(data) {
 		if m.Invert == "" {
 			m.Invert = "auto"
