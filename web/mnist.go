@@ -13,15 +13,18 @@ import (
 )
 
 // readMNIST reads the first n digits of MNIST's test half, or of the training half where that is not there.
-func readMNIST(dir string, n int) ([]sample, error) {
+func readMNIST(dir string, n int) ([]sample, string, error) {
 	var faults []error
-	for _, half := range []string{"t10k", "train"} {
-		images, err := readIDX(filepath.Join(dir, half+"-images-idx3-ubyte"), 3)
+	for _, half := range []struct{ name, note string }{
+		{"t10k", "From MNIST's test half, which the network has never seen."},
+		{"train", "From MNIST's training half, which the network may have seen."},
+	} {
+		images, err := readIDX(filepath.Join(dir, half.name+"-images-idx3-ubyte"), 3)
 		if err != nil {
 			faults = append(faults, err)
 			continue
 		}
-		labels, err := readIDX(filepath.Join(dir, half+"-labels-idx1-ubyte"), 1)
+		labels, err := readIDX(filepath.Join(dir, half.name+"-labels-idx1-ubyte"), 1)
 		if err != nil {
 			faults = append(faults, err)
 			continue
@@ -34,9 +37,9 @@ func readMNIST(dir string, n int) ([]sample, error) {
 			copy(m.Pix, pix[i*h*w:])
 			all[i] = sample{m, int(tensor.Data[uint8](labels)[i])}
 		}
-		return all, nil
+		return all, half.note, nil
 	}
-	return nil, fmt.Errorf("MNIST in %s: %w", dir, errors.Join(faults...))
+	return nil, "", fmt.Errorf("MNIST in %s: %w", dir, errors.Join(faults...))
 }
 
 // readIDX reads a file of bytes with the given rank, gzip or not.

@@ -28,27 +28,26 @@ type sample struct {
 	label int
 }
 
-// loadSamples takes digits from MNIST's files where a folder is named, and writes them otherwise.
-func loadSamples(mnist string) ([]sample, error) {
+// loadSamples takes digits from MNIST's files where a folder is named, and writes them otherwise. The note says which.
+func loadSamples(mnist string) (all []sample, note string, err error) {
 	if mnist != "" {
 		return readMNIST(mnist, wall)
 	}
 	hand := stroke.NewHand(wallSeed)
-	var all []sample
 	for i := range wall {
 		p := hand.Digit(i%10, sampleSide)
 		m, err := stroke.Draw(p)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		all = append(all, sample{m, i % 10})
 	}
 	rand.New(rand.NewPCG(wallSeed, 0)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return all, nil
+	return all, "Each was written for this page. The network has never seen them.", nil
 }
 
 // addSamples encodes the samples and their list.
-func (h *handler) addSamples(samples []sample) error {
+func (h *handler) addSamples(samples []sample, note string) error {
 	type item struct {
 		Src   string `json:"src"`
 		Label string `json:"label"`
@@ -63,7 +62,7 @@ func (h *handler) addSamples(samples []sample) error {
 		h.files[name] = newFile(name, body)
 		list = append(list, item{name, strconv.Itoa(s.label)})
 	}
-	body, err := json.Marshal(list)
+	body, err := json.Marshal(map[string]any{"note": note, "samples": list})
 	if err != nil {
 		return err
 	}

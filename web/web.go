@@ -58,7 +58,7 @@ type handler struct {
 // Handler returns the handler of the page's files and of the samples:
 //
 //	GET /                     the page, and its other files beside it
-//	GET /samples              a JSON array of {"src": PATH, "label": DIGIT}
+//	GET /samples              {"note": TEXT, "samples": [{"src": PATH, "label": DIGIT}]}
 //	GET /samples/{n}.png      one of them
 //	GET /samples/write/{digit}.png?seed={n}   a digit that is written now; another seed writes it otherwise
 //
@@ -83,11 +83,11 @@ func Handler(o Options) (http.Handler, error) {
 		return nil, fmt.Errorf("files of the page: %w", err)
 	}
 	h.files["/"] = h.files["/index.html"]
-	samples, err := loadSamples(o.MNIST)
+	samples, note, err := loadSamples(o.MNIST)
 	if err != nil {
 		return nil, fmt.Errorf("samples of the page: %w", err)
 	}
-	if err := h.addSamples(samples); err != nil {
+	if err := h.addSamples(samples, note); err != nil {
 		return nil, fmt.Errorf("samples of the page: %w", err)
 	}
 	return h, nil

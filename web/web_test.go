@@ -123,11 +123,17 @@ type item struct{ Src, Label string }
 
 func samples(tb testing.TB, h http.Handler) []item {
 	tb.Helper()
-	var list []item
-	if err := json.Unmarshal(get(h, "/samples").Body.Bytes(), &list); err != nil {
+	var answer struct {
+		Note    string
+		Samples []item
+	}
+	if err := json.Unmarshal(get(h, "/samples").Body.Bytes(), &answer); err != nil {
 		tb.Fatal(err)
 	}
-	return list
+	if answer.Note == "" {
+		tb.Error("the samples do not say where they are from")
+	}
+	return answer.Samples
 }
 
 func TestSamples(t *testing.T) {

@@ -28,7 +28,8 @@ export async function fetchPicture(path) {
 export async function showWall(onPick) {
   const response = await fetch('/samples');
   if (!response.ok) throw new Error(`The samples did not load: the server answered ${response.status}.`);
-  const list = await response.json();
+  const { note, samples: list } = await response.json();
+  byId('samples-note').textContent = note;
   byId('samples').replaceChildren(...list.map(({ src, label }, i) => element('li', {},
     element('button', { type: 'button', 'aria-label': `Sample ${i + 1}, a ${label}`, onclick: () => onPick(src) },
       element('img', { src, alt: '', width: 84, height: 84, loading: 'lazy', decoding: 'async' })))));
