@@ -36,7 +36,7 @@ type PutResult struct {
 
 // PutBatch writes many entries at once and returns a result for each, in order; one that is
 // refused does not affect the others. Entries of one partition are stored in the order given. After
-// it Meta knows what was written. The error is nil, or says why no entry was tried.
+// it Sequence knows what was written with a MsgID. The error is nil, or says why no entry was tried.
 func (c *Cache) PutBatch(ctx context.Context, puts []Put) ([]PutResult, error) {
 	if err := c.usable(); err != nil {
 		return nil, err

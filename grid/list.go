@@ -147,30 +147,6 @@ func (c *Cache) Stats(ctx context.Context) (Stats, error) {
 	return out, nil
 }
 
-// Meta is what this node knows of an entry without asking the stream.
-type Meta struct {
-	Revision uint64
-	Size     int
-}
-
-// Meta returns what the index has for a key: false where it has no entry. It may be behind the
-// last write by a moment; a condition on its revision then fails, and nothing else.
-func (c *Cache) Meta(key string) (Meta, bool) {
-	p := c.part(key)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.settle(c.grid.cfg.Now())
-	s := p.spaces[c.name]
-	if s == nil {
-		return Meta{}, false
-	}
-	r, ok := s.records[key]
-	if !ok || r.state != stateLive {
-		return Meta{}, false
-	}
-	return Meta{Revision: r.seq, Size: int(r.size)}, true
-}
-
 // Clear removes the entries that are there, each with its removed event. What is written
 // meanwhile may stay.
 func (c *Cache) Clear(ctx context.Context) error {
