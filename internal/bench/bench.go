@@ -65,9 +65,9 @@ const itemBytes = 784
 // ways are how the load gets into the node.
 var ways = []struct {
 	name string
-	open func(context.Context, *app.Node) (way, error)
+	open func(context.Context, *app.Node) (Way, error)
 }{
-	{"in process", openDirect},
+	{"in process", OpenDirect},
 	{"loopback", openRemote},
 }
 
@@ -78,12 +78,12 @@ func Run(ctx context.Context, o Options) iter.Seq2[Row, error] {
 		for _, class := range []string{"durable", "volatile"} {
 			for _, by := range ways {
 				var rows []Row
-				err := onNode(ctx, o, class, func(ctx context.Context, n *app.Node) error {
+				err := OnNode(ctx, o, class, func(ctx context.Context, n *app.Node) error {
 					w, err := by.open(ctx, n)
 					if err != nil {
 						return err
 					}
-					defer w.close()
+					defer w.Close()
 					rows, err = both(ctx, w, o.sizes())
 					return err
 				})
@@ -102,14 +102,14 @@ func Run(ctx context.Context, o Options) iter.Seq2[Row, error] {
 	}
 }
 
-// onNode calls work with a running node whose caches are of that class.
-func onNode(ctx context.Context, o Options, class string, work func(context.Context, *app.Node) error) (err error) {
+// OnNode calls work with a running node whose caches are of that class.
+func OnNode(ctx context.Context, o Options, class string, work func(context.Context, *app.Node) error) (err error) {
 	dir, err := os.MkdirTemp(o.Dir, "millrace-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	file, err := denseNet()
+	file, err := DenseNet()
 	if err != nil {
 		return err
 	}
@@ -153,21 +153,21 @@ func onNode(ctx context.Context, o Options, class string, work func(context.Cont
 }
 
 // both measures latency, then the flood, over one way into the node.
-func both(ctx context.Context, w way, s sizes) ([]Row, error) {
-	if _, err := latencies(ctx, w, s.warm, "warm"); err != nil {
+func both(ctx context.Context, w Way, s sizes) ([]Row, error) {
+	if _, err := Latencies(ctx, w, s.warm, "warm"); err != nil {
 		return nil, err
 	}
-	times, err := latencies(ctx, w, s.single, "single")
+	times, err := Latencies(ctx, w, s.single, "single")
 	if err != nil {
 		return nil, err
 	}
-	took, err := flood(ctx, w, s.flood)
+	took, err := Flood(ctx, w, s.flood)
 	if err != nil {
 		return nil, err
 	}
 	return []Row{
-		{"put to result event, p50", microseconds(quantile(times, 0.50)), "us"},
-		{"put to result event, p99", microseconds(quantile(times, 0.99)), "us"},
+		{"put to result event, p50", microseconds(Quantile(times, 0.50)), "us"},
+		{"put to result event, p99", microseconds(Quantile(times, 0.99)), "us"},
 		{fmt.Sprintf("flood of %d keys", s.flood), float64(s.flood) / took.Seconds(), "results/s"},
 	}, nil
 }

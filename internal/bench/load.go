@@ -12,29 +12,29 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A way is how the load reaches the node and how results come back. put is safe for concurrent use; next is for one goroutine.
-type way interface {
-	// put writes items under their keys, and returns when all are acknowledged.
-	put(ctx context.Context, keys []string, values [][]byte) error
-	// next waits for the next result event and returns its key.
-	next(ctx context.Context) (string, error)
-	// batch is how many items put takes at a time under load, and writers how many calls run at once.
-	batch() int
-	writers() int
-	close()
+// A Way is how load reaches a system and how results come back. Put is safe for concurrent use; Next is for one goroutine.
+type Way interface {
+	// Put writes items under their keys, and returns when all are acknowledged.
+	Put(ctx context.Context, keys []string, values [][]byte) error
+	// Next waits for the next result event and returns its key.
+	Next(ctx context.Context) (string, error)
+	// Batch is how many items Put takes at a time under load, and Writers how many calls run at once.
+	Batch() int
+	Writers() int
+	Close()
 }
 
 // itemTimeout bounds the wait for one result: far more than any takes, so that a lost one is a failure and not a hang.
 const itemTimeout = 30 * time.Second
 
-// latencies puts n items one at a time and returns how long each took from before its put until its result's event.
-func latencies(ctx context.Context, w way, n int, prefix string) ([]time.Duration, error) {
+// Latencies puts n items one at a time and returns how long each took from before its put until its result's event.
+func Latencies(ctx context.Context, w Way, n int, prefix string) ([]time.Duration, error) {
 	times := make([]time.Duration, 0, n)
 	random := rand.New(rand.NewPCG(1, 2))
 	for i := range n {
 		key, value := prefix+strconv.Itoa(i), item(random)
 		begun := time.Now()
-		if err := w.put(ctx, []string{key}, [][]byte{value}); err != nil {
+		if err := w.Put(ctx, []string{key}, [][]byte{value}); err != nil {
 			return nil, fmt.Errorf("put %s: %w", key, err)
 		}
 		got, err := nextWithin(ctx, w)
@@ -49,8 +49,8 @@ func latencies(ctx context.Context, w way, n int, prefix string) ([]time.Duratio
 	return times, nil
 }
 
-// flood puts n distinct keys as fast as they are taken, and returns the time from the first put until every result's event.
-func flood(ctx context.Context, w way, n int) (time.Duration, error) {
+// Flood puts n distinct keys as fast as they are taken, and returns the time from the first put until every result's event.
+func Flood(ctx context.Context, w Way, n int) (time.Duration, error) {
 	random := rand.New(rand.NewPCG(3, 4))
 	keys, values := make([]string, n), make([][]byte, n)
 	for i := range n {
@@ -61,7 +61,7 @@ func flood(ctx context.Context, w way, n int) (time.Duration, error) {
 	batches := make(chan int)
 	group.Go(func() error {
 		defer close(batches)
-		for i := 0; i < n; i += w.batch() {
+		for i := 0; i < n; i += w.Batch() {
 			select {
 			case batches <- i:
 			case <-ctx.Done():
@@ -70,11 +70,11 @@ func flood(ctx context.Context, w way, n int) (time.Duration, error) {
 		}
 		return nil
 	})
-	for range w.writers() {
+	for range w.Writers() {
 		group.Go(func() error {
 			for i := range batches {
-				end := min(i+w.batch(), n)
-				if err := w.put(ctx, keys[i:end], values[i:end]); err != nil {
+				end := min(i+w.Batch(), n)
+				if err := w.Put(ctx, keys[i:end], values[i:end]); err != nil {
 					return fmt.Errorf("put %s: %w", keys[i], err)
 				}
 			}
@@ -99,10 +99,10 @@ func flood(ctx context.Context, w way, n int) (time.Duration, error) {
 	return time.Since(begun), err
 }
 
-func nextWithin(ctx context.Context, w way) (string, error) {
+func nextWithin(ctx context.Context, w Way) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, itemTimeout)
 	defer cancel()
-	return w.next(ctx)
+	return w.Next(ctx)
 }
 
 // item is a picture's worth of random bytes.
@@ -114,8 +114,8 @@ func item(random *rand.Rand) []byte {
 	return b
 }
 
-// quantile returns the smallest time that a share q of all is not above.
-func quantile(times []time.Duration, q float64) time.Duration {
+// Quantile returns the smallest time that a share q of all is not above.
+func Quantile(times []time.Duration, q float64) time.Duration {
 	if len(times) == 0 {
 		return 0
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/millrace/millrace/tensor"
 )
 
-// denseNet is the dense network 784-128-32-10 as an ONNX file. Its weights are random: only the time that it takes matters.
-func denseNet() ([]byte, error) {
+// DenseNet is the dense network 784-128-32-10 as an ONNX file. Its weights are random: only the time that it takes matters.
+func DenseNet() ([]byte, error) {
 	random := rand.New(rand.NewPCG(5, 6))
 	b := graph.NewBuilder(network)
 	x := b.Input("x", tensor.Float32, graph.Shape{{Size: -1, Symbol: "N"}, {Size: itemBytes}})

@@ -18,7 +18,8 @@ type direct struct {
 	listener *grid.Listener
 }
 
-func openDirect(ctx context.Context, n *app.Node) (way, error) {
+// OpenDirect opens the way through Go calls into the node of OnNode.
+func OpenDirect(ctx context.Context, n *app.Node) (Way, error) {
 	from, err := n.Grid().Cache(ctx, source)
 	if err != nil {
 		return nil, err
@@ -34,11 +35,11 @@ func openDirect(ctx context.Context, n *app.Node) (way, error) {
 	return &direct{from, l}, nil
 }
 
-func (d *direct) batch() int   { return 256 }
-func (d *direct) writers() int { return 4 }
-func (d *direct) close()       { d.listener.Close() }
+func (d *direct) Batch() int   { return 256 }
+func (d *direct) Writers() int { return 4 }
+func (d *direct) Close()       { d.listener.Close() }
 
-func (d *direct) put(ctx context.Context, keys []string, values [][]byte) error {
+func (d *direct) Put(ctx context.Context, keys []string, values [][]byte) error {
 	if len(keys) == 1 {
 		_, err := d.cache.Put(ctx, keys[0], values[0], grid.PutOptions{ContentType: rawType})
 		return err
@@ -59,7 +60,7 @@ func (d *direct) put(ctx context.Context, keys []string, values [][]byte) error 
 	return nil
 }
 
-func (d *direct) next(ctx context.Context) (string, error) {
+func (d *direct) Next(ctx context.Context) (string, error) {
 	for {
 		e, err := d.listener.Next(ctx)
 		if err != nil || e.Type == grid.Created || e.Type == grid.Updated {
@@ -76,7 +77,7 @@ type remote struct {
 	cancel func()
 }
 
-func openRemote(ctx context.Context, n *app.Node) (way, error) {
+func openRemote(ctx context.Context, n *app.Node) (Way, error) {
 	cl, err := client.New(client.Config{Server: n.URL()})
 	if err != nil {
 		return nil, err
@@ -88,12 +89,12 @@ func openRemote(ctx context.Context, n *app.Node) (way, error) {
 	ctx, r.cancel = context.WithCancel(ctx)
 	go r.listen(ctx)
 	// The stream is there when it says something, and it says what is there already: this result.
-	if err := r.put(ctx, []string{"first"}, [][]byte{make([]byte, itemBytes)}); err != nil {
-		r.close()
+	if err := r.Put(ctx, []string{"first"}, [][]byte{make([]byte, itemBytes)}); err != nil {
+		r.Close()
 		return nil, err
 	}
 	if _, err := nextWithin(ctx, r); err != nil {
-		r.close()
+		r.Close()
 		return nil, err
 	}
 	return r, nil
@@ -118,18 +119,18 @@ func (r *remote) listen(ctx context.Context) {
 	}
 }
 
-func (r *remote) batch() int   { return 1 }
-func (r *remote) writers() int { return 64 }
+func (r *remote) Batch() int   { return 1 }
+func (r *remote) Writers() int { return 64 }
 
 // close waits for the listening goroutine.
-func (r *remote) close() {
+func (r *remote) Close() {
 	r.cancel()
 	for range r.keys {
 	}
 	r.client.Close()
 }
 
-func (r *remote) put(ctx context.Context, keys []string, values [][]byte) error {
+func (r *remote) Put(ctx context.Context, keys []string, values [][]byte) error {
 	for i := range keys {
 		if _, err := r.client.Put(ctx, source, keys[i], values[i], client.PutOptions{ContentType: rawType}); err != nil {
 			return err
@@ -138,7 +139,7 @@ func (r *remote) put(ctx context.Context, keys []string, values [][]byte) error 
 	return nil
 }
 
-func (r *remote) next(ctx context.Context) (string, error) {
+func (r *remote) Next(ctx context.Context) (string, error) {
 	select {
 	case key, ok := <-r.keys:
 		if !ok {
