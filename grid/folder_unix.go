@@ -16,7 +16,7 @@ func freeBytes(dir string) (free, size int64, err error) {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return 0, 0, fmt.Errorf("ask for the free space at %s: %w", dir, err)
 	}
-	block := int64(s.Bsize)
+	block := int64(s.Bsize) //nolint:unconvert // 32 bits on some systems
 	return int64(s.Bavail) * block, int64(s.Blocks) * block, nil
 }
 
