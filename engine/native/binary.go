@@ -377,7 +377,7 @@ func (c *prep) sameType() error {
 func arith(op arithmetic) func(c *prep) error {
 	return func(c *prep) error {
 		op := op
-		if err := c.need(len(c.in)); err != nil {
+		if err := c.need(max(1, len(c.in))); err != nil {
 			return err
 		}
 		if err := c.sameType(); err != nil {
@@ -414,6 +414,16 @@ func arith(op arithmetic) func(c *prep) error {
 		}
 		return c.refuseType(d)
 	}
+}
+
+// pair lets a kernel have two inputs alone.
+func pair(prepare func(c *prep) error) func(c *prep) error {
+	return viaFloat32(func(c *prep) error {
+		if len(c.in) != 2 {
+			return c.errf("%d inputs, not 2", len(c.in))
+		}
+		return prepare(c)
+	})
 }
 
 // foldBinary prepares an operator of any number of inputs as a chain of two at a time.

@@ -2,7 +2,6 @@ package native
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -87,11 +86,11 @@ type job struct {
 	next atomic.Int64
 	wg   sync.WaitGroup
 	mu   sync.Mutex
-	fail any // the first panic of a part
+	fail string // the first panic of a part
 }
 
 func (j *job) run(p *pool, n int, t gemm.Task) {
-	j.task, j.n, j.fail = t, n, nil
+	j.task, j.n, j.fail = t, n, ""
 	j.next.Store(0)
 	for range min(p.threads, n) - 1 {
 		j.wg.Add(1)
@@ -106,8 +105,8 @@ func (j *job) run(p *pool, n int, t gemm.Task) {
 	j.work()
 	j.wg.Wait()
 	j.task = nil
-	if j.fail != nil {
-		panic(fmt.Sprint(j.fail))
+	if j.fail != "" {
+		panic(j.fail)
 	}
 }
 
@@ -116,8 +115,8 @@ func (j *job) work() {
 		if p := recover(); p != nil {
 			j.next.Store(int64(j.n))
 			j.mu.Lock()
-			if j.fail == nil {
-				j.fail = p
+			if j.fail == "" {
+				j.fail = panicText(p)
 			}
 			j.mu.Unlock()
 		}

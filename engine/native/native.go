@@ -121,7 +121,7 @@ func (e *Engine) open(ctx context.Context, g *graph.Graph, opts engine.Options) 
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			s, err = nil, fmt.Errorf("%w: engine native: open model %q: %v", engine.ErrPanic, g.Name, p)
+			s, err = nil, fmt.Errorf("%w: engine native: open model %q: %s", engine.ErrPanic, g.Name, panicText(p))
 		}
 	}()
 	p, err := e.compile(ctx, g)

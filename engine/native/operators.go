@@ -51,11 +51,11 @@ const (
 
 // operators are the kernels by operator, which is "domain.Name" outside ONNX's own domain.
 var operators = map[string]*operator{
-	"Add":     {viaFloat32(arith(opAdd)), legacyAttrs},
-	"Sub":     {viaFloat32(arith(opSub)), legacyAttrs},
-	"Mul":     {viaFloat32(arith(opMul)), legacyAttrs},
-	"Div":     {viaFloat32(arith(opDiv)), legacyAttrs},
-	"Mod":     {viaFloat32(arith(opMod)), "fmod:INT"},
+	"Add":     {pair(arith(opAdd)), legacyAttrs},
+	"Sub":     {pair(arith(opSub)), legacyAttrs},
+	"Mul":     {pair(arith(opMul)), legacyAttrs},
+	"Div":     {pair(arith(opDiv)), legacyAttrs},
+	"Mod":     {pair(arith(opMod)), "fmod:INT"},
 	"Min":     {viaFloat32(arith(opMin)), ""},
 	"Max":     {viaFloat32(arith(opMax)), ""},
 	"Sum":     {viaFloat32(arith(opAdd)), ""},

@@ -102,7 +102,7 @@ func (p *program) fuse() bool {
 	gone := make([]bool, len(p.nodes))
 	found := false
 	for i, n := range p.nodes {
-		if gone[i] || n.node.Domain != graph.OnnxDomain || len(n.out) == 0 {
+		if gone[i] || n.node.Domain != graph.OnnxDomain || len(n.out) == 0 || n.out[0] < 0 || len(n.in) == 0 || n.in[0] < 0 {
 			continue
 		}
 		joined := -1 // the node that takes n's place
@@ -190,6 +190,9 @@ func (p *program) fuseNorm(v graphView, n *pnode) int {
 		return -1
 	}
 	shape := p.consts[m.in[1]].Shape()
+	if len(shape) < 3 {
+		return -1
+	}
 	filters := shape[0]
 	for _, s := range stats {
 		if len(s) != filters {

@@ -116,7 +116,7 @@ func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) (err error)
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: engine native: model %q: %v", engine.ErrPanic, s.prog.name, p)
+			err = fmt.Errorf("%w: engine native: model %q: %s", engine.ErrPanic, s.prog.name, panicText(p))
 		}
 	}()
 	p, err := s.planFor(ctx, in)
