@@ -71,10 +71,10 @@ func TestValidate(t *testing.T) {
 			c := app.Defaults()
 			tc.change(&c)
 			c.Complete()
-			var faults app.Faults
+			var faults app.ConfigErrors
 			err := c.Validate()
 			if err != nil && !errors.As(err, &faults) {
-				t.Fatalf("error %v is not Faults", err)
+				t.Fatalf("error %v is not ConfigErrors", err)
 			}
 			var got []string
 			for _, f := range faults {

@@ -21,15 +21,15 @@ type Fault struct {
 	Msg string
 }
 
-func (f Fault) Error() string { return f.Path + ": " + f.Msg }
+func (f Fault) String() string { return f.Path + ": " + f.Msg }
 
-// Faults is everything that is wrong with a Config, as the error of Validate.
-type Faults []Fault
+// ConfigErrors is everything that is wrong with a Config, as the error of Validate.
+type ConfigErrors []Fault
 
-func (fs Faults) Error() string {
+func (fs ConfigErrors) Error() string {
 	lines := make([]string, len(fs))
 	for i, f := range fs {
-		lines[i] = f.Error()
+		lines[i] = f.String()
 	}
 	return strings.Join(lines, "\n")
 }
@@ -45,7 +45,7 @@ var (
 
 const nameHint = "a name has 1 to 64 letters, digits, _ and -"
 
-// Validate reports every fault of a complete Config at once, as Faults, or nil. It looks at the Config alone: neither
+// Validate reports every fault of a complete Config at once, as ConfigErrors, or nil. It looks at the Config alone: neither
 // at files nor at the network.
 func (c *Config) Validate() error {
 	v := &validator{}
@@ -75,7 +75,7 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-type validator struct{ faults Faults }
+type validator struct{ faults ConfigErrors }
 
 func (v *validator) check(ok bool, path, format string, args ...any) {
 	if !ok {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"os/exec"
 	"runtime"
 )
@@ -21,10 +22,10 @@ func openBrowser(url string, env func(string) string) {
 		}
 		name, args = "xdg-open", []string{url}
 	}
-	cmd := exec.Command(name, args...)
+	// The browser lives on its own, perhaps longer than the node.
+	cmd := exec.CommandContext(context.Background(), name, args...)
 	if err := cmd.Start(); err != nil {
 		return
 	}
-	// The browser lives on its own, perhaps longer than the node.
 	_ = cmd.Process.Release()
 }

@@ -47,12 +47,12 @@ func loadConfig(file string, environ []string, override func(*app.Config), warn 
 	}
 	c.Complete()
 	if err := c.Validate(); err != nil {
-		var all app.Faults
+		var all app.ConfigErrors
 		if !errors.As(err, &all) {
 			return c, err
 		}
 		for _, f := range all {
-			faults = append(faults, located{whereIs(file, f.Path, places), f.Error()})
+			faults = append(faults, located{whereIs(file, f.Path, places), f.String()})
 		}
 		return c, &configError{faults}
 	}

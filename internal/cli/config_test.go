@@ -187,11 +187,11 @@ func TestConfigEnvironment(t *testing.T) {
 
 func TestConfigEnvironmentFaults(t *testing.T) {
 	_, _, err := load(t, "",
-		"MILLRACE_GRID_PARTITIONS=x", "MILLRACE_HTTP_TOKENS=[", "MILLRACE_CACHES={d: {clas: durable}}")
+		"MILLRACE_GRID_PARTITIONS=x", "MILLRACE_HTTP_TOKENS=[", "MILLRACE_CACHES={d: {clss: durable}}")
 	want := []string{
 		`MILLRACE_GRID_PARTITIONS: "x" must be a whole number`,
 		"MILLRACE_HTTP_TOKENS: must be YAML, such as [a, b] or {name: {key: value}}",
-		"MILLRACE_CACHES:1:6: d.clas: unknown key; did you mean class?",
+		"MILLRACE_CACHES:1:6: d.clss: unknown key; did you mean class?",
 	}
 	if err == nil {
 		t.Fatal("was accepted")

@@ -75,6 +75,7 @@ func (c *command) runNode(ctx context.Context, config app.Config, ready func(*ap
 // checkFiles looks whether the files are there that a configuration names, which --check does so that a start does not fail.
 func checkFiles(config app.Config) error {
 	files := map[string]app.Path{
+		"http.mnist":    config.HTTP.MNIST,
 		"http.tls.cert": config.HTTP.TLS.Cert, "http.tls.key": config.HTTP.TLS.Key,
 		"model_repository": config.ModelRepository, "engines.onnxruntime.library": config.Engines.ONNXRuntime.Library,
 	}
