@@ -124,6 +124,9 @@ func (s *scanner) floats(dst []float32, most int) ([]float32, error) {
 			}
 		}
 		s.i = i + 1
+		if s.i < len(b) && (b[s.i]-'0' <= 9 || b[s.i] == '-') {
+			continue
+		}
 		if s.peek() == ']' {
 			return dst, s.unexpected("a number")
 		}
