@@ -3,9 +3,86 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/native"
+	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/tensor"
 )
 
-// engineRows are added with the engines' benchmarks.
-func engineRows(context.Context, options) ([]Row, error) { return nil, errors.New("no rows") }
+// engineRows are what a run of a session costs over a run of the library's own session, and the native engine against
+// onnxruntime, both with one thread.
+func engineRows(ctx context.Context, o options) ([]Row, error) {
+	library, err := openLibrary(o)
+	if err != nil {
+		return nil, err
+	}
+	own := native.New(native.Config{})
+	const peer = "onnxruntime, 1 thread"
+	var rows []Row
+	for _, c := range []struct {
+		name   string
+		engine engine.Engine
+		net    func() (*graph.Graph, error)
+		input  []int
+		unit   string
+		scale  float64 // of seconds
+		peer   string
+		target float64
+	}{
+		{"a run of onnxruntime's session: 784-128-32-10, batch 1", library, denseNet, []int{1, 784}, "us", 1e6, "its Go wrapper alone", 1.05},
+		{"native: 784-128-32-10, batch 1", own, denseNet, []int{1, 784}, "us", 1e6, peer, 1},
+		{"native: 784-128-32-10, an item of a batch of 256", own, denseNet, []int{256, 784}, "us", 1e6 / 256, peer, 1.5},
+		{"native: 5x5x32, 5x5x64, 512, 10 on 28x28", own, convNet, []int{1, 1, 28, 28}, "ms", 1e3, peer, 1.5},
+		{"native: ResNet-18 on 224x224", own, resnet18, []int{1, 3, 224, 224}, "ms", 1e3, peer, 1.5},
+	} {
+		pairs, err := compare(ctx, o, c.engine, c.net, c.input)
+		if err != nil {
+			return rows, fmt.Errorf("%s: %w", c.name, err)
+		}
+		rows = append(rows, row(c.name, c.unit, c.peer, mapped(pairs, func(s float64) float64 { return s * c.scale }), c.target, true))
+	}
+	return rows, nil
+}
 
-func trainRows(context.Context, options) ([]Row, error) { return nil, errors.New("no rows") }
+// compare runs a net in an engine and in onnxruntime's own session with the same input, and one thread each.
+func compare(ctx context.Context, o options, e engine.Engine, net func() (*graph.Graph, error), input []int) (pairs []pair, err error) {
+	g, err := net()
+	if err != nil {
+		return nil, err
+	}
+	in := []*tensor.Tensor{randomTensor(rand.New(rand.NewPCG(3, 4)), 0.5, input...)}
+	s, err := e.Open(ctx, g, engine.Options{Threads: 1})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	out := []*tensor.Tensor{nil}
+	if err := s.Run(ctx, in, out); err != nil {
+		return nil, err
+	}
+	theirs := []*tensor.Tensor{tensor.Must(tensor.New(tensor.Float32, out[0].Shape()...))}
+	r, err := openRaw(g, 1, tensors{in, theirs})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	if pairs, err = alternate(ctx, o, threadTime, sessionSide(s, tensors{in, out}), r.run); err != nil {
+		return nil, err
+	}
+	return pairs, alike(tensor.Data[float32](out[0]), tensor.Data[float32](theirs[0]))
+}
+
+// alike makes sure that both sides computed the same: what is fast and wrong is no result.
+func alike(a, b []float32) error {
+	top := slices.Max(b) - slices.Min(b)
+	for i := range b {
+		if d := a[i] - b[i]; !(d <= 1e-4*top && -d <= 1e-4*top) {
+			return fmt.Errorf("output %d is %v, the peer's %v", i, a[i], b[i])
+		}
+	}
+	return nil
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/native"
+	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/gradient"
+	"github.com/millrace/millrace/graph/onnx"
+	"github.com/millrace/millrace/tensor"
+)
+
+// Training steps that a person wrote; see handmade/main.go.
+var (
+	//go:embed handmade/dense.onnx
+	handmadeDense []byte
+	//go:embed handmade/conv.onnx
+	handmadeConv []byte
+)
+
+// trainBatch is the number of examples in a step.
+const trainBatch = 100
+
+// trainRows are examples a second of training by SGD, against graphs that were made by hand and run in onnxruntime.
+func trainRows(ctx context.Context, o options) ([]Row, error) {
+	library, err := openLibrary(o)
+	if err != nil {
+		return nil, err
+	}
+	own := native.New(native.Config{})
+	dense, err := openTraining(denseNet, handmadeDense, 784)
+	if err != nil {
+		return nil, err
+	}
+	var rows []Row
+	for _, c := range []struct {
+		engine engine.Engine
+		target float64
+	}{{library, 0.95}, {own, 0.7}} {
+		r, err := dense.row(ctx, o, c.engine, "training 784-128-32-10, batch 100, "+c.engine.Name(), c.target)
+		if err != nil {
+			return rows, err
+		}
+		rows = append(rows, r)
+	}
+	conv, err := openTraining(smallConvNet, handmadeConv, 1, 28, 28)
+	if err != nil {
+		return rows, err
+	}
+	var best Row
+	for _, e := range []engine.Engine{library, own} {
+		r, err := conv.row(ctx, o, e, "training 5x5x16, 3x3x32, 64, 10, batch 100, the better engine: "+e.Name(), 2)
+		if err != nil {
+			return rows, err
+		}
+		if r.Ratio > best.Ratio {
+			best = r
+		}
+	}
+	return append(rows, best), nil
+}
+
+// training is a net's training step, as package gradient makes it and as a person did.
+type training struct {
+	own, peer *graph.Graph
+	first     map[string]*tensor.Tensor
+}
+
+func openTraining(net func() (*graph.Graph, error), handmade []byte, input ...int) (*training, error) {
+	g, err := net()
+	if err != nil {
+		return nil, err
+	}
+	built, err := gradient.Build(g, gradient.Options{Loss: gradient.CrossEntropy, Optimizer: &gradient.Optimizer{Kind: gradient.SGD}, NoGradients: true})
+	if err != nil {
+		return nil, err
+	}
+	t := &training{}
+	t.own, t.first = gradient.Feed(built)
+	if t.peer, err = onnx.Decode(handmade, onnx.Options{}); err != nil {
+		return nil, err
+	}
+	random := rand.New(rand.NewPCG(7, 8))
+	target := tensor.Must(tensor.New(tensor.Int64, trainBatch))
+	for i := range tensor.Data[int64](target) {
+		tensor.Data[int64](target)[i] = random.Int64N(10)
+	}
+	t.first["x"] = randomTensor(random, 0.5, append([]int{trainBatch}, input...)...)
+	t.first[gradient.Target] = target
+	t.first[gradient.LearningRate] = tensor.Scalar[float32](0.01)
+	return t, nil
+}
+
+// sets are two sets of tensors for a training step: what one gives is what the other takes.
+func (t *training) sets(g *graph.Graph) (sets [2]tensors, err error) {
+	for k := range sets {
+		for _, v := range g.Placeholders() {
+			first := t.first[v.Name]
+			if first == nil {
+				return sets, fmt.Errorf("training step %q takes %q, which has no first value", g.Name, v.Name)
+			}
+			sets[k].in = append(sets[k].in, first.Clone())
+		}
+	}
+	for _, v := range g.Outputs {
+		for k := range sets {
+			out := tensor.Scalar[float32](0)
+			for i, in := range g.Placeholders() {
+				if v.Name == gradient.NewPrefix+in.Name {
+					out = sets[1-k].in[i]
+				}
+			}
+			sets[k].out = append(sets[k].out, out)
+		}
+	}
+	return sets, nil
+}
+
+// row measures an engine against the graph made by hand.
+func (t *training) row(ctx context.Context, o options, e engine.Engine, name string, target float64) (_ Row, err error) {
+	fail := func(err error) (Row, error) { return Row{}, fmt.Errorf("%s: %w", name, err) }
+	peerSets, err := t.sets(t.peer)
+	if err != nil {
+		return fail(err)
+	}
+	peer, threads, err := t.bestPeer(ctx, peerSets)
+	if err != nil {
+		return fail(err)
+	}
+	defer func() { err = errors.Join(err, peer.close()) }()
+	opts := engine.Options{Threads: threads}
+	if e.Name() == native.Name {
+		opts.Threads = runtime.NumCPU()
+	}
+	s, err := e.Open(ctx, t.own, opts)
+	if err != nil {
+		return fail(err)
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	ownSets, err := t.sets(t.own)
+	if err != nil {
+		return fail(err)
+	}
+	own := sessionSide(s, ownSets[:]...)
+	if err := t.same(ctx, own, ownSets[0]); err != nil {
+		return fail(err)
+	}
+	pairs, err := alternate(ctx, o, wallTime, own, peer.run)
+	if err != nil {
+		return fail(err)
+	}
+	rate := func(seconds float64) float64 { return trainBatch / seconds }
+	return row(name, "examples/s", fmt.Sprintf("hand-made graph in onnxruntime, %d threads", threads), mapped(pairs, rate), target, false), nil
+}
+
+// bestPeer opens the graph made by hand with as many threads as make it fastest.
+func (t *training) bestPeer(ctx context.Context, sets [2]tensors) (best *raw, threads int, err error) {
+	var fastest float64
+	for n := 1; n <= runtime.NumCPU(); n *= 2 {
+		r, err := openRaw(t.peer, n, sets[:]...)
+		if err != nil {
+			return nil, 0, errors.Join(err, closeAll(best))
+		}
+		pairs, err := alternate(ctx, options{short: true, rounds: 1}, wallTime, r.run, r.run)
+		if err != nil {
+			return nil, 0, errors.Join(err, r.close(), closeAll(best))
+		}
+		took := min(pairs[0].own, pairs[0].peer)
+		slower := r
+		if best == nil || took < fastest {
+			slower, best, fastest, threads = best, r, took, n
+		}
+		if err := closeAll(slower); err != nil {
+			return nil, 0, errors.Join(err, best.close())
+		}
+	}
+	return best, threads, nil
+}
+
+func closeAll(r *raw) error {
+	if r == nil {
+		return nil
+	}
+	return r.close()
+}
+
+// same makes sure that one step from the first values gives what the graph made by hand gives.
+func (t *training) same(ctx context.Context, own side, set tensors) (err error) {
+	peerSets, err := t.sets(t.peer)
+	if err != nil {
+		return err
+	}
+	peer, err := openRaw(t.peer, 1, peerSets[0])
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, peer.close()) }()
+	if err := errors.Join(own(ctx, 1), peer.run(ctx, 1)); err != nil {
+		return err
+	}
+	for i, v := range t.own.Outputs {
+		for j, w := range t.peer.Outputs {
+			if v.Name != w.Name || set.out[i].Rank() == 0 { // the wrapper's scalars are copies
+				continue
+			}
+			if err := alike(tensor.Data[float32](set.out[i]), tensor.Data[float32](peerSets[0].out[j])); err != nil {
+				return fmt.Errorf("%s: %w", v.Name, err)
+			}
+		}
+	}
+	return nil
+}
