@@ -176,19 +176,20 @@ func prepare(g *graph.Graph) (*graph.Graph, error) {
 }
 
 // Feed returns a copy of a training graph in which the inputs with a default have none, so that they are placeholders,
-// and the defaults by name: the first values of what a loop feeds.
-func Feed(g *graph.Graph) (*graph.Graph, map[string]*tensor.Tensor) {
+// and the defaults by name: the first values of what a loop feeds. Where names are given, it is those inputs alone, and a name that
+// is no such input is ignored.
+func Feed(g *graph.Graph, names ...string) (*graph.Graph, map[string]*tensor.Tensor) {
 	out := g.Clone()
-	listed := make(map[string]bool, len(g.Inputs))
+	fed := make(map[string]bool, len(g.Inputs))
 	for _, v := range g.Inputs {
-		listed[v.Name] = true
+		fed[v.Name] = len(names) == 0 || slices.Contains(names, v.Name)
 	}
 	first := make(map[string]*tensor.Tensor)
 	out.Initializers = slices.DeleteFunc(out.Initializers, func(in graph.Initializer) bool {
-		if listed[in.Name] {
+		if fed[in.Name] {
 			first[in.Name] = in.Tensor
 		}
-		return listed[in.Name]
+		return fed[in.Name]
 	})
 	return out, first
 }

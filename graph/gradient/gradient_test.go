@@ -165,6 +165,30 @@ func TestOneStepWithoutFeeding(t *testing.T) {
 	}
 }
 
+func TestFeed(t *testing.T) {
+	tg, err := gradient.Build(dense(t, false), gradient.Options{Loss: gradient.MSE, Optimizer: &gradient.Optimizer{Kind: gradient.Adam}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := func(vs []graph.Value) (out []string) {
+		for _, v := range vs {
+			out = append(out, v.Name)
+		}
+		return out
+	}
+	if got := names(tg.Placeholders()); !slices.Equal(got, []string{"x", "target"}) {
+		t.Errorf("placeholders %v", got)
+	}
+	some, first := gradient.Feed(tg, "w1", "x", "absent")
+	if got := names(some.Placeholders()); !slices.Equal(got, []string{"x", "target", "w1"}) || len(first) != 1 || first["w1"] != tg.Initializer("w1") {
+		t.Errorf("placeholders %v, defaults %v", got, first)
+	}
+	all, first := gradient.Feed(tg)
+	if got := names(all.Placeholders()); len(got) != len(tg.Inputs) || len(first) != 4+2*4+2 {
+		t.Errorf("placeholders %v, defaults %v", got, first)
+	}
+}
+
 // TestOpsets builds the same net from the oldest to the newest opset.
 func TestOpsets(t *testing.T) {
 	var losses []float64
