@@ -15,7 +15,8 @@ func (c *command) modelGradient() *cobra.Command {
 		Use:   "gradient FILE --loss LOSS --out FILE",
 		Short: "Write the training graph of a model",
 		Long: `Writes the training graph of a model, which any engine runs like every other model. It has an input "target" more, and the
-outputs "loss", "grad.VARIABLE" and, with --optimizer, "new.VARIABLE".`,
+outputs "loss", "grad.VARIABLE" and, with --optimizer, "new.VARIABLE". The variables and the optimizer's state are inputs with a
+default then: run without them, the graph makes the first step; give it what was "new.X" as "X" for the next one.`,
 		Example: `  millrace model gradient net.onnx --loss cross_entropy --out grad.onnx
   millrace model gradient net.onnx --loss mse --frozen w1,b1 --optimizer adam --lr 0.001 --out step.onnx`,
 		Args: args("FILE"),
@@ -34,6 +35,11 @@ outputs "loss", "grad.VARIABLE" and, with --optimizer, "new.VARIABLE".`,
 	f.Float64Var(&update.LearningRate, "lr", 0, "learning rate (default: the optimizer's)")
 	f.Float64Var(&update.Momentum, "momentum", 0, "momentum (default 0.9)")
 	f.Float64Var(&update.WeightDecay, "weight-decay", 0, "weight decay of adamw (default 0.01)")
+	f.Float64Var(&o.HuberDelta, "huber-delta", 0, "where huber goes from square to straight (default 1)")
+	f.Float64Var(&update.Alpha, "alpha", 0, "smoothing of rmsprop (default 0.99)")
+	f.Float64Var(&update.Beta1, "beta1", 0, "smoothing of adam's mean (default 0.9)")
+	f.Float64Var(&update.Beta2, "beta2", 0, "smoothing of adam's square (default 0.999)")
+	f.Float64Var(&update.Epsilon, "eps", 0, "what rmsprop and adam add to the divisor (default 1e-8)")
 	cmd.RunE = func(_ *cobra.Command, given []string) error {
 		if err := oneOf("loss", *loss, words(gradient.Losses)...); err != nil {
 			return err

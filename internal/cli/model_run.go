@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/graph/gradient"
 	"github.com/millrace/millrace/internal/app"
 	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/model"
@@ -22,7 +23,8 @@ func (c *command) modelRun() *cobra.Command {
 		Use:   "run FILE --in FILE",
 		Short: "Run a model once",
 		Long: `Runs a model once. The input is an .npz whose arrays are named as the model's inputs, JSON with named tensors, or for a model
-with one input an .npy with all its dimensions, or one item as a picture, nested JSON arrays or raw bytes. The outputs go to an .npz, or as JSON to
+with one input an .npy with all its dimensions, or one item as a picture, nested JSON arrays or raw bytes. What is given for an input that has a default, as the variables and state of a
+training graph have, takes its place. The outputs go to an .npz, or as JSON to
 the standard output, a line each.`,
 		Example: `  millrace model run digits.onnx --in docs/seven.png
   millrace model run digits.onnx --in batch.npz --out scores.npz --engine native`,
@@ -50,6 +52,10 @@ the standard output, a line each.`,
 		inputs, err := readInputs(m, data)
 		if err != nil {
 			return fmt.Errorf("%s: %w", *in, err)
+		}
+		// An input with a default, as training graphs have, takes what is given for it.
+		if names := slices.Collect(maps.Keys(inputs)); len(names) > 0 {
+			m.Graph, _ = gradient.Feed(m.Graph, names...)
 		}
 		session, _, err := all.Open(cmd.Context(), m, app.ModelConfig{Engine: name})
 		if err != nil {
