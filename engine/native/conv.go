@@ -129,7 +129,11 @@ func convPlanned(c *prep, cv *convolution, plan *gemm.Conv, kind string) error {
 	var weights []float32
 	var err error
 	if in.weight {
-		weights = derive(c, in, fmt.Sprintf("%s %+v", kind, cv.shape()), func(t *tensor.Tensor) []float32 {
+		key := cv.shape()
+		if kind == "conv" { // packed weights do not depend on the image
+			key.Height, key.Width, key.PadTop, key.PadLeft, key.PadBottom, key.PadRight = 0, 0, 0, 0, 0, 0
+		}
+		weights = derive(c, in, fmt.Sprintf("%s %+v", kind, key), func(t *tensor.Tensor) []float32 {
 			p := make([]float32, plan.PackedLen())
 			err = plan.Pack(p, tensor.Data[float32](t))
 			return p

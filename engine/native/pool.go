@@ -48,12 +48,13 @@ func maxPoolOf[T real](c *prep, w *window, lowest T) error {
 	}
 	columns := c.attrs.Int("storage_order", 0) == 1
 	s, k := c.in[0].slot, c.pl.e.kernel
-	// Two dimensions, and no window that lies in the padding alone.
+	// Two dimensions with padding, and no window that lies in the padding alone.
 	rows := isFloat32[T]() && index < 0 && w.in[0] == 1 && w.kernel[0] == 1 && w.lo[0] == 0 && w.out[0] == 1 && w.touches()
 	// The same for pools that give indices.
 	flat := index >= 0 && !columns && w.in[0] == 1 && w.kernel[0] == 1 && w.lo[0] == 0 && w.out[0] == 1 && w.touches()
-	square := flat && isFloat32[T]() && w.kernel == [3]int{1, 2, 2} && w.dilation == [3]int{1, 1, 1} && w.lo == [3]int{} &&
-		(w.out[1]-1)*w.stride[1]+2 <= w.in[1] && (w.out[2]-1)*w.stride[2]+2 <= w.in[2]
+	if isFloat32[T]() && !columns && w.inside() {
+		return maxWindows(c, w, o, index)
+	}
 	row := -1
 	if rows {
 		if row, err = c.scratch(tensor.Float32, x[0]*x[1]*w.in[2]); err != nil {
@@ -72,10 +73,6 @@ func maxPoolOf[T real](c *prep, w *window, lowest T) error {
 				}
 				continue
 			}
-			if square {
-				maxSquareIndex(w, any(out).([]float32), data[int64](f, index)[plane*w.outSize():], any(in).([]float32), plane*w.inSize())
-				continue
-			}
 			if flat {
 				maxFlatIndex(w, out, data[int64](f, index)[plane*w.outSize():], in, plane*w.inSize())
 				continue
@@ -84,6 +81,43 @@ func maxPoolOf[T real](c *prep, w *window, lowest T) error {
 		}
 	}
 	c.do(func(f *frame) { f.parallel(x[0]*x[1], max(1, grain/max(1, w.outSize()*w.kernelSize())), part) })
+	return nil
+}
+
+// inside reports whether this is a window over two dimensions, or one, that never leaves the input.
+func (w *window) inside() bool {
+	for d := range 3 {
+		if w.lo[d] != 0 || w.out[d] == 0 || (w.out[d]-1)*w.stride[d]+(w.kernel[d]-1)*w.dilation[d] >= w.in[d] {
+			return false
+		}
+	}
+	return w.in[0] == 1 && w.inSize() < math.MaxInt32
+}
+
+// maxWindows lets package gemm take the maxima, and their places where index is not negative.
+func maxWindows(c *prep, w *window, o, index int) error {
+	s, k := c.in[0].slot, c.pl.e.kernel
+	plan := &gemm.Windows{Rows: w.out[1], Cols: w.out[2], RowStep: w.stride[1] * w.in[2], Stride: w.stride[2]}
+	for ky := range w.kernel[1] {
+		for kx := range w.kernel[2] {
+			plan.Steps = append(plan.Steps, int32(ky*w.dilation[1]*w.in[2]+kx*w.dilation[2]))
+		}
+	}
+	in, out := w.inSize(), w.outSize()
+	part := func(f *frame, lo, hi int) {
+		src, dst := data[float32](f, s), data[float32](f, o)
+		for p := lo; p < hi; p++ {
+			var places []int64
+			if index >= 0 {
+				places = data[int64](f, index)[p*out : (p+1)*out]
+			}
+			if err := k.MaxWindows(dst[p*out:(p+1)*out], places, src[p*in:(p+1)*in], plan, int64(p*in)); err != nil {
+				panic(err) // the plan fits the plane
+			}
+		}
+	}
+	planes := c.in[0].shape[0] * c.in[0].shape[1]
+	c.do(func(f *frame) { f.parallel(planes, max(1, grain/max(1, out)), part) })
 	return nil
 }
 
@@ -191,38 +225,6 @@ func maxPlane[T real](w *window, dst, src []T, lowest T) {
 			}
 		}
 	}
-}
-
-// maxSquareIndex is maxPlaneIndex for windows of 2 by 2 inside the plane. It finds the place without branches, which
-// would be mispredicted half of the time.
-func maxSquareIndex(w *window, dst []float32, index []int64, src []float32, first int) {
-	width, step := w.in[2], w.stride[2]
-	for oy := range w.out[1] {
-		p := oy * w.stride[1] * width
-		top, bottom := src[p:p+width], src[p+width:p+2*width]
-		out, idx := dst[oy*w.out[2]:(oy+1)*w.out[2]], index[oy*w.out[2]:(oy+1)*w.out[2]]
-		for ox := range out {
-			x := ox * step
-			a, b, c, d := top[x], top[x+1], bottom[x], bottom[x+1]
-			m := max(a, b, c, d)
-			notA, notB, notC := differ(a, m), differ(b, m), differ(c, m)
-			if m != m { // the first NaN: no number differs from itself but that
-				notA, notB, notC = 1-differ(a, a), 1-differ(b, b), 1-differ(c, c)
-			}
-			// 0 for a; 1 for b; width for c; width+1 for d.
-			where := notA * (1 + notB*(width-1+notC))
-			out[ox], idx[ox] = m, int64(first+p+x+where)
-		}
-	}
-}
-
-// differ is 1 where a and b are not equal, else 0.
-func differ(a, b float32) int {
-	n := 0
-	if a != b {
-		n = 1
-	}
-	return n
 }
 
 // maxFlatIndex is maxPlaneIndex for two dimensions.

@@ -242,9 +242,15 @@ func derive[V any](c *prep, in *info, kind string, make func(t *tensor.Tensor) V
 	if v, ok := c.pl.prog.derived.Load(key); ok {
 		return v.(V)
 	}
+	if c.pl.prog.derivations.Add(1) > maxDerived {
+		return make(in.value) // sizes that never repeat
+	}
 	v, _ := c.pl.prog.derived.LoadOrStore(key, make(in.value))
 	return v.(V)
 }
+
+// maxDerived is how many forms of weights a session keeps.
+const maxDerived = 1 << 14
 
 type derivedKey struct {
 	t    *tensor.Tensor

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/graph"
@@ -24,6 +25,8 @@ type program struct {
 	consts  map[int]*tensor.Tensor
 	in, out []graph.Value
 	derived sync.Map // derivedKey to what was made of a weight
+	// derivations counts what was put into derived.
+	derivations atomic.Int64
 }
 
 // A pnode is one node of a program.
