@@ -25,7 +25,7 @@ type Augment struct {
 // Digits is an Augment for handwritten digits, which must not turn far.
 var Digits = Augment{Shift: 0.06, Rotate: 12, Scale: 0.12, Shear: 0.15, Thickness: 0.6}
 
-// augmentFields are the names in ParseAugment's text.
+// fields are the names in ParseAugment's text, with the most that each may be.
 func (a *Augment) fields() []struct {
 	name string
 	v    *float64
