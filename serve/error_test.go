@@ -117,7 +117,7 @@ func TestWriteError(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := httptest.NewRecorder()
 			w.Header().Set("ETag", `"1"`)
-			serve.WriteError(w, httptest.NewRequest("GET", "/", nil), c.err)
+			serve.WriteError(w, httptest.NewRequest(http.MethodGet, "/", nil), c.err)
 			var got serve.ErrorBody
 			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 				t.Fatal(err)
@@ -131,7 +131,7 @@ func TestWriteError(t *testing.T) {
 		})
 	}
 	w := httptest.NewRecorder()
-	serve.WriteError(w, httptest.NewRequest("HEAD", "/", nil), grid.ErrNotFound)
+	serve.WriteError(w, httptest.NewRequest(http.MethodHead, "/", nil), grid.ErrNotFound)
 	if w.Code != 404 || w.Body.Len() != 0 {
 		t.Errorf("HEAD: status %d and %d bytes", w.Code, w.Body.Len())
 	}

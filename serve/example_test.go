@@ -16,7 +16,7 @@ func ExampleWriteError() {
 		serve.WriteError(w, r, fmt.Errorf("get digits/7: %w", grid.ErrNotFound))
 	})
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest("GET", "/rest/v2/caches/digits/7", nil))
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/rest/v2/caches/digits/7", nil))
 	fmt.Print(w.Code, " ", w.Body)
 	// Output: 404 {"error":"get digits/7: entry not found","code":"entry_not_found"}
 }

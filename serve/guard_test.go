@@ -43,7 +43,7 @@ func TestTokens(t *testing.T) {
 		{"/v2/health/ready", "", 200, ""},
 		{"/v2/health/live/", "", 401, `Bearer realm="millrace"`},
 	} {
-		r := httptest.NewRequest("GET", c.path, nil)
+		r := httptest.NewRequest(http.MethodGet, c.path, nil)
 		if c.authorization != "" {
 			r.Header.Set("Authorization", c.authorization)
 		}
@@ -110,7 +110,7 @@ func TestCrossOrigin(t *testing.T) {
 func TestPreflight(t *testing.T) {
 	s := newServer(t, serve.Config{Tokens: []string{token}, CORS: []string{"https://ours.example"}}, ok)
 	ask := func(origin string) *httptest.ResponseRecorder {
-		r := httptest.NewRequest("OPTIONS", "/rest/v2/caches/c/k", nil)
+		r := httptest.NewRequest(http.MethodOptions, "/rest/v2/caches/c/k", nil)
 		r.Header.Set("Origin", origin)
 		r.Header.Set("Access-Control-Request-Method", "PUT")
 		r.Header.Set("Access-Control-Request-Headers", "authorization,millrace-label-x")

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -96,7 +97,7 @@ func observe(h http.Handler, log *slog.Logger, all bool) http.Handler {
 				recovered(w, r, v, log)
 			}
 			logRequest(w, r, log, all, time.Since(start))
-			if v != nil && w.status != 0 && w.err == nil || v == http.ErrAbortHandler {
+			if v != nil && w.status != 0 && w.err == nil || aborts(v) {
 				panic(http.ErrAbortHandler) // the answer had begun: only a cut connection says that it is not whole
 			}
 		}()
@@ -104,8 +105,14 @@ func observe(h http.Handler, log *slog.Logger, all bool) http.Handler {
 	})
 }
 
+// aborts reports whether a panic is a handler's wish to cut the connection.
+func aborts(v any) bool {
+	err, ok := v.(error)
+	return ok && errors.Is(err, http.ErrAbortHandler)
+}
+
 func recovered(w *response, r *http.Request, v any, log *slog.Logger) {
-	if v == http.ErrAbortHandler {
+	if aborts(v) {
 		return
 	}
 	log.Error("panic in a request", "request_id", RequestID(w), "method", r.Method, "path", r.URL.EscapedPath(),

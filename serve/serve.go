@@ -204,7 +204,9 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.DrainTimeout)
 	defer cancel()
 	err := hs.Shutdown(drain)
-	<-failed
+	if ended := <-failed; !errors.Is(ended, http.ErrServerClosed) {
+		s.log.Warn("http server ended otherwise than by its stop", "error", ended)
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("stop serving http: requests were cut after %s: %w", s.cfg.DrainTimeout, err), hs.Close())
 	}

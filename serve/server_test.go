@@ -272,7 +272,7 @@ func TestPanic(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	if resp.StatusCode != 500 || body.Code != "internal" || strings.Contains(body.Error, "secret") ||
+	if resp.StatusCode != http.StatusInternalServerError || body.Code != "internal" || strings.Contains(body.Error, "secret") ||
 		body.RequestID == "" || body.RequestID != resp.Header.Get("X-Request-Id") {
 		t.Errorf("%d %+v", resp.StatusCode, body)
 	}
@@ -313,7 +313,7 @@ func TestRequestID(t *testing.T) {
 	for sent, kept := range map[string]bool{
 		"abc-1.2_Z": true, "": false, "with blank": false, strings.Repeat("x", 65): false, `"quoted"`: false, strings.Repeat("x", 64): true,
 	} {
-		r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+addr, nil)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -472,7 +472,7 @@ func TestReadBody(t *testing.T) {
 			}
 			b, _ := io.ReadAll(resp.Body)
 			resp.Body.Close()
-			if n <= 100_000 && string(b) != fmt.Sprint(n) || n > 100_000 && resp.StatusCode != 413 {
+			if n <= 100_000 && string(b) != fmt.Sprint(n) || n > 100_000 && resp.StatusCode != http.StatusRequestEntityTooLarge {
 				t.Errorf("%d bytes (chunked %v): %d %s", n, chunked, resp.StatusCode, b)
 			}
 		}
@@ -489,7 +489,7 @@ func TestReadBody(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != 400 {
+	if resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("a cut body: %d", resp.StatusCode)
 	}
 }

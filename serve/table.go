@@ -22,7 +22,7 @@ var kinds = []Kind{
 		Remedy: "Read the message: it names the part and what would be right. Trying the same again does not help.",
 	},
 	{
-		Code: "unauthorized", Status: http.StatusUnauthorized, is: []error{ErrToken},
+		Code: "no_token", Status: http.StatusUnauthorized, is: []error{ErrToken},
 		Cause:  "The server has tokens and the request brought none of them.",
 		Remedy: "Send `Authorization: Bearer TOKEN` with a token of `http.tokens`.",
 	},

@@ -58,7 +58,7 @@ func BenchmarkInfer(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		req, err := http.NewRequest("POST", "/v2/models/m/infer", strings.NewReader(body))
+		req, err := http.NewRequest(http.MethodPost, "/v2/models/m/infer", strings.NewReader(body))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package oip_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 
@@ -55,7 +56,7 @@ func double() error {
 		return err
 	}
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest("POST", "/v2/models/double/infer",
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/v2/models/double/infer",
 		strings.NewReader(`{"inputs":[{"name":"x","datatype":"FP32","shape":[1,4],"data":[1,2,3,4]}]}`)))
 	fmt.Println(w.Body)
 	return nil

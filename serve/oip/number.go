@@ -46,8 +46,8 @@ func (s *scanner) float() (v float64, ok bool) {
 		return 0, false
 	}
 	if i < len(b) {
-		switch c := b[i]; {
-		case c == ',', c == ']', c == ' ', c == '\n', c == '\r', c == '\t':
+		switch c := b[i]; c {
+		case ',', ']', ' ', '\n', '\r', '\t':
 		default: // an exponent, or no number
 			return 0, false
 		}

@@ -282,7 +282,7 @@ func TestBatches(t *testing.T) {
 				}
 				b, err := io.ReadAll(resp.Body)
 				resp.Body.Close()
-				if err != nil || resp.StatusCode != 200 || !strings.Contains(string(b), `"data":[`+strings.Join(want, ",")+`]`) {
+				if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(b), `"data":[`+strings.Join(want, ",")+`]`) {
 					t.Errorf("%d %v %s, want %v", resp.StatusCode, err, b, want)
 					return
 				}
@@ -295,7 +295,7 @@ func TestBatches(t *testing.T) {
 				}
 				b, err = io.ReadAll(resp.Body)
 				resp.Body.Close()
-				if err != nil || resp.StatusCode != 200 || !strings.Contains(string(b), `"data":["`+text+`"`) {
+				if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(b), `"data":["`+text+`"`) {
 					t.Errorf("%d %v %s, want %s", resp.StatusCode, err, b, text)
 					return
 				}

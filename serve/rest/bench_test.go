@@ -33,7 +33,7 @@ func BenchmarkPut(b *testing.B) {
 	value := make([]byte, 784)
 	var next atomic.Int64
 	put := func() {
-		r, err := http.NewRequest("PUT", fmt.Sprintf("/rest/v2/caches/c/%d", next.Add(1)%100_000), bytes.NewReader(value))
+		r, err := http.NewRequest(http.MethodPut, fmt.Sprintf("/rest/v2/caches/c/%d", next.Add(1)%100_000), bytes.NewReader(value))
 		if err != nil {
 			b.Error(err)
 			return

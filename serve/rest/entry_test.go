@@ -336,7 +336,7 @@ func TestGatheredPuts(t *testing.T) {
 				if j%5 == 4 {
 					value = strings.Repeat("x", 101)
 				}
-				r, err := http.NewRequest("PUT", n.url+"/rest/v2/caches/g/"+key, strings.NewReader(value))
+				r, err := http.NewRequest(http.MethodPut, n.url+"/rest/v2/caches/g/"+key, strings.NewReader(value))
 				if err != nil {
 					t.Error(err)
 					return
@@ -349,8 +349,8 @@ func TestGatheredPuts(t *testing.T) {
 				_, _ = io.Copy(io.Discard, resp.Body)
 				resp.Body.Close()
 				switch {
-				case j%5 == 4 && resp.StatusCode == 413:
-				case j%5 != 4 && resp.StatusCode == 204:
+				case j%5 == 4 && resp.StatusCode == http.StatusRequestEntityTooLarge:
+				case j%5 != 4 && resp.StatusCode == http.StatusNoContent:
 					mu.Lock()
 					tags[key] = resp.Header.Get("ETag")
 					mu.Unlock()
@@ -395,7 +395,7 @@ func TestStopUnderLoad(t *testing.T) {
 		wg.Go(func() {
 			for j := 0; ; j++ {
 				key := fmt.Sprintf("%d-%d", i, j)
-				r, err := http.NewRequest("PUT", n.url+"/rest/v2/caches/c/"+key, strings.NewReader(key))
+				r, err := http.NewRequest(http.MethodPut, n.url+"/rest/v2/caches/c/"+key, strings.NewReader(key))
 				if err != nil {
 					t.Error(err)
 					return
@@ -405,7 +405,7 @@ func TestStopUnderLoad(t *testing.T) {
 					return // the server is gone
 				}
 				resp.Body.Close()
-				if resp.StatusCode != 204 {
+				if resp.StatusCode != http.StatusNoContent {
 					t.Errorf("%s: %d", key, resp.StatusCode)
 					return
 				}

@@ -2,6 +2,7 @@ package rest_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -131,7 +132,8 @@ func attack(rng *rand.Rand, addr string, slow bool) string {
 	answer, err := io.ReadAll(io.LimitReader(c, 64))
 	switch {
 	case err != nil && len(answer) == 0:
-		if ne, ok := err.(net.Error); ok && ne.Timeout() {
+		var ne net.Error
+		if errors.As(err, &ne) && ne.Timeout() {
 			return fmt.Sprintf("no answer to %.300q", b.Bytes())
 		}
 		return "" // the connection was cut while its rest was unread

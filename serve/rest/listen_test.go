@@ -31,7 +31,7 @@ type stream struct {
 // listen opens an event stream; it is there when listen returns, so that what is written after is seen.
 func (n *node) listen(query string, headers ...string) *stream {
 	n.t.Helper()
-	r, err := http.NewRequestWithContext(n.t.Context(), "GET", n.url+"/rest/v2/caches/c?action=listen"+query, nil)
+	r, err := http.NewRequestWithContext(n.t.Context(), http.MethodGet, n.url+"/rest/v2/caches/c?action=listen"+query, nil)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func (n *node) listen(query string, headers ...string) *stream {
 		n.t.Fatal(err)
 	}
 	n.t.Cleanup(func() { resp.Body.Close() })
-	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
 		n.t.Fatalf("%d %v", resp.StatusCode, resp.Header)
 	}
 	s := &stream{n.t, resp.Body, bufio.NewReader(resp.Body)}
