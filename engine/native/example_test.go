@@ -3,7 +3,6 @@ package native_test
 import (
 	"context"
 	"fmt"
-	"log"
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/native"
@@ -24,13 +23,15 @@ func Example() {
 	}
 	session, err := native.New(native.Config{}).Open(context.Background(), g, engine.Options{Threads: 1})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer session.Close()
 	x := tensor.Must(tensor.Of([]float32{1, 1, -1, 0}, 2, 2))
 	out, err := engine.Run(context.Background(), session, map[string]*tensor.Tensor{"x": x})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	fmt.Println(out["y"])
 	// Output: float32[2,2]{4 6 0 0}

@@ -37,6 +37,9 @@ func layout(slots []slot, limit int64) (int, error) {
 		blocks = append(blocks, block{slot: owner[i], from: from, to: to})
 	}
 	slices.SortStableFunc(blocks, func(a, b block) int { return a.from - b.from })
+	if limit < 0 {
+		return 0, fmt.Errorf("%w: the outputs alone are larger", errTooLarge)
+	}
 	size := 0
 	var live []block
 	for _, b := range blocks {
@@ -53,7 +56,7 @@ func layout(slots []slot, limit int64) (int, error) {
 			best = at
 		}
 		if int64(best)+int64(need) > limit {
-			return 0, fmt.Errorf("%w: the run needs more than %d bytes", errTooLarge, limit)
+			return 0, fmt.Errorf("%w: a run needs %d bytes beside its outputs, %d are left", errTooLarge, best+need, limit)
 		}
 		b.lo, b.hi = best, best+need
 		slots[b.slot].offset = best

@@ -13,8 +13,7 @@ type lossPlan struct {
 	reduction string
 	ignore    int64
 	ignores   bool
-	scores    int // slots
-	target    int
+	target    int // slots
 	weight    int
 	out       int
 }

@@ -126,7 +126,11 @@ func (pl *planner) plan(types []tensor.DType, shapes []tensor.Shape) (*plan, err
 	}
 	p.slots, p.steps = pl.slots, pl.steps
 	var err error
-	if p.arena, err = layout(p.slots, pl.e.cfg.MaxRunBytes); err != nil {
+	limit := pl.e.cfg.MaxRunBytes
+	for _, o := range p.outs {
+		limit -= int64(o.shape.Size() * o.dtype.Size())
+	}
+	if p.arena, err = layout(p.slots, limit); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -204,10 +208,17 @@ func (pl *planner) prepare(n *pnode) error {
 	if !c.pending() {
 		return nil
 	}
-	if pl.folding && (c.random || pl.outBytes(c) > foldBytes) {
+	fold := false
+	if known && (pl.folding || !pl.eager) {
+		size := pl.outBytes(c)
+		if fold = !c.random && size <= foldBytes && pl.folded+size <= maxFolded; fold {
+			pl.folded += size
+		}
+	}
+	if pl.folding && !fold {
 		return errNotFolded
 	}
-	if known && (pl.eager || !c.random && pl.outBytes(c) <= foldBytes) {
+	if fold || known && pl.eager {
 		return pl.runNow(c)
 	}
 	pl.addSteps(c)
@@ -219,6 +230,9 @@ var errNotFolded = errors.New("not folded")
 
 // foldBytes is the most that a constant may take that folding makes: more is made again in each run.
 const foldBytes = 64 << 20
+
+// maxFolded is the most that all of them may take.
+const maxFolded = 512 << 20
 
 func (pl *planner) outBytes(c *prep) int {
 	n := 0

@@ -208,16 +208,13 @@ func shapeOf(c *prep) error {
 		return err
 	}
 	in := c.in[0].shape
-	clamp := func(v, def int64) int {
-		if v = c.attrs.Int("start", 0); def != 0 {
-			v = c.attrs.Int("end", def)
-		}
+	bound := func(v int64) int {
 		if v < 0 {
 			v += int64(len(in))
 		}
 		return int(max(0, min(v, int64(len(in)))))
 	}
-	start, end := clamp(0, 0), clamp(0, int64(len(in)))
+	start, end := bound(c.attrs.Int("start", 0)), bound(c.attrs.Int("end", int64(len(in))))
 	out := []int64{}
 	for i := start; i < end; i++ {
 		out = append(out, int64(in[i]))

@@ -288,12 +288,12 @@ func (p *resizePlan) table(c *prep, in, out int, scale, start, end float64) (res
 		for k := range t.taps {
 			pos := first + k + 1
 			w := 0.0
-			switch {
-			case p.mode == "nearest":
+			switch p.mode {
+			case "nearest":
 				if n, _ := p.round(at); n == pos {
 					w = 1
 				}
-			case p.mode == "linear":
+			case "linear":
 				w = max(0, 1-math.Abs(float64(pos)-at)*stretch)
 			default:
 				w = cubicWeight(math.Abs(float64(pos)-at)*stretch, p.cubicA)

@@ -34,14 +34,12 @@ func softmax(logarithm bool) func(c *prep) error {
 
 func (c *prep) softmaxLines(in tensor.Shape) (lines, error) {
 	if c.opset < 13 {
-		axis := 0
+		axis := len(in)
 		if a := c.attrs.Int("axis", 1); a != int64(len(in)) {
 			var err error
 			if axis, err = c.axis(a, len(in)); err != nil {
 				return lines{}, err
 			}
-		} else {
-			axis = len(in)
 		}
 		return lines{in[:axis].Size(), in[axis:].Size(), 1}, nil
 	}
