@@ -16,8 +16,8 @@ func (c *command) serve() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node from a configuration file",
-		Long: `Runs a node until it is interrupted, and prints its address when it is ready. It finishes what it accepted; a second interrupt ends it
-at once.
+		Long: `Runs a node until it is interrupted, and prints its address when it is ready, which it also tells a service
+manager such as systemd. It finishes what it accepted; a second interrupt ends it at once.
 docs/config.md lists the keys of the file. Each is an environment variable too: ` + envPrefix + `HTTP_LISTEN is http.listen.`,
 		Example: `  millrace serve -c millrace.yaml
   millrace serve -c millrace.yaml --check
@@ -54,7 +54,12 @@ docs/config.md lists the keys of the file. Each is an environment variable too: 
 			_, err := fmt.Fprintln(c.Stdout, "the configuration is valid")
 			return err
 		}
-		return c.runNode(cmd.Context(), config, func(n *app.Node) { fmt.Fprintln(c.Stdout, n.URL()) })
+		return c.runNode(cmd.Context(), config, func(n *app.Node) {
+			fmt.Fprintln(c.Stdout, n.URL())
+			if err := notifyReady(c.env(envNotify)); err != nil {
+				c.warn(err.Error())
+			}
+		})
 	}
 	return cmd
 }
