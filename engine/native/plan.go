@@ -88,6 +88,7 @@ type planner struct {
 	steps   []planStep
 	node    int   // the node being prepared
 	group   group // element-wise nodes that will be one step
+	folded  int   // bytes of constants that folding made
 	total   int64 // bytes of what is alive; of everything where a plan is made
 }
 
