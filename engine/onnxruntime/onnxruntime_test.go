@@ -159,6 +159,40 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// TestCancelLater: a context that served short runs still stops a long one, and leaves the session fit for other contexts.
+func TestCancelLater(t *testing.T) {
+	s := build(t, engine.Options{}, func(b *graph.Builder) {
+		side := graph.Dim{Size: -1, Symbol: "N"}
+		x := b.Input("x", tensor.Float32, graph.Shape{side, side})
+		for range 2000 {
+			x = b.Op("MatMul", nil, x, "x")
+		}
+		b.Output(b.Name(x, "y"))
+	})
+	run := func(ctx context.Context, side int) error {
+		return s.Run(ctx, []*tensor.Tensor{tensor.Must(tensor.New(tensor.Float32, side, side))}, make([]*tensor.Tensor, 1))
+	}
+	for range 3 {
+		ctx, cancel := context.WithCancel(t.Context())
+		for range 3 {
+			if err := run(ctx, 2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.AfterFunc(100*time.Millisecond, cancel)
+		began := time.Now()
+		if err := run(ctx, 1024); !errors.Is(err, context.Canceled) {
+			t.Errorf("a run that was cut off: %v", err)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("it went on for %v", took)
+		}
+		if err := run(t.Context(), 2); err != nil {
+			t.Errorf("the next run: %v", err)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	e := open(t)
 	b := graph.NewBuilder("test")

@@ -64,7 +64,7 @@ func (s *Session) Close() error {
 type frame struct {
 	in, out []ort.Value
 	used    []*binding
-	options *ort.RunOptions
+	stopper stopper
 }
 
 // frames keeps those that no run uses; as many as there were runs at a time.
@@ -96,9 +96,7 @@ func (fs *frames) put(f *frame) {
 func (fs *frames) clear() error {
 	var faults []error
 	for _, f := range fs.free {
-		if f.options != nil {
-			faults = append(faults, f.options.Destroy())
-		}
+		faults = append(faults, f.stopper.close())
 	}
 	fs.free = nil
 	return errors.Join(faults...)
@@ -152,7 +150,11 @@ var wrongOutput = regexp.MustCompile(`Invalid rank for output|Got invalid dimens
 
 // bind makes the library's values of the tensors, or finds those that it made before.
 func (s *Session) bind(f *frame, in, out []*tensor.Tensor) error {
+	s.bound.findAll(f, s.in, in, s.out, out)
 	for i, p := range s.in {
+		if f.in[i] != nil {
+			continue
+		}
 		b, err := s.bound.get(in[i], p)
 		if err != nil {
 			return fmt.Errorf("input %q: %w", p.value.Name, err)
@@ -168,7 +170,7 @@ func (s *Session) bind(f *frame, in, out []*tensor.Tensor) error {
 	}
 	for i, p := range s.out {
 		t := out[i]
-		if t == nil {
+		if t == nil || f.out[i] != nil {
 			continue
 		}
 		if p.value.DType != tensor.Invalid && t.DType() != p.value.DType {
@@ -187,29 +189,16 @@ func (s *Session) bind(f *frame, in, out []*tensor.Tensor) error {
 }
 
 // compute calls the library, and stops it when ctx ends.
-func (s *Session) compute(ctx context.Context, f *frame) error {
-	if ctx.Done() == nil {
+func (s *Session) compute(ctx context.Context, f *frame) (err error) {
+	options, err := f.stopper.begin(ctx)
+	if err != nil {
+		return err
+	}
+	if options == nil {
 		return s.dyn.Run(f.in, f.out)
 	}
-	if f.options == nil {
-		o, err := ort.NewRunOptions()
-		if err != nil {
-			return err
-		}
-		f.options = o
-	}
-	ended := make(chan struct{})
-	var stopErr error
-	stop := context.AfterFunc(ctx, func() {
-		stopErr = f.options.Terminate()
-		close(ended)
-	})
-	err := s.dyn.RunWithOptions(f.in, f.out, f.options)
-	if !stop() {
-		<-ended
-		err = errors.Join(err, stopErr, f.options.UnsetTerminate())
-	}
-	return err
+	defer func() { err = errors.Join(err, f.stopper.end()) }()
+	return s.dyn.RunWithOptions(f.in, f.out, options)
 }
 
 // unpack gives the caller an output that the library allocated, or writes it into the caller's tensor.
@@ -267,10 +256,8 @@ func (s *Session) finish(f *frame) {
 		}
 		f.out[i] = nil
 	}
-	for i, b := range f.used {
-		s.bound.put(b)
-		f.used[i] = nil
-	}
+	s.bound.put(f.used)
+	clear(f.used)
 	f.used = f.used[:0]
 	clear(f.in)
 	s.frames.put(f)

@@ -41,22 +41,17 @@ func (b *bound) get(t *tensor.Tensor, p port) (*binding, error) {
 		return nil, fmt.Errorf("%w: %v where the library takes %v", engine.ErrInput, t.DType(), p.dtype)
 	}
 	data := pointer(t)
-	if data != nil {
-		b.mu.Lock()
-		for i := len(b.kept) - 1; i >= 0; i-- {
-			if k := b.kept[i]; k.data == data && k.dtype == t.DType() && k.shape.Equal(t.Shape()) {
-				k.uses++
-				b.mu.Unlock()
-				return k, nil
-			}
-		}
-		b.mu.Unlock()
+	b.mu.Lock()
+	k := b.find(data, t)
+	b.mu.Unlock()
+	if k != nil {
+		return k, nil
 	}
 	v, err := toValue(t)
 	if err != nil {
 		return nil, err
 	}
-	k := &binding{value: v, data: data, dtype: t.DType(), shape: t.Shape().Clone(), uses: 1}
+	k = &binding{value: v, data: data, dtype: t.DType(), shape: t.Shape().Clone(), uses: 1}
 	if data == nil {
 		return k, nil
 	}
@@ -75,13 +70,50 @@ func (b *bound) get(t *tensor.Tensor, p port) (*binding, error) {
 	return k, nil
 }
 
-func (b *bound) put(k *binding) {
+// find returns the value over t's memory, or nil. The caller holds the lock.
+func (b *bound) find(data unsafe.Pointer, t *tensor.Tensor) *binding {
+	if data == nil {
+		return nil
+	}
+	for i := len(b.kept) - 1; i >= 0; i-- {
+		if k := b.kept[i]; k.data == data && k.dtype == t.DType() && k.shape.Equal(t.Shape()) {
+			k.uses++
+			return k
+		}
+	}
+	return nil
+}
+
+// findAll fills f with the values that are there for a run's tensors, all in one turn of the lock.
+func (b *bound) findAll(f *frame, ins []port, in []*tensor.Tensor, outs []port, out []*tensor.Tensor) {
 	b.mu.Lock()
-	k.uses--
-	unused := k.uses == 0 && !k.kept
-	b.mu.Unlock()
-	if unused {
-		_ = k.value.Destroy() // never fails for a value that exists
+	defer b.mu.Unlock()
+	for i, p := range ins {
+		if p.dtype != in[i].DType() {
+			continue
+		}
+		if k := b.find(pointer(in[i]), in[i]); k != nil {
+			f.in[i], f.used = k.value, append(f.used, k)
+		}
+	}
+	for i, p := range outs {
+		if out[i] == nil || p.dtype != out[i].DType() || p.shape != "" {
+			continue
+		}
+		if k := b.find(pointer(out[i]), out[i]); k != nil {
+			f.out[i], f.used = k.value, append(f.used, k)
+		}
+	}
+}
+
+// put gives values back.
+func (b *bound) put(used []*binding) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, k := range used {
+		if k.uses--; k.uses == 0 && !k.kept {
+			_ = k.value.Destroy() // never fails for a value that exists
+		}
 	}
 }
 
