@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/millrace/millrace/serve"
+	"github.com/millrace/millrace/serve/oip"
 	"github.com/millrace/millrace/serve/rest"
 	"github.com/millrace/millrace/web"
 )
@@ -27,6 +28,13 @@ func (n *Node) route(routes *serve.Routes) error {
 	}
 	for _, prefix := range rest.Prefixes() {
 		routes.Handle(prefix, api)
+	}
+	infer, err := oip.New(oip.Config{Models: n.registry, Version: n.version, MaxBody: int64(n.cfg.HTTP.Limits.InferBody)})
+	if err != nil {
+		return err
+	}
+	for _, prefix := range oip.Prefixes() {
+		routes.Handle(prefix, infer)
 	}
 	page, err := web.Handler(web.Options{MNIST: string(n.cfg.HTTP.MNIST), NotFound: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		serve.WriteError(w, r, serve.NoRoute(r))
@@ -92,7 +100,7 @@ func (n *Node) stats(ctx context.Context) (rest.Stats, error) {
 			state = "running"
 		}
 		s.Pipelines = append(s.Pipelines, rest.PipelineStats{
-			Name: cfg.Name, From: cfg.From, To: cfg.To, Model: cfg.Model, Version: status.Version, State: state,
+			Name: cfg.Name, From: cfg.From, To: cfg.To, ErrorsTo: cfg.Errors, Model: cfg.Model, Version: status.Version, State: state,
 			In: shot.Inputs, Out: shot.Results, Errors: shot.Errors, Lag: uint64(max(0, lag)),
 			InRate: n.rates.of("in "+cfg.Name, shot.Inputs), OutRate: n.rates.of("out "+cfg.Name, shot.Results),
 			LatencyP50: float64(shot.LatencyP50.Microseconds()), LatencyP99: float64(shot.LatencyP99.Microseconds()),

@@ -77,15 +77,17 @@ type CacheStats struct {
 
 // PipelineStats are one pipeline's.
 type PipelineStats struct {
-	Name    string `json:"name"`
-	From    string `json:"from"`
-	To      string `json:"to"`
-	Model   string `json:"model"`
-	Version int64  `json:"version"` // of the model that serves; 0 while there is none
-	State   string `json:"state"`   // "running", or what it waits for
-	In      uint64 `json:"in"`      // inputs taken
-	Out     uint64 `json:"out"`     // results stored
-	Errors  uint64 `json:"errors"`  // error entries stored
+	Name string `json:"name"`
+	From string `json:"from"`
+	To   string `json:"to"`
+	// ErrorsTo is the cache that gets what cannot be processed.
+	ErrorsTo string `json:"errors_to"`
+	Model    string `json:"model"`
+	Version  int64  `json:"version"` // of the model that serves; 0 while there is none
+	State    string `json:"state"`   // "running", or what it waits for
+	In       uint64 `json:"in"`      // inputs taken
+	Out      uint64 `json:"out"`     // results stored
+	Errors   uint64 `json:"errors"`  // error entries stored
 	// Lag is how many inputs wait.
 	Lag     uint64  `json:"lag"`
 	InRate  float64 `json:"in_rate"`

@@ -108,7 +108,7 @@ function follow(p, current) {
       first = false;
     },
   });
-  const errors = `${p.name}-errors`;
+  const errors = p.errors_to;
   json('/rest/v2/caches').then((names) => {
     if (names.includes(errors)) listen(errors, { current: false, signal, onState: () => {}, onEvents: (events) => results(events, true) });
   }).catch(() => {}); // the results' own stream says what is wrong
