@@ -35,7 +35,10 @@ func report(w io.Writer, err error, code int) {
 		return
 	}
 	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintf(w, "millrace: %s\n", strings.TrimSuffix(line, "\n"))
+		if !strings.HasPrefix(line, "millrace ") { // a command that names itself
+			line = "millrace: " + line
+		}
+		fmt.Fprintln(w, strings.TrimSuffix(line, "\n"))
 	}
 	var config *configError
 	if code == exitUsage && !errors.As(err, &config) {

@@ -1,6 +1,13 @@
 package cli
 
-import "github.com/millrace/millrace/internal/app"
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/internal/app"
+)
+
+// Root is the command with everything below it.
+func Root() *cobra.Command { return (&command{}).root() }
 
 // LoadConfig is loadConfig, for the tests outside.
 func LoadConfig(file string, environ []string, override func(*app.Config), warn func(string)) (app.Config, error) {

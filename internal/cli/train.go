@@ -34,7 +34,7 @@ that was interrupted goes on with --resume, to the same bits.`,
 	f.IntVar(&t.Epochs, "epochs", 10, "how often each example is used")
 	f.IntVar(&t.Batch, "batch", 100, "examples in one update")
 	f.StringVar(&t.Optimizer, "optimizer", string(gradient.Adam), "sgd, momentum, nesterov, rmsprop, adam or adamw")
-	f.Float64Var(&t.LearningRate, "lr", 0, "highest learning rate (default: the optimizer's)")
+	f.Float64Var(&t.LearningRate, "lr", 0, "highest learning rate (default: the optimizer's; 0.004 for a new net with adam)")
 	f.Float64Var(&t.Momentum, "momentum", 0, "momentum of sgd's relatives (default 0.9)")
 	f.Float64Var(&t.WeightDecay, "weight-decay", 0, "weight decay of adamw (default 0.01)")
 	f.StringVar(&t.Schedule, "schedule", string(train.Cosine), "how the learning rate goes: constant, cosine or step")

@@ -1,0 +1,75 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/internal/cli"
+)
+
+// Every command says what it does, shows an example that begins with its own words, and has no flag without a meaning.
+func TestEveryCommandHasHelp(t *testing.T) {
+	commands := 0
+	var walk func(*cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		commands++
+		path := cmd.CommandPath()
+		if cmd.Short == "" || cmd.RunE == nil && cmd.Run == nil {
+			t.Errorf("%s: has no description, or does nothing", path)
+		}
+		if cmd.Name() != "help" && !strings.Contains(cmd.Example, path) {
+			t.Errorf("%s: has no example of its own", path)
+		}
+		for _, flag := range strings.Split(cmd.LocalFlags().FlagUsages(), "\n") {
+			if fields := strings.Fields(flag); len(fields) == 1 {
+				t.Errorf("%s: flag %s has no meaning", path, fields[0])
+			}
+		}
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+		}
+	}
+	walk(cli.Root())
+	if commands < 30 {
+		t.Errorf("only %d commands were looked at", commands)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, tc := range []struct {
+		name   string
+		ctx    context.Context
+		args   []string
+		code   int
+		stderr string
+	}{
+		{"success", t.Context(), []string{"version"}, 0, ""},
+		{"help", t.Context(), []string{"cache", "put", "--help"}, 0, ""},
+		{"no command", t.Context(), nil, 2, "a command is missing"},
+		{"unknown command", t.Context(), []string{"servee"}, 2, "did you mean serve?"},
+		{"unknown flag", t.Context(), []string{"serve", "--chek"}, 2, "unknown flag: --chek"},
+		{"bad flag value", t.Context(), []string{"cache", "create", "c", "--max-bytes", "big"}, 2, "is not a size"},
+		{"missing argument", t.Context(), []string{"cache", "get", "c"}, 2, "KEY is missing"},
+		{"bad address", t.Context(), []string{"cache", "ls", "--server", "ftp://x"}, 2, "is not an address"},
+		{"bad configuration", t.Context(), []string{"serve", "--check", "--http", "nowhere"}, 2, "http.listen"},
+		{"failed", t.Context(), []string{"model", "inspect", "/no/such/file"}, 1, "/no/such/file"},
+		{"interrupted", ended, []string{"cache", "ls", "--server", "127.0.0.1:1"}, 1, "interrupted"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			code := cli.Main(tc.ctx, tc.args, cli.Process{Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr})
+			if code != tc.code || !strings.Contains(stderr.String(), tc.stderr) {
+				t.Errorf("code %d, want %d; stderr:\n%s", code, tc.code, stderr.String())
+			}
+			if (code == 0) != (stdout.Len() > 0) || (code == 0) != (stderr.Len() == 0) {
+				t.Errorf("code %d with %d bytes on stdout and %d on stderr", code, stdout.Len(), stderr.Len())
+			}
+		})
+	}
+}

@@ -1,0 +1,99 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/model"
+	"github.com/millrace/millrace/train"
+)
+
+// evaluated says how well a model does on a data set.
+type evaluated struct {
+	Engine    string   `json:"engine"`
+	Examples  int      `json:"examples"`
+	Correct   int      `json:"correct"`
+	Accuracy  float64  `json:"accuracy"`
+	Loss      float64  `json:"loss"`
+	Labels    []string `json:"labels"`
+	Confusion [][]int  `json:"confusion"` // by label, then by the model's answer
+}
+
+func (c *command) modelEval() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "eval FILE --data DATA",
+		Short: "Measure a classifier on a data set",
+		Long: `Runs a classifier on every example of a data set (or with --part on what train keeps of it by --eval) and prints the share that it gets
+right, and for each label how often it gave which answer.`,
+		Example: `  millrace model eval digits.onnx --data mnist --part 10000
+  millrace model eval digits.onnx --data photos/ --engine onnxruntime --json`,
+		Args: args("FILE"),
+	}
+	f := cmd.Flags()
+	data := f.String("data", "", "the data set: a `folder` or a CSV file, as for train")
+	part := f.String("part", "", "only this part: a number of examples (the last ones) or a percentage at random")
+	seed := f.Uint64("seed", 0, "seed of a percentage")
+	engines := c.engineFlag(cmd)
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, given []string) error {
+		if *data == "" {
+			return usagef("--data is missing")
+		}
+		all, name, err := engines()
+		if err != nil {
+			return err
+		}
+		e, err := all.Get(name)
+		if err != nil {
+			return err
+		}
+		m, err := model.Open(given[0])
+		if err != nil {
+			return err
+		}
+		set, err := train.Open(*data)
+		if err != nil {
+			return err
+		}
+		if *part != "" {
+			if _, set, err = set.Split(*part, *seed); err != nil {
+				return err
+			}
+			if set == nil {
+				return usagef("--part %s leaves nothing", *part)
+			}
+		}
+		result, err := train.Evaluate(cmd.Context(), e, engine.Options{}, m.Graph, set)
+		if err != nil {
+			return fmt.Errorf("evaluate %s: %w", given[0], err)
+		}
+		return c.printEvaluation(e.Name(), set.Labels(), result, *asJSON)
+	}
+	return cmd
+}
+
+func (c *command) printEvaluation(engine string, labels []string, r train.Metrics, asJSON bool) error {
+	if asJSON {
+		return printJSON(c.Stdout, evaluated{
+			Engine: engine, Examples: r.Examples, Correct: r.Correct, Accuracy: r.Accuracy(), Loss: r.Loss, Labels: labels, Confusion: r.Confusion,
+		})
+	}
+	if _, err := fmt.Fprintf(c.Stdout, "%.2f %% of %d examples, loss %.4f, on %s\n\n", 100*r.Accuracy(), r.Examples, r.Loss, engine); err != nil {
+		return err
+	}
+	const most = 20
+	if len(labels) > most {
+		return nil // a table that wide tells nobody anything; --json has it
+	}
+	rows := make([][]string, len(r.Confusion))
+	for i, counts := range r.Confusion {
+		rows[i] = []string{labels[i]}
+		for _, n := range counts {
+			rows[i] = append(rows[i], strconv.Itoa(n))
+		}
+	}
+	return printTable(c.Stdout, append([]string{`is \ said`}, labels...), rows)
+}
