@@ -2,6 +2,7 @@ package native
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/millrace/millrace/engine/native/gemm"
 	"github.com/millrace/millrace/tensor"
@@ -70,7 +71,9 @@ func (c *prep) convAdd(cv *convolution) error {
 		if err != nil {
 			return err
 		}
-		c.inplace(o, other.slot)
+		if !slices.ContainsFunc(c.in[:3], func(in info) bool { return in.slot == other.slot }) {
+			c.inplace(o, other.slot) // not where the convolution reads it as well
+		}
 		cv.o, cv.add = o, other.slot
 		return c.convolve(cv)
 	}
