@@ -44,6 +44,14 @@ func mixed() *graph.Graph {
 	return b.finish(z)
 }
 
+// ownInput has a convolution that adds what it reads, whose memory it must not take over.
+func ownInput() *graph.Graph {
+	b := newNet("own input", 40, 5, 7)
+	x := b.op("Sigmoid", nil, "x")
+	x = b.op("Add", nil, b.op("Conv", nil, x, b.weight(0.3, 40, 40, 1, 1)), x)
+	return b.finish(b.op("Tanh", nil, x))
+}
+
 func (b *netBuilder) scalar(v float32) string {
 	name := b.weight(0, 1)
 	b.g.Initializers[len(b.g.Initializers)-1].Tensor = tensor.Scalar(v)
@@ -56,7 +64,7 @@ func TestJoinedNodesComputeTheSame(t *testing.T) {
 	for _, net := range []struct {
 		g    *graph.Graph
 		dims []int
-	}{{mixed(), []int{3, 9, 11}}, {convNet(), []int{1, 28, 28}}, {resnet18(32), []int{3, 32, 32}}} {
+	}{{mixed(), []int{3, 9, 11}}, {ownInput(), []int{40, 5, 7}}, {convNet(), []int{1, 28, 28}}, {resnet18(32), []int{3, 32, 32}}} {
 		for _, threads := range []int{1, 3} {
 			joined, plain := open(t, net.g, threads), open(t, exposed(net.g), 1)
 			for _, batch := range []int{1, 5} {
