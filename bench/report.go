@@ -108,6 +108,9 @@ func (r Row) line() string {
 	if r.Peer == "" {
 		return fmt.Sprintf("%-58s %12.4g %-10s target %s %.4g: %s", r.Name, r.Value, r.Unit, sign, r.Target, met)
 	}
+	if r.Note != "" {
+		met += " (" + r.Note + ")"
+	}
 	return fmt.Sprintf("%-58s %12.4g %-10s %s %.4g, ratio %.3f, target %s %.4g: %s", r.Name, r.Value, r.Unit, r.Peer, r.PeerValue, r.Ratio, sign, r.Target, met)
 }
 
@@ -147,6 +150,9 @@ func (r Report) table() string {
 		}
 		if row.Met {
 			met = "met"
+		}
+		if row.Note != "" {
+			row.Name += " (" + row.Note + ")"
 		}
 		peer, ratio, target := "-", "-", fmt.Sprintf("%s %.4g %s", sign, row.Target, row.Unit)
 		if row.Peer != "" {

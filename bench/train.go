@@ -10,6 +10,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/native"
+	"github.com/millrace/millrace/engine/onnxruntime"
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/gradient"
 	"github.com/millrace/millrace/graph/onnx"
@@ -122,72 +123,92 @@ func (t *training) sets(g *graph.Graph) (sets [2]tensors, err error) {
 	return sets, nil
 }
 
-// row measures an engine against the graph made by hand.
+// A runner is a side with what it holds.
+type runner struct {
+	run     side
+	close   func() error
+	threads int
+}
+
+// row measures an engine against the graph made by hand. Both sides have as many threads as make them fastest.
 func (t *training) row(ctx context.Context, o options, e engine.Engine, name string, target float64) (_ Row, err error) {
 	fail := func(err error) (Row, error) { return Row{}, fmt.Errorf("%s: %w", name, err) }
-	peerSets, err := t.sets(t.peer)
-	if err != nil {
-		return fail(err)
-	}
-	peer, threads, err := t.bestPeer(ctx, peerSets)
+	peer, err := fastest(ctx, t.openPeer)
 	if err != nil {
 		return fail(err)
 	}
 	defer func() { err = errors.Join(err, peer.close()) }()
-	opts := engine.Options{Threads: threads}
-	if e.Name() == native.Name {
-		opts.Threads = runtime.NumCPU()
-	}
-	s, err := e.Open(ctx, t.own, opts)
+	own, err := fastest(ctx, func(threads int) (*runner, error) { return t.openOwn(ctx, e, threads) })
 	if err != nil {
 		return fail(err)
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	ownSets, err := t.sets(t.own)
-	if err != nil {
-		return fail(err)
-	}
-	own := sessionSide(s, ownSets[:]...)
-	if err := t.same(ctx, own, ownSets[0]); err != nil {
-		return fail(err)
-	}
-	pairs, err := alternate(ctx, o, wallTime, own, peer.run)
+	defer func() { err = errors.Join(err, own.close()) }()
+	pairs, err := alternate(ctx, o, wallTime, own.run, peer.run)
 	if err != nil {
 		return fail(err)
 	}
 	rate := func(seconds float64) float64 { return trainBatch / seconds }
-	return row(name, "examples/s", fmt.Sprintf("hand-made graph in onnxruntime, %d threads", threads), mapped(pairs, rate), target, false), nil
+	r := row(name, "examples/s", "hand-made graph in onnxruntime", mapped(pairs, rate), target, false)
+	r.Note = fmt.Sprintf("%d threads against %d", own.threads, peer.threads)
+	return r, nil
 }
 
-// bestPeer opens the graph made by hand with as many threads as make it fastest.
-func (t *training) bestPeer(ctx context.Context, sets [2]tensors) (best *raw, threads int, err error) {
-	var fastest float64
+func (t *training) openPeer(threads int) (*runner, error) {
+	sets, err := t.sets(t.peer)
+	if err != nil {
+		return nil, err
+	}
+	r, err := openRaw(t.peer, threads, sets[:]...)
+	if err != nil {
+		return nil, err
+	}
+	return &runner{run: r.run, close: r.close, threads: threads}, nil
+}
+
+func (t *training) openOwn(ctx context.Context, e engine.Engine, threads int) (*runner, error) {
+	opts := engine.Options{Threads: threads}
+	if e.Name() == onnxruntime.Name {
+		opts.Settings = map[string]string{"spinning": "true"} // as the library does by itself, and so the peer
+	}
+	s, err := e.Open(ctx, t.own, opts)
+	if err != nil {
+		return nil, err
+	}
+	sets, err := t.sets(t.own)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	r := &runner{run: sessionSide(s, sets[:]...), close: s.Close, threads: threads}
+	if err := t.same(ctx, r.run, sets[0]); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return r, nil
+}
+
+// fastest opens a side with as many threads as make it fastest.
+func fastest(ctx context.Context, open func(threads int) (*runner, error)) (best *runner, err error) {
+	var record float64
 	for n := 1; n <= runtime.NumCPU(); n *= 2 {
-		r, err := openRaw(t.peer, n, sets[:]...)
+		r, err := open(n)
+		if err == nil {
+			var pairs []pair
+			if pairs, err = alternate(ctx, options{short: true, rounds: 1}, wallTime, r.run, r.run); err != nil {
+				err = errors.Join(err, r.close())
+			} else if took := min(pairs[0].own, pairs[0].peer); best == nil || took < record {
+				r, best, record = best, r, took
+			}
+		}
+		if r != nil && err == nil {
+			err = r.close() // the slower one
+		}
 		if err != nil {
-			return nil, 0, errors.Join(err, closeAll(best))
-		}
-		pairs, err := alternate(ctx, options{short: true, rounds: 1}, wallTime, r.run, r.run)
-		if err != nil {
-			return nil, 0, errors.Join(err, r.close(), closeAll(best))
-		}
-		took := min(pairs[0].own, pairs[0].peer)
-		slower := r
-		if best == nil || took < fastest {
-			slower, best, fastest, threads = best, r, took, n
-		}
-		if err := closeAll(slower); err != nil {
-			return nil, 0, errors.Join(err, best.close())
+			if best != nil {
+				err = errors.Join(err, best.close())
+			}
+			return nil, err
 		}
 	}
-	return best, threads, nil
-}
-
-func closeAll(r *raw) error {
-	if r == nil {
-		return nil
-	}
-	return r.close()
+	return best, nil
 }
 
 // same makes sure that one step from the first values gives what the graph made by hand gives.
