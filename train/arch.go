@@ -229,9 +229,6 @@ func openModel(path string, data *Set) (*graph.Graph, error) {
 	if err != nil {
 		return nil, fmt.Errorf("arch %s: %w", path, err)
 	}
-	if len(m.Labels) > 0 && len(m.Labels) != len(data.names) {
-		return nil, fmt.Errorf("%w: %s has %d labels, the data set %d", ErrData, path, len(m.Labels), len(data.names))
-	}
 	if g.Metadata == nil {
 		g.Metadata = map[string]string{}
 	}

@@ -32,8 +32,8 @@ func (m Metrics) Accuracy() float64 {
 // evalBatch is how many examples an evaluation runs at once, where the model leaves it free.
 const evalBatch = 250
 
-// Evaluate runs a classifier on every example of a set and compares its first choices with the labels. The model's metadata says
-// how pictures become inputs.
+// Evaluate runs a classifier on every example of a set and compares its first choices with the labels, which go by name where the model
+// has names for them, and are numbered as its labels are. The model's metadata says how pictures become inputs.
 func Evaluate(ctx context.Context, eng engine.Engine, opts engine.Options, g *graph.Graph, set *Set) (Metrics, error) {
 	e, err := newEvaluator(ctx, eng, opts, g, set, nil)
 	if err != nil {
@@ -116,8 +116,8 @@ func newEvaluator(ctx context.Context, eng engine.Engine, opts engine.Options, g
 	if err != nil {
 		return nil, fmt.Errorf("evaluate: %w", err)
 	}
-	if len(m.Labels) != len(set.names) {
-		return nil, fmt.Errorf("%w: the model has %d labels, the data set %d", ErrData, len(m.Labels), len(set.names))
+	if set, err = set.relabel(m.Labels); err != nil {
+		return nil, err
 	}
 	v, sc, last, err := inputOf(m, set)
 	if err != nil {

@@ -1,8 +1,10 @@
 package train_test
 
 import (
+	"errors"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/millrace/millrace/engine/native"
@@ -111,5 +113,47 @@ func TestForeignModels(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLabelsGoByName evaluates and trains on sets that number their labels otherwise than the model, or lack some.
+func TestLabelsGoByName(t *testing.T) {
+	cfg := train.Config{Arch: train.MLP, Set: colours(t, 330), Eval: "30", Epochs: 10, Batch: 20, Engine: native.New(native.Config{}), Out: filepath.Join(t.TempDir(), "a.onnx")}
+	first, err := train.Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	renamed := func(names []string, number []int) *train.Set {
+		s, err := train.Collect(func(yield func(train.Example, error) bool) {
+			for e, err := range colours(t, 300).Examples() {
+				if e.Label = number[e.Label]; e.Label >= 0 && !yield(e, err) {
+					return
+				}
+			}
+		}, names)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	for name, s := range map[string]*train.Set{
+		"other order": renamed([]string{"blue", "green", "red"}, []int{2, 1, 0}),
+		"some":        renamed([]string{"blue", "green"}, []int{-1, 1, 0}),
+	} {
+		m, err := train.Evaluate(t.Context(), cfg.Engine, cfg.EngineOptions, first.Model, s)
+		if err != nil || m.Accuracy() < 0.95 {
+			t.Errorf("%s: accuracy %v, %v", name, m.Accuracy(), err)
+		}
+		again := cfg
+		again.Arch, again.Set, again.Epochs, again.LearningRate = cfg.Out, s, 1, 1e-5
+		again.Out = ""
+		r, err := train.Run(t.Context(), again)
+		if err != nil || r.Accuracy < 0.95 {
+			t.Errorf("%s: trained further, accuracy %v, %v", name, r.Accuracy, err)
+		}
+	}
+	_, err = train.Evaluate(t.Context(), cfg.Engine, cfg.EngineOptions, first.Model, renamed([]string{"red", "green", "pink"}, []int{0, 1, 2}))
+	if !errors.Is(err, train.ErrData) || !strings.Contains(err.Error(), "pink") {
+		t.Errorf("an unknown label: %v", err)
 	}
 }

@@ -22,7 +22,7 @@ const maxSide = 256
 // maxPictureBytes limits one picture's file.
 const maxPictureBytes = 32 << 20
 
-// Open reads a data set: a CSV file, a directory with the two IDX files of a training set (images and labels, gzipped or not),
+// Open reads a data set: a CSV file, a directory with the two IDX files of a set (images and labels, gzipped or not; a training set's before a test set's),
 // or a directory that has a directory of PNG and JPEG files for each label. A folder's pictures are scaled to the first
 // one's size, grey where that is grey.
 func Open(path string) (*Set, error) {

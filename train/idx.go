@@ -109,21 +109,24 @@ func readIDXFile(name string) (*tensor.Tensor, error) {
 	return t, nil
 }
 
-// findIDX returns the files of a training set among names: those that hold "images" and "labels" and the form of an IDX
-// name, those with "train" before others; "" where there is none.
+// findIDX returns the files of a data set among names: those that hold "images" and "labels" and "idx"; of several, those
+// with "train" first and those with "t10k" or "test" last. It returns "" where there is none.
 func findIDX(names []string) (images, labels string) {
-	best := func(kind string) string {
-		found := ""
+	rank := func(name string) int {
+		switch {
+		case strings.Contains(name, "train"):
+			return 2
+		case strings.Contains(name, "t10k"), strings.Contains(name, "test"):
+			return 0
+		}
+		return 1
+	}
+	best := func(kind string) (found string) {
+		highest := -1
 		for _, n := range names {
 			low := strings.ToLower(n)
-			if !strings.Contains(low, kind) || !strings.Contains(low, "idx") {
-				continue
-			}
-			if strings.Contains(low, "t10k") || strings.Contains(low, "test") {
-				continue
-			}
-			if found == "" || strings.Contains(low, "train") && !strings.Contains(strings.ToLower(found), "train") {
-				found = n
+			if strings.Contains(low, kind) && strings.Contains(low, "idx") && rank(low) > highest {
+				found, highest = n, rank(low)
 			}
 		}
 		return found

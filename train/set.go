@@ -150,6 +150,27 @@ func (s *Set) Split(part string, seed uint64) (training, evaluation *Set, err er
 	return s.cut(0, n-k), s.cut(n-k, n), nil
 }
 
+// relabel returns the set with its labels numbered as in names, among which they all must be.
+func (s *Set) relabel(names []string) (*Set, error) {
+	if slices.Equal(s.names, names) {
+		return s, nil
+	}
+	number := make(map[string]int64, len(names))
+	for i, n := range names {
+		number[n] = int64(i)
+	}
+	c := *s
+	c.names, c.labels = slices.Clone(names), make([]int64, len(s.labels))
+	for i, l := range s.labels {
+		k, ok := number[s.names[l]]
+		if !ok {
+			return nil, fmt.Errorf("%w: label %q of the data set is not one of the model's %d labels %.200q", ErrData, s.names[l], len(names), names)
+		}
+		c.labels[i] = k
+	}
+	return &c, nil
+}
+
 // cut returns examples from to to, sharing memory.
 func (s *Set) cut(from, to int) *Set {
 	c := *s

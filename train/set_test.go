@@ -220,6 +220,9 @@ func TestOpen(t *testing.T) {
 	}
 	write(t, dir, "t10k-images-idx3-ubyte", idx(0x08, []byte{9}, 1, 1, 1))
 	write(t, dir, "t10k-labels-idx1-ubyte", idx(0x08, []byte{0}, 1))
+	if s, err := train.Open(dir); err != nil || s.Len() != 1 {
+		t.Errorf("a test set alone: %v", err)
+	}
 	write(t, dir, "train-images-idx3-ubyte.gz", zipped(t, idx(0x08, []byte{1, 2, 3, 4, 5, 6, 7, 8}, 2, 2, 2)))
 	write(t, dir, "train-labels-idx1-ubyte", idx(0x08, []byte{2, 0}, 2))
 	s, err := train.Open(dir)

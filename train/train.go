@@ -98,6 +98,9 @@ func newRun(ctx context.Context, s settled) (_ *run, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if training, err = training.relabel(m.Labels); err != nil {
+		return nil, err
+	}
 	input, sc, last, err := inputOf(m, training)
 	if err != nil {
 		return nil, err
