@@ -32,7 +32,7 @@ func mixed() *graph.Graph {
 	x = b.relu(b.op("Add", nil, b.conv(y, 8, 8, 3, 1, false), x))
 	side := b.op("GlobalAveragePool", nil, x)
 	z := b.relu(b.op("Add", nil, b.op("Conv", nil, side, b.weight(0.3, 8, 8, 1, 1)), x)) // broadcasts the convolution
-	z = b.relu(b.op("Add", nil, b.conv(z, 8, 8, 1, 1, true), z))                         // adds what it reads
+	z = b.relu(b.op("Add", nil, b.conv(z, 8, 8, 1, 1, true), z))
 	s := b.op("Sigmoid", nil, z)
 	z = b.op("Mul", nil, z, s)
 	z = b.op("Sub", nil, b.op("Tanh", nil, z), b.op("Exp", nil, b.op("Neg", nil, z)))
