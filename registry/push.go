@@ -168,6 +168,8 @@ func (r *Registry) serve(f manifest, m *model.Model, s engine.Session, engineNam
 
 // Delete removes a pushed version; 0 removes all versions of the model. Who holds a Handle goes on to use it.
 func (r *Registry) Delete(ctx context.Context, name string, number int64) error {
+	r.pushing.Lock()
+	defer r.pushing.Unlock()
 	r.mu.Lock()
 	var gone []*version
 	for _, v := range r.newestFirst(name) {

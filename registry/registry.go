@@ -90,7 +90,7 @@ type Registry struct {
 	changed chan struct{}
 	closed  bool
 
-	pushing sync.Mutex // one push at a time: versions are given in order
+	pushing sync.Mutex // one change at a time: versions are given in order
 	stop    context.CancelFunc
 	done    chan struct{}
 }

@@ -265,6 +265,25 @@ func TestDelete(t *testing.T) {
 	}
 }
 
+// TestPushAgain: a version that is removed and pushed again and again is the one that was pushed last.
+func TestPushAgain(t *testing.T) {
+	g := openGrid(t, "")
+	defer closeGrid(t, g)
+	r := openRegistry(t, g, &opener{}, nil)
+	defer r.Close()
+	for i := range 50 {
+		if _, err := r.Push(t.Context(), "plus", 1, plus(t, float32(i), 2)); err != nil {
+			t.Fatal(err)
+		}
+		if got := runs(t, r, "plus", 1); got != float32(i+1) {
+			t.Fatalf("push %d gives %v", i, got)
+		}
+		if err := r.Delete(t.Context(), "plus", 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestOtherNode: what one node pushes and removes, another one on the same grid follows.
 func TestOtherNode(t *testing.T) {
 	g := openGrid(t, "")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/grid"
 )
 
@@ -61,14 +62,20 @@ func (r *Registry) found(e grid.Entry) {
 		return
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if old := r.models[f.Name][f.Version]; old != nil {
-		if old.fixed != nil {
-			r.log.Warn("a pushed model hides behind one of the configuration", "model", f.Name, "version", f.Version)
+	old := r.models[f.Name][f.Version]
+	var unused engine.Session
+	switch {
+	case old != nil && old.fixed != nil:
+		r.log.Warn("a pushed model hides behind one of the configuration", "model", f.Name, "version", f.Version)
+	case old != nil && old.Push == f.Push:
+	default:
+		if old != nil { // another node removed it and pushed it anew
+			unused = r.drop(old)
 		}
-		return
+		r.put(&version{manifest: f, source: "pushed"})
 	}
-	r.put(&version{manifest: f, source: "pushed"})
+	r.mu.Unlock()
+	r.close(old, unused)
 }
 
 // watch follows what other nodes push and remove.
@@ -83,13 +90,26 @@ func (r *Registry) watch(ctx context.Context, l *grid.Listener) {
 			}
 			return
 		}
-		switch e.Type {
-		case grid.Created, grid.Updated:
-			r.found(e.Entry)
-		default:
-			r.removed(e.Entry.Key)
+		if err := r.follow(ctx, e.Entry.Key); err != nil {
+			r.log.Error("model manifest cannot be read", "key", e.Entry.Key, "error", err)
 		}
 	}
+}
+
+// follow brings a version to what the grid has now: the event may be older than what this node did itself.
+func (r *Registry) follow(ctx context.Context, key string) error {
+	r.pushing.Lock()
+	defer r.pushing.Unlock()
+	e, err := r.cache.Get(ctx, key)
+	switch {
+	case err == nil:
+		r.found(e)
+	case errors.Is(err, grid.ErrNotFound):
+		r.removed(key)
+	default:
+		return err
+	}
+	return nil
 }
 
 func (r *Registry) removed(key string) {

@@ -23,7 +23,7 @@ type Config struct {
 	Engines EnginesConfig `yaml:"engines"`
 	// A folder of models laid out as `NAME/VERSION/model.onnx`, served beside those under `models`. `serve --models DIR` sets it.
 	ModelRepository Path `yaml:"model_repository"`
-	// Caches by name. A cache that a pipeline or a client names and that is not here is made with the defaults.
+	// Caches by name. A cache that a pipeline names and that is not here is made with the defaults; clients make others by `POST`.
 	Caches map[string]CacheConfig `yaml:"caches"`
 	// Models by name.
 	Models map[string]ModelConfig `yaml:"models"`
