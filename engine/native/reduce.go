@@ -48,7 +48,9 @@ func reduce(op reduction, since int64) func(c *prep) error {
 			drop[i] = !given
 		}
 		for _, a := range axes {
-			drop[a] = true
+			if a < len(drop) { // a scalar has no dimension to drop
+				drop[a] = true
+			}
 		}
 		var shape tensor.Shape
 		keep := c.attrs.Bool("keepdims", true)

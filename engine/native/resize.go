@@ -27,6 +27,9 @@ func resize(c *prep) error {
 		return err
 	}
 	in := c.in[0].shape
+	if len(in) == 0 {
+		return c.errf("a scalar cannot be resized")
+	}
 	if c.opset < 11 {
 		p.transform, p.nearest = "asymmetric", "floor"
 		scales, err := c.resizeScales(1)
