@@ -44,7 +44,7 @@ func (c *prep) legacyShape() error {
 	if !c.attrs.Has("axis") {
 		return nil
 	}
-	axis, err := c.axis(c.attrs.Int("axis", 0), a.shapeRank())
+	axis, err := c.axis(c.attrs.Int("axis", 0), len(a.shape))
 	if err != nil {
 		return err
 	}
@@ -59,8 +59,6 @@ func (c *prep) legacyShape() error {
 	b.shape = shape
 	return nil
 }
-
-func (i *info) shapeRank() int { return len(i.shape) }
 
 // binary prepares an operator of two operands of one type.
 func binary[T, R tensor.Element](c *prep, row rowFunc[T, R]) error {
