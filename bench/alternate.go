@@ -17,7 +17,8 @@ var started = time.Now()
 func wallTime() time.Duration { return time.Since(started) }
 
 // alternate measures seconds a run. Both sides take turns in blocks of a few milliseconds, or of one run where that is longer; a
-// round's pair is the best block of each side, because whatever else the machine does makes a block only slower.
+// round's pair is the best block of each side, because whatever else the machine does makes a block only slower. Both sides'
+// blocks take about the same time, or the shorter ones would be disturbed less.
 func alternate(ctx context.Context, o options, now clock, own, peer side) ([]pair, error) {
 	const block = 4 * time.Millisecond
 	round := 2 * time.Second
@@ -27,6 +28,7 @@ func alternate(ctx context.Context, o options, now clock, own, peer side) ([]pai
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var n [2]int
+	var takes [2]time.Duration
 	sides := [2]side{own, peer}
 	for i, s := range sides {
 		took, err := timed(ctx, now, s, 1) // the first run may prepare something
@@ -39,6 +41,10 @@ func alternate(ctx context.Context, o options, now clock, own, peer side) ([]pai
 				return nil, err
 			}
 		}
+		takes[i] = took
+	}
+	for i := range n {
+		n[i] *= max(1, int(takes[1-i]/max(1, takes[i])))
 	}
 	pairs := make([]pair, 0, o.rounds)
 	for range o.rounds {

@@ -28,43 +28,56 @@ var (
 // trainBatch is the number of examples in a step.
 const trainBatch = 100
 
-// trainRows are examples a second of training by SGD, against graphs that were made by hand and run in onnxruntime.
+// trainRows are examples a second of training by SGD, against graphs that were made by hand and run in onnxruntime: with one
+// thread each, and with all cores.
 func trainRows(ctx context.Context, o options) ([]Row, error) {
 	library, err := openLibrary(o)
 	if err != nil {
 		return nil, err
 	}
-	own := native.New(native.Config{})
+	engines := []engine.Engine{library, native.New(native.Config{})}
 	dense, err := openTraining(denseNet, handmadeDense, 784)
 	if err != nil {
 		return nil, err
 	}
-	var rows []Row
-	for _, c := range []struct {
-		engine engine.Engine
-		target float64
-	}{{library, 0.95}, {own, 0.7}} {
-		r, err := dense.row(ctx, o, c.engine, "training 784-128-32-10, batch 100, "+c.engine.Name(), c.target)
-		if err != nil {
-			return rows, err
-		}
-		rows = append(rows, r)
-	}
 	conv, err := openTraining(smallConvNet, handmadeConv, 1, 28, 28)
 	if err != nil {
-		return rows, err
+		return nil, err
 	}
-	var best Row
-	for _, e := range []engine.Engine{library, own} {
-		r, err := conv.row(ctx, o, e, "training 5x5x16, 3x3x32, 64, 10, batch 100, the better engine: "+e.Name(), 2)
-		if err != nil {
-			return rows, err
+	var rows []Row
+	for _, kind := range []struct {
+		name    string
+		threads []int // to choose from
+		clock   clock
+	}{{"one thread", []int{1}, threadTime}, {"all cores", threadCounts(), wallTime}} {
+		var best Row
+		for i, e := range engines {
+			name := fmt.Sprintf("training 784-128-32-10, %s, %s", e.Name(), kind.name)
+			r, err := dense.row(ctx, o, e, kind.threads, kind.clock, name, []float64{0.95, 0.7}[i])
+			if err != nil {
+				return rows, err
+			}
+			rows = append(rows, r)
+			name = fmt.Sprintf("training 5x5x16, 3x3x32, 64, 10, the better engine (%s), %s", e.Name(), kind.name)
+			if r, err = conv.row(ctx, o, e, kind.threads, kind.clock, name, 2); err != nil {
+				return rows, err
+			}
+			if r.Ratio > best.Ratio {
+				best = r
+			}
 		}
-		if r.Ratio > best.Ratio {
-			best = r
-		}
+		rows = append(rows, best)
 	}
-	return append(rows, best), nil
+	return rows, nil
+}
+
+// threadCounts are what "all cores" may mean: a net may be too small to be shared.
+func threadCounts() []int {
+	var counts []int
+	for n := 1; n < runtime.NumCPU(); n *= 2 {
+		counts = append(counts, n)
+	}
+	return append(counts, runtime.NumCPU())
 }
 
 // training is a net's training step, as package gradient makes it and as a person did.
@@ -130,26 +143,28 @@ type runner struct {
 	threads int
 }
 
-// row measures an engine against the graph made by hand. Both sides have as many threads as make them fastest.
-func (t *training) row(ctx context.Context, o options, e engine.Engine, name string, target float64) (_ Row, err error) {
+// row measures an engine against the graph made by hand. Each side has as many of the threads as make it fastest.
+func (t *training) row(ctx context.Context, o options, e engine.Engine, threads []int, now clock, name string, target float64) (_ Row, err error) {
 	fail := func(err error) (Row, error) { return Row{}, fmt.Errorf("%s: %w", name, err) }
-	peer, err := fastest(ctx, t.openPeer)
+	peer, err := fastest(ctx, threads, t.openPeer)
 	if err != nil {
 		return fail(err)
 	}
 	defer func() { err = errors.Join(err, peer.close()) }()
-	own, err := fastest(ctx, func(threads int) (*runner, error) { return t.openOwn(ctx, e, threads) })
+	own, err := fastest(ctx, threads, func(threads int) (*runner, error) { return t.openOwn(ctx, e, threads) })
 	if err != nil {
 		return fail(err)
 	}
 	defer func() { err = errors.Join(err, own.close()) }()
-	pairs, err := alternate(ctx, o, wallTime, own.run, peer.run)
+	pairs, err := alternate(ctx, o, now, own.run, peer.run)
 	if err != nil {
 		return fail(err)
 	}
 	rate := func(seconds float64) float64 { return trainBatch / seconds }
 	r := row(name, "examples/s", "hand-made graph in onnxruntime", mapped(pairs, rate), target, false)
-	r.Note = fmt.Sprintf("%d threads against %d", own.threads, peer.threads)
+	if len(threads) > 1 {
+		r.Note = fmt.Sprintf("%d threads against %d", own.threads, peer.threads)
+	}
 	return r, nil
 }
 
@@ -186,9 +201,12 @@ func (t *training) openOwn(ctx context.Context, e engine.Engine, threads int) (*
 }
 
 // fastest opens a side with as many threads as make it fastest.
-func fastest(ctx context.Context, open func(threads int) (*runner, error)) (best *runner, err error) {
+func fastest(ctx context.Context, threads []int, open func(threads int) (*runner, error)) (best *runner, err error) {
+	if len(threads) == 1 {
+		return open(threads[0])
+	}
 	var record float64
-	for n := 1; n <= runtime.NumCPU(); n *= 2 {
+	for _, n := range threads {
 		r, err := open(n)
 		if err == nil {
 			var pairs []pair
