@@ -322,7 +322,10 @@ func TestOtherNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait("the removal is not seen", func() bool {
-		_, err := two.Acquire(t.Context(), "plus", 0)
+		h, err := two.Acquire(t.Context(), "plus", 0)
+		if err == nil {
+			h.Release()
+		}
 		return errors.Is(err, registry.ErrNoModel)
 	})
 }
