@@ -205,7 +205,7 @@ func (p *plan) runNamed(ctx context.Context, s engine.Session, it *item) error {
 	tensors, err := media.ParseTensors(it.source.ContentType, it.source.Value)
 	if err != nil {
 		it.fails = &fails{codeInput, err}
-		return nil
+		return nil //nolint:nilerr // it becomes the item's result; the batch goes on
 	}
 	out, err := engine.Run(ctx, s, tensors)
 	if err != nil {
