@@ -2,8 +2,6 @@ package native
 
 import (
 	"context"
-	"sync"
-	"sync/atomic"
 
 	"github.com/millrace/millrace/engine/native/gemm"
 	"github.com/millrace/millrace/tensor"
@@ -77,81 +75,4 @@ func (f *frame) parallel(n, grain int, do part) {
 	f.loop = loop{f: f, n: n, chunks: chunks, do: do}
 	f.Run(chunks, &f.loop)
 	f.loop.do = nil
-}
-
-// A job is one call that several goroutines work on.
-type job struct {
-	task gemm.Task
-	n    int
-	next atomic.Int64
-	wg   sync.WaitGroup
-	mu   sync.Mutex
-	fail string // the first panic of a part
-}
-
-func (j *job) run(p *pool, n int, t gemm.Task) {
-	j.task, j.n, j.fail = t, n, ""
-	j.next.Store(0)
-	for range min(p.threads, n) - 1 {
-		j.wg.Add(1)
-		select {
-		case p.jobs <- j:
-			continue
-		default: // nobody is free: the caller does it
-			j.wg.Done()
-		}
-		break
-	}
-	j.work()
-	j.wg.Wait()
-	j.task = nil
-	if j.fail != "" {
-		panic(j.fail)
-	}
-}
-
-func (j *job) work() {
-	defer func() {
-		if p := recover(); p != nil {
-			j.next.Store(int64(j.n))
-			j.mu.Lock()
-			if j.fail == "" {
-				j.fail = panicText(p)
-			}
-			j.mu.Unlock()
-		}
-	}()
-	for {
-		i := int(j.next.Add(1)) - 1
-		if i >= j.n {
-			return
-		}
-		j.task.Do(i)
-	}
-}
-
-// A pool has the goroutines of one session beside the callers' own. They wait on a channel, so an idle session uses
-// no processor time.
-type pool struct {
-	threads int
-	jobs    chan *job
-	wg      sync.WaitGroup
-}
-
-func newPool(threads int) *pool {
-	p := &pool{threads: max(threads, 1), jobs: make(chan *job)}
-	for range p.threads - 1 {
-		p.wg.Go(func() {
-			for j := range p.jobs {
-				j.work()
-				j.wg.Done()
-			}
-		})
-	}
-	return p
-}
-
-func (p *pool) close() {
-	close(p.jobs)
-	p.wg.Wait()
 }
