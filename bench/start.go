@@ -23,7 +23,9 @@ func startRows(ctx context.Context, o options) ([]Row, error) {
 	}
 	defer os.RemoveAll(dir)
 	program := filepath.Join(dir, "millrace")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/millrace/millrace/cmd/millrace").CombinedOutput(); err != nil {
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/millrace")
+	build.Dir = ".." // in the module that the program belongs to, with its own sums
+	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("go build: %w: %s", err, out)
 	}
 	var seconds, megabytes []float64
