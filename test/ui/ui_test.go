@@ -247,6 +247,9 @@ func TestDarkAndLight(t *testing.T) {
 	}
 }
 
+// pressKey presses the first key of the list, in one step: the list is made anew when entries come.
+const pressKey = `(() => { const key = document.querySelector('#key-list button'); key?.click(); return !!key; })()`
+
 func TestResultsOfOthers(t *testing.T) {
 	address, _ := run(t, demo(t, t.TempDir(), "127.0.0.1:0"))
 	put(t, address, "before", "image/png", written(t, 2))
@@ -263,11 +266,11 @@ func TestResultsOfOthers(t *testing.T) {
 	p.until(`document.querySelectorAll('#key-list button').length === 3`)
 	p.do(chromedp.SendKeys(chromedp.ID("prefix"), "aft"))
 	p.until(`document.querySelectorAll('#key-list button').length === 1`)
-	p.do(chromedp.Click(chromedp.CSS(`#key-list button`)))
+	p.until(pressKey)
 	p.until(`document.querySelector('#entry canvas') && document.getElementById('entry').textContent.includes('image/png')`)
 	p.do(chromedp.Click(chromedp.Search(`//ul[@id="cache-list"]//button[span="predictions"]`)))
 	p.until(`document.querySelectorAll('#key-list button').length === 1`)
-	p.do(chromedp.Click(chromedp.CSS(`#key-list button`)))
+	p.until(pressKey)
 	p.until(`document.querySelector('#entry pre')?.textContent.includes('"label": "9"')`)
 	p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById('prefix').value = 'zzz'; document.getElementById('prefix').dispatchEvent(new Event('input'))`))
 	p.until(`document.getElementById('key-note').textContent === 'No key begins so.'`)

@@ -52,6 +52,7 @@ function choose(cache) {
   for (const button of byId('cache-list').querySelectorAll('button')) {
     button.setAttribute('aria-pressed', String(button.firstChild.textContent === cache));
   }
+  byId('key-list').replaceChildren(); // keys of another cache are none of this one
   byId('entry').replaceChildren(element('p', { class: 'empty' }, "An entry's value and what is known of it appear here."));
   showKeys();
 }
