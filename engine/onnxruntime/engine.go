@@ -126,7 +126,7 @@ func (a *adapted) inline() error {
 }
 
 // open makes the library's session.
-func (a *adapted) open(opts engine.Options) (*ort.DynamicAdvancedSession, error) {
+func (a *adapted) open(opts engine.Options) (_ *ort.DynamicAdvancedSession, err error) {
 	data, err := onnx.Encode(a.graph)
 	if err != nil {
 		return nil, err
@@ -135,7 +135,7 @@ func (a *adapted) open(opts engine.Options) (*ort.DynamicAdvancedSession, error)
 	if err != nil {
 		return nil, err
 	}
-	defer settings.Destroy()
+	defer func() { err = errors.Join(err, settings.Destroy()) }()
 	inputs := make([]string, 0, len(a.inputs)+1)
 	for _, p := range a.inputs {
 		inputs = append(inputs, p.name)
@@ -312,7 +312,7 @@ func configure(o *ort.SessionOptions, opts engine.Options, bytes int) error {
 }
 
 // device puts a session on a CUDA device where one is asked for.
-func device(o *ort.SessionOptions, name string) error {
+func device(o *ort.SessionOptions, name string) (err error) {
 	if name == "" || name == "cpu" {
 		return nil
 	}
@@ -324,7 +324,7 @@ func device(o *ort.SessionOptions, name string) error {
 	if err != nil {
 		return fmt.Errorf("%w: device %s: the onnxruntime library here has no CUDA; name one that has by engines.onnxruntime.library: %w", engine.ErrUnavailable, name, err)
 	}
-	defer cuda.Destroy()
+	defer func() { err = errors.Join(err, cuda.Destroy()) }()
 	if err := cuda.Update(map[string]string{"device_id": id}); err != nil {
 		return fmt.Errorf("%w: device %s: %w", engine.ErrUnavailable, name, err)
 	}
