@@ -48,6 +48,10 @@ long: ## run the tests that take long, and write docs/long.md
 bench: ## run the benchmarks (BENCH=short for the short form)
 	scripts/bench
 
+.PHONY: release
+release: ## make archives, packages and checksums in dist/
+	scripts/release $(VERSION)
+
 .PHONY: ci
 ci: ## run what CI runs
 	.ci/run
