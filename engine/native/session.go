@@ -135,6 +135,8 @@ func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) (err error)
 	if err != nil {
 		return s.runError(ctx, err)
 	}
+	s.pool.runs.Add(1)
+	defer s.pool.runs.Add(-1)
 	if err := p.run(ctx, f, in, out); err != nil {
 		p.release(f)
 		return s.runError(ctx, err)

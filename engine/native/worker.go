@@ -8,9 +8,13 @@ import (
 	"github.com/millrace/millrace/engine/native/gemm"
 )
 
-// patience is how long a worker looks for more work before it sleeps, and a caller for the end of its workers' work before it
-// does. The steps of a run follow each other sooner than the system could wake a thread; an idle session's workers sleep.
-const patience = 30 * time.Microsecond
+// patience is how long a worker looks for more work during a run before it sleeps, and a caller for the end of its workers' work
+// before it does: the steps of a run follow each other sooner than the system could wake a thread. Between runs a worker waits
+// for as long as a loop takes to the next one.
+const (
+	patience = 30 * time.Microsecond
+	between  = 3 * time.Microsecond
+)
 
 // A job is one call that several goroutines work on.
 type job struct {
@@ -135,7 +139,7 @@ func (w *worker) take(p *pool) *job {
 			pause()
 		case p.closed.Load():
 			return nil
-		case time.Since(begin) > patience && w.box.CompareAndSwap(awake, asleep):
+		case time.Since(begin) > p.patience() && w.box.CompareAndSwap(awake, asleep):
 			if !w.sleep() {
 				return nil
 			}
@@ -154,6 +158,7 @@ func (w *worker) sleep() bool {
 type pool struct {
 	threads int
 	workers []*worker
+	runs    atomic.Int32 // in progress
 	closed  atomic.Bool
 	wg      sync.WaitGroup
 }
@@ -167,6 +172,13 @@ func newPool(threads int) *pool {
 		p.wg.Go(func() { w.run(p) })
 	}
 	return p
+}
+
+func (p *pool) patience() time.Duration {
+	if p.runs.Load() == 0 {
+		return between
+	}
+	return patience
 }
 
 // close ends the workers. No job is in progress.
