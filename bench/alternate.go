@@ -25,6 +25,9 @@ func alternate(ctx context.Context, o options, now clock, own, peer side) ([]pai
 	if o.short {
 		round = 600 * time.Millisecond
 	}
+	if o.longer {
+		round *= 3
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var n [2]int

@@ -30,6 +30,8 @@ type options struct {
 	short bool
 	// rounds is how many pairs are measured; the table has their median.
 	rounds int
+	// longer makes rounds longer.
+	longer bool
 	// library is onnxruntime's, empty where it is not here.
 	library string
 }

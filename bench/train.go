@@ -156,6 +156,7 @@ func (t *training) row(ctx context.Context, o options, e engine.Engine, threads 
 		return fail(err)
 	}
 	defer func() { err = errors.Join(err, own.close()) }()
+	o.longer = len(threads) > 1 // all cores at once are free less often than one is
 	pairs, err := alternate(ctx, o, now, own.run, peer.run)
 	if err != nil {
 		return fail(err)
