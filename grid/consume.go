@@ -26,6 +26,13 @@ const (
 // again: so that work resumes soon after a crash.
 const ackWait = 5 * time.Second
 
+// A request for messages that gets lost is made again when two heartbeats have not come: well within the time in
+// which work is to go on. The library's own 30 s and 15 s would let a consumer stand still for half a minute.
+const (
+	pullExpiry    = 5 * time.Second
+	pullHeartbeat = time.Second
+)
+
 // ConsumerConfig describes a durable consumer.
 type ConsumerConfig struct {
 	// Name is the consumer's for ever: [A-Za-z0-9_-]{1,64}. Consumers of one name share the work.
@@ -201,6 +208,7 @@ func (c *Consumer) start(ctx context.Context) error {
 		c.heads = append(c.heads, head)
 		pull, err := head.Consume(func(m jetstream.Msg) { c.take(p, m) },
 			jetstream.PullMaxMessagesWithBytesLimit(max(1, c.cfg.Prefetch/2), feedBytes),
+			jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat),
 			jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 				c.g.cfg.Logger.Debug("grid consumer", "consumer", c.cfg.Name, "stream", p.stream, "error", err)
 			}))
