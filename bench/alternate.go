@@ -38,7 +38,7 @@ func alternate(ctx context.Context, o options, now clock, own, peer side) ([]pai
 		if err != nil {
 			return nil, err
 		}
-		for n[i] = 1; took < block/2; {
+		for n[i] = 1; took < block/2 && n[i] < 1<<20; {
 			n[i] *= 2
 			if took, err = timed(ctx, now, s, n[i]); err != nil {
 				return nil, err

@@ -69,12 +69,12 @@ func first(g *graph.Graph) map[string]*tensor.Tensor {
 		}
 		t := tensor.Must(tensor.New(v.DType, dims...))
 		values[v.Name] = t
-		switch {
-		case v.Name == "target":
+		switch v.Name {
+		case "target":
 			for i := range tensor.Data[int64](t) {
 				tensor.Data[int64](t)[i] = random.Int64N(10)
 			}
-		case v.Name == "learning_rate":
+		case "learning_rate":
 			tensor.Data[float32](t)[0] = 1e4
 		default:
 			for i := range tensor.Data[float32](t) {
