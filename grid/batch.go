@@ -20,6 +20,9 @@ type Put struct {
 	// never written or whose marker is forgotten, else that of its entry or marker. Nil is no
 	// condition. It goes before Options.IfRevision.
 	ExpectLast *uint64
+	// Unread says that the caller reads neither the Revision nor Duplicate of a put with a MsgID: they stay zero, and
+	// the batch does not wait until this node's index has it.
+	Unread bool
 }
 
 // PutResult is what became of one write.
@@ -59,6 +62,7 @@ func (c *Cache) PutBatch(ctx context.Context, puts []Put) ([]PutResult, error) {
 		}
 		if put.MsgID != "" {
 			w.set(headerMsgID, put.MsgID)
+			w.unread = put.Unread
 		}
 		writes, index = append(writes, w), append(index, i)
 	}

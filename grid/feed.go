@@ -45,7 +45,6 @@ func (g *Grid) startFeed(ctx context.Context, p *part) (*feed, error) {
 	}
 	f.stop, err = consumer.Consume(f.take,
 		jetstream.PullMaxMessagesWithBytesLimit(feedMessages, feedBytes),
-		jetstream.PullExpiry(2*pullExpiry), jetstream.PullHeartbeat(2*pullHeartbeat),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 			g.cfg.Logger.Debug("grid feed", "stream", p.stream, "error", err)
 		}))

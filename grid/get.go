@@ -94,16 +94,20 @@ func (p *part) touch(cache, key string, seq uint64, now time.Time, use bool) boo
 	p.settle(now)
 	s := p.spaces[cache]
 	if s == nil {
-		return true // the feed has yet to bring it
+		return p.seq < seq
 	}
 	r, ok := s.records[key]
-	if !ok || r.seq != seq {
+	if !ok {
+		// The feed has yet to bring it; or it is over, and its marker was forgotten since the message was read.
+		return p.seq < seq
+	}
+	if r.seq < seq {
 		return true
 	}
 	if r.state != stateLive {
-		return false
+		return false // over; or its marker came after the message was read
 	}
-	if use {
+	if use && r.seq == seq {
 		s.idle[key] = now
 	}
 	return true

@@ -181,9 +181,16 @@ func (b *fastBatch) failRest(err error) {
 	}
 }
 
-// settle reads the revisions from the index once it has the batch.
+// settle reads the revisions from the index once it has the batch. Where nobody reads them, it notes which keys the index
+// is behind with instead, for Sequence.
 func (b *fastBatch) settle(ctx context.Context) {
 	b.p.wrote(b.last)
+	if b.unread() && b.p.ahead(b) {
+		for _, i := range b.indexes {
+			b.m.rooms[i].releaseAfter(b.p, b.last)
+		}
+		return
+	}
 	if b.last > 0 {
 		if err := b.p.wait(ctx, b.last); err != nil {
 			b.failRest(err)
@@ -203,4 +210,45 @@ func (b *fastBatch) settle(ctx context.Context) {
 	for _, i := range b.indexes {
 		b.m.rooms[i].release()
 	}
+}
+
+func (b *fastBatch) unread() bool {
+	for _, i := range b.indexes {
+		if !b.m.writes[i].unread {
+			return false
+		}
+	}
+	return true
+}
+
+// ahead notes the keys of a batch that is stored and not in the index yet. It is false where too many are noted: then
+// the writer waits for the index.
+func (p *part) ahead(b *fastBatch) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.seq >= b.last {
+		return true
+	}
+	if p.seq >= p.unreadTo {
+		clear(p.unread)
+	}
+	if len(p.unread)+len(b.indexes) > maxUnread {
+		return false
+	}
+	if p.unread == nil {
+		p.unread = map[entryKey]uint64{}
+	}
+	for _, i := range b.indexes {
+		p.unread[entryKey{b.m.c.name, b.m.writes[i].key}] = b.last
+	}
+	p.unreadTo = max(p.unreadTo, b.last)
+	return true
+}
+
+// caughtUp waits until the index has what this node wrote of a key without waiting for it.
+func (p *part) caughtUp(ctx context.Context, cache, key string) error {
+	p.mu.Lock()
+	to := p.unread[entryKey{cache, key}]
+	p.mu.Unlock()
+	return p.wait(ctx, to)
 }

@@ -28,9 +28,13 @@ func (c *Cache) Last(ctx context.Context, key string) (Last, error) {
 	return Last{Sequence: s.seq, Entry: s.entry, Live: s.found}, nil
 }
 
-// Sequence returns a key's last sequence as far as this node has seen it, without asking the grid: good for a
-// condition that is tried again with Last when it fails.
-func (c *Cache) Sequence(key string) uint64 {
-	seq, _ := c.part(key).last(c.name, key, c.grid.cfg.Now())
-	return seq
+// Sequence returns a key's last sequence as far as this node has seen it, its own writes included, without asking the
+// grid: good for a condition that is tried again with Last when it fails.
+func (c *Cache) Sequence(ctx context.Context, key string) (uint64, error) {
+	p := c.part(key)
+	if err := p.caughtUp(ctx, c.name, key); err != nil {
+		return 0, fmt.Errorf("last of %s/%s: %w", c.name, key, err)
+	}
+	seq, _ := p.last(c.name, key, c.grid.cfg.Now())
+	return seq, nil
 }

@@ -24,6 +24,10 @@ type part struct {
 	spaces  map[string]*keyspace
 	due     dueHeap
 	waiters []waiter
+	// unread has the keys that this node wrote without waiting until they are in here, each with the sequence up to
+	// which that takes, and unreadTo the largest of these.
+	unread   map[entryKey]uint64
+	unreadTo uint64
 	// overdue waits for the sweeper, which writes these expiries down.
 	overdue []due
 	tidyAt  int
@@ -32,6 +36,12 @@ type part struct {
 	written atomic.Uint64
 	flight  *semaphore.Weighted // what is on its way to the stream
 }
+
+// entryKey is a key of a cache.
+type entryKey struct{ cache, key string }
+
+// maxUnread is how many keys may be written ahead of the index.
+const maxUnread = 8192
 
 // tidyMin is how many due moments are kept without looking whether they still matter.
 const tidyMin = 4096

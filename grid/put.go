@@ -149,6 +149,7 @@ type write struct {
 	header  nats.Header
 	value   []byte
 	removal bool // takes no room
+	unread  bool // nobody asks what revision it got
 	key     string
 }
 

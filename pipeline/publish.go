@@ -74,9 +74,18 @@ func (p *Pipeline) store(ctx context.Context, t *target, items []*item) error {
 		return nil
 	}
 	puts := make([]grid.Put, len(items))
-	now := time.Now()
-	for i, it := range items {
-		puts[i] = t.put(it, now, t.cache.Sequence(it.source.Key))
+	if err := p.persist(ctx, func() error {
+		now := time.Now()
+		for i, it := range items {
+			last, err := t.cache.Sequence(ctx, it.source.Key)
+			if err != nil {
+				return err
+			}
+			puts[i] = t.put(it, now, last)
+		}
+		return nil
+	}); err != nil {
+		return err
 	}
 	return p.persist(ctx, func() error {
 		done, err := t.cache.PutBatch(ctx, puts)
@@ -115,7 +124,7 @@ func (t *target) put(it *item, now time.Time, last uint64) grid.Put {
 		Key: it.source.Key, Value: it.finish(now),
 		Options:    grid.PutOptions{ContentType: contentType},
 		MsgID:      fmt.Sprintf("%s/%s/%s/%d", t.prefix, it.source.Cache, it.source.Key, it.source.Revision),
-		ExpectLast: &last,
+		ExpectLast: &last, Unread: !it.again(),
 	}
 }
 

@@ -30,6 +30,16 @@ type item struct {
 	acks   []grid.Message // the messages that its result covers
 }
 
+// again reports whether a message of the item was delivered before, so that its result may be stored already.
+func (it *item) again() bool {
+	for _, m := range it.acks {
+		if m.Deliveries > 1 {
+			return true
+		}
+	}
+	return false
+}
+
 // Source says which entry a result comes from.
 type Source struct {
 	Cache    string `json:"cache"`
