@@ -108,7 +108,7 @@ func wrongSequence(err error) uint64 {
 //
 // Where every message of a partition has an id, they go as one fast-ingest batch: one answer in
 // place of one a message, which is what a flood of results needs. Its answer does not tell the
-// revisions, so they are read from the index once that has them. It looks at the id before the
+// revisions, so they are read from the index once that has them, unless nobody reads them. It looks at the id before the
 // condition, so that a repetition is known as one; a plain publish has it the other way round.
 // Without ids each message is acknowledged for itself, and its revision is exact.
 func (c *Cache) writeMany(ctx context.Context, writes []write) []PutResult {
