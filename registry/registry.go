@@ -36,7 +36,7 @@ var (
 	ErrFailed = errors.New("model cannot be run")
 )
 
-// Cache is the name of the grid's cache that holds pushed models. Names that begin with "_" are the system's.
+// Cache is the name of the grid's cache that holds pushed models: one of the system's (grid.IsSystem).
 const Cache = "_models"
 
 // An Opener prepares a model for running: it chooses the engine and its settings. It returns the engine's name.

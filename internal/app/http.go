@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/serve"
 	"github.com/millrace/millrace/serve/oip"
 	"github.com/millrace/millrace/serve/rest"
@@ -67,7 +68,7 @@ func (n *Node) stats(ctx context.Context) (rest.Stats, error) {
 		if err != nil {
 			return s, err
 		}
-		if c.Name[0] == '_' {
+		if grid.IsSystem(c.Name) {
 			continue
 		}
 		cache, err := n.grid.Cache(ctx, c.Name)

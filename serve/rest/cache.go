@@ -90,7 +90,7 @@ func (h *Handler) caches(w http.ResponseWriter, r *http.Request) {
 			serve.WriteError(w, r, err)
 			return
 		}
-		if !strings.HasPrefix(config.Name, "_") {
+		if !grid.IsSystem(config.Name) {
 			names = append(names, config.Name)
 		}
 	}

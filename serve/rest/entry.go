@@ -42,8 +42,7 @@ func decodeKey(escaped string) (string, error) {
 	return key, nil
 }
 
-// open returns a cache by its escaped name. Those whose names begin with "_" are the system's own and do not exist
-// here.
+// open returns a cache by its escaped name; the system's own do not exist here.
 func (h *Handler) open(ctx context.Context, escaped string) (*grid.Cache, error) {
 	name, err := cacheName(escaped)
 	if err != nil {
@@ -61,10 +60,7 @@ func cacheName(escaped string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w: %q: %w", grid.ErrCacheName, escaped, err)
 	}
-	if strings.HasPrefix(name, "_") {
-		return "", fmt.Errorf("%w: %s (names that begin with _ are the system's own)", grid.ErrNoCache, name)
-	}
-	return name, nil
+	return name, grid.CheckPublic(name)
 }
 
 func noCache(name string) error {
