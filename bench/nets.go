@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -71,7 +72,7 @@ func (n *network) norm(name, x string, channels int) string {
 // finish makes x the output.
 func (n *network) finish(x string) (*graph.Graph, error) {
 	n.Output(n.Name(x, "y"))
-	return n.Graph()
+	return infer.Build(n)
 }
 
 // denseNet is 784-128-32-10.

@@ -134,7 +134,7 @@ func (b *Builder) Name(value, name string) string {
 	return name
 }
 
-// Output makes values outputs of the graph. Their types are left to InferShapes.
+// Output makes values outputs of the graph. Their types are left to shape inference.
 func (b *Builder) Output(values ...string) {
 	for _, v := range values {
 		if !b.values.used[v] {
@@ -154,8 +154,8 @@ func (b *Builder) Function(f *Function) {
 // Unique returns a value name that is not in use, and reserves it.
 func (b *Builder) Unique(base string) string { return b.values.unique(base) }
 
-// Graph returns the graph: sorted, valid, with shapes inferred, and with the lowest opset that has its operators where
-// it had none. The builder must not be used afterwards.
+// Graph returns the graph: sorted, valid, and with the lowest opset that has its operators where it had none. Types and shapes
+// of what nodes compute are left to package infer, whose Build adds them. The builder must not be used afterwards.
 func (b *Builder) Graph() (*Graph, error) {
 	if err := errors.Join(b.faults...); err != nil {
 		return nil, err
@@ -171,9 +171,6 @@ func (b *Builder) Graph() (*Graph, error) {
 		return nil, err
 	}
 	if err := g.Validate(); err != nil {
-		return nil, err
-	}
-	if err := InferShapes(g); err != nil {
 		return nil, err
 	}
 	return g, nil

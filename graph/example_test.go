@@ -7,39 +7,23 @@ import (
 	"github.com/millrace/millrace/tensor"
 )
 
-// Shapes follow the symbols of the inputs.
+// A program makes a graph value by value, by names.
 func Example() {
 	b := graph.NewBuilder("net")
-	x := b.Input("x", tensor.Float32, graph.Shape{{Size: -1, Symbol: "N"}, {Size: 1}, {Size: 28}, {Size: 28}})
-	w := b.Init("w", tensor.Must(tensor.New(tensor.Float32, 16, 1, 5, 5)))
-	y := b.Op("Conv", graph.Attrs{"auto_pad": "SAME_UPPER"}, x, w)
-	y = b.Op("MaxPool", graph.Attrs{"kernel_shape": []int64{2, 2}, "strides": []int64{2, 2}}, b.Op("Relu", nil, y))
-	b.Output(b.Op("Flatten", nil, y))
+	x := b.Input("x", tensor.Float32, graph.Shape{{Size: -1, Symbol: "N"}, {Size: 2}})
+	w := b.Init("w", tensor.Must(tensor.New(tensor.Float32, 2, 3)))
+	b.Output(b.Name(b.Op("Relu", nil, b.Op("MatMul", nil, x, w)), "scores"))
 	g, err := b.Graph()
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	for _, v := range append(g.Values, g.Outputs...) {
-		fmt.Println(v)
+	for _, n := range g.Nodes {
+		fmt.Println(n.Op(), n.Inputs, n.Outputs)
 	}
+	fmt.Println(g.Placeholders(), "opset", g.Opset[graph.OnnxDomain])
 	// Output:
-	// Conv float32[N,16,28,28]
-	// Relu float32[N,16,28,28]
-	// MaxPool float32[N,16,14,14]
-	// Flatten float32[N,3136]
-}
-
-// A graph that contradicts itself is refused with the node's name.
-func ExampleInferShapes() {
-	g := &graph.Graph{
-		Inputs: []graph.Value{
-			{Name: "a", DType: tensor.Float32, Shape: graph.Dims(2, 3)}, {Name: "b", DType: tensor.Float32, Shape: graph.Dims(4, 5)},
-		},
-		Nodes:   []*graph.Node{{Name: "product", OpType: "MatMul", Inputs: []string{"a", "b"}, Outputs: []string{"c"}}},
-		Outputs: []graph.Value{{Name: "c"}},
-	}
-	fmt.Println(graph.InferShapes(g))
-	// Output:
-	// node 0 "product" (MatMul): invalid graph: the matrix product of shapes [2,3] and [4,5]
+	// MatMul [x w] [MatMul]
+	// Relu [MatMul] [scores]
+	// [x float32[N,2]] opset 17
 }

@@ -1,5 +1,5 @@
-// Package graph is the model graph: nodes, values, initializers and functions as ONNX has them, with shape inference
-// and rewriting. Reading and writing file formats is left to its subfolders, and running to the engines.
+// Package graph is the model graph: nodes, values, initializers and functions as ONNX has them, with rewriting, inlining and
+// folding. Shapes, gradients and file formats are left to its subfolders, and running to the engines.
 package graph
 
 import (
@@ -81,6 +81,9 @@ func (s Shape) String() string {
 	}
 	return "[" + strings.Join(dims, ",") + "]"
 }
+
+// MaxRank is the largest number of dimensions of a value.
+const MaxRank = 64
 
 // A Value is what an edge of the graph carries: its name, element type and shape.
 type Value struct {

@@ -133,7 +133,7 @@ func (in *inliner) body(f *Function, n *Node) []*Node {
 		}
 		c.Name = in.names.nodes.unique(prefix + "/" + c.Name)
 		c.rename(rename)
-		c.bind(f, n.Attrs)
+		c.Bind(f, n.Attrs)
 		nodes = append(nodes, c)
 	}
 	for _, c := range last {
@@ -143,8 +143,9 @@ func (in *inliner) body(f *Function, n *Node) []*Node {
 	return slices.Clip(nodes)
 }
 
-// bind puts the attributes of a call of f into the references of n and its subgraphs.
-func (n *Node) bind(f *Function, call Attrs) {
+// Bind puts the attributes of a call of f, or else its defaults, into the references of n and its subgraphs. Where there is
+// neither, the attribute is left out.
+func (n *Node) Bind(f *Function, call Attrs) {
 	for name, v := range n.Attrs {
 		ref, ok := v.(AttrRef)
 		if !ok {
@@ -160,7 +161,7 @@ func (n *Node) bind(f *Function, call Attrs) {
 	}
 	for _, sub := range n.Subgraphs() {
 		for _, inner := range sub.Nodes {
-			inner.bind(f, call)
+			inner.Bind(f, call)
 		}
 	}
 }

@@ -113,9 +113,10 @@ var random = map[string]bool{
 }
 
 // Fold replaces nodes that compute from constants alone by initializers with their results, which ev computes, and
-// prunes what is left over. Constants are the initializers that variables do not name, and Constant nodes. A node that ev cannot run stays, as do results over 16 MiB. The graph must be sorted. It returns the number of nodes that
-// were folded, and ctx's error when that ended first.
-func (g *Graph) Fold(ctx context.Context, ev Evaluator, variables ...string) (int, error) {
+// prunes what is left over. Constants are the initializers that variables do not name, and Constant nodes. shapes finds the
+// shapes of a node's results before they are computed, as infer.Shapes does. A node that it or ev refuses stays, as do results
+// over 16 MiB. The graph must be sorted. It returns the number of nodes that were folded, and ctx's error when that ended first.
+func (g *Graph) Fold(ctx context.Context, ev Evaluator, shapes func(*Graph) error, variables ...string) (int, error) {
 	consts := make(map[string]*tensor.Tensor, len(g.Initializers))
 	for _, in := range g.Initializers {
 		consts[in.Name] = in.Tensor
@@ -130,7 +131,7 @@ func (g *Graph) Fold(ctx context.Context, ev Evaluator, variables ...string) (in
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		results, ok := g.foldNode(ctx, ev, n, consts, functions)
+		results, ok := g.foldNode(ctx, ev, shapes, n, consts, functions)
 		if !ok {
 			left = append(left, n)
 			continue
@@ -151,7 +152,7 @@ func (g *Graph) Fold(ctx context.Context, ev Evaluator, variables ...string) (in
 }
 
 // foldNode computes the outputs of n that have a name, where it is constant.
-func (g *Graph) foldNode(ctx context.Context, ev Evaluator, n *Node, consts map[string]*tensor.Tensor, functions map[opKey]*Function) ([]*tensor.Tensor, bool) {
+func (g *Graph) foldNode(ctx context.Context, ev Evaluator, shapes func(*Graph) error, n *Node, consts map[string]*tensor.Tensor, functions map[opKey]*Function) ([]*tensor.Tensor, bool) {
 	if len(n.Subgraphs()) > 0 || n.Domain == OnnxDomain && (random[n.OpType] || n.OpType == "Dropout" && len(n.Inputs) > 2) {
 		return nil, false
 	}
@@ -176,7 +177,7 @@ func (g *Graph) foldNode(ctx context.Context, ev Evaluator, n *Node, consts map[
 			single.Outputs = append(single.Outputs, Value{Name: out})
 		}
 	}
-	if err := InferShapes(single); err != nil {
+	if err := shapes(single); err != nil {
 		return nil, false
 	}
 	for _, v := range single.Outputs {

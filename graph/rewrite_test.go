@@ -6,13 +6,38 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
 func itoa(i int) string { return strconv.Itoa(i) }
+
+// sym makes a shape of lengths (int), symbols (string; "?" is unknown).
+func sym(dims ...any) graph.Shape {
+	s := graph.Shape{}
+	for _, d := range dims {
+		switch d := d.(type) {
+		case int:
+			s = append(s, graph.Dim{Size: int64(d)})
+		case string:
+			s = append(s, graph.Dim{Size: -1, Symbol: strings.Trim(d, "?")})
+		}
+	}
+	return s
+}
+
+func mustGraph(t *testing.T, b *graph.Builder) *graph.Graph {
+	t.Helper()
+	g, err := infer.Build(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
 
 func ops(g *graph.Graph) []string {
 	var all []string
@@ -117,7 +142,7 @@ func TestInline(t *testing.T) {
 	if err := g.Inline(nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(g.Validate(), graph.InferShapes(g)); err != nil {
+	if err := errors.Join(g.Validate(), infer.Shapes(g)); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"Elu", "Clip", "Relu", "Softmax", "Identity", "Elu", "Clip", "Relu", "Softmax", "Identity"}
@@ -178,6 +203,8 @@ func TestPrune(t *testing.T) {
 	}
 }
 
+func shapes(g *graph.Graph) error { return infer.Shapes(g) }
+
 // adder is an Evaluator that knows Add of float32 vectors, and nothing else.
 type adder struct{ runs int }
 
@@ -207,7 +234,7 @@ func TestFold(t *testing.T) {
 		return mustGraph(t, b)
 	}
 	g := build()
-	n, err := g.Fold(t.Context(), &adder{})
+	n, err := g.Fold(t.Context(), &adder{}, shapes)
 	if err != nil || n != 2 {
 		t.Fatalf("folded %d nodes (%v), want 2", n, err)
 	}
@@ -224,12 +251,12 @@ func TestFold(t *testing.T) {
 		t.Error(err)
 	}
 	g = build()
-	if n, err := g.Fold(t.Context(), &adder{}, "one"); n != 0 || err != nil {
+	if n, err := g.Fold(t.Context(), &adder{}, shapes, "one"); n != 0 || err != nil {
 		t.Errorf("folded %d nodes over a variable (%v)", n, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := build().Fold(ctx, &adder{}); !errors.Is(err, context.Canceled) {
+	if _, err := build().Fold(ctx, &adder{}, shapes); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled context gave %v", err)
 	}
 	// What would become huge stays.
@@ -238,7 +265,7 @@ func TestFold(t *testing.T) {
 	y := b.Init("y", tensor.Must(tensor.New(tensor.Float32, 4096, 1)))
 	b.Output(b.Op("Add", nil, x, y))
 	a := &adder{}
-	if n, err := mustGraph(t, b).Fold(t.Context(), a); n != 0 || err != nil || a.runs != 0 {
+	if n, err := mustGraph(t, b).Fold(t.Context(), a, shapes); n != 0 || err != nil || a.runs != 0 {
 		t.Errorf("folded %d nodes in %d runs (%v)", n, a.runs, err)
 	}
 }

@@ -138,7 +138,7 @@ func cycle(nodes []*Node, stack []int, p int) error {
 	const most = 10
 	var names []string
 	for i := len(stack) - 1; i >= 0 && len(names) < most; i-- {
-		names = append(names, label(stack[i], nodes[stack[i]]))
+		names = append(names, nodes[stack[i]].Label(stack[i]))
 		if stack[i] == p {
 			break
 		}

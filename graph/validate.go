@@ -14,7 +14,7 @@ const maxFaults = 50
 // Validate checks what every graph must keep, and reports all faults (at most 50) by errors.Join, each of them with
 // its place and as ErrInvalid: every value has one producer; nodes stand after what they use (Sort puts them there); every
 // input and output of a node exists; outputs have a producer; names are there and unique; functions are called with the attributes that
-// they ask for, and do not call themselves. What operators mean is not checked: see InferShapes.
+// they ask for, and do not call themselves. What operators mean is not checked: see package infer.
 func (g *Graph) Validate() error {
 	v := &validator{}
 	v.graph("", g, nil)
@@ -51,7 +51,7 @@ func (s *scope) by(i int) string {
 	case byInitializer:
 		return "an initializer"
 	}
-	return label(i, s.nodes[i])
+	return s.nodes[i].Label(i)
 }
 
 // define notes that i gives a name, which nothing else may.
@@ -125,7 +125,7 @@ func (v *validator) nodes(s *scope) {
 	}
 	named := make(map[string]int, len(s.nodes))
 	for i, n := range s.nodes {
-		by := func() string { return s.where + label(i, n) }
+		by := func() string { return s.where + n.Label(i) }
 		if n.OpType == "" {
 			v.add("%s has no operator", by())
 		}
@@ -245,8 +245,8 @@ func given(names []string) int {
 	return n
 }
 
-// label names a node in messages.
-func label(i int, n *Node) string {
+// Label names the node in messages: by its place i among the nodes, its name and its operator.
+func (n *Node) Label(i int) string {
 	if n.Name == "" {
 		return fmt.Sprintf("node %d (%s)", i, n.Op())
 	}

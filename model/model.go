@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/tensor"
@@ -89,7 +90,7 @@ func New(g *graph.Graph) (*Model, error) {
 	if err := g.Sort(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if err := graph.InferShapes(g); err != nil {
+	if err := infer.Shapes(g); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	meta, err := ParseMetadata(g.Metadata)

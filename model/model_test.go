@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/tensor"
@@ -27,7 +28,7 @@ func classifier(t *testing.T, batch graph.Dim, last string, meta map[string]stri
 		y = b.Op(last, nil, y)
 	}
 	b.Output(b.Name(y, "y"))
-	g, err := b.Graph()
+	g, err := infer.Build(b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +163,7 @@ func TestCompatible(t *testing.T) {
 	}
 	b := graph.NewBuilder("other")
 	b.Output(b.Name(b.Op("Relu", nil, b.Input("z", tensor.Float64, graph.Shape{free, {Size: 4}})), "y"))
-	g, err := b.Graph()
+	g, err := infer.Build(b)
 	if err != nil {
 		t.Fatal(err)
 	}

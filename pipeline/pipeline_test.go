@@ -16,6 +16,7 @@ import (
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/pipeline"
@@ -205,7 +206,7 @@ func (w *workbench) larger(batch graph.Dim, labels bool) *graph.Graph {
 	w.Helper()
 	b := graph.NewBuilder("larger")
 	b.Output(b.Name(b.Op("Identity", nil, b.Input("x", tensor.Float32, graph.Shape{batch, {Size: 2}})), "y"))
-	g, err := b.Graph()
+	g, err := infer.Build(b)
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/model"
@@ -99,7 +100,7 @@ func encode(t *testing.T, op string, n float32, width int) []byte {
 	b := graph.NewBuilder("plus")
 	x := b.Input("x", tensor.Float32, graph.Shape{{Size: -1, Symbol: "N"}, {Size: int64(width)}})
 	b.Output(b.Name(b.Op(op, nil, x, b.Float(n)), "y"))
-	g, err := b.Graph()
+	g, err := infer.Build(b)
 	if err != nil {
 		t.Fatal(err)
 	}

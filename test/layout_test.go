@@ -18,6 +18,7 @@ import (
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/model"
@@ -112,7 +113,7 @@ func makeLayout(t *testing.T, dir string) {
 	}
 	b := graph.NewBuilder("plus")
 	b.Output(b.Name(b.Op("Add", nil, b.Input("x", tensor.Float32, graph.Dims(-1)), b.Float(1)), "y"))
-	built, err := b.Graph()
+	built, err := infer.Build(b)
 	if err != nil {
 		t.Fatal(err)
 	}

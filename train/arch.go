@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/tensor"
@@ -66,7 +67,7 @@ func NewModel(arch string, data *Set, seed uint64) (*graph.Graph, error) {
 	}
 	n.b.Name(x, "logits")
 	n.b.Output(n.b.Name(n.b.Op("Softmax", graph.Attrs{"axis": int64(-1)}, "logits"), "probabilities"))
-	g, err := n.b.Graph()
+	g, err := infer.Build(n.b)
 	if err != nil {
 		return nil, fmt.Errorf("arch %s: %w", arch, err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/tensor"
 	"github.com/millrace/millrace/train"
@@ -49,7 +50,7 @@ func weights(r *rand.Rand, shape ...int) *tensor.Tensor {
 // save writes a graph to a file.
 func save(t *testing.T, b *graph.Builder) string {
 	t.Helper()
-	g, err := b.Graph()
+	g, err := infer.Build(b)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/tensor"
 )
@@ -94,7 +95,7 @@ func (s *step) reluBack(y, dy string) string {
 
 func (s *step) graph() (*graph.Graph, error) {
 	s.Output(append([]string{"loss"}, s.updates...)...)
-	return s.Graph()
+	return infer.Build(s)
 }
 
 // dense is the net 784-128-32-10.

@@ -13,6 +13,7 @@ import (
 	"github.com/millrace/millrace/engine/onnxruntime"
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/gradient"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/tensor"
 )
@@ -55,7 +56,7 @@ func model(values map[string]*tensor.Tensor, conv bool) (*graph.Graph, error) {
 		x = dense(b.Op("Relu", nil, dense(x, "dense2")), "dense3")
 	}
 	b.Output(b.Name(x, "y"))
-	return b.Graph()
+	return infer.Build(b)
 }
 
 // first are values for a step's inputs. The learning rate is so high that an update is nearly its gradient alone.

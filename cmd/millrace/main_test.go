@@ -16,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/internal/client"
 	"github.com/millrace/millrace/media"
@@ -78,7 +79,7 @@ func makeModel(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	y := b.Op("MatMul", nil, x, b.Init("weight", tensor.Must(tensor.Of(weights, 4, 4))))
 	b.Output(b.Name(y, "logits"))
-	g, err := b.Graph()
+	g, err := infer.Build(b)
 	ts.Check(err)
 	g.Metadata = map[string]string{"millrace.labels": `["a","b","c","d"]`, "millrace.scale": "1"}
 	data, err := onnx.Encode(g)

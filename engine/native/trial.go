@@ -8,6 +8,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -19,7 +20,7 @@ func (p *program) trial(ctx context.Context, e *Engine, g *graph.Graph) error {
 	for _, n := range p.nodes {
 		flat.Nodes = append(flat.Nodes, n.node)
 	}
-	if err := graph.InferShapes(flat); err != nil {
+	if err := infer.Shapes(flat); err != nil {
 		return nil // the run will tell
 	}
 	found := map[string]graph.Value{}

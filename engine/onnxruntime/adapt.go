@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -36,7 +37,7 @@ type adapted struct {
 // adapt makes the library's graph of g, which it leaves as it is.
 func adapt(g *graph.Graph) (*adapted, error) {
 	c := g.Clone()
-	if err := graph.InferShapes(c); err != nil {
+	if err := infer.Shapes(c); err != nil {
 		return nil, err
 	}
 	a := &adapted{graph: c, types: typesOf(c)}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/tensor"
 )
@@ -113,7 +114,7 @@ func (a *adapted) inline() error {
 	}
 	a.graph.Values = nil
 	typed := a.graph.Clone()
-	if err := graph.InferShapes(typed); err != nil {
+	if err := infer.Shapes(typed); err != nil {
 		return err
 	}
 	a.types = typesOf(typed)

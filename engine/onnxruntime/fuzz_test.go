@@ -10,6 +10,7 @@ import (
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/enginetest/random"
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/tensor"
 )
@@ -65,7 +66,7 @@ func FuzzModel(f *testing.F) {
 // modest reports whether all shapes are known and small: the library takes what memory a model asks for.
 func modest(g *graph.Graph) bool {
 	c := g.Clone()
-	if err := graph.InferShapes(c); err != nil {
+	if err := infer.Shapes(c); err != nil {
 		return false
 	}
 	for _, v := range append(c.Values, c.Outputs...) {

@@ -18,6 +18,7 @@ import (
 	"github.com/millrace/millrace/engine/enginetest"
 	"github.com/millrace/millrace/engine/onnxruntime"
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -44,7 +45,7 @@ func build(t *testing.T, opts engine.Options, make func(b *graph.Builder)) engin
 	e := open(t)
 	b := graph.NewBuilder("test")
 	make(b)
-	g, err := b.Graph()
+	g, err := infer.Build(b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +198,7 @@ func TestRefusals(t *testing.T) {
 	e := open(t)
 	b := graph.NewBuilder("test")
 	b.Output(b.Name(b.Op("Relu", nil, b.Input("x", tensor.Float32, graph.Dims(2))), "y"))
-	g, err := b.Graph()
+	g, err := infer.Build(b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +279,7 @@ func TestMemory(t *testing.T) {
 	b := graph.NewBuilder("large")
 	w := b.Init("w", tensor.Must(tensor.New(tensor.Float32, 2048, 2048)))
 	b.Output(b.Name(b.Op("MatMul", nil, b.Input("x", tensor.Float32, graph.Dims(-1, 2048)), w), "y"))
-	g, err := b.Graph()
+	g, err := infer.Build(b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -351,7 +352,7 @@ func BenchmarkRun(b *testing.B) {
 		x = bl.Op("Relu", nil, bl.Op("Gemm", nil, x, bl.Init("w", tensor.Must(tensor.New(tensor.Float32, n, out))), bl.Init("b", tensor.Must(tensor.New(tensor.Float32, out)))))
 	}
 	bl.Output(bl.Name(x, "y"))
-	g, err := bl.Graph()
+	g, err := infer.Build(bl)
 	if err != nil {
 		b.Fatal(err)
 	}

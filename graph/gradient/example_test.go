@@ -8,6 +8,7 @@ import (
 	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/gradient"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -17,7 +18,7 @@ func Example() {
 	x := b.Input("x", tensor.Float32, graph.Dims(4))
 	w, c := b.Init("w", tensor.Vector[float32](0)), b.Init("b", tensor.Vector[float32](0))
 	b.Output(b.Name(b.Op("Add", nil, b.Op("Mul", nil, x, w), c), "y"))
-	model, err := b.Graph()
+	model, err := infer.Build(b)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -169,7 +170,7 @@ func prepare(g *graph.Graph) (*graph.Graph, error) {
 	// From 13 on, every operator that has a gradient here keeps its meaning up to 17.
 	out.Opset[graph.OnnxDomain] = max(opset, bodyOpset)
 	out.Inputs = out.Placeholders()
-	if err := graph.InferShapes(out); err != nil {
+	if err := infer.Shapes(out); err != nil {
 		return nil, fmt.Errorf("training graph: %w", err)
 	}
 	return out, nil

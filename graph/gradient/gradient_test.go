@@ -10,13 +10,14 @@ import (
 	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/gradient"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
 // build finishes a graph that a test made.
 func build(t testing.TB, b *graph.Builder) *graph.Graph {
 	t.Helper()
-	g, err := b.Graph()
+	g, err := infer.Build(b)
 	if err != nil {
 		t.Fatal(err)
 	}

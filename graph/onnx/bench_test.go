@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/tensor"
 )
@@ -17,7 +18,7 @@ func large(b *testing.B) []byte {
 		x = net.Op("Relu", nil, net.Op("MatMul", nil, x, w))
 	}
 	net.Output(x)
-	g, err := net.Graph()
+	g, err := infer.Build(net)
 	if err != nil {
 		b.Fatal(err)
 	}

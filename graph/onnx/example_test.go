@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/tensor"
 )
@@ -14,7 +15,7 @@ func Example() {
 	x := b.Input("x", tensor.Float32, graph.Shape{{Size: -1, Symbol: "N"}, {Size: 4}})
 	w := b.Init("w", tensor.Must(tensor.New(tensor.Float32, 4, 3)))
 	b.Output(b.Name(b.Op("Softmax", nil, b.Op("MatMul", nil, x, w)), "scores"))
-	g, err := b.Graph()
+	g, err := infer.Build(b)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/tensor"
 )
@@ -255,7 +256,7 @@ func use(t *testing.T, data []byte) {
 			t.Fatalf("writing twice gives other bytes (%v)\n%x", err, data)
 		}
 	}
-	_ = graph.InferShapes(g.Clone()) // it may find faults, but must return
+	_ = infer.Shapes(g.Clone()) // it may find faults, but must return
 	c := g.Clone()
 	if err := c.Inline(nil); err == nil {
 		if err := c.Validate(); err != nil {
@@ -294,7 +295,7 @@ func sample(t testing.TB) *graph.Graph {
 	}
 	b.Output(b.Op("If", graph.Attrs{"then_branch": yes, "else_branch": no}, cond))
 	b.Output(b.Op("Identity", nil, b.Init("words", tensor.Vector("a", "", "ü"))))
-	g, err := b.Graph()
+	g, err := infer.Build(b)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/tensor"
 )
@@ -28,7 +29,7 @@ func DenseNet() ([]byte, error) {
 		}
 	}
 	b.Output(b.Name(x, "logits"))
-	g, err := b.Graph()
+	g, err := infer.Build(b)
 	if err != nil {
 		return nil, err
 	}

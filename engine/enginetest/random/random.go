@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -59,7 +60,7 @@ func New(seed uint64) (Case, error) {
 	if other := m.values[m.IntN(len(m.values))]; other.name != last.name {
 		m.b.Output(m.b.Name(m.b.Op("Identity", nil, other.name), "also"))
 	}
-	g, err := m.b.Graph()
+	g, err := infer.Build(m.b)
 	if err != nil {
 		return Case{}, fmt.Errorf("random graph %d: %w", seed, err)
 	}

@@ -1,4 +1,4 @@
-package graph_test
+package infer_test
 
 import (
 	"archive/zip"
@@ -14,10 +14,11 @@ import (
 	"testing"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 )
 
-const pytorchCases = "../../shared/data/pytorch"
+const pytorchCases = "../../../shared/data/pytorch"
 
 // goldenCase is the part of a case.json that shapes need.
 type goldenCase struct {
@@ -26,7 +27,7 @@ type goldenCase struct {
 }
 
 // Shapes of PyTorch's nets: as the file says, and for the shapes of each set of inputs, where all outputs are known.
-func TestInferPyTorch(t *testing.T) {
+func TestPyTorch(t *testing.T) {
 	sets := 0
 	for _, file := range files(t, pytorchCases, "case.json") {
 		dir := filepath.Dir(file)
@@ -47,7 +48,7 @@ func TestInferPyTorch(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := graph.InferShapes(g.Clone()); err != nil {
+			if err := infer.Shapes(g.Clone()); err != nil {
 				t.Errorf("as declared: %v", err)
 			}
 			for _, set := range c.Sets {
@@ -71,7 +72,7 @@ func checkSet(t *testing.T, g *graph.Graph, inputs, outputs map[string]string, s
 	for name, key := range inputs {
 		given = append(given, graph.Value{Name: name, Shape: graph.Dims(shapes[key]...)})
 	}
-	if err := graph.InferShapes(g, given...); err != nil {
+	if err := infer.Shapes(g, given...); err != nil {
 		t.Errorf("%v: %v", given, err)
 		return
 	}

@@ -1,8 +1,9 @@
-package graph
+package infer
 
 import (
 	"math"
 
+	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -32,14 +33,15 @@ func (n num) int() int64 {
 	return int64(n.v)
 }
 
-func (n num) dim() Dim {
+func (n num) dim() graph.Dim {
 	if n.known {
 		return known(max(n.int(), -1))
 	}
-	return Dim{Size: -1, Symbol: n.symbol}
+	return graph.Dim{Size: -1, Symbol: n.symbol}
 }
 
-func (d Dim) num() num {
+// numOf is a length as a number.
+func numOf(d graph.Dim) num {
 	if d.Known() {
 		return number(d.Size)
 	}
@@ -51,7 +53,7 @@ func constant(t *tensor.Tensor) *info {
 	if t == nil {
 		return &info{}
 	}
-	v := &info{dtype: t.DType(), shape: Dims(t.Shape()...)}
+	v := &info{dtype: t.DType(), shape: graph.Dims(t.Shape()...)}
 	if n := t.Size(); n <= maxFollowed {
 		v.vals = elements(t, n)
 	}

@@ -1,6 +1,10 @@
-package graph
+package infer
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/millrace/millrace/graph"
+)
 
 // slice is one axis of a Slice.
 type slice struct{ start, end, step num }
@@ -77,7 +81,7 @@ func (c *call) sliceArgs() (starts, ends []num, axes []int64, steps []num) {
 }
 
 // unknownSlice is the shape where starts, ends or steps are computed.
-func (c *call) unknownSlice(axes []int64) Shape {
+func (c *call) unknownSlice(axes []int64) graph.Shape {
 	x := c.arg(0).shape
 	if axes == nil && (c.has(3) || c.length(1) < 0) {
 		return unknownOfRank(len(x))
@@ -97,7 +101,7 @@ func (c *call) unknownSlice(axes []int64) Shape {
 }
 
 // of returns the length of a slice of a dimension, and its first index.
-func (s slice) of(d Dim) (Dim, int64) {
+func (s slice) of(d graph.Dim) (graph.Dim, int64) {
 	if !s.step.known {
 		return unknown, 0
 	}

@@ -1,13 +1,16 @@
-package graph
+// Package infer finds the types and shapes of a graph's values, by operator; it is the one place that computes an output's
+// size. Computing values is left to the engines, and changing graphs to package graph.
+package infer
 
 import (
 	"fmt"
 	"slices"
 
+	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
 
-// InferShapes finds the types and shapes of all values, and puts them into g.Values and g.Outputs (and into those of
+// Shapes finds the types and shapes of all values, and puts them into g.Values and g.Outputs (and into those of
 // subgraphs). Dimensions go by symbol: what has the length N of an input keeps it. The numbers in small integer tensors
 // are followed through Shape, Gather, Concat, arithmetic and so on, so that Reshape, Expand and Resize get shapes where these
 // are computed. What cannot be known stays unknown, also the outputs of operators that are not known here. The functions of
@@ -17,14 +20,14 @@ import (
 //
 // Inputs replace the declared type and shape of those inputs, such as the shapes of one run; declared shapes of other values
 // that do not fit them give way. The graph must be sorted.
-func InferShapes(g *Graph, inputs ...Value) error {
-	w := &world{graph: g, functions: g.functions(), opset: g.Opset[OnnxDomain], steps: maxSteps + len(g.Nodes), lenient: len(inputs) > 0}
+func Shapes(g *graph.Graph, inputs ...graph.Value) error {
+	w := &world{graph: g, functions: functionsOf(g), opset: g.Opset[graph.OnnxDomain], steps: maxSteps + len(g.Nodes), lenient: len(inputs) > 0}
 	w.families = []map[string]rule{elementRules, reduceRules, productRules, shapeRules, moveRules, windowRules, resizeRules, normRules, makeRules, controlRules}
 	if w.opset == 0 {
-		w.opset = LowestOpset(g)
+		w.opset = graph.LowestOpset(g)
 	}
 	s := newInference(w, nil)
-	given := make(map[string]Value, len(inputs))
+	given := make(map[string]graph.Value, len(inputs))
 	for _, v := range inputs {
 		given[v.Name] = v
 	}
@@ -39,7 +42,7 @@ func InferShapes(g *Graph, inputs ...Value) error {
 		}
 	}
 	for name := range given {
-		return fmt.Errorf("%w: there is no input %q to infer shapes from", ErrInvalid, name)
+		return fmt.Errorf("%w: there is no input %q to infer shapes from", graph.ErrInvalid, name)
 	}
 	if err := s.graph(g, ins); err != nil {
 		return err
@@ -49,18 +52,35 @@ func InferShapes(g *Graph, inputs ...Value) error {
 	return nil
 }
 
-// MaxRank is the largest number of dimensions of a value.
-const MaxRank = 64
+// Build finishes a builder's graph: sorted, valid, with shapes inferred. The builder must not be used afterwards.
+func Build(b *graph.Builder) (*graph.Graph, error) {
+	g, err := b.Graph()
+	if err != nil {
+		return nil, err
+	}
+	if err := Shapes(g); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+func functionsOf(g *graph.Graph) map[[2]string]*graph.Function {
+	index := make(map[[2]string]*graph.Function, len(g.Functions))
+	for _, f := range g.Functions {
+		index[[2]string{f.Domain, f.Name}] = f
+	}
+	return index
+}
 
 // maxSteps limits the nodes that are visited beyond the graph's own: those of functions and loops.
 const maxSteps = 1 << 18
 
-var errSteps = fmt.Errorf("%w: shape inference takes more than %d steps through functions and loops", ErrInvalid, maxSteps)
+var errSteps = fmt.Errorf("%w: shape inference takes more than %d steps through functions and loops", graph.ErrInvalid, maxSteps)
 
 // world is what the inference of a graph, its subgraphs and its functions share.
 type world struct {
-	graph     *Graph
-	functions map[opKey]*Function
+	graph     *graph.Graph
+	functions map[[2]string]*graph.Function // by domain and name
 	opset     int64
 	steps     int
 	depth     int
@@ -78,7 +98,7 @@ func (w *world) commit() {
 // info is what is known of a value.
 type info struct {
 	dtype     tensor.DType
-	shape     Shape
+	shape     graph.Shape
 	container string
 	vals      []num // the elements, of a small numeric tensor, in row-major order; nil where not known
 }
@@ -95,9 +115,9 @@ type inference struct {
 	*world
 	outer    *inference
 	values   map[string]*info
-	declared map[string]Value
-	call     *Node // of a function's body
-	callee   *Function
+	declared map[string]graph.Value
+	call     *graph.Node // of a function's body
+	callee   *graph.Function
 }
 
 func newInference(w *world, outer *inference) *inference {
@@ -114,7 +134,7 @@ func (s *inference) lookup(name string) *info {
 }
 
 // graph infers g from its inputs.
-func (s *inference) graph(g *Graph, inputs []Value) error {
+func (s *inference) graph(g *graph.Graph, inputs []graph.Value) error {
 	for _, v := range inputs {
 		s.values[v.Name] = &info{dtype: v.DType, shape: v.Shape, container: v.Container}
 	}
@@ -123,13 +143,13 @@ func (s *inference) graph(g *Graph, inputs []Value) error {
 		if old, ok := s.values[in.Name]; ok { // listed as an input too
 			merged, err := merge(old, v, false)
 			if err != nil {
-				return fmt.Errorf("%w: initializer %q: %w", ErrInvalid, in.Name, err)
+				return fmt.Errorf("%w: initializer %q: %w", graph.ErrInvalid, in.Name, err)
 			}
 			v = merged
 		}
 		s.values[in.Name] = v
 	}
-	s.declared = make(map[string]Value, len(g.Values)+len(g.Outputs))
+	s.declared = make(map[string]graph.Value, len(g.Values)+len(g.Outputs))
 	for _, v := range g.Values {
 		s.declared[v.Name] = v
 	}
@@ -144,7 +164,7 @@ func (s *inference) graph(g *Graph, inputs []Value) error {
 }
 
 // collect notes what to write into g.
-func (s *inference) collect(g *Graph) {
+func (s *inference) collect(g *graph.Graph) {
 	outputs := slices.Clone(g.Outputs)
 	isOutput := make(map[string]bool, len(outputs))
 	for i, v := range outputs {
@@ -153,41 +173,42 @@ func (s *inference) collect(g *Graph) {
 			outputs[i].DType, outputs[i].Shape, outputs[i].Container = found.dtype, found.shape, found.container
 		}
 	}
-	var values []Value
+	var values []graph.Value
 	for _, n := range g.Nodes {
 		for _, out := range n.Outputs {
 			found := s.values[out]
 			if out == "" || isOutput[out] || found == nil || found.dtype == tensor.Invalid && found.shape == nil {
 				continue
 			}
-			values = append(values, Value{Name: out, DType: found.dtype, Shape: found.shape, Container: found.container, Doc: s.declared[out].Doc})
+			values = append(values, graph.Value{Name: out, DType: found.dtype, Shape: found.shape, Container: found.container, Doc: s.declared[out].Doc})
 		}
 	}
 	s.writes = append(s.writes, func() { g.Outputs, g.Values = outputs, values })
 }
 
-func (s *inference) nodes(nodes []*Node) error {
+func (s *inference) nodes(nodes []*graph.Node) error {
 	for i, n := range nodes {
 		if s.steps--; s.steps < 0 {
 			return errSteps
 		}
 		if err := s.node(n); err != nil {
-			return fmt.Errorf("%s: %w", label(i, n), err)
+			return fmt.Errorf("%s: %w", n.Label(i), err)
 		}
 	}
 	return nil
 }
 
 // node infers the outputs of n.
-func (s *inference) node(n *Node) error {
+func (s *inference) node(n *graph.Node) error {
 	if s.callee != nil {
 		for _, sub := range n.Subgraphs() { // which are copied
-			if s.steps -= countNodes(sub.Nodes); s.steps < 0 {
+			graph.Walk(sub.Nodes, func(*graph.Node) { s.steps-- })
+			if s.steps < 0 {
 				return errSteps
 			}
 		}
 		n = n.Clone()
-		n.bind(s.callee, s.call.Attrs)
+		n.Bind(s.callee, s.call.Attrs)
 	}
 	c := &call{inference: s, n: n, attrs: n.Attrs}
 	c.in = make([]*info, len(n.Inputs))
@@ -210,7 +231,7 @@ func (s *inference) node(n *Node) error {
 		if d, ok := s.declared[name]; ok {
 			merged, err := merge(&info{dtype: d.DType, shape: d.Shape, container: d.Container}, v, s.lenient)
 			if err != nil {
-				return fmt.Errorf("%w: output %q is declared as %v%v: %w", ErrInvalid, name, d.DType, d.Shape, err)
+				return fmt.Errorf("%w: output %q is declared as %v%v: %w", graph.ErrInvalid, name, d.DType, d.Shape, err)
 			}
 			v = merged
 		}
@@ -220,15 +241,15 @@ func (s *inference) node(n *Node) error {
 }
 
 // function infers a call of f from its body.
-func (c *call) function(f *Function) error {
+func (c *call) function(f *graph.Function) error {
 	if c.depth++; c.depth > 100 {
-		return fmt.Errorf("%w: functions call each other more than 100 deep", ErrInvalid)
+		return fmt.Errorf("%w: functions call each other more than 100 deep", graph.ErrInvalid)
 	}
 	defer func() { c.depth-- }()
 	s := newInference(c.world, nil)
-	s.call, s.callee = &Node{Attrs: c.attrs}, f
+	s.call, s.callee = &graph.Node{Attrs: c.attrs}, f
 	opset := c.opset
-	if v := f.Opset[OnnxDomain]; v != 0 {
+	if v := f.Opset[graph.OnnxDomain]; v != 0 {
 		c.opset = v
 	}
 	defer func() { c.opset = opset }()
@@ -238,7 +259,7 @@ func (c *call) function(f *Function) error {
 		}
 	}
 	if err := s.nodes(f.Nodes); err != nil {
-		return fmt.Errorf("in function %s: %w", OpName(f.Domain, f.Name), err)
+		return fmt.Errorf("in function %s: %w", graph.OpName(f.Domain, f.Name), err)
 	}
 	for i := range c.out {
 		if i < len(f.Outputs) {
@@ -253,8 +274,8 @@ func (c *call) function(f *Function) error {
 // call is a node whose outputs are being inferred. Rules read in and attrs, and fill out, which is empty at first.
 type call struct {
 	*inference
-	n     *Node
-	attrs Attrs
+	n     *graph.Node
+	attrs graph.Attrs
 	in    []*info // nil where left out
 	out   []info
 }
@@ -263,10 +284,10 @@ type call struct {
 type rule func(*call) error
 
 func (c *call) infer() error {
-	if f := c.functions[c.n.key()]; f != nil {
+	if f := c.functions[[2]string{c.n.Domain, c.n.OpType}]; f != nil {
 		return c.function(f)
 	}
-	if c.n.Domain != OnnxDomain || len(c.out) == 0 {
+	if c.n.Domain != graph.OnnxDomain || len(c.out) == 0 {
 		return nil
 	}
 	for _, family := range c.families {
@@ -293,7 +314,7 @@ func (c *call) arg(i int) *info {
 func (c *call) has(i int) bool { return i < len(c.in) && c.in[i] != nil }
 
 // set gives output i its type and shape, where the node has that output.
-func (c *call) set(i int, dtype tensor.DType, shape Shape) {
+func (c *call) set(i int, dtype tensor.DType, shape graph.Shape) {
 	if i < len(c.out) {
 		c.out[i].dtype, c.out[i].shape = dtype, shape
 	}
@@ -301,7 +322,7 @@ func (c *call) set(i int, dtype tensor.DType, shape Shape) {
 
 // fail says that operands contradict each other.
 func (c *call) fail(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: %s", graph.ErrInvalid, fmt.Sprintf(format, args...))
 }
 
 // axis brings an axis into [0, rank).

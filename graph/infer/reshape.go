@@ -1,6 +1,10 @@
-package graph
+package infer
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/millrace/millrace/graph"
+)
 
 // inferReshape keeps symbols: a dimension that is left to be computed is the symbol that is not accounted for.
 func inferReshape(c *call) error {
@@ -20,7 +24,7 @@ func inferReshape(c *call) error {
 		c.set(0, x.dtype, unknownOfRank(c.length(1)))
 		return nil
 	}
-	shape := make(Shape, len(target))
+	shape := make(graph.Shape, len(target))
 	rest := -1
 	for i, v := range target {
 		switch {
@@ -54,7 +58,7 @@ func inferReshape(c *call) error {
 }
 
 // fillRest computes dimension rest of a reshape (-1: none) and checks the number of elements.
-func (c *call) fillRest(shape Shape, rest int) error {
+func (c *call) fillRest(shape graph.Shape, rest int) error {
 	x := c.arg(0).shape
 	if x == nil {
 		return nil
@@ -82,7 +86,7 @@ func (c *call) fillRest(shape Shape, rest int) error {
 }
 
 // fillOne computes the only dimension of shape that nothing is known of.
-func fillOne(all product, shape Shape) {
+func fillOne(all product, shape graph.Shape) {
 	at := -1
 	for i, d := range shape {
 		if !d.Known() && d.Symbol == "" {
@@ -101,11 +105,11 @@ func fillOne(all product, shape Shape) {
 }
 
 // unknownOfRank returns a shape of unknown dimensions; nil for a negative rank.
-func unknownOfRank(rank int) Shape {
+func unknownOfRank(rank int) graph.Shape {
 	if rank < 0 {
 		return nil
 	}
-	s := make(Shape, rank)
+	s := make(graph.Shape, rank)
 	for i := range s {
 		s[i] = unknown
 	}

@@ -1,4 +1,4 @@
-package graph_test
+package infer_test
 
 import (
 	"testing"
@@ -8,7 +8,7 @@ import (
 )
 
 // Forms of operators that ONNX's cases of opset 17 do not have: older ones, and newer ones.
-func TestInferOpsets(t *testing.T) {
+func TestOpsets(t *testing.T) {
 	f32 := tensor.Float32
 	image := func(b *graph.Builder) string { return b.Input("x", f32, sym("N", 3, 6, 8)) }
 	floats := func(b *graph.Builder, v ...float32) string { return b.Init("floats", tensor.Vector(v...)) }
@@ -119,7 +119,7 @@ func TestInferOpsets(t *testing.T) {
 }
 
 // Arithmetic keeps symbols where it changes nothing, and knows nothing otherwise.
-func TestInferSymbolArithmetic(t *testing.T) {
+func TestSymbolArithmetic(t *testing.T) {
 	tests := []struct {
 		op   string
 		a, b int64 // 0 stands for the length N

@@ -1,4 +1,4 @@
-package graph_test
+package infer_test
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/tensor"
 )
@@ -56,7 +57,7 @@ var asUint16 = []string{
 
 // Shapes that are inferred from ONNX's test cases fit the cases' outputs. With the inputs' values known as well, they are
 // those of the outputs in full, but for the exceptions.
-func TestInferConformance(t *testing.T) {
+func TestConformance(t *testing.T) {
 	cases, full := 0, 0
 	used := map[string]bool{}
 	for _, file := range files(t, onnxCases, ".onnx") {
@@ -136,7 +137,7 @@ func checkShapes(file, set string, values bool) error {
 		}
 		g.Inputs = left
 	}
-	if err := graph.InferShapes(g); err != nil {
+	if err := infer.Shapes(g); err != nil {
 		return err
 	}
 	for i, v := range g.Outputs {

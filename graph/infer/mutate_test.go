@@ -1,4 +1,4 @@
-package graph_test
+package infer_test
 
 import (
 	"math"
@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/tensor"
 )
 
 // Whatever stands in a model's attributes, shapes and constants, inference returns: ONNX's test cases with numbers
 // changed, inputs left out and shapes replaced.
-func TestInferMutated(t *testing.T) {
+func TestMutated(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	found, refused := 0, 0
 	for _, file := range files(t, onnxCases, ".onnx") {
@@ -23,7 +24,7 @@ func TestInferMutated(t *testing.T) {
 		}
 		for range 8 {
 			c := mutate(random, g.Clone())
-			if err := graph.InferShapes(c); err != nil {
+			if err := infer.Shapes(c); err != nil {
 				refused++
 			} else {
 				found++

@@ -1,9 +1,10 @@
-package graph
+package infer
 
 import (
 	"slices"
 	"strings"
 
+	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -34,10 +35,10 @@ func (c *call) matmul(dtype tensor.DType, i, j int) error {
 	}
 	row, col := len(a) > 1, len(b) > 1
 	if !row {
-		a = Shape{known(1), a[0]}
+		a = graph.Shape{known(1), a[0]}
 	}
 	if !col {
-		b = Shape{b[0], known(1)}
+		b = graph.Shape{b[0], known(1)}
 	}
 	if p, q := a[len(a)-1], b[len(b)-2]; p.Known() && q.Known() && p.Size != q.Size {
 		return c.fail("the matrix product of shapes %v and %v", c.arg(i).shape, c.arg(j).shape)
@@ -66,7 +67,7 @@ func inferGemm(c *call) error {
 			return err
 		}
 	}
-	side := func(i int, attr string) (Dim, Dim) {
+	side := func(i int, attr string) (graph.Dim, graph.Dim) {
 		s := c.arg(i).shape
 		if s == nil {
 			return unknown, unknown
@@ -81,7 +82,7 @@ func inferGemm(c *call) error {
 	if k.Known() && k2.Known() && k.Size != k2.Size {
 		return c.fail("the product of shapes %v and %v (transA %d, transB %d)", c.arg(0).shape, c.arg(1).shape, c.attrs.Int("transA", 0), c.attrs.Int("transB", 0))
 	}
-	shape := Shape{m, n}
+	shape := graph.Shape{m, n}
 	if bias := c.arg(2).shape; c.has(2) && bias != nil && c.opset >= 7 {
 		joined, err := broadcast(shape, bias)
 		if err != nil || len(joined) != 2 || m.Known() && joined[0].Size != m.Size || n.Known() && joined[1].Size != n.Size {
@@ -108,8 +109,8 @@ func inferEinsum(c *call) error {
 	if len(terms) != len(c.in) {
 		return c.fail("the equation %q has %d terms, there are %d inputs", equation, len(terms), len(c.in))
 	}
-	dims := map[byte]Dim{}
-	var dots []Shape
+	dims := map[byte]graph.Dim{}
+	var dots []graph.Shape
 	for i, term := range terms {
 		shape := c.arg(i).shape
 		if shape == nil {
@@ -143,7 +144,7 @@ func inferEinsum(c *call) error {
 	if !explicit {
 		right = implicitOutput(left)
 	}
-	shape := Shape{}
+	shape := graph.Shape{}
 	for k := 0; k < len(right); k++ {
 		if right[k] == '.' {
 			shape = append(shape, around...)

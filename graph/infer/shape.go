@@ -1,9 +1,10 @@
-package graph
+package infer
 
 import (
 	"math"
 	"slices"
 
+	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -26,7 +27,7 @@ var shapeRules = rulesOf(map[string]rule{
 func inferFlatten(c *call) error {
 	x := c.arg(0)
 	if x.shape == nil {
-		c.set(0, x.dtype, Shape{unknown, unknown})
+		c.set(0, x.dtype, graph.Shape{unknown, unknown})
 		return nil
 	}
 	axis := c.attrs.Int("axis", 1)
@@ -36,7 +37,7 @@ func inferFlatten(c *call) error {
 	if axis < 0 {
 		axis += int64(len(x.shape))
 	}
-	c.set(0, x.dtype, Shape{mulDims(x.shape[:axis]...), mulDims(x.shape[axis:]...)})
+	c.set(0, x.dtype, graph.Shape{mulDims(x.shape[:axis]...), mulDims(x.shape[axis:]...)})
 	return nil
 }
 
@@ -64,7 +65,7 @@ func inferTranspose(c *call) error {
 			return err
 		}
 	}
-	shape := make(Shape, len(order))
+	shape := make(graph.Shape, len(order))
 	for i, from := range order {
 		shape[i] = x.shape[from]
 	}
@@ -131,7 +132,7 @@ func inferExpand(c *call) error {
 		c.set(0, x.dtype, shape)
 		return nil
 	}
-	to := make(Shape, len(target.vals))
+	to := make(graph.Shape, len(target.vals))
 	for i, v := range target.vals {
 		if v.known && v.v < 0 {
 			return c.fail("dimension %d of the shape is %v", i, v.v)
@@ -195,7 +196,7 @@ func inferDepthToSpace(c *call) error {
 		depth = known(d.Size / block / block)
 	}
 	b := known(block)
-	c.set(0, x.dtype, Shape{x.shape[0], depth, mulDims(x.shape[2], b), mulDims(x.shape[3], b)})
+	c.set(0, x.dtype, graph.Shape{x.shape[0], depth, mulDims(x.shape[2], b), mulDims(x.shape[3], b)})
 	return nil
 }
 
@@ -209,7 +210,7 @@ func inferSpaceToDepth(c *call) error {
 		c.set(0, x.dtype, unknownOfRank(4))
 		return err
 	}
-	shape := Shape{x.shape[0], mulDims(x.shape[1], known(block*block)), unknown, unknown}
+	shape := graph.Shape{x.shape[0], mulDims(x.shape[1], known(block*block)), unknown, unknown}
 	for i := 2; i < 4; i++ {
 		if d := x.shape[i]; d.Known() {
 			if d.Size%block != 0 {
@@ -226,7 +227,7 @@ func inferSpaceToDepth(c *call) error {
 func inferShapeOf(c *call) error {
 	x := c.arg(0)
 	if x.shape == nil {
-		c.set(0, tensor.Int64, Shape{unknown})
+		c.set(0, tensor.Int64, graph.Shape{unknown})
 		return nil
 	}
 	rank := int64(len(x.shape))
@@ -239,17 +240,17 @@ func inferShapeOf(c *call) error {
 	start, end := clamp(c.attrs.Int("start", 0)), clamp(c.attrs.Int("end", rank))
 	vals := []num{}
 	for i := start; i < end; i++ {
-		vals = append(vals, x.shape[i].num())
+		vals = append(vals, numOf(x.shape[i]))
 	}
-	c.set(0, tensor.Int64, Shape{known(int64(len(vals)))})
+	c.set(0, tensor.Int64, graph.Shape{known(int64(len(vals)))})
 	c.out[0].vals = vals
 	return nil
 }
 
 func inferSizeOf(c *call) error {
-	c.set(0, tensor.Int64, Shape{})
+	c.set(0, tensor.Int64, graph.Shape{})
 	if x := c.arg(0); x.shape != nil {
-		c.out[0].vals = []num{mulDims(x.shape...).num()}
+		c.out[0].vals = []num{numOf(mulDims(x.shape...))}
 	}
 	return nil
 }

@@ -1,9 +1,10 @@
-package graph
+package infer
 
 import (
 	"math"
 	"slices"
 
+	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -114,7 +115,7 @@ func (c *call) resizeTo() error {
 	return nil
 }
 
-func (c *call) keepRatio(shape Shape, axes []int, sizes []num, smallest bool) {
+func (c *call) keepRatio(shape graph.Shape, axes []int, sizes []num, smallest bool) {
 	x := c.arg(0).shape
 	best := math.NaN()
 	for i, axis := range axes {
@@ -229,7 +230,7 @@ func inferSTFT(c *call) error {
 			bins = known(length.Size/2 + 1)
 		}
 	}
-	c.set(0, x.dtype, Shape{batch, frames, bins, known(2)})
+	c.set(0, x.dtype, graph.Shape{batch, frames, bins, known(2)})
 	return nil
 }
 
@@ -249,7 +250,7 @@ func inferCol2Im(c *call) error {
 		}
 		each *= b
 	}
-	shape := Shape{x.shape[0], unknown}
+	shape := graph.Shape{x.shape[0], unknown}
 	if d := x.shape[1]; d.Known() {
 		shape[1] = known(d.Size / each)
 	}
@@ -267,9 +268,9 @@ var resizeRules = rulesOf(map[string]rule{
 	"STFT":            inferSTFT,
 	"Col2Im":          inferCol2Im,
 	"AffineGrid": func(c *call) error {
-		shape := Shape(nil)
+		shape := graph.Shape(nil)
 		if size := c.arg(1).vals; len(size) >= 4 {
-			shape = Shape{size[0].dim()}
+			shape = graph.Shape{size[0].dim()}
 			for _, v := range size[2:] {
 				shape = append(shape, v.dim())
 			}
@@ -279,9 +280,9 @@ var resizeRules = rulesOf(map[string]rule{
 		return nil
 	},
 	"StringNormalizer": func(c *call) error {
-		shape := Shape{unknown}
+		shape := graph.Shape{unknown}
 		if len(c.arg(0).shape) == 2 {
-			shape = Shape{known(1), unknown}
+			shape = graph.Shape{known(1), unknown}
 		}
 		c.set(0, tensor.String, shape)
 		return nil

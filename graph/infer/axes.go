@@ -1,6 +1,10 @@
-package graph
+package infer
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/millrace/millrace/graph"
+)
 
 // axesArg returns the axes of the second input (from opset 13 on) or of the attribute. known is false where they are
 // computed, given where there are any.
@@ -27,7 +31,7 @@ func inferSqueeze(c *call) error {
 		c.set(0, x.dtype, unknownOfRank(rank))
 		return nil
 	}
-	shape := Shape{}
+	shape := graph.Shape{}
 	if !given {
 		for _, d := range x.shape {
 			if !d.Known() { // it may be 1
@@ -70,7 +74,7 @@ func inferUnsqueeze(c *call) error {
 		c.set(0, x.dtype, unknownOfRank(rank))
 		return nil
 	}
-	shape := make(Shape, len(x.shape)+len(axes))
+	shape := make(graph.Shape, len(x.shape)+len(axes))
 	index, err := c.axes(axes, len(shape))
 	if err != nil {
 		return err

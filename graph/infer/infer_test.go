@@ -1,4 +1,4 @@
-package graph_test
+package infer_test
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -27,7 +28,7 @@ func ints(v ...int64) *tensor.Tensor { return tensor.Vector(v...) }
 
 func mustGraph(t *testing.T, b *graph.Builder) *graph.Graph {
 	t.Helper()
-	g, err := b.Graph()
+	g, err := infer.Build(b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +36,7 @@ func mustGraph(t *testing.T, b *graph.Builder) *graph.Graph {
 }
 
 // Dimensions go by symbol through operators, and through the arithmetic that models compute shapes with.
-func TestInferSymbols(t *testing.T) {
+func TestSymbols(t *testing.T) {
 	f32 := tensor.Float32
 	tests := []struct {
 		name  string
@@ -155,7 +156,7 @@ func TestInferSymbols(t *testing.T) {
 }
 
 // Contradictions are errors that name the node and what is wrong, and leave the graph as it was.
-func TestInferContradictions(t *testing.T) {
+func TestContradictions(t *testing.T) {
 	f32 := tensor.Float32
 	x := func(b *graph.Builder, dims ...any) string { return b.Input(b.Unique("x")+"in", f32, sym(dims...)) }
 	tests := []struct {
@@ -194,7 +195,7 @@ func TestInferContradictions(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			b := graph.NewBuilder("test")
 			b.Output(tt.build(b))
-			_, err := b.Graph()
+			_, err := infer.Build(b)
 			if !errors.Is(err, graph.ErrInvalid) || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("got error %v; want one with %q", err, tt.want)
 			}
@@ -205,7 +206,7 @@ func TestInferContradictions(t *testing.T) {
 	}
 }
 
-func TestInferDeclared(t *testing.T) {
+func TestDeclared(t *testing.T) {
 	build := func(out graph.Value) *graph.Graph {
 		return &graph.Graph{
 			Opset:   map[string]int64{"": 17},
@@ -215,7 +216,7 @@ func TestInferDeclared(t *testing.T) {
 		}
 	}
 	g := build(graph.Value{Name: "y", DType: tensor.Float32, Shape: sym(4, "C")})
-	if err := graph.InferShapes(g); err != nil || g.Outputs[0].Shape.String() != "[4,3]" {
+	if err := infer.Shapes(g); err != nil || g.Outputs[0].Shape.String() != "[4,3]" {
 		t.Errorf("declared and found together: %v, %v; want [4,3]", g.Outputs[0], err)
 	}
 	for _, bad := range []graph.Value{
@@ -224,7 +225,7 @@ func TestInferDeclared(t *testing.T) {
 		{Name: "y", DType: tensor.Float32, Shape: sym("N")},
 	} {
 		g := build(bad)
-		err := graph.InferShapes(g)
+		err := infer.Shapes(g)
 		if !errors.Is(err, graph.ErrInvalid) || !strings.Contains(err.Error(), `"act"`) {
 			t.Errorf("declared %v: got %v; want an error that names the node", bad, err)
 		}
@@ -234,16 +235,16 @@ func TestInferDeclared(t *testing.T) {
 	}
 	// The shapes of one run win over what is declared.
 	g = build(graph.Value{Name: "y", DType: tensor.Float32, Shape: sym(1, 3)})
-	if err := graph.InferShapes(g, graph.Value{Name: "x", Shape: graph.Dims(8, 3)}); err != nil || g.Outputs[0].Shape.String() != "[8,3]" {
+	if err := infer.Shapes(g, graph.Value{Name: "x", Shape: graph.Dims(8, 3)}); err != nil || g.Outputs[0].Shape.String() != "[8,3]" {
 		t.Errorf("with an input of [8,3]: %v, %v", g.Outputs[0], err)
 	}
-	if err := graph.InferShapes(g, graph.Value{Name: "z"}); !errors.Is(err, graph.ErrInvalid) {
+	if err := infer.Shapes(g, graph.Value{Name: "z"}); !errors.Is(err, graph.ErrInvalid) {
 		t.Errorf("an unknown input: %v", err)
 	}
 }
 
 // A function's body tells the shapes of its call; attributes and defaults reach it.
-func TestInferFunction(t *testing.T) {
+func TestFunction(t *testing.T) {
 	f := &graph.Function{
 		Domain: "ai.millrace", Name: "Flat", Inputs: []string{"a"}, Outputs: []string{"c"}, Attrs: []string{"to"},
 		Defaults: graph.Attrs{"axis": int64(1)},
@@ -267,9 +268,9 @@ func TestInferFunction(t *testing.T) {
 }
 
 // Functions that call functions twice each do not take for ever.
-func TestInferFunctionBomb(t *testing.T) {
+func TestFunctionBomb(t *testing.T) {
 	g := bomb(40)
-	if err := graph.InferShapes(g); !errors.Is(err, graph.ErrInvalid) || !strings.Contains(err.Error(), "steps") {
+	if err := infer.Shapes(g); !errors.Is(err, graph.ErrInvalid) || !strings.Contains(err.Error(), "steps") {
 		t.Errorf("inference: %v", err)
 	}
 	if err := g.Inline(nil); !errors.Is(err, graph.ErrInvalid) || !strings.Contains(err.Error(), "nodes") {

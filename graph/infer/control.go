@@ -1,8 +1,9 @@
-package graph
+package infer
 
 import (
 	"slices"
 
+	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -14,7 +15,7 @@ var controlRules = rulesOf(map[string]rule{
 })
 
 // run infers a subgraph from inputs, and returns what is known of its outputs.
-func (c *call) run(g *Graph, inputs []info) ([]*info, error) {
+func (c *call) run(g *graph.Graph, inputs []info) ([]*info, error) {
 	if c.depth++; c.depth > 100 {
 		return nil, c.fail("subgraphs nest more than 100 deep")
 	}
@@ -102,7 +103,7 @@ func inferLoop(c *call) error {
 		return c.fail("%d states, a body with %d outputs, %d outputs", states, len(body.Outputs), len(c.out))
 	}
 	inputs := make([]info, 0, 2+states)
-	inputs = append(inputs, info{dtype: tensor.Int64, shape: Shape{}}, info{dtype: tensor.Bool, shape: Shape{}})
+	inputs = append(inputs, info{dtype: tensor.Int64, shape: graph.Shape{}}, info{dtype: tensor.Bool, shape: graph.Shape{}})
 	for i := range states {
 		v := *c.arg(2 + i)
 		v.vals = nil
@@ -121,14 +122,14 @@ func inferLoop(c *call) error {
 		}
 		c.out[i] = info{dtype: v.dtype}
 		if v.shape != nil {
-			c.out[i].shape = slices.Concat(Shape{trips}, v.shape)
+			c.out[i].shape = slices.Concat(graph.Shape{trips}, v.shape)
 		}
 	}
 	return nil
 }
 
 // settle runs a body until the shapes of its states stay the same: at most twice, as what differs becomes unknown.
-func (c *call) settle(body *Graph, inputs []info, firstIn, firstOut, states int) ([]*info, error) {
+func (c *call) settle(body *graph.Graph, inputs []info, firstIn, firstOut, states int) ([]*info, error) {
 	writes := len(c.writes)
 	for range 3 {
 		c.writes = c.writes[:writes]

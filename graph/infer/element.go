@@ -1,8 +1,9 @@
-package graph
+package infer
 
 import (
 	"strings"
 
+	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -29,8 +30,8 @@ var elementRules = rulesOf(map[string]rule{
 	"DequantizeLinear": inferDequantize,
 	"DynamicQuantizeLinear": func(c *call) error {
 		c.set(0, tensor.Uint8, c.arg(0).shape)
-		c.set(1, tensor.Float32, Shape{})
-		c.set(2, tensor.Uint8, Shape{})
+		c.set(1, tensor.Float32, graph.Shape{})
+		c.set(2, tensor.Uint8, graph.Shape{})
 		return nil
 	},
 	"Bernoulli RandomNormalLike RandomUniformLike EyeLike": inferLike,
@@ -79,11 +80,11 @@ func inferNot(c *call) error {
 
 // broadcastArgs joins the shapes of inputs. Before opset 7 the second operand was stretched along an axis, and the
 // result had the first one's shape.
-func (c *call) broadcastArgs(inputs ...int) (Shape, error) {
+func (c *call) broadcastArgs(inputs ...int) (graph.Shape, error) {
 	if c.opset < 7 && len(inputs) == 2 {
 		return c.arg(inputs[0]).shape, nil
 	}
-	shapes := make([]Shape, len(inputs))
+	shapes := make([]graph.Shape, len(inputs))
 	for i, in := range inputs {
 		shapes[i] = c.arg(in).shape
 	}

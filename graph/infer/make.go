@@ -1,8 +1,9 @@
-package graph
+package infer
 
 import (
 	"math"
 
+	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -19,16 +20,16 @@ var makeRules = rulesOf(map[string]rule{
 		if s := c.arg(0).shape; len(s) == 2 {
 			batch = s[0]
 		}
-		c.set(0, dtype, Shape{batch, known(max(c.attrs.Int("sample_size", 1), 0))})
+		c.set(0, dtype, graph.Shape{batch, known(max(c.attrs.Int("sample_size", 1), 0))})
 		return err
 	},
 	"NonMaxSuppression": func(c *call) error {
-		c.set(0, tensor.Int64, Shape{unknown, known(3)})
+		c.set(0, tensor.Int64, graph.Shape{unknown, known(3)})
 		return nil
 	},
 	"MelWeightMatrix": func(c *call) error {
 		dtype, err := c.dtypeAttr("output_datatype", tensor.Float32)
-		shape := Shape{unknown, unknown}
+		shape := graph.Shape{unknown, unknown}
 		if bins, ok := c.ints(0); ok && len(bins) == 1 {
 			shape[1] = known(max(bins[0], 0))
 		}
@@ -85,7 +86,7 @@ func inferConstantOfShape(c *call) error {
 		c.set(0, dtype, unknownOfRank(c.length(0)))
 		return nil
 	}
-	shape := make(Shape, len(dims))
+	shape := make(graph.Shape, len(dims))
 	for i, v := range dims {
 		if v.known && v.v < 0 {
 			return c.fail("dimension %d of the shape is %v", i, v.v)
@@ -109,7 +110,7 @@ func inferRange(c *call) error {
 	if err != nil {
 		return err
 	}
-	c.set(0, dtype, Shape{unknown})
+	c.set(0, dtype, graph.Shape{unknown})
 	one := func(i int) num {
 		if v := c.arg(i).vals; len(v) == 1 {
 			return v[0]
@@ -147,7 +148,7 @@ func inferRandom(c *call) error {
 		return err
 	}
 	dims := c.attrs.Ints("shape", nil)
-	shape := make(Shape, len(dims))
+	shape := make(graph.Shape, len(dims))
 	for i, d := range dims {
 		if d < 0 {
 			return c.fail("dimension %d of the shape is %d", i, d)
@@ -167,6 +168,6 @@ func inferWindow(c *call) error {
 	if v := c.arg(0).vals; len(v) == 1 {
 		n = v[0].dim()
 	}
-	c.set(0, dtype, Shape{n})
+	c.set(0, dtype, graph.Shape{n})
 	return nil
 }

@@ -1,7 +1,9 @@
-package graph
+package infer
 
 import (
 	"slices"
+
+	"github.com/millrace/millrace/graph"
 )
 
 // moveRules are operators that choose, join and split elements.
@@ -32,7 +34,7 @@ func inferConcat(c *call) error {
 		return err
 	}
 	def := int64(1) // of opset 1; later there is none
-	var shape Shape
+	var shape graph.Shape
 	for i := range c.in {
 		if s := c.arg(i).shape; s != nil {
 			shape = slices.Clone(s)
@@ -84,7 +86,7 @@ func inferConcat(c *call) error {
 }
 
 // concatVals joins elements block by block. Inputs whose elements are not known count as unknown ones.
-func (c *call) concatVals(axis int, shape Shape) []num {
+func (c *call) concatVals(axis int, shape graph.Shape) []num {
 	size, ok := shape.Static()
 	if !ok {
 		return nil
@@ -133,7 +135,7 @@ func inferSplit(c *call) error {
 	if err != nil {
 		return err
 	}
-	parts := make([]Dim, n)
+	parts := make([]graph.Dim, n)
 	split, given := c.attrs.Ints("split", nil), c.attrs.Has("split")
 	if c.has(1) {
 		given = true
@@ -206,7 +208,7 @@ func inferGather(c *call) error {
 	}
 	shape := slices.Concat(x.shape[:axis], index.shape, x.shape[axis+1:])
 	if shape == nil {
-		shape = Shape{}
+		shape = graph.Shape{}
 	}
 	c.set(0, x.dtype, shape)
 	length := x.shape[axis]
@@ -244,7 +246,7 @@ func inferGatherND(c *call) error {
 	}
 	c.set(0, x.dtype, slices.Concat(index.shape[:len(index.shape)-1], x.shape[batch+depth.Size:]))
 	if c.out[0].shape == nil {
-		c.out[0].shape = Shape{}
+		c.out[0].shape = graph.Shape{}
 	}
 	return nil
 }
@@ -264,7 +266,7 @@ func inferCompress(c *call) error {
 		n = known(count)
 	}
 	if !c.attrs.Has("axis") {
-		c.set(0, x.dtype, Shape{n})
+		c.set(0, x.dtype, graph.Shape{n})
 		return nil
 	}
 	shape := slices.Clone(x.shape)

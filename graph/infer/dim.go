@@ -1,20 +1,21 @@
-package graph
+package infer
 
 import (
 	"errors"
 	"fmt"
 	"slices"
 
+	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
 
-var unknown = Dim{Size: -1}
+var unknown = graph.Dim{Size: -1}
 
 // known is a dimension of that length; a negative one, which only an overflow gives, is unknown.
-func known(n int64) Dim { return Dim{Size: max(n, -1)} }
+func known(n int64) graph.Dim { return graph.Dim{Size: max(n, -1)} }
 
 // sameDim reports whether two dimensions are known to be equal.
-func sameDim(a, b Dim) bool {
+func sameDim(a, b graph.Dim) bool {
 	if a.Known() || b.Known() {
 		return a.Size == b.Size
 	}
@@ -22,7 +23,7 @@ func sameDim(a, b Dim) bool {
 }
 
 // mergeDim joins what two sources know of one dimension; prefer's symbol stays.
-func mergeDim(prefer, other Dim) (Dim, bool) {
+func mergeDim(prefer, other graph.Dim) (graph.Dim, bool) {
 	switch {
 	case prefer.Known() && other.Known():
 		return prefer, prefer.Size == other.Size
@@ -37,7 +38,7 @@ func mergeDim(prefer, other Dim) (Dim, bool) {
 }
 
 // mergeShape joins what two sources know of one shape.
-func mergeShape(prefer, other Shape) (Shape, error) {
+func mergeShape(prefer, other graph.Shape) (graph.Shape, error) {
 	switch {
 	case prefer == nil:
 		return other, nil
@@ -46,7 +47,7 @@ func mergeShape(prefer, other Shape) (Shape, error) {
 	case len(prefer) != len(other):
 		return nil, fmt.Errorf("it has shape %v", prefer)
 	}
-	out := make(Shape, len(prefer))
+	out := make(graph.Shape, len(prefer))
 	for i := range prefer {
 		d, ok := mergeDim(prefer[i], other[i])
 		if !ok {
@@ -89,7 +90,7 @@ func merge(declared, found *info, lenient bool) (*info, error) {
 }
 
 // broadcast returns the shape of operands that are broadcast together, or nil where a rank is unknown.
-func broadcast(shapes ...Shape) (Shape, error) {
+func broadcast(shapes ...graph.Shape) (graph.Shape, error) {
 	rank := 0
 	for _, s := range shapes {
 		if s == nil {
@@ -97,7 +98,7 @@ func broadcast(shapes ...Shape) (Shape, error) {
 		}
 		rank = max(rank, len(s))
 	}
-	out := make(Shape, rank)
+	out := make(graph.Shape, rank)
 	for i := range out {
 		out[i] = known(1)
 	}
@@ -106,7 +107,7 @@ func broadcast(shapes ...Shape) (Shape, error) {
 			k := rank - len(s) + i
 			joined, ok := broadcastDim(out[k], d)
 			if !ok {
-				return nil, fmt.Errorf("%w: shapes %v cannot be broadcast together", ErrInvalid, shapes)
+				return nil, fmt.Errorf("%w: shapes %v cannot be broadcast together", graph.ErrInvalid, shapes)
 			}
 			out[k] = joined
 		}
@@ -114,7 +115,7 @@ func broadcast(shapes ...Shape) (Shape, error) {
 	return out, nil
 }
 
-func broadcastDim(a, b Dim) (Dim, bool) {
+func broadcastDim(a, b graph.Dim) (graph.Dim, bool) {
 	switch {
 	case a.Size == 1:
 		return b, true
@@ -133,7 +134,7 @@ func broadcastDim(a, b Dim) (Dim, bool) {
 }
 
 // mulDims multiplies dimensions; one symbol among ones stays.
-func mulDims(dims ...Dim) Dim {
+func mulDims(dims ...graph.Dim) graph.Dim {
 	p := productOf(dims)
 	return p.dim()
 }
@@ -145,7 +146,7 @@ type product struct {
 	unknown bool
 }
 
-func productOf(dims []Dim) product {
+func productOf(dims []graph.Dim) product {
 	p := product{size: 1}
 	for _, d := range dims {
 		switch {
@@ -164,7 +165,7 @@ func productOf(dims []Dim) product {
 	return p
 }
 
-func (p product) dim() Dim {
+func (p product) dim() graph.Dim {
 	switch {
 	case p.size == 0:
 		return known(0)
@@ -173,13 +174,13 @@ func (p product) dim() Dim {
 	case len(p.symbols) == 0:
 		return known(p.size)
 	case len(p.symbols) == 1 && p.size == 1:
-		return Dim{Size: -1, Symbol: p.symbols[0]}
+		return graph.Dim{Size: -1, Symbol: p.symbols[0]}
 	}
 	return unknown
 }
 
 // over divides p by q, which ok says is possible and exact; both must not be zero.
-func (p product) over(q product) (Dim, bool) {
+func (p product) over(q product) (graph.Dim, bool) {
 	if p.unknown || q.unknown || q.size == 0 {
 		return unknown, true
 	}

@@ -1,8 +1,9 @@
-package graph
+package infer
 
 import (
 	"slices"
 
+	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -19,7 +20,7 @@ var reduceRules = rulesOf(map[string]rule{
 				rank = unknown // implementations differ for scalars
 			}
 		}
-		c.set(0, tensor.Int64, Shape{rank, unknown})
+		c.set(0, tensor.Int64, graph.Shape{rank, unknown})
 		return nil
 	},
 	"Unique": inferUnique,
@@ -35,16 +36,16 @@ func inferReduce(c *call) error {
 	if c.has(1) {
 		var ok bool
 		if axes, ok = c.ints(1); !ok {
-			shape := Shape(nil)
+			shape := graph.Shape(nil)
 			switch n := c.length(1); {
 			case x.shape == nil:
 			case keepdims:
-				shape = make(Shape, len(x.shape))
+				shape = make(graph.Shape, len(x.shape))
 				for i := range shape {
 					shape[i] = unknown
 				}
 			case n > 0 && n <= len(x.shape):
-				shape = make(Shape, len(x.shape)-n)
+				shape = make(graph.Shape, len(x.shape)-n)
 				for i := range shape {
 					shape[i] = unknown
 				}
@@ -59,9 +60,9 @@ func inferReduce(c *call) error {
 		return nil
 	}
 	if x.shape == nil {
-		shape := Shape(nil)
+		shape := graph.Shape(nil)
 		if len(axes) == 0 && !keepdims {
-			shape = Shape{}
+			shape = graph.Shape{}
 		}
 		c.set(0, x.dtype, shape)
 		return nil
@@ -71,7 +72,7 @@ func inferReduce(c *call) error {
 	if err != nil {
 		return err
 	}
-	shape := Shape{}
+	shape := graph.Shape{}
 	for i, d := range x.shape {
 		switch {
 		case !all && !slices.Contains(index, i):
@@ -130,7 +131,7 @@ func inferTopK(c *call) error {
 
 func inferUnique(c *call) error {
 	x := c.arg(0)
-	shape := Shape{unknown}
+	shape := graph.Shape{unknown}
 	if c.attrs.Has("axis") {
 		if shape = slices.Clone(x.shape); shape != nil {
 			axis, err := c.axis(c.attrs.Int("axis", 0), len(shape))
@@ -142,7 +143,7 @@ func inferUnique(c *call) error {
 	}
 	c.set(0, x.dtype, shape)
 	for i := 1; i < 4; i++ {
-		c.set(i, tensor.Int64, Shape{unknown})
+		c.set(i, tensor.Int64, graph.Shape{unknown})
 	}
 	return nil
 }

@@ -1,8 +1,9 @@
-package graph
+package infer
 
 import (
 	"slices"
 
+	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -20,7 +21,7 @@ var normRules = rulesOf(map[string]rule{
 })
 
 // channels checks that inputs are lists with one number a channel, and returns the channels' dimension.
-func (c *call) channels(inputs ...int) (Dim, error) {
+func (c *call) channels(inputs ...int) (graph.Dim, error) {
 	d := unknown
 	if s := c.arg(0).shape; len(s) >= 2 {
 		d = s[1]
@@ -56,7 +57,7 @@ func inferBatchNorm(c *call) error {
 	c.set(0, x.dtype, x.shape)
 	stat := c.arg(3).dtype
 	for i := 1; i < len(c.out); i++ {
-		shape := Shape{channels}
+		shape := graph.Shape{channels}
 		if inputs == nil {
 			shape = c.arg(3).shape
 		}
@@ -95,7 +96,7 @@ func inferLayerNorm(c *call) error {
 
 func inferLoss(c *call) error {
 	x, target := c.arg(0), c.arg(1)
-	if err := c.wantRank(0, 2, MaxRank); err != nil {
+	if err := c.wantRank(0, 2, graph.MaxRank); err != nil {
 		return err
 	}
 	if x.shape != nil && target.shape != nil {
@@ -104,7 +105,7 @@ func inferLoss(c *call) error {
 			return c.fail("a target of shape %v for scores of shape %v", target.shape, x.shape)
 		}
 	}
-	shape := Shape{}
+	shape := graph.Shape{}
 	if c.attrs.String("reduction", "mean") == "none" {
 		if shape = target.shape; shape == nil && x.shape != nil {
 			shape = slices.Delete(slices.Clone(x.shape), 1, 2)
@@ -145,9 +146,9 @@ func (c *call) recurrent(gates int64, states int) error {
 	if w != nil && w[1].Known() && hidden.Known() && w[1].Size != gates*hidden.Size {
 		return c.fail("weights of shape %v for %v hidden units and %d gates", w, hidden, gates)
 	}
-	all, last := Shape{seq, directions, batch, hidden}, Shape{directions, batch, hidden}
+	all, last := graph.Shape{seq, directions, batch, hidden}, graph.Shape{directions, batch, hidden}
 	if batchFirst {
-		all, last = Shape{batch, seq, directions, hidden}, Shape{batch, directions, hidden}
+		all, last = graph.Shape{batch, seq, directions, hidden}, graph.Shape{batch, directions, hidden}
 	}
 	c.set(0, x.dtype, all)
 	for i := range states {

@@ -1,9 +1,10 @@
-package graph
+package infer
 
 import (
 	"math"
 	"slices"
 
+	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -71,7 +72,7 @@ func (w window) same() bool { return w.auto == "SAME_UPPER" || w.auto == "SAME_L
 
 // output returns the number of places of the window along spatial dimension i of length d. With ceil, a last window
 // that is only partly inside counts, unless it would begin in the padding.
-func (w window) output(i int, d Dim, ceil bool) (Dim, bool) {
+func (w window) output(i int, d graph.Dim, ceil bool) (graph.Dim, bool) {
 	extent := (w.kernel[i]-1)*w.dilations[i] + 1
 	if !d.Known() {
 		if w.strides[i] == 1 && (w.same() || w.begin[i]+w.end[i] == extent-1) {
@@ -97,7 +98,7 @@ func (w window) output(i int, d Dim, ceil bool) (Dim, bool) {
 }
 
 // spatial returns the lengths of a kernel's spatial dimensions: the attribute, or those of the weights.
-func (c *call) spatial(weights Shape) []int64 {
+func (c *call) spatial(weights graph.Shape) []int64 {
 	if c.attrs.Has("kernel_shape") {
 		return c.attrs.Ints("kernel_shape", nil)
 	}
@@ -117,7 +118,7 @@ func (c *call) spatial(weights Shape) []int64 {
 func (c *call) conv(dtype tensor.DType, data, weights, bias int) error {
 	x, w := c.arg(data).shape, c.arg(weights).shape
 	for _, i := range []int{data, weights} {
-		if err := c.wantRank(i, 3, MaxRank); err != nil {
+		if err := c.wantRank(i, 3, graph.MaxRank); err != nil {
 			return err
 		}
 	}
@@ -138,7 +139,7 @@ func (c *call) conv(dtype tensor.DType, data, weights, bias int) error {
 	if b := c.arg(bias).shape; b != nil && (len(b) != 1 || b[0].Known() && w[0].Known() && b[0].Size != w[0].Size) {
 		return c.fail("a bias of shape %v for %v filters", b, w[0])
 	}
-	shape := slices.Concat(Shape{x[0], w[0]}, unknownOfRank(len(x)-2))
+	shape := slices.Concat(graph.Shape{x[0], w[0]}, unknownOfRank(len(x)-2))
 	kernel := c.spatial(w)
 	if kernel != nil {
 		if len(kernel) != len(x)-2 {
@@ -162,7 +163,7 @@ func (c *call) conv(dtype tensor.DType, data, weights, bias int) error {
 }
 
 // slide fills the spatial dimensions of shape.
-func (c *call) slide(shape, x Shape, w window, ceil bool) error {
+func (c *call) slide(shape, x graph.Shape, w window, ceil bool) error {
 	for i := range w.kernel {
 		d, ok := w.output(i, x[2+i], ceil)
 		if !ok {
@@ -175,7 +176,7 @@ func (c *call) slide(shape, x Shape, w window, ceil bool) error {
 
 func inferPool(c *call) error {
 	x := c.arg(0)
-	if err := c.wantRank(0, 3, MaxRank); err != nil {
+	if err := c.wantRank(0, 3, graph.MaxRank); err != nil {
 		return err
 	}
 	shape := slices.Clone(x.shape)
@@ -199,7 +200,7 @@ func inferPool(c *call) error {
 
 func inferGlobalPool(c *call) error {
 	x := c.arg(0)
-	if err := c.wantRank(0, 2, MaxRank); err != nil {
+	if err := c.wantRank(0, 2, graph.MaxRank); err != nil {
 		return err
 	}
 	shape := slices.Clone(x.shape)
@@ -217,7 +218,7 @@ func inferConvTranspose(c *call) error {
 	}
 	x, w := c.arg(0).shape, c.arg(1).shape
 	for i := range 2 {
-		if err := c.wantRank(i, 3, MaxRank); err != nil {
+		if err := c.wantRank(i, 3, graph.MaxRank); err != nil {
 			return err
 		}
 	}
@@ -229,7 +230,7 @@ func inferConvTranspose(c *call) error {
 	if len(x) != len(w) || group <= 0 || x[1].Known() && w[0].Known() && x[1].Size != w[0].Size {
 		return c.fail("weights of shape %v in %d groups for data of shape %v", w, group, x)
 	}
-	shape := slices.Concat(Shape{x[0], mulDims(w[1], known(group))}, unknownOfRank(len(x)-2))
+	shape := slices.Concat(graph.Shape{x[0], mulDims(w[1], known(group))}, unknownOfRank(len(x)-2))
 	c.set(0, dtype, shape)
 	n := len(x) - 2
 	if out := c.attrs.Ints("output_shape", nil); c.attrs.Has("output_shape") {
@@ -275,7 +276,7 @@ func inferConvTranspose(c *call) error {
 func inferMaxUnpool(c *call) error {
 	x := c.arg(0)
 	if vals := c.arg(2).vals; vals != nil {
-		shape := make(Shape, len(vals))
+		shape := make(graph.Shape, len(vals))
 		for i, v := range vals {
 			shape[i] = v.dim()
 		}
@@ -316,7 +317,7 @@ func (c *call) regions(i int, size []int64) error {
 	if len(size) != 2 {
 		return c.fail("an output of %d spatial dimensions", len(size))
 	}
-	c.set(0, c.arg(0).dtype, Shape{n, channels, known(size[0]), known(size[1])})
+	c.set(0, c.arg(0).dtype, graph.Shape{n, channels, known(size[0]), known(size[1])})
 	return nil
 }
 
