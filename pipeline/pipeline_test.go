@@ -231,6 +231,22 @@ func TestResult(t *testing.T) {
 	}
 }
 
+// TestSourceKeyIsWhole holds that a result and an error entry name their source whatever bytes its key has.
+func TestSourceKeyIsWhole(t *testing.T) {
+	w := newWorkbench(t)
+	w.serve(1, w.larger(free, true), nil)
+	w.run(nil)
+	out, faults := w.listen("out"), w.listen("p-errors")
+	for _, key := range []string{"\xff", "a\xc3", "\uFFFD", "k\nx", "ä", `"`} {
+		if r := w.result(out, key, w.put(key, "[0.25, 0.75]")); string(r.Source.Key) != key {
+			t.Errorf("the result of %q names %q", key, r.Source.Key)
+		}
+		if r := w.result(faults, key, w.put(key, "[1,")); string(r.Source.Key) != key {
+			t.Errorf("the error of %q names %q", key, r.Source.Key)
+		}
+	}
+}
+
 // TestBadInput holds invariant 7: entries that cannot be processed say why, and the others of their batch have results.
 func TestBadInput(t *testing.T) {
 	w := newWorkbench(t)
@@ -253,7 +269,7 @@ func TestBadInput(t *testing.T) {
 	}
 	for key := range bad {
 		r := w.result(w.listen("p-errors"), key, revs[key])
-		if r.Error == "" || r.Code != "bad_input" || r.Model != "m" || r.Source.Key != key {
+		if r.Error == "" || r.Code != "bad_input" || r.Model != "m" || string(r.Source.Key) != key {
 			t.Errorf("%s: %+v", key, r)
 		}
 		if _, err := w.cache("out").Get(t.Context(), key); !errors.Is(err, grid.ErrNotFound) {

@@ -42,9 +42,9 @@ func (it *item) again() bool {
 
 // Source says which entry a result comes from.
 type Source struct {
-	Cache    string `json:"cache"`
-	Key      string `json:"key"`
-	Revision uint64 `json:"revision"`
+	Cache    string       `json:"cache"`
+	Key      grid.JSONKey `json:"key"`
+	Revision uint64       `json:"revision"`
 }
 
 // Result is the JSON form of a result, for those who read one. A classifier's has label, score and scores, any other
@@ -164,7 +164,7 @@ func appendSource(b []byte, it *item) []byte {
 	b = append(b, `,"source":{"cache":`...)
 	b = appendString(b, it.source.Cache)
 	b = append(b, `,"key":`...)
-	b = appendString(b, it.source.Key)
+	b = grid.JSONKey(it.source.Key).AppendJSON(b)
 	b = append(b, `,"revision":`...)
 	b = strconv.AppendUint(b, it.source.Revision, 10)
 	return append(b, '}')
