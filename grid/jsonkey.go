@@ -1,6 +1,7 @@
 package grid
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -20,11 +21,13 @@ func (k JSONKey) AppendJSON(dst []byte) []byte {
 	}
 	for i := range len(k) {
 		if c := k[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
-			quoted, err := json.Marshal(string(k))
-			if err != nil { // strings always marshal
+			buf := bytes.NewBuffer(dst)
+			e := json.NewEncoder(buf)
+			e.SetEscapeHTML(false)
+			if err := e.Encode(string(k)); err != nil { // strings always marshal, and a buffer takes them
 				panic(err)
 			}
-			return append(dst, quoted...)
+			return buf.Bytes()[:buf.Len()-len("\n")]
 		}
 	}
 	return append(append(append(dst, '"'), k...), '"')

@@ -9,10 +9,14 @@ import (
 
 func TestJSONKey(t *testing.T) {
 	for key, want := range map[string]string{
-		"a b": `"a b"`, "": `""`, "\xff": `{"base64":"/w=="}`, "\uFFFD": "\"\uFFFD\"", "k\nx": `"k\nx"`, `q"\`: `"q\"\\"`, "ä": `"ä"`,
+		"a b": `"a b"`, "": `""`, "\xff": `{"base64":"/w=="}`, "\uFFFD": "\"\uFFFD\"", "k\nx": `"k\nx"`, `q"\`: `"q\"\\"`, "ä": `"ä"`, "<€\x01": `"<€\u0001"`,
 		"a\xc3": `{"base64":"YcM="}`, `{"base64":"/w=="}`: `"{\"base64\":\"/w==\"}"`,
 	} {
-		b, err := json.Marshal(grid.JSONKey(key))
+		b := grid.JSONKey(key).AppendJSON([]byte("["))[1:]
+		marshalled, err := json.Marshal(grid.JSONKey(key))
+		if err == nil {
+			err = json.Unmarshal(marshalled, new(grid.JSONKey))
+		}
 		if err != nil || string(b) != want {
 			t.Errorf("%q is written %s, %v; want %s", key, b, err, want)
 		}

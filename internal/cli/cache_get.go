@@ -49,7 +49,7 @@ func (c *command) cacheGet(open opener) *cobra.Command {
 
 // entryOut is an entry as the commands print it; a value that is JSON stands as it is, any other in base64.
 type entryOut struct {
-	Key         string            `json:"key"`
+	Key         client.Key        `json:"key"`
 	Revision    uint64            `json:"revision"`
 	Created     *time.Time        `json:"created,omitempty"`
 	ContentType string            `json:"contentType,omitempty"`
@@ -59,7 +59,7 @@ type entryOut struct {
 }
 
 func entryJSON(e client.Entry) entryOut {
-	o := entryOut{Key: string(e.Key), Revision: e.Revision, ContentType: e.ContentType, Labels: e.Labels}
+	o := entryOut{Key: e.Key, Revision: e.Revision, ContentType: e.ContentType, Labels: e.Labels}
 	if !e.Created.IsZero() {
 		o.Created = &e.Created
 	}

@@ -33,7 +33,7 @@ func (c *command) cacheList(open opener) *cobra.Command {
 				return fmt.Errorf("list %s: %w", given[0], err)
 			}
 			if *asJSON {
-				err = printJSON(c.Stdout, string(key))
+				err = printJSON(c.Stdout, key)
 			} else {
 				_, err = fmt.Fprintln(c.Stdout, string(key))
 			}

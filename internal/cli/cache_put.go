@@ -57,7 +57,7 @@ func (c *command) cachePut(open opener) *cobra.Command {
 			return fmt.Errorf("put %s/%s: %w", given[0], given[1], err)
 		}
 		if *asJSON {
-			return printJSON(c.Stdout, map[string]any{"cache": given[0], "key": given[1], "revision": revision})
+			return printJSON(c.Stdout, map[string]any{"cache": given[0], "key": client.Key(given[1]), "revision": revision})
 		}
 		_, err = fmt.Fprintln(c.Stdout, revision)
 		return err

@@ -12,27 +12,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/millrace/millrace/grid"
 )
 
-// A Key is an entry's key. In JSON it is a string, or {"base64": "..."} where it is no UTF-8.
-type Key string
-
-// UnmarshalJSON reads both forms.
-func (k *Key) UnmarshalJSON(b []byte) error {
-	var s string
-	if err := json.Unmarshal(b, &s); err == nil {
-		*k = Key(s)
-		return nil
-	}
-	var o struct {
-		Base64 []byte `json:"base64"`
-	}
-	if err := json.Unmarshal(b, &o); err != nil {
-		return fmt.Errorf("a key is text or {\"base64\":...}: %w", err)
-	}
-	*k = Key(o.Base64)
-	return nil
-}
+// A Key is an entry's key, with grid's JSON.
+type Key = grid.JSONKey
 
 // An Entry is what a cache has under a key.
 type Entry struct {

@@ -134,11 +134,17 @@ func (s *stream) field(e sse) error {
 	if !ok {
 		return nil // a kind that this client does not know
 	}
-	event := Event{ID: e.id, Type: kind, Raw: e.data, Entry: Entry{Key: Key(e.data)}}
+	event := Event{ID: e.id, Type: kind, Raw: e.data}
 	if s.o.Values {
 		if err := event.Entry.decode(e.data); err != nil {
 			return fmt.Errorf("read an event: %w", err)
 		}
+	} else {
+		key, err := url.PathUnescape(string(e.data)) // the key, percent-encoded where a line cannot hold it
+		if err != nil {
+			return fmt.Errorf("read an event's key: %w", err)
+		}
+		event.Entry.Key = Key(key)
 	}
 	if e.id != "" {
 		s.o.From = e.id

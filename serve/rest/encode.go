@@ -16,20 +16,10 @@ import (
 	"github.com/millrace/millrace/serve"
 )
 
-// appendKey appends a key as JSON: a string, or {"base64":"..."} where it is no UTF-8.
-func appendKey(dst []byte, key string) []byte {
-	if utf8.ValidString(key) {
-		return serve.AppendString(dst, key)
-	}
-	dst = append(dst, `{"base64":"`...)
-	dst = base64.StdEncoding.AppendEncode(dst, []byte(key))
-	return append(dst, `"}`...)
-}
-
 // appendEntry appends an entry as one line of JSON: key, revision and, where there is a value, what is known of it.
 // The value is inline where it is JSON, and base64 under valueBase64 else.
 func appendEntry(dst []byte, e *grid.Entry, value bool) []byte {
-	dst = appendKey(append(dst, `{"key":`...), e.Key)
+	dst = grid.JSONKey(e.Key).AppendJSON(append(dst, `{"key":`...))
 	dst = strconv.AppendUint(append(dst, `,"revision":`...), e.Revision, 10)
 	if !value {
 		return append(dst, '}')

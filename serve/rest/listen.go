@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -182,15 +181,24 @@ func (s *eventStream) append(dst []byte, e *grid.Event) []byte {
 	if s.values {
 		dst = appendEntry(dst, &e.Entry, e.Type == grid.Created || e.Type == grid.Updated)
 	} else {
-		dst = append(dst, lineOf(e.Entry.Key)...)
+		dst = appendLine(dst, e.Entry.Key)
 	}
 	return append(dst, "\n\n"...)
 }
 
-// lineOf returns a key as it stands in a data line: itself, or percent-encoded where a line cannot hold it.
-func lineOf(key string) string {
-	if utf8.ValidString(key) && !strings.ContainsAny(key, "\r\n\x00") && key[0] != ' ' {
-		return key
+// appendLine appends a key as it stands in a data line: itself, with % and what a line cannot hold percent-encoded (line ends, NUL,
+// a blank at the start, bytes that are no UTF-8). Percent-decoding a line gives its key back, whatever the key is.
+func appendLine(dst []byte, key string) []byte {
+	const hex = "0123456789ABCDEF"
+	for i := 0; i < len(key); {
+		r, size := utf8.DecodeRuneInString(key[i:])
+		switch c := key[i]; {
+		case c == '%', c == '\r', c == '\n', c == 0, c == ' ' && i == 0, r == utf8.RuneError && size == 1:
+			dst = append(dst, '%', hex[c>>4], hex[c&15])
+		default:
+			dst = append(dst, key[i:i+size]...)
+		}
+		i += size
 	}
-	return url.PathEscape(key)
+	return dst
 }

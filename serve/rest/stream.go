@@ -66,7 +66,7 @@ func (a *arrayWriter) add(e *grid.Entry, whole bool) bool {
 	if whole {
 		a.buf = appendEntry(a.buf, e, true)
 	} else {
-		a.buf = appendKey(a.buf, e.Key)
+		a.buf = grid.JSONKey(e.Key).AppendJSON(a.buf)
 	}
 	if len(a.buf) >= listAtOnce {
 		a.flush()

@@ -187,6 +187,19 @@ func TestDrawOnAPhone(t *testing.T) {
 	}
 }
 
+// A key that is no text is listed, its entry opens, and its result has its picture.
+func TestKeyThatIsNoText(t *testing.T) {
+	address, _ := run(t, demo(t, t.TempDir(), "127.0.0.1:0"))
+	p := open(t, address, desktop)
+	p.ready()
+	put(t, address, "%FF", "image/png", written(t, 3))
+	p.until(`document.querySelector('#feed li .key')?.textContent === '%FF'`)
+	p.until(`document.querySelector('#feed canvas').dataset.flip !== undefined`) // the picture was fetched and painted
+	p.until(`[...document.querySelectorAll('#key-list button')].some((b) => b.textContent === '%FF')`)
+	p.do(chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll('#key-list button')].find((b) => b.textContent === '%FF').click()`))
+	p.until(`document.querySelector('#entry canvas') && document.querySelector('#entry dd').textContent === '%FF'`)
+}
+
 func TestSamplesAndKeyboard(t *testing.T) {
 	address, _ := run(t, demo(t, t.TempDir(), "127.0.0.1:0"))
 	p := open(t, address, desktop)

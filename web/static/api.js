@@ -1,5 +1,7 @@
 // The server's HTTP API: requests with a token where one is asked for, entries, and listening.
 
+import { keyPath } from './keys.js';
+
 const tokenKey = 'millrace-token';
 let asking = null;
 let ask = () => Promise.reject(new Error('This server asks for a token.'));
@@ -42,7 +44,7 @@ async function refusal(response) {
 
 export const json = async (path, options) => (await request(path, options)).json();
 
-export const entryPath = (cache, key) => `/rest/v2/caches/${encodeURIComponent(cache)}/${encodeURIComponent(key)}`;
+export const entryPath = (cache, key) => `/rest/v2/caches/${encodeURIComponent(cache)}/${keyPath(key)}`;
 
 /** put stores a value under a key; lifespan is in seconds. */
 export function put(cache, key, body, { lifespan, type = 'image/png' } = {}) {

@@ -3,9 +3,10 @@
 import { entryPath, json, request } from './api.js';
 import { paint } from './feed.js';
 import { byId, bytes, count, element, span, write } from './format.js';
+import { keyId, keyText } from './keys.js';
 
 const step = 50;
-let chosen = { cache: '', key: '', limit: step };
+let chosen = { cache: '', key: '', limit: step }; // key is a keyId
 let asked = 0; // numbers the questions, so that a late answer to an old one is not shown
 
 export function prepare() {
@@ -74,8 +75,9 @@ async function showKeys() {
   if (mine !== asked) return;
   const list = byId('key-list');
   const focused = document.activeElement?.closest?.('#key-list') ? document.activeElement.dataset.key : undefined;
-  list.replaceChildren(...keys.slice(0, limit).filter((key) => typeof key === 'string').map((key) => element('li', {},
-    element('button', { type: 'button', 'data-key': key, 'aria-pressed': String(key === chosen.key), onclick: () => showEntry(cache, key) }, key))));
+  list.replaceChildren(...keys.slice(0, limit).map((key) => element('li', {},
+    element('button', { type: 'button', 'data-key': keyId(key), 'aria-pressed': String(keyId(key) === chosen.key), onclick: () => showEntry(cache, key) },
+      keyText(key)))));
   if (focused !== undefined) [...list.querySelectorAll('button')].find((b) => b.dataset.key === focused)?.focus();
   byId('more').hidden = keys.length <= limit;
   const nothing = prefix ? 'No key begins so.' : 'This cache is empty.';
@@ -83,19 +85,20 @@ async function showKeys() {
 }
 
 async function showEntry(cache, key) {
-  chosen.key = key;
+  const id = keyId(key);
+  chosen.key = id;
   for (const button of byId('key-list').querySelectorAll('button')) {
-    button.setAttribute('aria-pressed', String(button.dataset.key === key));
+    button.setAttribute('aria-pressed', String(button.dataset.key === id));
   }
   const box = byId('entry');
   try {
     const response = await request(entryPath(cache, key), { cache: 'no-cache' });
     const blob = await response.blob();
     const view = await preview(blob, response.headers.get('Content-Type') ?? '');
-    if (chosen.key !== key || chosen.cache !== cache) return;
+    if (chosen.key !== id || chosen.cache !== cache) return;
     const life = response.headers.get('timeToLiveSeconds');
     const facts = [
-      ['Key', key], ['Type', response.headers.get('Content-Type')], ['Size', bytes(blob.size)],
+      ['Key', keyText(key)], ['Type', response.headers.get('Content-Type')], ['Size', bytes(blob.size)],
       ['Revision', response.headers.get('ETag')?.replaceAll('"', '')], ['Written', new Date(response.headers.get('Last-Modified')).toLocaleString()],
       ['Lives for', life ? span(Number(life)) : null],
     ].filter(([, value]) => value);

@@ -2,22 +2,23 @@
 
 import { entryPath, request } from './api.js';
 import { byId, element, time } from './format.js';
+import { keyId, keyText } from './keys.js';
 
 const shown = 24;
 const kept = 200; // pictures
 
-const pictures = new Map(); // cache/key -> bitmap, the newest last
-const rows = new Map(); // key -> { row, when }
+const pictures = new Map(); // cache/keyId -> bitmap, the newest last
+const rows = new Map(); // keyId -> { row, when }
 
 /** remember keeps a picture that the page itself put, so that it need not be fetched. */
 export function remember(cache, key, bitmap) {
-  pictures.set(`${cache}/${key}`, bitmap);
+  pictures.set(`${cache}/${keyId(key)}`, bitmap);
   if (pictures.size > kept) pictures.delete(pictures.keys().next().value);
 }
 
 /** picture fetches an entry that is an image; null where it is none. */
 export async function picture(cache, key, revision) {
-  const name = `${cache}/${key}`;
+  const name = `${cache}/${keyId(key)}`;
   if (pictures.has(name)) return pictures.get(name);
   try {
     const response = await request(entryPath(cache, key), { cache: 'no-cache' });
@@ -78,11 +79,12 @@ function show(entries) {
   const list = byId('feed');
   for (const { entry, fresh } of entries) {
     const when = Date.parse(entry.created);
-    rows.get(entry.key)?.row.remove();
-    rows.delete(entry.key);
+    const id = keyId(entry.key);
+    rows.get(id)?.row.remove();
+    rows.delete(id);
     const row = line(entry, fresh);
     list.insertBefore(row, [...list.children].find((other) => Date.parse(other.dataset.when) <= when) ?? null);
-    rows.set(entry.key, { row, when });
+    rows.set(id, { row, when });
   }
   const oldest = [...rows].sort((a, b) => b[1].when - a[1].when).slice(shown);
   for (const [key, { row }] of oldest) {
@@ -93,9 +95,10 @@ function show(entries) {
 }
 
 export function remove(key) {
-  waiting = waiting.filter(({ entry }) => entry.key !== key);
-  rows.get(key)?.row.remove();
-  rows.delete(key);
+  const id = keyId(key);
+  waiting = waiting.filter(({ entry }) => keyId(entry.key) !== id);
+  rows.get(id)?.row.remove();
+  rows.delete(id);
   byId('feed-empty').hidden = rows.size > 0;
 }
 
@@ -108,6 +111,6 @@ function line(entry, fresh) {
   return element('li', { 'data-when': entry.created, class: `${fresh ? 'fresh' : ''} ${wrong ? 'wrong' : ''}` },
     element('span', { class: 'thumb' }, canvas),
     element('b', {}, wrong ? '!' : result.label ?? '·'),
-    element('span', { class: 'key', title: `${source.cache}/${source.key}` }, wrong ? result.error : source.key),
+    element('span', { class: 'key', title: `${source.cache}/${keyText(source.key)}` }, wrong ? result.error : keyText(source.key)),
     element('span', { class: 'took' }, time(result.latency_us)));
 }
