@@ -8,10 +8,10 @@ import (
 	"io"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
+	"github.com/millrace/millrace/internal/sharedtest"
 	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/media/stroke"
 	"github.com/millrace/millrace/tensor"
@@ -127,13 +127,9 @@ func TestOddPicturesAreCentred(t *testing.T) {
 
 // MNIST's own images must reach the model as they are, or its accuracy would fall.
 func TestMNISTStaysAsItIs(t *testing.T) {
-	file := filepath.Join("..", "..", "shared", "data", "mnist", "train-images-idx3-ubyte.gz")
-	f, err := os.Open(file)
+	f, err := os.Open(sharedtest.Data(t, "mnist", "train-images-idx3-ubyte.gz"))
 	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skipf("MNIST is not there (%v): put its files into %s", err, filepath.Dir(file))
+		t.Fatal(err)
 	}
 	defer f.Close()
 	z, err := gzip.NewReader(f)

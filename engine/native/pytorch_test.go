@@ -12,12 +12,10 @@ import (
 	"github.com/millrace/millrace/engine/enginetest/conformance"
 	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/graph/onnx"
+	"github.com/millrace/millrace/internal/sharedtest"
 	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/tensor"
 )
-
-// pytorchModels has nets that PyTorch exported, with what it computed.
-const pytorchModels = "../../../shared/data/pytorch/models"
 
 // leftOut are the nets that are refused, and the operators that they lack.
 var leftOut = map[string]string{
@@ -66,13 +64,12 @@ func readCase(t *testing.T, dir string) goldenCase {
 	return c
 }
 
+// TestPyTorchModels runs nets that PyTorch exported, and compares with what it computed.
 func TestPyTorchModels(t *testing.T) {
-	dirs, err := filepath.Glob(filepath.Join(pytorchModels, "*", "case.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(dirs) == 0 {
-		missing(t, "PyTorch's nets are not in "+pytorchModels)
+	folder := sharedtest.Data(t, "pytorch", "models")
+	dirs, err := filepath.Glob(filepath.Join(folder, "*", "case.json"))
+	if err != nil || len(dirs) == 0 {
+		t.Fatalf("there are no nets in %s: %v", folder, err)
 	}
 	for _, file := range dirs {
 		dir := filepath.Dir(file)

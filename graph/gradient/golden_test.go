@@ -18,6 +18,7 @@ import (
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/gradient"
 	"github.com/millrace/millrace/graph/onnx"
+	"github.com/millrace/millrace/internal/sharedtest"
 	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/tensor"
 )
@@ -45,19 +46,6 @@ type golden struct {
 
 	dir  string
 	data map[string]*tensor.Tensor
-}
-
-// goldenDir returns the folder of PyTorch's training cases, or skips the test.
-func goldenDir(t *testing.T) string {
-	t.Helper()
-	dir := filepath.Join("..", "..", "..", "shared", "data", "pytorch", "gradients")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("PyTorch's training cases are needed in CI: %v", err)
-		}
-		t.Skipf("PyTorch's training cases are not beside the repository: %v", err)
-	}
-	return dir
 }
 
 func loadGolden(t *testing.T, dir string) *golden {
@@ -151,14 +139,15 @@ func TestGoldenOnnxruntime(t *testing.T) {
 }
 
 func runGolden(t *testing.T, e engine.Engine) {
-	dirs, err := os.ReadDir(goldenDir(t))
+	folder := sharedtest.Data(t, "pytorch", "gradients")
+	dirs, err := os.ReadDir(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ran := 0
 	for _, d := range dirs {
 		t.Run(d.Name(), func(t *testing.T) {
-			c := loadGolden(t, filepath.Join(goldenDir(t), d.Name()))
+			c := loadGolden(t, filepath.Join(folder, d.Name()))
 			g, err := onnx.Open(filepath.Join(c.dir, c.Model))
 			if err != nil {
 				t.Fatal(err)

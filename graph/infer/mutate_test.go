@@ -17,7 +17,7 @@ import (
 func TestMutated(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	found, refused := 0, 0
-	for _, file := range files(t, onnxCases, ".onnx") {
+	for _, file := range files(t, onnxCases(t), ".onnx") {
 		g, err := onnx.Open(file)
 		if err != nil {
 			t.Fatal(err)

@@ -16,9 +16,8 @@ import (
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
+	"github.com/millrace/millrace/internal/sharedtest"
 )
-
-const pytorchCases = "../../../shared/data/pytorch"
 
 // goldenCase is the part of a case.json that shapes need.
 type goldenCase struct {
@@ -29,7 +28,7 @@ type goldenCase struct {
 // Shapes of PyTorch's nets: as the file says, and for the shapes of each set of inputs, where all outputs are known.
 func TestPyTorch(t *testing.T) {
 	sets := 0
-	for _, file := range files(t, pytorchCases, "case.json") {
+	for _, file := range files(t, sharedtest.Data(t, "pytorch"), "case.json") {
 		dir := filepath.Dir(file)
 		t.Run(filepath.Base(filepath.Dir(dir))+"/"+filepath.Base(dir), func(t *testing.T) {
 			var c goldenCase

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,6 +12,7 @@ import (
 
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/onnx"
+	"github.com/millrace/millrace/internal/sharedtest"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -33,9 +33,12 @@ var graphOpts = cmp.Options{
 
 // Every model of ONNX's own test cases and of PyTorch's exporters is read, and comes back the same from a file.
 func TestGoldenRoundTrip(t *testing.T) {
-	for _, dir := range []string{onnxCases, pytorchCases} {
-		t.Run(filepath.Base(dir), func(t *testing.T) {
-			files := models(t, dir, ".onnx")
+	for name, dir := range map[string]func(testing.TB) string{
+		"onnx":    onnxCases,
+		"pytorch": func(t testing.TB) string { return sharedtest.Data(t, "pytorch") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := models(t, dir(t), ".onnx")
 			for _, file := range files {
 				g, err := onnx.Open(file)
 				if err != nil {
@@ -68,7 +71,7 @@ func TestGoldenRoundTrip(t *testing.T) {
 // The tensors of the test cases are read and come back the same; sequences and optionals are refused.
 func TestGoldenTensors(t *testing.T) {
 	read, refused := 0, 0
-	for _, file := range models(t, onnxCases, ".pb") {
+	for _, file := range models(t, onnxCases(t), ".pb") {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/native"
+	"github.com/millrace/millrace/internal/sharedtest"
 	"github.com/millrace/millrace/internal/shipped"
 	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/media/stroke"
@@ -36,14 +37,7 @@ func digits(t *testing.T) *model.Model {
 
 // TestValidation holds the model against the 10,000 images that its training did not see.
 func TestValidation(t *testing.T) {
-	dir := filepath.Join("..", "..", "..", "shared", "data", "mnist")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("MNIST is needed in CI: %v", err)
-		}
-		t.Skipf("MNIST is not beside the repository (millrace data mnist --out %s fetches it): %v", dir, err)
-	}
-	set, err := train.Open(dir)
+	set, err := train.Open(sharedtest.Data(t, "mnist"))
 	if err != nil {
 		t.Fatal(err)
 	}

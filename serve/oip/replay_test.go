@@ -21,14 +21,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace/millrace/internal/sharedtest"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/serve"
 	"github.com/millrace/millrace/serve/oip"
 	"github.com/millrace/millrace/tensor"
 )
-
-// recordings is where the recorded traffic of model-serving clients lies.
-var recordings = filepath.Join("..", "..", "..", "shared", "data", "oip")
 
 // exchange is one recording's expect.json.
 type exchange struct {
@@ -63,12 +61,10 @@ type expectedOutput struct {
 
 // TestReplay sends what real clients sent, byte for byte, and holds the answers against what a correct server answers.
 func TestReplay(t *testing.T) {
+	recordings := sharedtest.Data(t, "oip")
 	names, err := filepath.Glob(filepath.Join(recordings, "*", "expect.json"))
 	if err != nil || len(names) == 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("the recordings are missing at %s", recordings)
-		}
-		t.Skipf("there are no recordings at %s", recordings)
+		t.Fatalf("there are no recordings in %s: %v", recordings, err)
 	}
 	n := start(t, oip.Config{}, serve.Config{})
 	n.addAll()

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/millrace/millrace/internal/sharedtest"
 	"github.com/millrace/millrace/train/mnist"
 )
 
@@ -104,13 +105,7 @@ func TestFetch(t *testing.T) {
 
 // TestSums holds the sums in the code against the real files, where they are.
 func TestSums(t *testing.T) {
-	dir := filepath.Join("..", "..", "..", "shared", "data", "mnist")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("MNIST is needed in CI: %v", err)
-		}
-		t.Skipf("MNIST is not beside the repository: %v", err)
-	}
+	dir := sharedtest.Data(t, "mnist")
 	for _, f := range mnist.Files {
 		if err := mnist.Verify(filepath.Join(dir, f.Name), f); err != nil {
 			t.Error(err)
