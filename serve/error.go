@@ -31,8 +31,10 @@ var (
 type Kind struct {
 	// Code is the fixed name that programs compare.
 	Code string
-	// Status is HTTP's.
-	Status int
+	// HTTP is the status of every protocol that HTTP carries: REST and the Open Inference Protocol's.
+	HTTP int
+	// GRPC is the status of gRPC's protocols.
+	GRPC GRPCCode
 	// Cause says when it happens, Remedy what to do; full sentences.
 	Cause, Remedy string
 
@@ -91,10 +93,10 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	h.Set("Content-Type", "application/json")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
-	if kind.Status == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
+	if kind.HTTP == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
 		h.Set("Retry-After", "1")
 	}
-	w.WriteHeader(kind.Status)
+	w.WriteHeader(kind.HTTP)
 	if r.Method == http.MethodHead {
 		return
 	}
@@ -107,7 +109,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 
 // Message is what a caller is told of err: its text, or for an internal error where to look.
 func Message(w http.ResponseWriter, err error) string {
-	if KindOf(err).Status != http.StatusInternalServerError {
+	if KindOf(err).HTTP != http.StatusInternalServerError {
 		return strings.ToValidUTF8(err.Error(), "\uFFFD")
 	}
 	if id := RequestID(w); id != "" {
@@ -120,6 +122,15 @@ func Message(w http.ResponseWriter, err error) string {
 func MethodNotAllowed(w http.ResponseWriter, r *http.Request, allowed ...string) {
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
 	WriteError(w, r, fmt.Errorf("%w: %s; this address takes %s", ErrMethod, r.Method, strings.Join(allowed, ", ")))
+}
+
+// Reads reports whether r only reads (GET or HEAD), and answers 405 where it does not.
+func Reads(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return true
+	}
+	MethodNotAllowed(w, r, http.MethodGet, http.MethodHead)
+	return false
 }
 
 // note keeps err for the log of the request that w answers.

@@ -44,8 +44,8 @@ func TestKindOf(t *testing.T) {
 		{errors.New("disk on fire"), "internal", 500},
 	} {
 		k := serve.KindOf(fmt.Errorf("put c/k: %w", c.err))
-		if k.Code != c.code || k.Status != c.status {
-			t.Errorf("%v is %s %d, want %s %d", c.err, k.Code, k.Status, c.code, c.status)
+		if k.Code != c.code || k.HTTP != c.status {
+			t.Errorf("%v is %s %d, want %s %d", c.err, k.Code, k.HTTP, c.code, c.status)
 		}
 	}
 }
@@ -60,8 +60,15 @@ func TestKindsAreWhole(t *testing.T) {
 		if k.Code == "" || strings.Trim(k.Code, "abcdefghijklmnopqrstuvwxyz_") != "" {
 			t.Errorf("code %q is not of lower-case letters and _", k.Code)
 		}
-		if k.Status < 400 || k.Status > 599 || k.Cause == "" || k.Remedy == "" {
+		if k.HTTP < 400 || k.HTTP > 599 || k.Cause == "" || k.Remedy == "" {
 			t.Errorf("%s lacks a status, a cause or a remedy: %+v", k.Code, k)
+		}
+		if k.GRPC == 0 || strings.HasPrefix(k.GRPC.String(), "CODE(") {
+			t.Errorf("%s has no code of gRPC: %v", k.Code, k.GRPC)
+		}
+		// What a caller should send again later says so in every protocol, and what is the server's fault too.
+		if (k.HTTP == http.StatusServiceUnavailable) != (k.GRPC == serve.GRPCUnavailable) || (k.HTTP == http.StatusInternalServerError) != (k.GRPC == serve.GRPCInternal) {
+			t.Errorf("%s: %d and %v do not say the same", k.Code, k.HTTP, k.GRPC)
 		}
 	}
 }
@@ -73,10 +80,11 @@ func TestErrorsDocument(t *testing.T) {
 		"An answer that failed is JSON: `{\"error\": \"what happened\", \"code\": \"one of these\", \"request_id\": \"...\"}`, and\n" +
 		"`reasons`, a list, where more than one thing is to be repaired. Programs compare `code`; `error` is for people and may change.\n" +
 		"The request's id is also in the header `X-Request-Id` and in the server's log.\n\n" +
-		"| code | status | cause | remedy |\n| --- | --- | --- | --- |\n")
+		"REST and the Open Inference Protocol answer with the HTTP status; the gRPC code is what the same failure is in that protocol.\n\n" +
+		"| code | HTTP | gRPC | cause | remedy |\n| --- | --- | --- | --- | --- |\n")
 	for _, k := range serve.Kinds() {
-		text := http.StatusText(k.Status)
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", k.Code, strings.TrimSpace(fmt.Sprintf("%d %s", k.Status, text)), k.Cause, k.Remedy)
+		status := strings.TrimSpace(fmt.Sprintf("%d %s", k.HTTP, http.StatusText(k.HTTP)))
+		fmt.Fprintf(&b, "| `%s` | %s | %v | %s | %s |\n", k.Code, status, k.GRPC, k.Cause, k.Remedy)
 	}
 	name := filepath.Join("..", "docs", "errors.md")
 	if *update {

@@ -25,7 +25,7 @@ type Config struct {
 	TLS TLS
 	// Tokens are the bearer tokens that are let in, at least 16 characters each; none lets everybody in.
 	Tokens []string
-	// Public says which requests need no token. Nil lets only the two health addresses through.
+	// Public says which requests need no token; nil lets none through without.
 	Public func(*http.Request) bool
 	// CORS are the origins, such as "https://example.org", whose pages may read and write; "*" needs Tokens.
 	CORS []string
@@ -56,15 +56,9 @@ type TLS struct {
 // DefaultListen is the address of a Config that names none.
 const DefaultListen = "127.0.0.1:8080"
 
-// minToken is the fewest characters of a token: less could be guessed.
-const minToken = 16
-
 func (c Config) withDefaults() Config {
 	if c.Listen == "" {
 		c.Listen = DefaultListen
-	}
-	if c.Public == nil {
-		c.Public = isHealth
 	}
 	c.MaxConnections = orDefault(c.MaxConnections, 1024)
 	c.MaxHeaderBytes = orDefault(c.MaxHeaderBytes, 64<<10)
@@ -96,10 +90,8 @@ func (c Config) Validate() error {
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		errs = append(errs, errors.New("tls: cert and key go together; name both files or none"))
 	}
-	for i, t := range c.Tokens {
-		if err := checkToken(t); err != nil {
-			errs = append(errs, fmt.Errorf("tokens[%d]: %w", i, err))
-		}
+	if _, err := NewTokens(c.Tokens); err != nil {
+		errs = append(errs, err)
 	}
 	if _, err := newOrigins(c.CORS, len(c.Tokens) > 0); err != nil {
 		errs = append(errs, err)
@@ -229,9 +221,4 @@ type drainKey struct{}
 func Draining(ctx context.Context) <-chan struct{} {
 	c, _ := ctx.Value(drainKey{}).(<-chan struct{})
 	return c
-}
-
-// isHealth reports whether r asks for liveness or readiness.
-func isHealth(r *http.Request) bool {
-	return r.URL.Path == "/v2/health/live" || r.URL.Path == "/v2/health/ready"
 }

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/serve"
+	"github.com/millrace/millrace/serve/admin"
 	"github.com/millrace/millrace/serve/oip"
 	"github.com/millrace/millrace/serve/rest"
 	"github.com/millrace/millrace/web"
@@ -19,24 +19,23 @@ import (
 
 // route hangs the protocols and the page under their paths.
 func (n *Node) route(routes *serve.Routes) error {
-	api, err := rest.New(rest.Config{
-		Grid: n.grid, Models: n.registry, Ready: n.ready, Stats: n.stats,
-		Metrics: promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}),
-		Debug:   n.cfg.HTTP.Debug, MaxModelBytes: int64(n.cfg.HTTP.Limits.ModelBody), Logger: n.log,
-	})
+	api, err := rest.New(rest.Config{Grid: n.grid, Models: n.registry, MaxModelBytes: int64(n.cfg.HTTP.Limits.ModelBody), Logger: n.log})
 	if err != nil {
 		return err
 	}
 	for _, prefix := range rest.Prefixes() {
 		routes.Handle(prefix, api)
 	}
-	infer, err := oip.New(oip.Config{Models: n.registry, Version: n.version, MaxBody: int64(n.cfg.HTTP.Limits.InferBody)})
+	infer, err := oip.New(oip.Config{Models: n.registry, Ready: n.ready, Version: n.version, MaxBody: int64(n.cfg.HTTP.Limits.InferBody)})
 	if err != nil {
 		return err
 	}
 	for _, prefix := range oip.Prefixes() {
 		routes.Handle(prefix, infer)
 	}
+	admin.Handle(routes, admin.Config{
+		Metrics: promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}), Stats: n.stats, Profiles: n.cfg.HTTP.Debug,
+	})
 	page, err := web.Handler(web.Options{MNIST: string(n.cfg.HTTP.MNIST), NotFound: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		serve.WriteError(w, r, serve.NoRoute(r))
 	})})
@@ -49,7 +48,7 @@ func (n *Node) route(routes *serve.Routes) error {
 
 // public says what needs no token: health, for whoever watches the node, and the page, which asks people for the token.
 func public(r *http.Request) bool {
-	return strings.HasPrefix(r.URL.Path, "/v2/health/") || web.Public(r)
+	return oip.IsHealth(r) || web.Public(r)
 }
 
 // ready returns why the node does not take traffic. A pipeline that waits for its model is no reason: puts are kept,
@@ -62,8 +61,8 @@ func (n *Node) ready(ctx context.Context) []string {
 }
 
 // stats collects the live numbers of the page.
-func (n *Node) stats(ctx context.Context) (rest.Stats, error) {
-	s := rest.Stats{Node: rest.NodeStats{Name: n.cfg.Node.Name, Version: n.version, Uptime: time.Since(n.started).Seconds()}}
+func (n *Node) stats(ctx context.Context) (admin.Stats, error) {
+	s := admin.Stats{Node: admin.NodeStats{Name: n.cfg.Node.Name, Version: n.version, Uptime: time.Since(n.started).Seconds()}}
 	for c, err := range n.grid.Caches(ctx) {
 		if err != nil {
 			return s, err
@@ -79,12 +78,12 @@ func (n *Node) stats(ctx context.Context) (rest.Stats, error) {
 		if err != nil {
 			return s, err
 		}
-		s.Caches = append(s.Caches, rest.CacheStats{
+		s.Caches = append(s.Caches, admin.CacheStats{
 			Name: c.Name, Class: string(c.Class), Entries: cs.Entries, Bytes: cs.Bytes, MaxEntries: c.MaxEntries,
 			MaxBytes: c.MaxBytes, Puts: cs.Puts, PutRate: n.rates.of("cache "+c.Name, cs.Puts),
 		})
 	}
-	slices.SortFunc(s.Caches, func(a, b rest.CacheStats) int {
+	slices.SortFunc(s.Caches, func(a, b admin.CacheStats) int {
 		if a.Name < b.Name {
 			return -1
 		}
@@ -100,7 +99,7 @@ func (n *Node) stats(ctx context.Context) (rest.Stats, error) {
 		if status.Running && state == "" {
 			state = "running"
 		}
-		s.Pipelines = append(s.Pipelines, rest.PipelineStats{
+		s.Pipelines = append(s.Pipelines, admin.PipelineStats{
 			Name: cfg.Name, From: cfg.From, To: cfg.To, ErrorsTo: cfg.Errors, Model: cfg.Model, Version: status.Version, State: state,
 			In: shot.Inputs, Out: shot.Results, Errors: shot.Errors, Lag: uint64(max(0, lag)),
 			InRate: n.rates.of("in "+cfg.Name, shot.Inputs), OutRate: n.rates.of("out "+cfg.Name, shot.Results),

@@ -36,7 +36,7 @@ func pixels() string {
 // BenchmarkInfer answers 784 floats as JSON through the handler without a connection. The model does nothing: what is
 // left is what the protocol costs.
 func BenchmarkInfer(b *testing.B) {
-	r, _ := newRegistry(b)
+	r := newRegistry(b)
 	g := newGraph([]graph.Value{value("x", tensor.Float32, 784)}, []graph.Value{value("y", tensor.Float32, 10)},
 		&graph.Node{OpType: "MatMul", Inputs: []string{"x", "w"}, Outputs: []string{"y"}})
 	g.Initializers = []graph.Initializer{{Name: "w", Tensor: tensor.Must(tensor.New(tensor.Float32, 784, 10))}}

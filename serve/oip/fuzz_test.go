@@ -35,8 +35,8 @@ func FuzzParse(f *testing.F) {
 		}
 		got, err := oip.Parse(text, rest, ins, outs)
 		if err != nil {
-			if k := serve.KindOf(err); k.Status != 400 {
-				t.Errorf("%q: %d %v", body, k.Status, err)
+			if k := serve.KindOf(err); k.HTTP != 400 {
+				t.Errorf("%q: %d %v", body, k.HTTP, err)
 			}
 			return
 		}
@@ -93,7 +93,7 @@ func FuzzInstances(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for n := range 2 {
 			got, err := oip.ParseInstances(body, ins[:n+1])
-			if err != nil && serve.KindOf(err).Status != 400 {
+			if err != nil && serve.KindOf(err).HTTP != 400 {
 				t.Errorf("%q: %v", body, err)
 			}
 			if err == nil && len(got) != n+1 {
@@ -118,7 +118,7 @@ func FuzzUnpack(f *testing.F) {
 			t.Errorf("%d bytes", len(got))
 		}
 		if err != nil {
-			if s := serve.KindOf(err).Status; s != 400 && s != 413 {
+			if s := serve.KindOf(err).HTTP; s != 400 && s != 413 {
 				t.Errorf("%v", err)
 			}
 		}

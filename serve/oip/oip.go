@@ -29,6 +29,8 @@ type Models interface {
 // Config is what a Handler works with. Models is required.
 type Config struct {
 	Models Models
+	// Ready returns why the node does not take traffic; nothing when it does. Without it the node always does.
+	Ready func(ctx context.Context) []string
 	// Version of the program, for GET /v2.
 	Version string
 	// MaxBody bounds a request's body, as it comes and unpacked (64 MiB).
@@ -49,7 +51,7 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Prefixes are the paths that a Handler answers, for serve.Routes. /v2/health is package rest's.
+// Prefixes are the paths that a Handler answers, for serve.Routes.
 func Prefixes() []string { return []string{"/v2", "/v1/models"} }
 
 // A Handler answers the protocol. It is safe for concurrent use.
@@ -88,6 +90,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.server(w, r)
 	case "/v2/repository/index":
 		h.index(w, r)
+	case "/v2/health/live":
+		h.live(w, r)
+	case "/v2/health/ready":
+		h.ready(w, r)
 	default:
 		serve.WriteError(w, r, serve.NoRoute(r))
 	}
@@ -143,8 +149,7 @@ func (h *Handler) model(w http.ResponseWriter, r *http.Request, path string) {
 		}
 		err = h.infer(w, r, t)
 	default:
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			serve.MethodNotAllowed(w, r, http.MethodGet, http.MethodHead)
+		if !serve.Reads(w, r) {
 			return
 		}
 		err = h.describe(w, r, t)
@@ -212,8 +217,7 @@ type serverInfo struct {
 }
 
 func (h *Handler) server(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		serve.MethodNotAllowed(w, r, http.MethodGet, http.MethodHead)
+	if !serve.Reads(w, r) {
 		return
 	}
 	serve.WriteJSON(w, r, http.StatusOK, serverInfo{"millrace", h.cfg.Version, []string{"binary_tensor_data", "model_repository_index"}})

@@ -21,7 +21,6 @@ import (
 	"github.com/millrace/millrace/registry"
 	"github.com/millrace/millrace/serve"
 	"github.com/millrace/millrace/serve/oip"
-	"github.com/millrace/millrace/serve/rest"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -36,7 +35,7 @@ type node struct {
 	client   *http.Client
 }
 
-func newRegistry(t testing.TB) (*registry.Registry, *grid.Grid) {
+func newRegistry(t testing.TB) *registry.Registry {
 	t.Helper()
 	g, err := grid.Open(t.Context(), grid.Config{InMemory: true})
 	if err != nil {
@@ -62,7 +61,7 @@ func newRegistry(t testing.TB) (*registry.Registry, *grid.Grid) {
 			t.Error(err)
 		}
 	})
-	return r, g
+	return r
 }
 
 func start(t testing.TB, cfg oip.Config, scfg serve.Config) *node {
@@ -72,7 +71,7 @@ func start(t testing.TB, cfg oip.Config, scfg serve.Config) *node {
 
 func startLogged(t testing.TB, cfg oip.Config, scfg serve.Config, log *slog.Logger) *node {
 	t.Helper()
-	r, g := newRegistry(t)
+	r := newRegistry(t)
 	if cfg.Models == nil {
 		cfg.Models = r
 	}
@@ -80,14 +79,7 @@ func startLogged(t testing.TB, cfg oip.Config, scfg serve.Config, log *slog.Logg
 	if err != nil {
 		t.Fatal(err)
 	}
-	health, err := rest.New(rest.Config{Grid: g, Models: r})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var routes serve.Routes
-	for _, p := range rest.Prefixes() {
-		routes.Handle(p, health)
-	}
 	for _, p := range oip.Prefixes() {
 		routes.Handle(p, h)
 	}

@@ -27,8 +27,7 @@ func (h *Handler) modelV1(w http.ResponseWriter, r *http.Request, path string) {
 	case predict && r.Method != http.MethodPost:
 		serve.MethodNotAllowed(w, r, http.MethodPost)
 		return
-	case !predict && r.Method != http.MethodGet && r.Method != http.MethodHead:
-		serve.MethodNotAllowed(w, r, http.MethodGet, http.MethodHead)
+	case !predict && !serve.Reads(w, r):
 		return
 	default:
 		err = h.answerV1(w, r, name, predict)

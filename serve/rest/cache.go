@@ -81,7 +81,7 @@ func readConfig(w http.ResponseWriter, r *http.Request, base cacheConfig) (grid.
 
 // caches lists the names, as Infinispan does.
 func (h *Handler) caches(w http.ResponseWriter, r *http.Request) {
-	if !reads(w, r) {
+	if !serve.Reads(w, r) {
 		return
 	}
 	names := []string{}

@@ -21,7 +21,7 @@ func FuzzKey(f *testing.F) {
 			t.Errorf("%q came back as %q, %v", key, got, err)
 		}
 		got, err := rest.DecodeKey(key)
-		if err != nil && serve.KindOf(err).Status != 400 {
+		if err != nil && serve.KindOf(err).HTTP != 400 {
 			t.Errorf("%q: %v", key, err)
 		}
 		if err == nil && !strings.Contains(key, "%") && got != key {
@@ -47,7 +47,7 @@ func FuzzHeaders(f *testing.F) {
 				if err == nil {
 					continue
 				}
-				if s := serve.KindOf(err).Status; s != 400 && s != 412 && s != 415 {
+				if s := serve.KindOf(err).HTTP; s != 400 && s != 412 && s != 415 {
 					t.Errorf("%v: %v", head, err)
 				}
 			}
@@ -63,7 +63,7 @@ func FuzzArchive(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		got, err := rest.UnpackModel(body, 1<<20)
 		if err != nil {
-			if serve.KindOf(err).Status != 422 {
+			if serve.KindOf(err).HTTP != 422 {
 				t.Errorf("%v", err)
 			}
 			return

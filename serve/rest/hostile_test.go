@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/serve"
+	"github.com/millrace/millrace/serve/admin"
 	"github.com/millrace/millrace/serve/rest"
 )
 
@@ -27,8 +28,9 @@ func TestHostileRequests(t *testing.T) {
 	g := openGrid(t)
 	r := newRegistry(t, g)
 	var log lockedBuffer
-	n := start(t, rest.Config{Grid: g, Models: r, Debug: true, MaxModelBytes: 1 << 20, KeepAlive: 50 * time.Millisecond},
-		serve.Config{MaxConnections: 64, ReadHeaderTimeout: 2 * time.Second, ReadTimeout: 2 * time.Second}, newLog(&log))
+	n := start(t, rest.Config{Grid: g, Models: r, MaxModelBytes: 1 << 20, KeepAlive: 50 * time.Millisecond},
+		serve.Config{MaxConnections: 64, ReadHeaderTimeout: 2 * time.Second, ReadTimeout: 2 * time.Second}, newLog(&log),
+		func(routes *serve.Routes) { admin.Handle(routes, admin.Config{Profiles: true}) })
 	n.want(200, "POST", "/rest/v2/caches/c", `{"max_entries":1000}`)
 	const workers = 8
 	var wg sync.WaitGroup

@@ -165,7 +165,7 @@ func (s *eventStream) end(ctx context.Context, err error) {
 	if ctx.Err() != nil || errors.Is(err, grid.ErrClosed) {
 		return
 	}
-	if serve.KindOf(err).Status == http.StatusInternalServerError {
+	if serve.KindOf(err).HTTP == http.StatusInternalServerError {
 		s.h.cfg.Logger.Error("event stream ended", "request_id", serve.RequestID(s.w), "error", err)
 	}
 	b := append([]byte("event: error\ndata: {\"error\":"), serve.AppendString(nil, serve.Message(s.w, err))...)

@@ -98,7 +98,7 @@ func valuesOf(vs []graph.Value) []modelValue {
 
 // models lists every version of every model.
 func (h *Handler) models(w http.ResponseWriter, r *http.Request) {
-	if !reads(w, r) {
+	if !serve.Reads(w, r) {
 		return
 	}
 	infos, err := h.cfg.Models.List(r.Context())

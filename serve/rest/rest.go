@@ -1,16 +1,14 @@
 // Package rest answers Millrace's REST: caches and their entries as Infinispan's REST v2 has them, listening by
-// server-sent events, models, health and statistics. It maps requests to the grid and the registry and keeps nothing
-// itself; tokens, limits on connections and TLS are left to package serve.
+// server-sent events, and models. It maps requests to the grid and the registry and keeps nothing itself; tokens, limits on
+// connections and TLS are left to package serve.
 package rest
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"iter"
 	"log/slog"
 	"net/http"
-	"net/http/pprof"
 	"strings"
 	"time"
 
@@ -38,18 +36,10 @@ type Models interface {
 	Delete(ctx context.Context, name string, version int64) error
 }
 
-// Config is what a Handler works with. Grid is required; without Models, Metrics or Stats their addresses answer 404.
+// Config is what a Handler works with. Grid is required; without Models their addresses answer 404.
 type Config struct {
 	Grid   Grid
 	Models Models
-	// Ready returns why the node does not take traffic; nothing when it does.
-	Ready func(ctx context.Context) []string
-	// Stats returns the live numbers of GET /rest/v2/stats.
-	Stats func(ctx context.Context) (Stats, error)
-	// Metrics answers GET /metrics.
-	Metrics http.Handler
-	// Debug opens Go's profiles under /debug/pprof/.
-	Debug bool
 	// MaxModelBytes bounds the body of a model (256 MiB), and twice that what an archive unpacks to.
 	MaxModelBytes int64
 	// KeepAlive is the time between comments on a quiet event stream (15 s).
@@ -88,19 +78,15 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-//go:embed openapi.yaml
-var openAPI []byte
-
 // Prefixes are the paths that a Handler answers, for serve.Routes.
 func Prefixes() []string {
-	return []string{"/rest/v2", "/v2/health", "/metrics", "/debug/pprof", "/openapi.yaml"}
+	return []string{"/rest/v2"}
 }
 
 // A Handler answers REST. It is safe for concurrent use.
 type Handler struct {
 	cfg     Config
 	gathers gathers
-	pprof   *http.ServeMux
 }
 
 // New returns a handler.
@@ -108,16 +94,7 @@ func New(cfg Config) (*Handler, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	h := &Handler{cfg: cfg.withDefaults()}
-	if cfg.Debug {
-		h.pprof = http.NewServeMux()
-		h.pprof.HandleFunc("/debug/pprof/", pprof.Index)
-		h.pprof.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-		h.pprof.HandleFunc("/debug/pprof/profile", pprof.Profile)
-		h.pprof.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-		h.pprof.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	}
-	return h, nil
+	return &Handler{cfg: cfg.withDefaults()}, nil
 }
 
 // ServeHTTP picks by the path as it was sent: what follows a cache's name and a slash is the key, whatever it holds.
@@ -141,44 +118,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.caches(w, r)
 	case path == "/rest/v2/models" && h.cfg.Models != nil:
 		h.models(w, r)
-	case path == "/rest/v2/stats" && h.cfg.Stats != nil:
-		h.stats(w, r)
-	case path == "/v2/health/live":
-		h.live(w, r)
-	case path == "/v2/health/ready":
-		h.ready(w, r)
-	case path == "/metrics" && h.cfg.Metrics != nil:
-		if reads(w, r) {
-			h.cfg.Metrics.ServeHTTP(w, r)
-		}
-	case path == "/openapi.yaml":
-		h.document(w, r)
-	case strings.HasPrefix(path, "/debug/pprof/") && h.pprof != nil:
-		if reads(w, r) {
-			serve.ExtendWrite(w, 0) // a profile takes as long as its caller asks
-			h.pprof.ServeHTTP(w, r)
-		}
 	default:
 		serve.WriteError(w, r, serve.NoRoute(r))
-	}
-}
-
-// reads reports whether the method is GET or HEAD, and answers 405 where it is not.
-func reads(w http.ResponseWriter, r *http.Request) bool {
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		return true
-	}
-	serve.MethodNotAllowed(w, r, http.MethodGet, http.MethodHead)
-	return false
-}
-
-func (h *Handler) document(w http.ResponseWriter, r *http.Request) {
-	if !reads(w, r) {
-		return
-	}
-	w.Header().Set("Content-Type", "application/yaml")
-	w.Header().Set("Cache-Control", "no-cache")
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(openAPI) // the caller is gone when this fails
 	}
 }

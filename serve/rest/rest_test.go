@@ -56,8 +56,8 @@ func newCache(t testing.TB, g *grid.Grid, c grid.CacheConfig) *grid.Cache {
 	return cache
 }
 
-// start serves cfg; without a grid it opens one, with a cache "c".
-func start(t *testing.T, cfg rest.Config, scfg serve.Config, log *slog.Logger) *node {
+// start serves cfg; without a grid it opens one, with a cache "c". others hang more under the same server.
+func start(t *testing.T, cfg rest.Config, scfg serve.Config, log *slog.Logger, others ...func(*serve.Routes)) *node {
 	t.Helper()
 	n := &node{t: t}
 	if cfg.Grid == nil {
@@ -72,6 +72,9 @@ func start(t *testing.T, cfg rest.Config, scfg serve.Config, log *slog.Logger) *
 	var routes serve.Routes
 	for _, p := range rest.Prefixes() {
 		routes.Handle(p, h)
+	}
+	for _, other := range others {
+		other(&routes)
 	}
 	scfg.Listen = "127.0.0.1:0"
 	s, err := serve.New(scfg, &routes, log)
@@ -158,42 +161,13 @@ func TestConfigValidate(t *testing.T) {
 	}
 }
 
-func TestHealth(t *testing.T) {
-	var reasons []string
-	n := start(t, rest.Config{Ready: func(context.Context) []string { return reasons }}, serve.Config{}, nil)
-	if a := n.want(200, "GET", "/v2/health/live", ""); a.body != `{"live":true}`+"\n" {
-		t.Errorf("live: %s", a.body)
-	}
-	if a := n.want(200, "GET", "/v2/health/ready", ""); a.body != `{"live":true,"ready":true}`+"\n" {
-		t.Errorf("ready: %s", a.body)
-	}
-	reasons = []string{"model digits is loading", "the disk is full"}
-	a := n.want(503, "GET", "/v2/health/ready", "")
-	if !strings.Contains(a.body, `"ready":false`) || !strings.Contains(a.body, `"reasons":["model digits is loading","the disk is full"]`) ||
-		a.code(t) != "not_ready" || a.header.Get("Retry-After") == "" {
-		t.Errorf("not ready: %s", a.body)
-	}
-	if a := n.want(405, "POST", "/v2/health/live", ""); a.header.Get("Allow") != "GET, HEAD" {
-		t.Errorf("Allow: %q", a.header.Get("Allow"))
-	}
-}
-
 func TestWhatIsNotConfiguredIsNotThere(t *testing.T) {
 	n := start(t, rest.Config{}, serve.Config{}, nil)
-	for _, path := range []string{"/metrics", "/rest/v2/stats", "/rest/v2/models", "/rest/v2/models/m", "/debug/pprof/", "/debug/pprof/heap", "/", "/rest/v2", "/rest/v2/x"} {
+	for _, path := range []string{"/rest/v2/stats", "/rest/v2/models", "/rest/v2/models/m", "/", "/rest/v2", "/rest/v2/x"} {
 		if a := n.want(404, "GET", path, ""); a.code(t) != "no_route" {
 			t.Errorf("%s: %s", path, a.body)
 		}
 	}
-}
-
-func TestDebug(t *testing.T) {
-	n := start(t, rest.Config{Debug: true}, serve.Config{}, nil)
-	if a := n.want(200, "GET", "/debug/pprof/", ""); !strings.Contains(a.body, "heap") {
-		t.Errorf("index: %s", a.body)
-	}
-	n.want(200, "GET", "/debug/pprof/heap", "")
-	n.want(405, "POST", "/debug/pprof/heap", "")
 }
 
 // lockedBuffer collects a log of many goroutines.

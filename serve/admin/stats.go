@@ -1,50 +1,11 @@
-package rest
+package admin
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/millrace/millrace/serve"
 )
-
-type health struct {
-	Live  bool  `json:"live"`
-	Ready *bool `json:"ready,omitempty"`
-	// Where it is not ready, an error of every other answer's form.
-	Error   string   `json:"error,omitempty"`
-	Code    string   `json:"code,omitempty"`
-	Reasons []string `json:"reasons,omitempty"`
-}
-
-func (h *Handler) live(w http.ResponseWriter, r *http.Request) {
-	if reads(w, r) {
-		serve.WriteJSON(w, r, http.StatusOK, health{Live: true})
-	}
-}
-
-// ready says 503 with every reason while the node does not take traffic, and when it begins to stop.
-func (h *Handler) ready(w http.ResponseWriter, r *http.Request) {
-	if !reads(w, r) {
-		return
-	}
-	var reasons []string
-	if h.cfg.Ready != nil {
-		reasons = h.cfg.Ready(r.Context())
-	}
-	select {
-	case <-serve.Draining(r.Context()):
-		reasons = append(reasons, serve.ErrStopping.Error())
-	default:
-	}
-	ready := len(reasons) == 0
-	answer := health{Live: true, Ready: &ready}
-	if ready {
-		serve.WriteJSON(w, r, http.StatusOK, answer)
-		return
-	}
-	answer.Error, answer.Code, answer.Reasons = serve.ErrNotReady.Error(), serve.KindOf(serve.ErrNotReady).Code, reasons
-	w.Header().Set("Retry-After", "1")
-	serve.WriteJSON(w, r, http.StatusServiceUnavailable, answer)
-}
 
 // Stats are the live numbers of a node, for a page that shows them. Times are microseconds where the name ends in
 // _us, rates a second over the last ten seconds.
@@ -101,20 +62,20 @@ type PipelineStats struct {
 	BatchSizes []uint64 `json:"batch_sizes"`
 }
 
-func (h *Handler) stats(w http.ResponseWriter, r *http.Request) {
-	if !reads(w, r) {
-		return
+// answerStats answers with the numbers that ask returns.
+func answerStats(ask func(context.Context) (Stats, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		s, err := ask(r.Context())
+		if err != nil {
+			serve.WriteError(w, r, err)
+			return
+		}
+		if s.Caches == nil {
+			s.Caches = []CacheStats{}
+		}
+		if s.Pipelines == nil {
+			s.Pipelines = []PipelineStats{}
+		}
+		serve.WriteJSON(w, r, http.StatusOK, s)
 	}
-	s, err := h.cfg.Stats(r.Context())
-	if err != nil {
-		serve.WriteError(w, r, err)
-		return
-	}
-	if s.Caches == nil {
-		s.Caches = []CacheStats{}
-	}
-	if s.Pipelines == nil {
-		s.Pipelines = []PipelineStats{}
-	}
-	serve.WriteJSON(w, r, http.StatusOK, s)
 }

@@ -1,0 +1,53 @@
+package oip
+
+import (
+	"net/http"
+
+	"github.com/millrace/millrace/serve"
+)
+
+// health is the answer of GET /v2/health/live and ready.
+type health struct {
+	Live  bool  `json:"live"`
+	Ready *bool `json:"ready,omitempty"`
+	// Where it is not ready, an error of every other answer's form.
+	Error   string   `json:"error,omitempty"`
+	Code    string   `json:"code,omitempty"`
+	Reasons []string `json:"reasons,omitempty"`
+}
+
+func (h *Handler) live(w http.ResponseWriter, r *http.Request) {
+	if serve.Reads(w, r) {
+		serve.WriteJSON(w, r, http.StatusOK, health{Live: true})
+	}
+}
+
+// ready says 503 with every reason while the node does not take traffic, and when it begins to stop.
+func (h *Handler) ready(w http.ResponseWriter, r *http.Request) {
+	if !serve.Reads(w, r) {
+		return
+	}
+	var reasons []string
+	if h.cfg.Ready != nil {
+		reasons = h.cfg.Ready(r.Context())
+	}
+	select {
+	case <-serve.Draining(r.Context()):
+		reasons = append(reasons, serve.ErrStopping.Error())
+	default:
+	}
+	ready := len(reasons) == 0
+	answer := health{Live: true, Ready: &ready}
+	if ready {
+		serve.WriteJSON(w, r, http.StatusOK, answer)
+		return
+	}
+	answer.Error, answer.Code, answer.Reasons = serve.ErrNotReady.Error(), serve.KindOf(serve.ErrNotReady).Code, reasons
+	w.Header().Set("Retry-After", "1")
+	serve.WriteJSON(w, r, http.StatusServiceUnavailable, answer)
+}
+
+// IsHealth reports whether r asks for liveness or readiness, which whoever watches a node asks for without a token.
+func IsHealth(r *http.Request) bool {
+	return r.URL.Path == "/v2/health/live" || r.URL.Path == "/v2/health/ready"
+}
