@@ -21,6 +21,10 @@ const (
 	// MaxTypeBytes is the longest content type.
 	MaxTypeBytes = 255
 
+	// MaxLifespan is the longest lifespan, max idle and marker time: a hundred years. Times are counted in nanoseconds, of which 64 bits
+	// hold 292 years.
+	MaxLifespan = 100 * 365 * 24 * time.Hour
+
 	maxPayload = MaxValueBytes + 64<<10
 )
 
@@ -47,7 +51,7 @@ type Config struct {
 	// process; 0 is no limit but the disk. Over it, puts get ErrFull.
 	MaxBytes, MaxMemory int64
 	// MarkerTTL is how long a removal or expiry is remembered, for listeners that resume and for
-	// stores; at least 1 s, 1 h if 0.
+	// stores; 1 s to MaxLifespan, 1 h if 0.
 	MarkerTTL time.Duration
 	// Timeout limits an operation whose context has no deadline; 5 s if 0.
 	Timeout time.Duration
@@ -86,8 +90,8 @@ func (c Config) Validate() error {
 	if c.MaxBytes < 0 || c.MaxMemory < 0 {
 		fault("max bytes %d and max memory %d must not be negative", c.MaxBytes, c.MaxMemory)
 	}
-	if c.MarkerTTL != 0 && c.MarkerTTL < time.Second {
-		fault("marker ttl %v is under 1s", c.MarkerTTL)
+	if c.MarkerTTL != 0 && (c.MarkerTTL < time.Second || c.MarkerTTL > MaxLifespan) {
+		fault("marker ttl %v is not from 1s to %v", c.MarkerTTL, MaxLifespan)
 	}
 	if c.Timeout < 0 {
 		fault("timeout %v is negative", c.Timeout)
@@ -161,8 +165,11 @@ func (c CacheConfig) Validate() error {
 	if c.MaxEntryBytes < 0 || c.MaxEntryBytes > MaxValueBytes {
 		fault("max entry bytes %d is not from 1 to %d", c.MaxEntryBytes, MaxValueBytes)
 	}
-	if c.Lifespan < 0 || c.MaxIdle < 0 {
-		fault("lifespan %v and max idle %v must not be negative", c.Lifespan, c.MaxIdle)
+	if c.Lifespan < 0 || c.Lifespan > MaxLifespan {
+		fault("lifespan %v is not from 0 to %v", c.Lifespan, MaxLifespan)
+	}
+	if c.MaxIdle < 0 || c.MaxIdle > MaxLifespan {
+		fault("max idle %v is not from 0 to %v", c.MaxIdle, MaxLifespan)
 	}
 	if len(faults) == 0 {
 		return nil

@@ -86,9 +86,7 @@ func decode(cache, key string, h nats.Header, value []byte, seq uint64, at time.
 	}
 	// What another client wrote may be unreadable; it counts as absent.
 	if s := first(h, HeaderLifespan); s != "" {
-		if d, err := time.ParseDuration(s); err == nil && d > 0 {
-			e.Lifespan = d
-		}
+		e.Lifespan = spanOf(s)
 	} else if s := first(h, headerTTL); s != "" {
 		e.Lifespan = ttlOf(s)
 	}
@@ -96,9 +94,7 @@ func decode(cache, key string, h nats.Header, value []byte, seq uint64, at time.
 		e.Expires = at.Add(e.Lifespan)
 	}
 	if s := first(h, HeaderIdle); s != "" {
-		if d, err := time.ParseDuration(s); err == nil && d > 0 {
-			e.MaxIdle = d
-		}
+		e.MaxIdle = spanOf(s)
 	}
 	if s := first(h, HeaderLabels); s != "" {
 		if q, err := url.ParseQuery(s); err == nil && len(q) > 0 {
@@ -111,15 +107,21 @@ func decode(cache, key string, h nats.Header, value []byte, seq uint64, at time.
 	return e
 }
 
+// spanOf reads a duration; what nobody can wait for is MaxLifespan, so that later sums hold.
+func spanOf(s string) time.Duration {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0
+	}
+	return min(max(d, 0), MaxLifespan)
+}
+
 // ttlOf reads a Nats-TTL that a NATS client set without a Millrace-Lifespan: a duration, or seconds.
 func ttlOf(s string) time.Duration {
-	if d, err := time.ParseDuration(s); err == nil {
-		return max(d, 0)
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return time.Duration(min(max(n, 0), int64(MaxLifespan/time.Second))) * time.Second
 	}
-	if n, err := strconv.ParseInt(s, 10, 32); err == nil && n > 0 {
-		return time.Duration(n) * time.Second
-	}
-	return 0
+	return spanOf(s)
 }
 
 func first(h nats.Header, name string) string {
@@ -143,6 +145,9 @@ func (o PutOptions) headers() (nats.Header, error) {
 			return nil, fmt.Errorf("%w: content type of %d bytes (at most %d, one line)", ErrTooLarge, len(o.ContentType), MaxTypeBytes)
 		}
 		set(HeaderType, o.ContentType)
+	}
+	if o.Lifespan > MaxLifespan || o.MaxIdle > MaxLifespan {
+		return nil, fmt.Errorf("%w: lifespan %v and max idle %v are at most %v; a negative one is none", ErrLifespan, o.Lifespan, o.MaxIdle, MaxLifespan)
 	}
 	if o.Lifespan > 0 {
 		set(HeaderLifespan, o.Lifespan.String())

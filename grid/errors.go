@@ -25,6 +25,8 @@ var (
 	ErrConfig = errors.New("configuration not usable")
 	// ErrTooLarge says that a value, its content type or its labels are over a limit.
 	ErrTooLarge = errors.New("entry too large")
+	// ErrLifespan says that an entry's lifespan or max idle is over MaxLifespan.
+	ErrLifespan = errors.New("lifespan not usable")
 	// ErrFull says that the cache, the grid or the disk has no room. Nothing was stored;
 	// removing entries works still, and puts work again once there is room.
 	ErrFull = errors.New("no room")

@@ -35,3 +35,9 @@ func Stored(ctx context.Context, t testing.TB, g *Grid) (n uint64) {
 	}
 	return n
 }
+
+// SpanOf and TTLOf read times that other clients of the server wrote.
+var (
+	SpanOf = spanOf
+	TTLOf  = ttlOf
+)

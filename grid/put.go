@@ -15,7 +15,7 @@ import (
 type PutOptions struct {
 	ContentType string
 	// Lifespan and MaxIdle bound the entry's life; negative for none where the cache has a
-	// default. Lifespans under 1 s are kept by this node alone.
+	// default, at most MaxLifespan (ErrLifespan). Lifespans under 1 s are kept by this node alone.
 	Lifespan, MaxIdle time.Duration
 	Labels            map[string]string
 	// IfRevision makes the write conditional on the key's present revision; 0 for no condition.

@@ -17,7 +17,7 @@ import (
 // code never changes its name once it was released.
 var kinds = []Kind{
 	{
-		Code: "bad_request", HTTP: http.StatusBadRequest, GRPC: GRPCInvalidArgument, is: []error{ErrRequest},
+		Code: "bad_request", HTTP: http.StatusBadRequest, GRPC: GRPCInvalidArgument, is: []error{ErrRequest, grid.ErrLifespan},
 		Cause:  "The request cannot be understood: a parameter, a header, the path or the body is malformed.",
 		Remedy: "Read the message: it names the part and what would be right. Trying the same again does not help.",
 	},

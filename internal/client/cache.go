@@ -33,7 +33,7 @@ type Entry struct {
 type PutOptions struct {
 	// ContentType of the value; the node looks at the value where it is empty.
 	ContentType string
-	// Lifespan and MaxIdle, in whole seconds; 0 leaves them to the cache.
+	// Lifespan and MaxIdle, rounded up to whole seconds; 0 leaves them to the cache.
 	Lifespan, MaxIdle time.Duration
 	// IfRevision writes only over that revision, and Create only where there is no entry.
 	IfRevision uint64
@@ -61,7 +61,11 @@ func (c *Client) Put(ctx context.Context, cache, key string, value []byte, o Put
 	}
 	for name, d := range map[string]time.Duration{"timeToLiveSeconds": o.Lifespan, "maxIdleTimeSeconds": o.MaxIdle} {
 		if d > 0 {
-			head[name] = []string{strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)}
+			seconds := int64(d / time.Second)
+			if d%time.Second > 0 {
+				seconds++
+			}
+			head[name] = []string{strconv.FormatInt(seconds, 10)}
 		}
 	}
 	for name, value := range o.Labels {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -157,7 +156,13 @@ func describe(head http.Header, e *grid.Entry) {
 }
 
 // secondsUp rounds up, so that an entry that is there never says that it has 0 s left, which would mean for ever.
-func secondsUp(d time.Duration) int64 { return max(1, int64((d+time.Second-1)/time.Second)) }
+func secondsUp(d time.Duration) int64 {
+	n := int64(d / time.Second)
+	if d%time.Second > 0 {
+		n++
+	}
+	return max(1, n)
+}
 
 func isToken(s string) bool {
 	if s == "" {
@@ -348,11 +353,14 @@ func seconds(head http.Header, name, canonical string) (time.Duration, error) {
 	if len(v) == 0 {
 		return 0, nil
 	}
-	n, err := strconv.ParseInt(v[0], 10, 64)
-	if err != nil || len(v) > 1 || n > math.MaxInt64/int64(time.Second) {
+	n, err := strconv.ParseInt(v[0], 10, 64) // out of range is the largest or smallest number
+	switch {
+	case err != nil && !errors.Is(err, strconv.ErrRange) || len(v) > 1:
 		return 0, fmt.Errorf("%w: header %s: %q is no whole number of seconds", serve.ErrRequest, name, strings.Join(v, ", "))
-	}
-	if n < 0 {
+	case n > int64(grid.MaxLifespan/time.Second):
+		return 0, fmt.Errorf("%w: header %s: %s s; at most %d s (100 years) can be kept, and a negative number is for ever",
+			grid.ErrLifespan, name, v[0], int64(grid.MaxLifespan/time.Second))
+	case n < 0:
 		return -1, nil // none, even where the cache has a default
 	}
 	return time.Duration(n) * time.Second, nil

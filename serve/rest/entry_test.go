@@ -304,6 +304,38 @@ func TestLifespan(t *testing.T) {
 	}
 }
 
+// TestLongestLifespans holds that times which cannot be counted are refused with a clear error, and that the longest are kept.
+func TestLongestLifespans(t *testing.T) {
+	n := start(t, rest.Config{}, serve.Config{}, nil)
+	at := "/rest/v2/caches/c/k"
+	for _, name := range []string{"timeToLiveSeconds", "maxIdleTimeSeconds"} {
+		for _, seconds := range []string{"3153600001", "7440000000", "9223372036", "9223372037", "9223372036854775807", "99999999999999999999"} {
+			a := n.want(400, "PUT", at, "v", name+": "+seconds)
+			if a.code(t) != "bad_request" || !strings.Contains(a.body, name) || !strings.Contains(a.body, "at most 3153600000 s") {
+				t.Errorf("%s: %s: %s", name, seconds, a.body)
+			}
+			n.want(400, "POST", at, "v", name+": "+seconds)
+		}
+		n.want(204, "PUT", at, "v", name+": 3153600000")
+		if a := n.want(200, "GET", at, ""); a.header.Get(name) != "3153600000" {
+			t.Errorf("%s: %q", name, a.header.Get(name))
+		}
+		n.want(204, "PUT", at, "v", name+": -99999999999999999999")
+		if a := n.want(200, "GET", at, ""); a.header.Get(name) != "" {
+			t.Errorf("a negative %s: %q", name, a.header.Get(name))
+		}
+	}
+	for _, config := range []string{`{"max_idle":"2100000h"}`, `{"lifespan":"2100000h"}`, `{"lifespan":"876000h1ns"}`} {
+		if a := n.want(400, "POST", "/rest/v2/caches/long", config); a.code(t) != "bad_config" || !strings.Contains(a.body, "876000h0m0s") {
+			t.Errorf("%s: %s", config, a.body)
+		}
+		n.want(400, "PUT", "/rest/v2/caches/c", config)
+	}
+	for _, config := range []string{`{"max_idle":"3000000h"}`, `{"lifespan":"9223372037s"}`} {
+		n.want(400, "POST", "/rest/v2/caches/long", config)
+	}
+}
+
 func TestRecognisedTypes(t *testing.T) {
 	n := start(t, rest.Config{}, serve.Config{}, nil)
 	for value, want := range map[string]string{
