@@ -119,7 +119,6 @@ func (c *Checkpoint) readHeader(b []byte, fsys fs.FS, prefix string) error {
 func (c *Checkpoint) readEntry(b []byte, left *budget) (*variable, error) {
 	v := &variable{}
 	shape := []byte(nil)
-	var parts [][]byte
 	f := fieldsOf(b)
 	for f.next() {
 		switch f.num {
@@ -141,8 +140,6 @@ func (c *Checkpoint) readEntry(b []byte, left *budget) (*variable, error) {
 			if f.want(protowire.Fixed32Type) {
 				v.sum = table.Unmask(uint32(f.u))
 			}
-		case 7:
-			parts = append(parts, f.bytes())
 		}
 	}
 	if f.err != nil {
@@ -158,16 +155,32 @@ func (c *Checkpoint) readEntry(b []byte, left *budget) (*variable, error) {
 	if v.off < 0 || v.size < 0 || v.off > 1<<62 || v.size > 1<<62 {
 		return nil, fmt.Errorf("%w: %d bytes at offset %d", ErrFormat, v.size, v.off)
 	}
-	return v, v.addParts(parts, 0, left)
+	return v, v.addParts(b, 7, 0, left)
 }
 
-// addParts adds the slices of a variable, as TensorSliceProtos.
-func (v *variable) addParts(raw [][]byte, file int, left *budget) error {
-	for _, b := range raw {
-		if err := left.charge(sliceCost + 17*len(v.shape)); err != nil {
-			return err
+// addParts adds the slices of a variable: TensorSliceProtos in the fields num of a message.
+func (v *variable) addParts(b []byte, num protowire.Number, file int, left *budget) error {
+	n := 0
+	for f := fieldsOf(b); f.next(); {
+		if f.num == num {
+			n++
 		}
-		s, err := readSlice(b, v.shape)
+	}
+	if n == 0 {
+		return nil
+	}
+	if err := left.charge(n * (sliceCost + 17*len(v.shape))); err != nil {
+		return err
+	}
+	v.parts = slices.Grow(v.parts, n)
+	for f := fieldsOf(b); f.next(); {
+		if f.num != num {
+			continue
+		}
+		s, err := readSlice(f.bytes(), v.shape)
+		if err == nil {
+			err = f.err
+		}
 		if err != nil {
 			return fmt.Errorf("slice %d: %w", len(v.parts), err)
 		}

@@ -236,7 +236,7 @@ func newBudget(size int64) budget { return budget(2*min(size, math.MaxInt64/4) +
 
 func (b *budget) charge(n int) error {
 	if *b -= budget(n); *b < 0 {
-		return fmt.Errorf("%w: listing its variables takes far more memory than its size", ErrFormat)
+		return fmt.Errorf("%w: it asks for far more memory than its size", ErrFormat)
 	}
 	return nil
 }

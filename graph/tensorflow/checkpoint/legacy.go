@@ -107,7 +107,6 @@ func (c *Checkpoint) readVariable(b []byte, file int, left *budget) error {
 	var name string
 	v := &variable{}
 	shape := []byte(nil)
-	var parts [][]byte
 	f := fieldsOf(b)
 	for f.next() {
 		switch f.num {
@@ -121,8 +120,6 @@ func (c *Checkpoint) readVariable(b []byte, file int, left *budget) error {
 			shape = f.bytes()
 		case 3:
 			v.dtype = DataType(f.int())
-		case 4:
-			parts = append(parts, f.bytes())
 		}
 	}
 	if f.err != nil {
@@ -148,7 +145,7 @@ func (c *Checkpoint) readVariable(b []byte, file int, left *budget) error {
 		v = old
 	}
 	c.vars[name] = v
-	if err := v.addParts(parts, file, left); err != nil {
+	if err := v.addParts(b, 4, file, left); err != nil {
 		return fmt.Errorf("%q: %w", name, err)
 	}
 	return nil

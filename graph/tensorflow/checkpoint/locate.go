@@ -69,9 +69,10 @@ func shards(fsys fs.FS, base, of string) (*location, error) {
 	}
 	at := &location{version: 1}
 	have := map[int]bool{}
+	wanted := of
 	for _, e := range entries {
 		m := shardName.FindStringSubmatch(e.Name())
-		if m == nil || m[1] != path.Base(base) || m[2][0] == '?' || of != "" && m[3] != of {
+		if m == nil || m[1] != path.Base(base) || m[2][0] == '?' || wanted != "" && m[3] != wanted {
 			continue
 		}
 		if at.tables != nil && m[3] != of {

@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -15,6 +16,9 @@ const ObjectGraphKey = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 // maxObjectGraph limits the object graph: Open's budget does not count it.
 const maxObjectGraph = 256 << 20
+
+// maxDepth limits how far from the root an object is.
+const maxDepth = 200
 
 // An ObjectGraph says which object of a Python program has which variables. Node 0 is the root.
 type ObjectGraph struct{ Nodes []Object }
@@ -68,14 +72,14 @@ func DecodeObjects(b []byte) (*ObjectGraph, error) {
 		return nil, fmt.Errorf("%w: it has %d bytes, the limit is %d", ErrFormat, len(b), maxObjectGraph)
 	}
 	// Objects take far more memory than an empty message has bytes.
-	left := budget(4*len(b) + 16<<20)
+	left := budget(4*len(b) + 40<<20)
 	g := &ObjectGraph{}
 	f := fieldsOf(b)
 	for f.next() {
 		if f.num != 1 {
 			continue
 		}
-		if err := left.charge(200); err != nil {
+		if err := left.charge(160); err != nil {
 			return nil, err
 		}
 		o, err := readObject(f.bytes(), &left)
@@ -90,19 +94,50 @@ func DecodeObjects(b []byte) (*ObjectGraph, error) {
 	if len(g.Nodes) == 0 {
 		return nil, fmt.Errorf("%w: it has no nodes", ErrFormat)
 	}
+	if err := g.check(); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// check refuses edges that lead nowhere, and graphs whose paths would be of any length.
+func (g *ObjectGraph) check() error {
 	for i, o := range g.Nodes {
 		for _, c := range o.Children {
 			if c.Node < 0 || c.Node >= len(g.Nodes) {
-				return nil, fmt.Errorf("%w: node %d: child %q is node %d of %d", ErrFormat, i, c.Name, c.Node, len(g.Nodes))
+				return fmt.Errorf("%w: node %d: child %q is node %d of %d", ErrFormat, i, c.Name, c.Node, len(g.Nodes))
 			}
 		}
 		for _, s := range o.Slots {
 			if n := len(g.Nodes); s.Variable < 0 || s.Variable >= n || s.Node < 0 || s.Node >= n {
-				return nil, fmt.Errorf("%w: node %d: slot %q of node %d is node %d of %d", ErrFormat, i, s.Name, s.Variable, s.Node, n)
+				return fmt.Errorf("%w: node %d: slot %q of node %d is node %d of %d", ErrFormat, i, s.Name, s.Variable, s.Node, n)
 			}
 		}
 	}
-	return g, nil
+	if depth := g.depth(); depth > maxDepth {
+		return fmt.Errorf("%w: objects nest %d deep, the limit is %d", ErrFormat, depth, maxDepth)
+	}
+	return nil
+}
+
+// depth returns the number of edges to the node that is farthest from the root.
+func (g *ObjectGraph) depth() int {
+	seen := make([]bool, len(g.Nodes))
+	seen[0] = true
+	depth := -1
+	for level := []int{0}; len(level) > 0; depth++ {
+		var next []int
+		for _, n := range level {
+			for _, c := range g.Nodes[n].Children {
+				if !seen[c.Node] {
+					seen[c.Node] = true
+					next = append(next, c.Node)
+				}
+			}
+		}
+		level = next
+	}
+	return depth
 }
 
 func readObject(b []byte, left *budget) (Object, error) {
@@ -113,7 +148,7 @@ func readObject(b []byte, left *budget) (Object, error) {
 			continue
 		}
 		part := f.bytes()
-		if err := left.charge(120 + len(part)); err != nil {
+		if err := left.charge(100 + len(part)); err != nil {
 			return o, err
 		}
 		texts, ints, err := texts(part)
@@ -175,12 +210,10 @@ func (g *ObjectGraph) Paths() iter.Seq2[int, string] {
 		queue := []step{{from: -1}}
 		for i := 0; i < len(queue); i++ {
 			var names []string
-			for at := i; queue[at].from >= 0 && len(names) < 1000; at = queue[at].from {
+			for at := i; queue[at].from >= 0; at = queue[at].from {
 				names = append(names, queue[at].name)
 			}
-			for a, b := 0, len(names)-1; a < b; a, b = a+1, b-1 {
-				names[a], names[b] = names[b], names[a]
-			}
+			slices.Reverse(names)
 			if !yield(queue[i].node, strings.Join(names, "/")) {
 				return
 			}
