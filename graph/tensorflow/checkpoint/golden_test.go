@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/millrace/millrace/graph/tensorflow/checkpoint"
+	"github.com/millrace/millrace/internal/sharedtest"
 	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/tensor"
 )
@@ -141,7 +142,7 @@ func mustRead(t *testing.T, c *checkpoint.Checkpoint, name string) *tensor.Tenso
 
 // Every checkpoint of the shared networks is read; where an object graph is there, its keys are variables, and all of them.
 func TestShared(t *testing.T) {
-	const nets = "../../../../shared/data/tensorflow/nets"
+	nets := sharedtest.Data(t, "tensorflow", "nets")
 	var paths []string
 	for _, pattern := range []string{"*/model.ckpt", "*/model.ckpt.index", "*/saved_model/variables"} {
 		found, err := filepath.Glob(filepath.Join(nets, pattern))
@@ -151,10 +152,7 @@ func TestShared(t *testing.T) {
 		paths = append(paths, found...)
 	}
 	if len(paths) == 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no checkpoints under %s: the shared data is missing", nets)
-		}
-		t.Skipf("no checkpoints under %s: they come with the shared data", nets)
+		t.Fatalf("no checkpoints under %s", nets)
 	}
 	variables := 0
 	for _, path := range paths {
