@@ -42,11 +42,19 @@ func seedModels(f *testing.F) []*graph.Graph {
 	g.Nodes[0].Outputs = append(g.Nodes[0].Outputs, "rest")
 	g.Nodes[len(g.Nodes)-1].Outputs = append(g.Nodes[len(g.Nodes)-1].Outputs, "where")
 
+	indices := newNet("indices", 3, 4)
+	z := indices.op("Einsum", graph.Attrs{"equation": "ij,jk->ki"}, "x", indices.weight(0.5, 4, 5))
+	z = indices.op("GatherND", nil, z, indices.op("Unsqueeze", nil, indices.ints(1, -1, 0), indices.ints(1)))
+	z = indices.op("ScatterND", graph.Attrs{"reduction": "add"}, z, indices.op("Reshape", nil, indices.ints(0, 1, 2, -1), indices.ints(2, 2)), indices.floats(1, 2))
+	at := indices.op("Expand", nil, indices.ints(0, 2, -1), indices.ints(3, 3))
+	z = indices.op("ScatterElements", graph.Attrs{"axis": int64(1), "reduction": "max"}, z, at, indices.op("GatherElements", nil, z, at))
+	picks := indices.finish(indices.op("Einsum", graph.Attrs{"equation": "...i,i...->i"}, z, z))
+
 	training, err := gradient.Build(trainable(), gradient.Options{Loss: gradient.CrossEntropy, Optimizer: &gradient.Optimizer{Kind: gradient.Adam}})
 	if err != nil {
 		f.Fatal(err)
 	}
-	return []*graph.Graph{mlp(graph.Dim{Size: -1, Symbol: "N"}, 8, 6, 4), mixed(), pools, g, dynamic(), training}
+	return []*graph.Graph{mlp(graph.Dim{Size: -1, Symbol: "N"}, 8, 6, 4), mixed(), pools, g, dynamic(), training, picks}
 }
 
 func (b *netBuilder) ints(v ...int64) string {
@@ -174,7 +182,8 @@ func (m *mutator) number() int64 {
 
 var fuzzOps = []string{"Relu", "Add", "MatMul", "Gemm", "Conv", "ConvTranspose", "MaxPool", "AveragePool", "Softmax", "Transpose", "Reshape",
 	"Concat", "Split", "Slice", "Gather", "Pad", "Resize", "Tile", "Expand", "Cast", "OneHot", "TopK", "ReduceSum", "CumSum", "DepthToSpace",
-	"BatchNormalization", "LayerNormalization", "GroupNormalization", "SoftmaxCrossEntropyLoss", "ScatterElements", "GatherElements", "Trilu", "Range", "Where", "Pow", "Dropout"}
+	"BatchNormalization", "LayerNormalization", "GroupNormalization", "SoftmaxCrossEntropyLoss", "ScatterElements", "GatherElements", "Trilu", "Range", "Where", "Pow", "Dropout",
+	"Einsum", "GatherND", "ScatterND"}
 
 func (m *mutator) change() {
 	n := m.g.Nodes[m.next(len(m.g.Nodes))]
@@ -192,10 +201,15 @@ func (m *mutator) change() {
 		if n.Attrs == nil {
 			n.Attrs = graph.Attrs{}
 		}
-		names := []string{"axis", "group", "keepdims", "blocksize", "size", "num_groups", "to", "allowzero", "mode", "auto_pad", "kernel_shape", "strides", "pads", "dilations", "perm", "axes", "alpha"}
+		names := []string{"axis", "group", "keepdims", "blocksize", "size", "num_groups", "to", "allowzero", "mode", "auto_pad", "kernel_shape", "strides", "pads", "dilations", "perm", "axes", "alpha",
+			"batch_dims", "reduction", "equation"}
 		switch name := names[m.next(len(names))]; name {
 		case "mode", "auto_pad":
 			n.Attrs[name] = []string{"reflect", "wrap", "SAME_LOWER", "linear", "?"}[m.next(5)]
+		case "reduction":
+			n.Attrs[name] = []string{"none", "add", "mul", "min", "max", "?"}[m.next(6)]
+		case "equation":
+			n.Attrs[name] = []string{"ij,jk->ik", "...i,...j->...ij", "ii->i", "ab", "...a->a", "i,i,i", "ij,ji->", "->?"}[m.next(8)]
 		case "alpha":
 			n.Attrs[name] = float32(m.number())
 		case "kernel_shape", "strides", "pads", "dilations", "perm", "axes":

@@ -117,6 +117,8 @@ var operators = map[string]*operator{
 	"Conv":          {conv, windowAttrs + " group:INT"},
 	"ConvTranspose": {convTranspose, windowAttrs + " group:INT output_padding:INTS output_shape:INTS"},
 
+	"Einsum": {einsum, "equation:STRING"},
+
 	"MaxPool":           {maxPool, windowAttrs + " ceil_mode:INT storage_order:INT"},
 	"AveragePool":       {averagePool, windowAttrs + " ceil_mode:INT count_include_pad:INT"},
 	"GlobalAveragePool": {globalPool(redMean), ""},
@@ -157,6 +159,8 @@ var operators = map[string]*operator{
 	"GatherElements":  {gatherElements, "axis:INT"},
 	"ScatterElements": {scatterElements, "axis:INT reduction:STRING"},
 	"Scatter":         {scatterElements, "axis:INT"},
+	"GatherND":        {gatherND, "batch_dims:INT"},
+	"ScatterND":       {scatterND, "reduction:STRING"},
 	"DepthToSpace":    {depthToSpace, "blocksize:INT mode:STRING"},
 	"SpaceToDepth":    {spaceToDepth, "blocksize:INT"},
 	"Resize": {resize, "mode:STRING coordinate_transformation_mode:STRING nearest_mode:STRING cubic_coeff_a:FLOAT exclude_outside:INT " +

@@ -60,10 +60,10 @@ func triluOf[T word](c *prep, a triluArgs) error {
 }
 
 type elementsArgs struct {
-	o, in, index, updates int
-	shape                 tensor.Shape // of the indices
-	strides               []int        // of the indexed tensor
-	axis, dim             int
+	o, in, index int
+	shape        tensor.Shape // of the indices
+	strides      []int        // of the indexed tensor
+	axis, dim    int
 }
 
 // elements reads what GatherElements and ScatterElements have in common.
@@ -102,7 +102,7 @@ func gatherElements(c *prep) error {
 }
 
 // places calls do with each element of the indices and its place in the indexed tensor.
-func (a *elementsArgs) places(index *tensor.Tensor, do func(k, place int)) error {
+func (a elementsArgs) places(index *tensor.Tensor, do func(k, place int)) error {
 	var at [maxRank]int
 	for k := range index.Size() {
 		i := indexOf(index, k)
@@ -138,7 +138,7 @@ func gatherEach[T word](c *prep, a elementsArgs) error {
 }
 
 // scatterElements writes updates, or adds, multiplies or compares them, at indices.
-var scatterElements = viaFloat32(func(c *prep) error {
+var scatterElements = scattering(func(c *prep) error {
 	if err := c.need(3); err != nil {
 		return err
 	}
@@ -149,51 +149,103 @@ var scatterElements = viaFloat32(func(c *prep) error {
 	if u := &c.in[2]; u.dtype != c.in[0].dtype || !u.shape.Equal(a.shape) {
 		return c.errf("updates %v%v for indices %v of %v", u.dtype, u.shape, a.shape, c.in[0].dtype)
 	}
-	a.updates = c.in[2].slot
-	dtype := c.in[0].dtype
-	if a.o, err = c.out(0, dtype, c.in[0].shape); err != nil {
-		return err
-	}
-	c.do(func(f *frame) { copyTensor(f.t[a.o], f.t[a.in]) })
-	op := map[string]arithmetic{"add": opAdd, "mul": opMul, "min": opMin, "max": opMax}
-	switch how := c.attrs.String("reduction", "none"); {
-	case how == "none":
-		return byWord(c, dtype, scatterEach[uint8], scatterEach[uint16], scatterEach[uint32], scatterEach[uint64], scatterEach[complex128], scatterEach[string], a)
-	case op[how] == 0 && how != "add":
-		return c.refuse("reduction %q", how)
-	case dtype == tensor.Float32:
-		return scatterBy[float32](c, a, op[how])
-	case dtype == tensor.Float64:
-		return scatterBy[float64](c, a, op[how])
-	case dtype == tensor.Int32:
-		return scatterBy[int32](c, a, op[how])
-	case dtype == tensor.Int64:
-		return scatterBy[int64](c, a, op[how])
-	}
-	return c.refuse("reduction of %v", dtype)
+	return c.scatter(scatterArgs{where: a.places, inner: 1})
 })
 
-func scatterEach[T word](c *prep, a elementsArgs) error {
+// scattering lets float32 serve the 16-bit types where elements are not only moved.
+func scattering(prepare func(c *prep) error) func(c *prep) error {
+	wide := viaFloat32(prepare)
+	return func(c *prep) error {
+		if c.attrs.String("reduction", "none") == "none" {
+			return prepare(c)
+		}
+		return wide(c)
+	}
+}
+
+type scatterArgs struct {
+	o, index, updates int
+	// where calls do with each number of an index and the place in the output that it leads to.
+	where func(index *tensor.Tensor, do func(k, place int)) error
+	inner int // elements at each place
+	op    arithmetic
+}
+
+// scatter copies input 0 and changes it at the places of input 1 by the elements of input 2. Where places come twice, the
+// updates are applied in their order.
+func (c *prep) scatter(a scatterArgs) error {
+	dtype := c.in[0].dtype
+	o, err := c.out(0, dtype, c.in[0].shape)
+	if err != nil {
+		return err
+	}
+	in := c.in[0].slot
+	a.o, a.index, a.updates = o, c.in[1].slot, c.in[2].slot
+	c.do(func(f *frame) { copyTensor(f.t[o], f.t[in]) })
+	how := c.attrs.String("reduction", "none")
+	if how == "none" {
+		return byWord(c, dtype, scatterEach[uint8], scatterEach[uint16], scatterEach[uint32], scatterEach[uint64], scatterEach[complex128], scatterEach[string], a)
+	}
+	op, ok := map[string]arithmetic{"add": opAdd, "mul": opMul, "min": opMin, "max": opMax}[how]
+	if !ok {
+		return c.refuse("reduction %q", how)
+	}
+	a.op = op
+	switch dtype {
+	case tensor.Float32:
+		return scatterBy[float32](c, a)
+	case tensor.Float64:
+		return scatterBy[float64](c, a)
+	case tensor.Int8:
+		return scatterBy[int8](c, a)
+	case tensor.Int16:
+		return scatterBy[int16](c, a)
+	case tensor.Int32:
+		return scatterBy[int32](c, a)
+	case tensor.Int64:
+		return scatterBy[int64](c, a)
+	case tensor.Uint8:
+		return scatterBy[uint8](c, a)
+	case tensor.Uint16:
+		return scatterBy[uint16](c, a)
+	case tensor.Uint32:
+		return scatterBy[uint32](c, a)
+	case tensor.Uint64:
+		return scatterBy[uint64](c, a)
+	}
+	return c.refuse("reduction of %v", dtype)
+}
+
+func scatterEach[T word](c *prep, a scatterArgs) error {
 	c.step(func(f *frame) error {
 		d, u := words[T](f, a.o), words[T](f, a.updates)
-		return a.places(f.t[a.index], func(k, place int) { d[place] = u[k] })
+		return a.where(f.t[a.index], func(k, place int) { copy(d[place:place+a.inner], u[k*a.inner:]) })
 	})
 	return nil
 }
 
-func scatterBy[T real](c *prep, a elementsArgs, op arithmetic) error {
+func scatterBy[T real](c *prep, a scatterArgs) error {
 	c.step(func(f *frame) error {
 		d, u := data[T](f, a.o), data[T](f, a.updates)
-		return a.places(f.t[a.index], func(k, place int) {
-			switch op {
+		return a.where(f.t[a.index], func(k, place int) {
+			row, by := d[place:place+a.inner], u[k*a.inner:(k+1)*a.inner]
+			switch a.op {
 			case opAdd:
-				d[place] += u[k]
+				for i, v := range by {
+					row[i] += v
+				}
 			case opMul:
-				d[place] *= u[k]
+				for i, v := range by {
+					row[i] *= v
+				}
 			case opMin:
-				d[place] = min(d[place], u[k])
+				for i, v := range by {
+					row[i] = min(row[i], v)
+				}
 			default:
-				d[place] = max(d[place], u[k])
+				for i, v := range by {
+					row[i] = max(row[i], v)
+				}
 			}
 		})
 	})
