@@ -124,30 +124,8 @@ var einsum = viaFloat32(func(c *prep) error {
 	if len(e.size) > maxRank {
 		return c.refuse("%d labels", len(e.size))
 	}
-	switch d := c.in[0].dtype; d {
-	case tensor.Float32:
-		return einsumOf[float32](c, e)
-	case tensor.Float64:
-		return einsumOf[float64](c, e)
-	case tensor.Int8:
-		return einsumOf[int8](c, e)
-	case tensor.Int16:
-		return einsumOf[int16](c, e)
-	case tensor.Int32:
-		return einsumOf[int32](c, e)
-	case tensor.Int64:
-		return einsumOf[int64](c, e)
-	case tensor.Uint8:
-		return einsumOf[uint8](c, e)
-	case tensor.Uint16:
-		return einsumOf[uint16](c, e)
-	case tensor.Uint32:
-		return einsumOf[uint32](c, e)
-	case tensor.Uint64:
-		return einsumOf[uint64](c, e)
-	default:
-		return c.refuseType(d)
-	}
+	return byReal(c, c.in[0].dtype, einsumOf[float32], einsumOf[float64], einsumOf[int8], einsumOf[int16], einsumOf[int32], einsumOf[int64],
+		einsumOf[uint8], einsumOf[uint16], einsumOf[uint32], einsumOf[uint64], e)
 })
 
 // An einTerm is an operand, or the product of the first ones: labels that differ from each other, with their strides.

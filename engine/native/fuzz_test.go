@@ -50,11 +50,21 @@ func seedModels(f *testing.F) []*graph.Graph {
 	z = indices.op("ScatterElements", graph.Attrs{"axis": int64(1), "reduction": "max"}, z, at, indices.op("GatherElements", nil, z, at))
 	picks := indices.finish(indices.op("Einsum", graph.Attrs{"equation": "...i,i...->i"}, z, z))
 
+	quants := newNet("quants", 3, 4)
+	q := quants.op("QuantizeLinear", graph.Attrs{"axis": int64(1)}, "x", quants.floats(1, 2, 0.5, 1))
+	q = quants.op("DequantizeLinear", nil, q, quants.scalar(0.5))
+	q = quants.op("Shrink", nil, quants.op("Hardmax", nil, quants.op("MeanVarianceNormalization", graph.Attrs{"axes": []int64{1}}, q)))
+	q = quants.op("Compress", graph.Attrs{"axis": int64(0)}, q, quants.op("Not", nil, quants.op("IsNaN", nil, quants.floats(1, 2, 3))))
+	q = quants.op("Unique", nil, quants.op("ReverseSequence", nil, q, quants.ints(1, 2, 3, 0)))
+	q = quants.op("Cast", graph.Attrs{"to": int64(1)}, quants.op("NonZero", nil, q))
+	q = quants.op("Det", nil, quants.op("EyeLike", nil, quants.op("MatMul", nil, quants.op("Transpose", nil, q), q)))
+	rounded := quants.finish(quants.op("DynamicQuantizeLinear", nil, q))
+
 	training, err := gradient.Build(trainable(), gradient.Options{Loss: gradient.CrossEntropy, Optimizer: &gradient.Optimizer{Kind: gradient.Adam}})
 	if err != nil {
 		f.Fatal(err)
 	}
-	return []*graph.Graph{mlp(graph.Dim{Size: -1, Symbol: "N"}, 8, 6, 4), mixed(), pools, g, dynamic(), training, picks}
+	return []*graph.Graph{mlp(graph.Dim{Size: -1, Symbol: "N"}, 8, 6, 4), mixed(), pools, g, dynamic(), training, picks, rounded}
 }
 
 func (b *netBuilder) ints(v ...int64) string {
@@ -183,7 +193,8 @@ func (m *mutator) number() int64 {
 var fuzzOps = []string{"Relu", "Add", "MatMul", "Gemm", "Conv", "ConvTranspose", "MaxPool", "AveragePool", "Softmax", "Transpose", "Reshape",
 	"Concat", "Split", "Slice", "Gather", "Pad", "Resize", "Tile", "Expand", "Cast", "OneHot", "TopK", "ReduceSum", "CumSum", "DepthToSpace",
 	"BatchNormalization", "LayerNormalization", "GroupNormalization", "SoftmaxCrossEntropyLoss", "ScatterElements", "GatherElements", "Trilu", "Range", "Where", "Pow", "Dropout",
-	"Einsum", "GatherND", "ScatterND"}
+	"Einsum", "GatherND", "ScatterND", "NonZero", "Compress", "Unique", "ReverseSequence", "EyeLike", "Det", "Hardmax", "Shrink", "IsInf", "BitwiseNot", "BitShift",
+	"MeanVarianceNormalization", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 
 func (m *mutator) change() {
 	n := m.g.Nodes[m.next(len(m.g.Nodes))]
@@ -202,7 +213,7 @@ func (m *mutator) change() {
 			n.Attrs = graph.Attrs{}
 		}
 		names := []string{"axis", "group", "keepdims", "blocksize", "size", "num_groups", "to", "allowzero", "mode", "auto_pad", "kernel_shape", "strides", "pads", "dilations", "perm", "axes", "alpha",
-			"batch_dims", "reduction", "equation"}
+			"batch_dims", "batch_axis", "time_axis", "sorted", "dtype", "k", "block_size", "precision", "output_dtype", "reduction", "equation"}
 		switch name := names[m.next(len(names))]; name {
 		case "mode", "auto_pad":
 			n.Attrs[name] = []string{"reflect", "wrap", "SAME_LOWER", "linear", "?"}[m.next(5)]

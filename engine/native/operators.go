@@ -72,6 +72,14 @@ var operators = map[string]*operator{
 	"Not":     {not, ""},
 	"Where":   {where, ""},
 
+	"BitwiseAnd": {bits(bitAnd), ""},
+	"BitwiseOr":  {bits(bitOr), ""},
+	"BitwiseXor": {bits(bitXor), ""},
+	"BitwiseNot": {bitNot, ""},
+	"BitShift":   {bitShift, "direction:STRING"},
+	"IsNaN":      {isNaN, ""},
+	"IsInf":      {isInf, "detect_negative:INT detect_positive:INT"},
+
 	"LessOrEqual":    {compare(opLessEq), ""},
 	"GreaterOrEqual": {compare(opGreaterEq), ""},
 
@@ -132,6 +140,10 @@ var operators = map[string]*operator{
 	"Dropout":               {dropout, "ratio:FLOAT is_test:INT seed:INT|FLOAT"},
 	"Softmax":               {softmax(false), "axis:INT"},
 	"LogSoftmax":            {softmax(true), "axis:INT"},
+	"Hardmax":               {hardmax, "axis:INT"},
+	"Shrink":                {shrink, "bias:FLOAT lambd:FLOAT"},
+
+	"MeanVarianceNormalization": {meanVarianceNorm, "axes:INTS"},
 
 	"NegativeLogLikelihoodLoss": {nllLoss, lossAttrs},
 	"SoftmaxCrossEntropyLoss":   {crossEntropyLoss, lossAttrs},
@@ -160,6 +172,12 @@ var operators = map[string]*operator{
 	"ScatterElements": {scatterElements, "axis:INT reduction:STRING"},
 	"Scatter":         {scatterElements, "axis:INT"},
 	"GatherND":        {gatherND, "batch_dims:INT"},
+	"NonZero":         {nonZero, ""},
+	"Compress":        {compress, "axis:INT"},
+	"Unique":          {unique, "axis:INT sorted:INT"},
+	"ReverseSequence": {reverseSequence, "batch_axis:INT time_axis:INT"},
+	"EyeLike":         {eyeLike, "dtype:INT k:INT"},
+	"Det":             {det, ""},
 	"ScatterND":       {scatterND, "reduction:STRING"},
 	"DepthToSpace":    {depthToSpace, "blocksize:INT mode:STRING"},
 	"SpaceToDepth":    {spaceToDepth, "blocksize:INT"},
@@ -168,6 +186,10 @@ var operators = map[string]*operator{
 	"Upsample": {upsample, "mode:STRING scales:FLOATS height_scale:FLOAT width_scale:FLOAT"},
 	"Cast":     {cast, "to:INT|STRING saturate:INT round_mode:STRING"},
 	"CastLike": {castLike, "saturate:INT round_mode:STRING"},
+
+	"QuantizeLinear":        {quantizeLinear, "axis:INT block_size:INT output_dtype:INT precision:INT saturate:INT"},
+	"DequantizeLinear":      {dequantizeLinear, "axis:INT block_size:INT output_dtype:INT"},
+	"DynamicQuantizeLinear": {dynamicQuantizeLinear, ""},
 
 	"ReduceSum":       {reduce(redSum, 13), reduceAttrs},
 	"ReduceMean":      {reduce(redMean, 18), reduceAttrs},

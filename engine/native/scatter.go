@@ -191,29 +191,11 @@ func (c *prep) scatter(a scatterArgs) error {
 		return c.refuse("reduction %q", how)
 	}
 	a.op = op
-	switch dtype {
-	case tensor.Float32:
-		return scatterBy[float32](c, a)
-	case tensor.Float64:
-		return scatterBy[float64](c, a)
-	case tensor.Int8:
-		return scatterBy[int8](c, a)
-	case tensor.Int16:
-		return scatterBy[int16](c, a)
-	case tensor.Int32:
-		return scatterBy[int32](c, a)
-	case tensor.Int64:
-		return scatterBy[int64](c, a)
-	case tensor.Uint8:
-		return scatterBy[uint8](c, a)
-	case tensor.Uint16:
-		return scatterBy[uint16](c, a)
-	case tensor.Uint32:
-		return scatterBy[uint32](c, a)
-	case tensor.Uint64:
-		return scatterBy[uint64](c, a)
+	if dtype == tensor.Bool || dtype == tensor.String {
+		return c.refuse("reduction of %v", dtype)
 	}
-	return c.refuse("reduction of %v", dtype)
+	return byReal(c, dtype, scatterBy[float32], scatterBy[float64], scatterBy[int8], scatterBy[int16], scatterBy[int32], scatterBy[int64],
+		scatterBy[uint8], scatterBy[uint16], scatterBy[uint32], scatterBy[uint64], a)
 }
 
 func scatterEach[T word](c *prep, a scatterArgs) error {

@@ -89,3 +89,29 @@ func scatterElements(m *maker, v value) (value, bool) {
 	attrs := graph.Attrs{"axis": int64(axis), "reduction": "add"}
 	return m.op(v.shape, "ScatterElements", attrs, v.name, index, gathered)
 }
+
+func compress(m *maker, v value) (value, bool) {
+	axis := m.IntN(len(v.shape))
+	keep := make([]bool, v.shape[axis])
+	shape := append([]int{}, v.shape...)
+	shape[axis] = 0
+	for i := range keep {
+		if keep[i] = i == 0 || m.IntN(2) == 0; keep[i] {
+			shape[axis]++
+		}
+	}
+	return m.op(shape, "Compress", graph.Attrs{"axis": int64(axis)}, v.name, m.b.Init("keep", tensor.Vector(keep...)))
+}
+
+func reverseSequence(m *maker, v value) (value, bool) {
+	if len(v.shape) < 2 {
+		return value{}, false
+	}
+	batch := m.IntN(2)
+	lengths := make([]int64, v.shape[batch])
+	for i := range lengths {
+		lengths[i] = int64(m.IntN(v.shape[1-batch] + 1))
+	}
+	attrs := graph.Attrs{"batch_axis": int64(batch), "time_axis": int64(1 - batch)}
+	return m.op(v.shape, "ReverseSequence", attrs, v.name, m.b.Ints(lengths...))
+}

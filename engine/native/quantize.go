@@ -1,0 +1,335 @@
+package native
+
+import (
+	"math"
+
+	"github.com/millrace/millrace/tensor"
+)
+
+// A scaling says which scale and zero point each element of a tensor has: one for all, one for each place along an axis,
+// or one for each block of places along it.
+type scaling struct {
+	outer, dim, inner int
+	block             int
+	scales            int // along the axis; 0: one for all
+	scale, zero       int // slots; zero is -1 where it is left out
+}
+
+// at returns which scale the elements of a line have.
+func (s *scaling) at(outer, place, inner int) int {
+	switch {
+	case s.scales == 0:
+		return 0
+	case s.block == 0:
+		return place
+	}
+	return (outer*s.scales+place/s.block)*s.inner + inner
+}
+
+// scaling reads the scale (input 1) and the zero point (input 2) of input 0.
+func (c *prep) scaling() (s scaling, err error) {
+	in, scale, zero := &c.in[0], &c.in[1], c.opt(2)
+	s = scaling{outer: 1, dim: in.size(), inner: 1, scale: scale.slot, zero: zero.slot}
+	if zero.has() && !zero.shape.Equal(scale.shape) && !(zero.size() == 1 && scale.size() == 1) {
+		return s, c.errf("the scale has shape %v, the zero point %v", scale.shape, zero.shape)
+	}
+	block := int(c.attrs.Int("block_size", 0))
+	if block < 0 {
+		return s, c.errf("block_size is %d", block)
+	}
+	if scale.size() == 1 && len(scale.shape) <= 1 && block == 0 {
+		return s, nil
+	}
+	axis, err := c.axis(c.attrs.Int("axis", 1), len(in.shape))
+	if err != nil {
+		return s, err
+	}
+	if len(in.shape) == 0 {
+		return s, c.errf("a scalar with scales of shape %v", scale.shape)
+	}
+	s.outer, s.dim, s.inner = in.shape[:axis].Size(), in.shape[axis], in.shape[axis+1:].Size()
+	if block == 0 {
+		if len(scale.shape) != 1 || scale.shape[0] != s.dim {
+			return s, c.errf("scales of shape %v for dimension %d of %v", scale.shape, axis, in.shape)
+		}
+		s.scales = s.dim
+		return s, nil
+	}
+	s.block, s.scales = block, (s.dim+block-1)/block
+	want := in.shape.Clone()
+	want[axis] = s.scales
+	if !scale.shape.Equal(want) {
+		return s, c.errf("scales of shape %v for blocks of %d along dimension %d of %v; they must have shape %v", scale.shape, block, axis, in.shape, want)
+	}
+	return s, nil
+}
+
+// wide declares the float32 form of a scale.
+func (c *prep) wide(in *info) (int, error) {
+	if in.dtype == tensor.Float32 {
+		return in.slot, nil
+	}
+	if in.dtype != tensor.Float16 && in.dtype != tensor.BFloat16 && in.dtype != tensor.Int32 {
+		return 0, c.refuse("a scale of %v", in.dtype)
+	}
+	s, err := c.scratchOf(tensor.Float32, in.shape)
+	if err != nil {
+		return 0, err
+	}
+	from := in.slot
+	c.do(func(f *frame) { castInto(f.t[s], f.t[from]) })
+	return s, nil
+}
+
+// quantizedType is what the zero point or output_dtype says.
+func (c *prep) quantizedType() tensor.DType {
+	d := tensor.Uint8
+	if v := c.attrs.Int("output_dtype", 0); v > 0 && v < 256 {
+		d = tensor.DType(v)
+	}
+	if zero := c.opt(2); zero.has() {
+		d = zero.dtype
+	}
+	return d
+}
+
+// narrowed rounds quotients to the precision that the division has: that of the scale, unless the attribute says another.
+func (c *prep) narrowed() (func(float32) float32, error) {
+	d := c.in[1].dtype
+	if v := c.attrs.Int("precision", 0); v != 0 {
+		d = tensor.DType(min(max(v, 0), 255))
+	}
+	switch d {
+	case tensor.Float32, tensor.Int32:
+		return nil, nil
+	case tensor.Float16:
+		return func(v float32) float32 { return tensor.HalfOf(v).Float32() }, nil
+	case tensor.BFloat16:
+		return func(v float32) float32 { return tensor.BHalfOf(v).Float32() }, nil
+	}
+	return nil, c.refuse("precision of %v", d)
+}
+
+// quantizeLinear divides by the scale, rounds halves to even, adds the zero point, and keeps within the type's range.
+func quantizeLinear(c *prep) error {
+	if err := c.need(2); err != nil {
+		return err
+	}
+	s, err := c.scaling()
+	if err != nil {
+		return err
+	}
+	to := c.quantizedType()
+	if v := c.attrs.Int("output_dtype", 0); v > 0 && tensor.DType(min(v, 255)) != to {
+		return c.errf("output_dtype is %d, the zero point %v", v, to)
+	}
+	round, err := c.narrowed()
+	if err != nil {
+		return err
+	}
+	if s.scale, err = c.wide(&c.in[1]); err != nil {
+		return err
+	}
+	x := c.in[0].slot
+	switch d := c.in[0].dtype; d {
+	case tensor.Float32, tensor.Int32:
+	case tensor.Float16, tensor.BFloat16:
+		if x, err = c.wide(&c.in[0]); err != nil {
+			return err
+		}
+	default:
+		return c.refuseType(d)
+	}
+	a := quantizing{scaling: s, x: x, ints: c.in[0].dtype == tensor.Int32, round: round}
+	switch to {
+	case tensor.Uint8:
+		return quantizeTo[uint8](c, a, 0, math.MaxUint8)
+	case tensor.Int8:
+		return quantizeTo[int8](c, a, math.MinInt8, math.MaxInt8)
+	case tensor.Uint16:
+		return quantizeTo[uint16](c, a, 0, math.MaxUint16)
+	case tensor.Int16:
+		return quantizeTo[int16](c, a, math.MinInt16, math.MaxInt16)
+	}
+	return c.refuse("quantization to %v", to)
+}
+
+type quantizing struct {
+	scaling
+	x, o  int
+	ints  bool // x holds int32
+	round func(float32) float32
+}
+
+func quantizeTo[Q uint8 | int8 | uint16 | int16](c *prep, a quantizing, low, high float64) error {
+	var err error
+	if a.o, err = c.out(0, tensor.DTypeOf[Q](), c.in[0].shape); err != nil {
+		return err
+	}
+	part := func(f *frame, lo, hi int) {
+		d, scales := data[Q](f, a.o), data[float32](f, a.scale)
+		var x []float32
+		var xi []int32
+		if a.ints {
+			xi = data[int32](f, a.x)
+		} else {
+			x = data[float32](f, a.x)
+		}
+		var zeros []Q
+		if a.zero >= 0 {
+			zeros = data[Q](f, a.zero)
+		}
+		for line := lo; line < hi; line++ {
+			outer, place := line/max(a.dim, 1), line%max(a.dim, 1)
+			for i := range a.inner {
+				k := a.at(outer, place, i)
+				at := line*a.inner + i
+				var q float32
+				if a.ints {
+					q = float32(float64(xi[at]) / float64(scales[k]))
+				} else {
+					q = x[at] / scales[k]
+				}
+				if a.round != nil {
+					q = a.round(q)
+				}
+				zero := 0.0
+				if zeros != nil {
+					zero = float64(zeros[k])
+				}
+				v := math.RoundToEven(float64(q)) + zero
+				if v != v {
+					v = zero // 0 divided by 0
+				}
+				d[at] = Q(min(max(v, low), high))
+			}
+		}
+	}
+	c.do(func(f *frame) { f.parallel(a.outer*a.dim, max(1, grain/8/max(a.inner, 1)), part) })
+	return nil
+}
+
+// dequantizeLinear subtracts the zero point and multiplies by the scale.
+func dequantizeLinear(c *prep) error {
+	if err := c.need(2); err != nil {
+		return err
+	}
+	if zero := c.opt(2); zero.has() && zero.dtype != c.in[0].dtype {
+		return c.errf("input 0 is %v, the zero point %v", c.in[0].dtype, zero.dtype)
+	}
+	s, err := c.scaling()
+	if err != nil {
+		return err
+	}
+	to := c.in[1].dtype
+	if v := c.attrs.Int("output_dtype", 0); v != 0 {
+		to = tensor.DType(min(max(v, 0), 255))
+	}
+	if s.scale, err = c.wide(&c.in[1]); err != nil {
+		return err
+	}
+	a := quantizing{scaling: s, x: c.in[0].slot}
+	out := -1
+	switch to {
+	case tensor.Float32:
+		a.o, err = c.out(0, to, c.in[0].shape)
+	case tensor.Float16, tensor.BFloat16:
+		if out, err = c.out(0, to, c.in[0].shape); err == nil {
+			a.o, err = c.scratchOf(tensor.Float32, c.in[0].shape)
+		}
+	default:
+		return c.refuse("output of %v", to)
+	}
+	if err != nil {
+		return err
+	}
+	switch d := c.in[0].dtype; d {
+	case tensor.Uint8:
+		dequantize[uint8](c, a)
+	case tensor.Int8:
+		dequantize[int8](c, a)
+	case tensor.Uint16:
+		dequantize[uint16](c, a)
+	case tensor.Int16:
+		dequantize[int16](c, a)
+	case tensor.Int32:
+		dequantize[int32](c, a)
+	default:
+		return c.refuseType(d)
+	}
+	if out >= 0 {
+		c.do(func(f *frame) { castInto(f.t[out], f.t[a.o]) })
+	}
+	return nil
+}
+
+func dequantize[Q uint8 | int8 | uint16 | int16 | int32](c *prep, a quantizing) {
+	part := func(f *frame, lo, hi int) {
+		d, x, scales := data[float32](f, a.o), data[Q](f, a.x), data[float32](f, a.scale)
+		var zeros []Q
+		if a.zero >= 0 {
+			zeros = data[Q](f, a.zero)
+		}
+		for line := lo; line < hi; line++ {
+			outer, place := line/max(a.dim, 1), line%max(a.dim, 1)
+			for i := range a.inner {
+				k := a.at(outer, place, i)
+				at := line*a.inner + i
+				v := int64(x[at])
+				if zeros != nil {
+					v -= int64(zeros[k])
+				}
+				d[at] = float32(v) * scales[k]
+			}
+		}
+	}
+	c.do(func(f *frame) { f.parallel(a.outer*a.dim, max(1, grain/4/max(a.inner, 1)), part) })
+}
+
+// dynamicQuantizeLinear quantizes to uint8 with the scale and the zero point that the numbers and zero need.
+func dynamicQuantizeLinear(c *prep) error {
+	if err := c.need(1); err != nil {
+		return err
+	}
+	if d := c.in[0].dtype; d != tensor.Float32 {
+		return c.refuseType(d)
+	}
+	x := c.in[0].slot
+	o, err := c.out(0, tensor.Uint8, c.in[0].shape)
+	if err != nil {
+		return err
+	}
+	scale, err := c.out(1, tensor.Float32, tensor.Shape{})
+	if err != nil {
+		return err
+	}
+	zero, err := c.out(2, tensor.Uint8, tensor.Shape{})
+	if err != nil {
+		return err
+	}
+	c.do(func(f *frame) {
+		d, src := data[uint8](f, o), data[float32](f, x)
+		var low, high float32
+		for _, v := range src {
+			low, high = min(low, v), max(high, v)
+		}
+		s := (high - low) / 255
+		if s == 0 {
+			s = 1 // all are zero
+		}
+		z := float32(saturate8(-low / s))
+		for i, v := range src {
+			d[i] = saturate8(float32(math.RoundToEven(float64(v/s))) + z)
+		}
+		data[float32](f, scale)[0], data[uint8](f, zero)[0] = s, uint8(z)
+	})
+	return nil
+}
+
+// saturate8 rounds halves to even, within what a byte holds; NaN becomes zero.
+func saturate8(v float32) uint8 {
+	if v != v {
+		return 0
+	}
+	return uint8(min(max(math.RoundToEven(float64(v)), 0), 255))
+}
