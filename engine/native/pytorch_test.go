@@ -26,9 +26,8 @@ var leftOut = map[string]string{
 	"gru-dynamo":                "GRU",
 	"rnn_tanh":                  "RNN",
 	"if_loop-opset11":           "If, Loop",
-	"lenet_qdq":                 "DequantizeLinear, QuantizeLinear",
-	"mlp_int8_dynamic":          "DynamicQuantizeLinear, MatMulInteger",
-	"mlp_uint8_dynamic_channel": "DynamicQuantizeLinear, MatMulInteger",
+	"mlp_int8_dynamic":          "MatMulInteger",
+	"mlp_uint8_dynamic_channel": "MatMulInteger",
 }
 
 // A goldenCase is a folder with a model and what a framework computed with it.
