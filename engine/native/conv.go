@@ -26,37 +26,46 @@ var conv = viaFloat32(func(c *prep) error {
 	if err := c.sameType(); err != nil {
 		return err
 	}
-	x, weights := c.in[0].shape, c.in[1].shape
-	if len(x) < 3 || len(weights) != len(x) {
-		return c.errf("input %v with weights %v", x, weights)
-	}
-	kernel := weights[2:]
-	if k := toInts(c.attrs.Ints("kernel_shape", nil)); len(k) > 0 && !tensor.Shape(k).Equal(kernel) {
-		return c.errf("kernel_shape is %v, the weights are %v", k, weights)
-	}
-	w, err := c.windowOf(x, kernel, false)
+	cv, err := c.convolution(&c.in[0], &c.in[1], c.opt(2))
 	if err != nil {
 		return err
-	}
-	g := c.attrs.Int("group", 1)
-	if g < 1 || g > int64(max(weights[0], 1)) || weights[0]%int(g) != 0 || x[1] != weights[1]*int(g) {
-		return c.errf("input %v with weights %v in %d groups", x, weights, g)
-	}
-	cv := &convolution{w: w, n: x[0], channels: x[1], groups: int(g), filters: weights[0], x: c.in[0].slot, weights: c.in[1].slot, bias: -1, add: -1}
-	if b := c.opt(2); b.has() {
-		if b.size() != cv.filters {
-			return c.errf("bias %v for %d filters", b.shape, cv.filters)
-		}
-		cv.bias = b.slot
 	}
 	if c.opt(3).has() {
 		return c.convAdd(cv)
 	}
-	if cv.o, err = c.out(0, c.in[0].dtype, w.outShape(cv.n, cv.filters)); err != nil {
+	if cv.o, err = c.out(0, c.in[0].dtype, cv.w.outShape(cv.n, cv.filters)); err != nil {
 		return err
 	}
 	return c.convolve(cv)
 })
+
+// convolution reads the shapes and attributes of a convolution of x with weights and perhaps a bias.
+func (c *prep) convolution(in, filters, bias *info) (*convolution, error) {
+	x, weights := in.shape, filters.shape
+	if len(x) < 3 || len(weights) != len(x) {
+		return nil, c.errf("input %v with weights %v", x, weights)
+	}
+	kernel := weights[2:]
+	if k := toInts(c.attrs.Ints("kernel_shape", nil)); len(k) > 0 && !tensor.Shape(k).Equal(kernel) {
+		return nil, c.errf("kernel_shape is %v, the weights are %v", k, weights)
+	}
+	w, err := c.windowOf(x, kernel, false)
+	if err != nil {
+		return nil, err
+	}
+	g := c.attrs.Int("group", 1)
+	if g < 1 || g > int64(max(weights[0], 1)) || weights[0]%int(g) != 0 || x[1] != weights[1]*int(g) {
+		return nil, c.errf("input %v with weights %v in %d groups", x, weights, g)
+	}
+	cv := &convolution{w: w, n: x[0], channels: x[1], groups: int(g), filters: weights[0], x: in.slot, weights: filters.slot, bias: -1, add: -1}
+	if b := bias; b.has() {
+		if b.size() != cv.filters {
+			return nil, c.errf("bias %v for %d filters", b.shape, cv.filters)
+		}
+		cv.bias = b.slot
+	}
+	return cv, nil
+}
 
 // convAdd prepares a convolution that another tensor is added to. Where that has the result's shape, the kernel adds;
 // in the memory of that tensor, where nobody needs it afterwards.
@@ -177,14 +186,14 @@ func convPlanned(c *prep, cv *convolution, plan *gemm.Conv, kind string) error {
 }
 
 // startWith copies src to dst where they are not the same memory.
-func startWith[T float](dst, src []T) {
+func startWith[T real](dst, src []T) {
 	if len(dst) > 0 && &dst[0] != &src[0] {
 		copy(dst, src)
 	}
 }
 
 // convDirect computes a convolution of up to three dimensions by its definition.
-func convDirect[T float](c *prep, cv *convolution) error {
+func convDirect[T real](c *prep, cv *convolution) error {
 	w, act := cv.w, c.act
 	cg, fg := cv.channels/cv.groups, cv.filters/cv.groups
 	part := func(f *frame, lo, hi int) {
@@ -223,7 +232,7 @@ func convDirect[T float](c *prep, cv *convolution) error {
 }
 
 // correlate adds the window's products of one channel to dst, one element of the kernel at a time.
-func correlate[T float](w *window, dst, src, weights []T) {
+func correlate[T real](w *window, dst, src, weights []T) {
 	for kz := range w.kernel[0] {
 		for ky := range w.kernel[1] {
 			for kx := range w.kernel[2] {

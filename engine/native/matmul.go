@@ -70,9 +70,44 @@ var matmul = viaFloat32(func(c *prep) error {
 	if err := c.sameType(); err != nil {
 		return err
 	}
-	a, b := c.in[0].shape, c.in[1].shape
+	p, err := c.matrices(c.in[0].shape, c.in[1].shape)
+	if err != nil {
+		return err
+	}
+	o, err := c.out(0, c.in[0].dtype, p.shape)
+	if err != nil {
+		return err
+	}
+	a, b := c.in[0].slot, c.in[1].slot
+	switch d := c.in[0].dtype; d {
+	case tensor.Float32:
+		return matmulFloat32(c, p, o)
+	case tensor.Float64:
+		return matmulOf[float64](c, p, o, a, b)
+	case tensor.Int32:
+		return matmulOf[int32](c, p, o, a, b)
+	case tensor.Int64:
+		return matmulOf[int64](c, p, o, a, b)
+	case tensor.Uint32:
+		return matmulOf[uint32](c, p, o, a, b)
+	case tensor.Uint64:
+		return matmulOf[uint64](c, p, o, a, b)
+	default:
+		return c.refuseType(d)
+	}
+})
+
+// matrices is a batch of products of m x k and k x n matrices: the places of each in the result and in both operands.
+type matrices struct {
+	w       *walk
+	shape   tensor.Shape // of the result
+	m, n, k int
+}
+
+// matrices reads the shapes of a product's operands.
+func (c *prep) matrices(a, b tensor.Shape) (*matrices, error) {
 	if len(a) == 0 || len(b) == 0 {
-		return c.errf("a scalar is no matrix")
+		return nil, c.errf("a scalar is no matrix")
 	}
 	// A vector on the left is a row, one on the right a column.
 	as, bs := a, b
@@ -84,11 +119,11 @@ var matmul = viaFloat32(func(c *prep) error {
 	}
 	m, k, n := as[len(as)-2], as[len(as)-1], bs[len(bs)-1]
 	if bs[len(bs)-2] != k {
-		return c.errf("shapes %v and %v do not multiply", a, b)
+		return nil, c.errf("shapes %v and %v do not multiply", a, b)
 	}
 	lead, err := broadcastShape(as[:len(as)-2], bs[:len(bs)-2])
 	if err != nil {
-		return c.errf("%w", err)
+		return nil, c.errf("%w", err)
 	}
 	shape := lead.Clone()
 	if len(a) > 1 {
@@ -98,11 +133,7 @@ var matmul = viaFloat32(func(c *prep) error {
 		shape = append(shape, n)
 	}
 	if len(lead) > maxRank {
-		return c.refuse("rank %d", len(shape))
-	}
-	o, err := c.out(0, c.in[0].dtype, shape)
-	if err != nil {
-		return err
+		return nil, c.refuse("rank %d", len(shape))
 	}
 	if bs[:len(bs)-2].Size() == 1 && lead.Size() > 0 { // one matrix on the right: the rows of all on the left are one matrix
 		m *= lead.Size()
@@ -117,25 +148,11 @@ var matmul = viaFloat32(func(c *prep) error {
 		return st
 	}
 	w := newWalk(lead, scale(contiguous(lead), m*n), scale(broadcastStrides(la, lead), m*k), scale(broadcastStrides(lb, lead), k*n))
-	switch d := c.in[0].dtype; d {
-	case tensor.Float32:
-		return matmulFloat32(c, w, o, m, n, k)
-	case tensor.Float64:
-		return matmulOf[float64](c, w, o, m, n, k)
-	case tensor.Int32:
-		return matmulOf[int32](c, w, o, m, n, k)
-	case tensor.Int64:
-		return matmulOf[int64](c, w, o, m, n, k)
-	case tensor.Uint32:
-		return matmulOf[uint32](c, w, o, m, n, k)
-	case tensor.Uint64:
-		return matmulOf[uint64](c, w, o, m, n, k)
-	default:
-		return c.refuseType(d)
-	}
-})
+	return &matrices{w, shape, m, n, k}, nil
+}
 
-func matmulFloat32(c *prep, w *walk, o, m, n, k int) error {
+func matmulFloat32(c *prep, p *matrices, o int) error {
+	w, m, n, k := p.w, p.m, p.n, p.k
 	var weight *info
 	if w.outer*w.inner == 1 {
 		weight = &c.in[1]
@@ -167,8 +184,8 @@ func matmulFloat32(c *prep, w *walk, o, m, n, k int) error {
 	return nil
 }
 
-func matmulOf[T real](c *prep, w *walk, o, m, n, k int) error {
-	a, b, act := c.in[0].slot, c.in[1].slot, c.act
+func matmulOf[T real](c *prep, p *matrices, o, a, b int) error {
+	w, m, n, k, act := p.w, p.m, p.n, p.k, c.act
 	c.do(func(f *frame) {
 		x, y, d := data[T](f, a), data[T](f, b), data[T](f, o)
 		for it := w.from(0, w.outer); it.more(); it.next() {

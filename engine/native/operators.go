@@ -190,6 +190,10 @@ var operators = map[string]*operator{
 	"QuantizeLinear":        {quantizeLinear, "axis:INT block_size:INT output_dtype:INT precision:INT saturate:INT"},
 	"DequantizeLinear":      {dequantizeLinear, "axis:INT block_size:INT output_dtype:INT"},
 	"DynamicQuantizeLinear": {dynamicQuantizeLinear, ""},
+	"MatMulInteger":         {matmulInteger, ""},
+	"ConvInteger":           {convInteger, windowAttrs + " group:INT"},
+	"QLinearMatMul":         {qlinearMatmul, ""},
+	"QLinearConv":           {qlinearConv, windowAttrs + " group:INT"},
 
 	"ReduceSum":       {reduce(redSum, 13), reduceAttrs},
 	"ReduceMean":      {reduce(redMean, 18), reduceAttrs},

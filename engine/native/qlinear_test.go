@@ -1,0 +1,119 @@
+package native_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/millrace/millrace/engine/enginetest/conformance"
+	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/tensor"
+)
+
+// bytesOf returns any numbers of an 8-bit type.
+func bytesOf(r *rand.Rand, d tensor.DType, dims ...int) *tensor.Tensor {
+	x := tensor.Must(tensor.New(d, dims...))
+	for i := range x.Bytes() {
+		x.Bytes()[i] = byte(r.Uint32())
+	}
+	return x
+}
+
+// float64Of is cast of a number less its zero point, which broadcasts.
+func float64Of(t *testing.T, x, zero *tensor.Tensor) *tensor.Tensor {
+	t.Helper()
+	return apply(t, 17, node("Sub", nil, []string{"x0", "x1"}, "y0"), cast(t, x, tensor.Float64), cast(t, zero, tensor.Float64))[0]
+}
+
+// Products and convolutions of 8-bit integers are what they are in float64, in which they are exact.
+func TestIntegerProducts(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	types := []tensor.DType{tensor.Int8, tensor.Uint8}
+	for range 60 {
+		dt, du := types[r.IntN(2)], types[r.IntN(2)]
+		m, k, n := 1+r.IntN(5), r.IntN(300), 1+r.IntN(5)
+		a, b := bytesOf(r, dt, 2, m, k), bytesOf(r, du, k, n)
+		azero, bzero := bytesOf(r, dt), bytesOf(r, du, n)
+		wide := azero
+		if r.IntN(2) == 0 && m > 1 {
+			azero = bytesOf(r, dt, m)
+			wide = tensor.Must(azero.Reshape(m, 1))
+		}
+		got := apply(t, 17, node("MatMulInteger", nil, []string{"x0", "x1", "x2", "x3"}, "y0"), a, b, azero, bzero)[0]
+		want := apply(t, 17, node("MatMul", nil, []string{"x0", "x1"}, "y0"), float64Of(t, a, wide), float64Of(t, b, bzero))[0]
+		if err := conformance.Alike(got, cast(t, want, tensor.Int32)); err != nil {
+			t.Fatalf("MatMulInteger of %v and %v: %v", a.Shape(), b.Shape(), err)
+		}
+
+		attrs := graph.Attrs{"pads": []int64{1, 0, 0, 2}, "strides": []int64{1, int64(1 + r.IntN(2))}, "group": int64(1 + r.IntN(2))}
+		group := int(attrs.Int("group", 1))
+		x, w := bytesOf(r, dt, 2, 2*group, 4, 5), bytesOf(r, du, 2*group, 2, 3, 2)
+		xzero, wzero := bytesOf(r, dt), bytesOf(r, du, 2*group)
+		filters := tensor.Must(wzero.Reshape(2*group, 1, 1, 1))
+		got = apply(t, 17, node("ConvInteger", attrs, []string{"x0", "x1", "x2", "x3"}, "y0"), x, w, xzero, wzero)[0]
+		want = apply(t, 17, node("Conv", attrs, []string{"x0", "x1"}, "y0"), float64Of(t, x, xzero), float64Of(t, w, filters))[0]
+		if err := conformance.Alike(got, cast(t, want, tensor.Int32)); err != nil {
+			t.Fatalf("ConvInteger of %v and %v: %v", x.Shape(), w.Shape(), err)
+		}
+
+		// The quantized ones scale that, with a bias.
+		scale, bias := make([]float32, 2*group), make([]int32, 2*group)
+		for i := range scale {
+			scale[i], bias[i] = 0.01+r.Float32(), int32(r.IntN(1000))
+		}
+		yzero := bytesOf(r, du)
+		got = apply(t, 17, node("QLinearConv", attrs, []string{"x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8"}, "y0"),
+			x, tensor.Scalar[float32](0.02), xzero, w, tensor.Vector(scale...), wzero, tensor.Scalar[float32](1.7), yzero, tensor.Vector(bias...))[0]
+		sums := tensor.Data[float64](want)
+		plane := want.Size() / 2 / (2 * group)
+		for i, v := range sums {
+			f := i / plane % (2 * group)
+			sums[i] = (v + float64(bias[f])) * 0.02 * float64(scale[f]) / 1.7
+		}
+		checkQuantized(t, got, want, cast(t, yzero, tensor.Float64))
+	}
+}
+
+// checkQuantized compares with exact quotients; what is halfway may go either way.
+func checkQuantized(t *testing.T, got, exact, zero *tensor.Tensor) {
+	t.Helper()
+	low, high := 0.0, 255.0
+	if got.DType() == tensor.Int8 {
+		low, high = -128, 127
+	}
+	for i, g := range tensor.Data[float64](cast(t, got, tensor.Float64)) {
+		v := tensor.Data[float64](exact)[i] + tensor.Data[float64](zero)[0]
+		if math.Abs(g-min(max(v, low), high)) > 0.5001 {
+			t.Fatalf("element %d is %v; want about %v", i, g, v)
+		}
+	}
+}
+
+func TestQuantizedOperators(t *testing.T) {
+	f := func(v ...float32) *tensor.Tensor { return tensor.Vector(v...) }
+	s := func(v float32) *tensor.Tensor { return tensor.Scalar(v) }
+	u := func(v uint8) *tensor.Tensor { return tensor.Scalar(v) }
+	eye := of[uint8]([]int{2, 2}, 1, 0, 0, 1)
+	cases := []operatorCase{
+		// A scale for each row of the left side and for each column of the right one; halves to even.
+		{op: "QLinearMatMul", in: list{of[uint8]([]int{2, 2}, 1, 2, 3, 4), f(1, 2), u(0), eye, f(1, 0.5), tensor.Vector[uint8](0, 0), s(2), u(10)},
+			want: list{of[uint8]([]int{2, 2}, 10, 10, 13, 12)}},
+		{op: "QLinearMatMul", in: list{of[int8]([]int{1, 2}, -128, 127), s(1), tensor.Scalar[int8](0), eye, s(2), u(0), s(1), tensor.Scalar[int8](0)},
+			want: list{of[int8]([]int{1, 2}, -128, 127)}},
+		{op: "QLinearMatMul", opset: 21, in: list{of[uint8]([]int{1, 2}, 3, 4), tensor.Scalar(half(1)), u(1), eye, tensor.Scalar(half(1)), u(0), tensor.Scalar(half(1)), u(0)},
+			want: list{of[uint8]([]int{1, 2}, 2, 3)}},
+		{op: "QLinearMatMul", in: list{eye, s(1), u(0), eye, s(1), u(0), f(1, 2), u(0)}, err: "must be scalars"},
+		{op: "QLinearMatMul", in: list{eye, s(1), u(0), eye, f(1, 2, 3), u(0), s(1), u(0)}, err: "a scale of shape [3]"},
+		{op: "QLinearMatMul", in: list{eye, s(1), u(0), eye, s(1), u(0), s(1)}, err: "input 7 is missing"},
+		{op: "MatMulInteger", in: list{eye, of[int8]([]int{2, 1}, -1, 3)}, want: list{of[int32]([]int{2, 1}, -1, 3)}},
+		{op: "MatMulInteger", in: list{eye, tensor.Vector[int8](-1, 3)}, want: list{tensor.Vector[int32](-1, 3)}},
+		{op: "MatMulInteger", in: list{eye, eye, tensor.Scalar[int8](1)}, err: "numbers of uint8 with a zero point of int8"},
+		{op: "MatMulInteger", in: list{eye, eye, tensor.Vector[uint8](1, 2, 3)}, err: "a zero point of shape [3]"},
+		{op: "MatMulInteger", in: list{of[int32]([]int{1, 1}, 1), eye}, err: "does not support MatMulInteger (int32)"},
+		{op: "ConvInteger", in: list{of[uint8]([]int{1, 1, 2}, 1, 2), of[uint8]([]int{1, 1, 3}, 1, 2, 3)}, err: "does not fit"},
+		{op: "QLinearConv", in: list{of[uint8]([]int{1, 1, 2}, 1, 2), s(1), u(0), of[uint8]([]int{1, 1, 1}, 3), s(1), u(0), s(1), u(0), f(1)}, err: "the bias is float32"},
+	}
+	for _, c := range cases {
+		t.Run(c.op, c.run)
+	}
+}
