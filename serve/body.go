@@ -16,7 +16,6 @@ const firstBuffer = 64 << 10
 // header already says so, ErrBodyTimeout and ErrBodyCut. buf, which may be nil, is used where it is large enough.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, buf []byte) ([]byte, error) {
 	if r.ContentLength > limit {
-		drain(w, r)
 		return nil, fmt.Errorf("%w: %d bytes, at most %d are taken here", ErrBodyTooLarge, r.ContentLength, limit)
 	}
 	if r.Body == nil || r.ContentLength == 0 {
@@ -41,27 +40,9 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, buf []byte) (
 			return buf, nil
 		}
 		if err != nil {
-			err = BodyError(err)
-			if errors.Is(err, ErrBodyTooLarge) {
-				drain(w, r)
-			}
-			return nil, err
+			return nil, BodyError(err)
 		}
 	}
-}
-
-// drainBytes is how much of a body that is refused is read nevertheless.
-const drainBytes = 4 << 20
-
-// drain reads what is left of a refused body where that is not much, because many clients see nothing of an answer that
-// comes while they write: the connection is reset under them. One that asked first (Expect) has not begun to write.
-func drain(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Expect") == "" && r.ContentLength <= drainBytes {
-		if n, err := io.CopyN(io.Discard, r.Body, drainBytes); n < drainBytes && errors.Is(err, io.EOF) {
-			return
-		}
-	}
-	w.Header().Set("Connection", "close")
 }
 
 // grow doubles buf, but not past the length that was announced.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -87,7 +88,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		body.Reasons = many.Reasons()
 	}
 	h := w.Header()
-	for _, stale := range []string{"Content-Length", "Content-Encoding", "ETag", "Last-Modified"} {
+	for _, stale := range []string{"Content-Encoding", "ETag", "Last-Modified"} {
 		h.Del(stale)
 	}
 	h.Set("Content-Type", "application/json")
@@ -96,15 +97,16 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	if kind.HTTP == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
 		h.Set("Retry-After", "1")
 	}
-	w.WriteHeader(kind.HTTP)
-	if r.Method == http.MethodHead {
-		return
-	}
 	data, merr := json.Marshal(body)
 	if merr != nil { // strings alone always marshal
 		data = []byte(`{"error":"internal error","code":"internal"}`)
 	}
-	_, _ = w.Write(append(data, '\n')) // the caller is gone when this fails
+	data = append(data, '\n')
+	h.Set("Content-Length", strconv.Itoa(len(data)))
+	w.WriteHeader(kind.HTTP)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(data) // the caller is gone when this fails
+	}
 }
 
 // Message is what a caller is told of err: its text, or for an internal error where to look.

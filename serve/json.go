@@ -3,6 +3,7 @@ package serve
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -56,8 +57,10 @@ func WriteJSON(w http.ResponseWriter, r *http.Request, status int, v any) {
 	h.Set("Content-Type", "application/json")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
+	data = append(data, '\n')
+	h.Set("Content-Length", strconv.Itoa(len(data)))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(append(data, '\n')) // the caller is gone when this fails
+		_, _ = w.Write(data) // the caller is gone when this fails
 	}
 }

@@ -101,7 +101,7 @@ func (l *limitListener) refuse(c net.Conn) {
 		}
 		// Closing while the request is unread would reset the connection and lose the answer.
 		if t, ok := c.(*net.TCPConn); ok && t.CloseWrite() == nil {
-			_, _ = io.CopyN(io.Discard, c, 64<<10)
+			_, _ = io.CopyN(io.Discard, c, unreadBytes)
 		}
 	})
 }
@@ -109,6 +109,14 @@ func (l *limitListener) refuse(c net.Conn) {
 type limitedConn struct {
 	net.Conn
 	release func()
+}
+
+// CloseWrite lets net/http end a connection gently whose client writes still.
+func (c *limitedConn) CloseWrite() error {
+	if t, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return t.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 func (c *limitedConn) Close() error {

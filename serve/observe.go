@@ -50,12 +50,15 @@ func isRequestID(s string) bool {
 	return true
 }
 
-// A response notes what was answered, for the log.
+// A response notes what was answered, for the log, and whether the request was read when its answer began.
 type response struct {
 	http.ResponseWriter
-	status int
-	bytes  int64
-	err    error
+	request *http.Request
+	body    body
+	unread  bool // the body is read after the answer
+	status  int
+	bytes   int64
+	err     error
 }
 
 // Unwrap lets http.ResponseController reach the connection.
@@ -63,14 +66,20 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *response) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 {
-		w.status = status
+		w.begin(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// begin notes that an answer begins.
+func (w *response) begin(status int) {
+	w.status = status
+	w.answersUnread()
+}
+
 func (w *response) Write(p []byte) (int, error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.begin(http.StatusOK)
 	}
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
@@ -80,7 +89,7 @@ func (w *response) Write(p []byte) (int, error) {
 // Flush is here for handlers that ask for http.Flusher.
 func (w *response) Flush() {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.begin(http.StatusOK)
 	}
 	_ = http.NewResponseController(w.ResponseWriter).Flush()
 }
@@ -89,7 +98,11 @@ func (w *response) Flush() {
 func observe(h http.Handler, log *slog.Logger, all bool) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		w := &response{ResponseWriter: rw}
+		w := &response{ResponseWriter: rw, request: r}
+		if r.ContentLength != 0 {
+			w.body.ReadCloser = r.Body
+			r.Body = &w.body
+		}
 		w.Header()[requestIDHeader] = []string{newRequestID(r)}
 		defer func() {
 			v := recover()
@@ -97,6 +110,12 @@ func observe(h http.Handler, log *slog.Logger, all bool) http.Handler {
 				recovered(w, r, v, log)
 			}
 			logRequest(w, r, log, all, time.Since(start))
+			if !aborts(v) {
+				w.readUnread()
+			}
+			if w.body.ReadCloser != nil {
+				r.Body = w.body.ReadCloser // net/http looks at its own for what is left
+			}
 			if v != nil && w.status != 0 && w.err == nil || aborts(v) {
 				panic(http.ErrAbortHandler) // the answer had begun: only a cut connection says that it is not whole
 			}
