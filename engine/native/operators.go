@@ -43,10 +43,11 @@ next:
 }
 
 const (
-	legacyAttrs = "broadcast:INT axis:INT"
-	reduceAttrs = "axes:INTS keepdims:INT noop_with_empty_axes:INT"
-	windowAttrs = "auto_pad:STRING kernel_shape:INTS strides:INTS pads:INTS dilations:INTS"
-	lossAttrs   = "ignore_index:INT reduction:STRING"
+	legacyAttrs    = "broadcast:INT axis:INT"
+	reduceAttrs    = "axes:INTS keepdims:INT noop_with_empty_axes:INT"
+	windowAttrs    = "auto_pad:STRING kernel_shape:INTS strides:INTS pads:INTS dilations:INTS"
+	recurrentAttrs = "activations:STRINGS activation_alpha:FLOATS activation_beta:FLOATS clip:FLOAT direction:STRING hidden_size:INT layout:INT output_sequence:INT"
+	lossAttrs      = "ignore_index:INT reduction:STRING"
 )
 
 // operators are the kernels by operator, which is "domain.Name" outside ONNX's own domain.
@@ -127,6 +128,10 @@ var operators = map[string]*operator{
 
 	"Einsum": {einsum, "equation:STRING"},
 
+	"RNN":  {rnn, recurrentAttrs},
+	"GRU":  {gru, recurrentAttrs + " linear_before_reset:INT"},
+	"LSTM": {lstm, recurrentAttrs + " input_forget:INT"},
+
 	"MaxPool":           {maxPool, windowAttrs + " ceil_mode:INT storage_order:INT"},
 	"AveragePool":       {averagePool, windowAttrs + " ceil_mode:INT count_include_pad:INT"},
 	"GlobalAveragePool": {globalPool(redMean), ""},
@@ -148,39 +153,40 @@ var operators = map[string]*operator{
 	"NegativeLogLikelihoodLoss": {nllLoss, lossAttrs},
 	"SoftmaxCrossEntropyLoss":   {crossEntropyLoss, lossAttrs},
 
-	"Identity":        {identity, ""},
-	"Reshape":         {reshape, "shape:INTS allowzero:INT"},
-	"Flatten":         {flatten, "axis:INT"},
-	"Squeeze":         {squeeze, "axes:INTS"},
-	"Unsqueeze":       {unsqueeze, "axes:INTS"},
-	"Transpose":       {transpose, "perm:INTS"},
-	"Shape":           {shapeOf, "start:INT end:INT"},
-	"Size":            {sizeOf, ""},
-	"Constant":        {constant, "value:TENSOR value_float:FLOAT value_floats:FLOATS value_int:INT value_ints:INTS value_string:STRING value_strings:STRINGS"},
-	"ConstantOfShape": {constantOfShape, "value:TENSOR"},
-	"Expand":          {expand, ""},
-	"Concat":          {concat, "axis:INT"},
-	"Split":           {split, "axis:INT split:INTS num_outputs:INT"},
-	"Slice":           {slice, "starts:INTS ends:INTS axes:INTS"},
-	"Tile":            {tile, ""},
-	"Pad":             {pad, "mode:STRING pads:INTS paddings:INTS value:FLOAT"},
-	"Gather":          {gather, "axis:INT"},
-	"OneHot":          {oneHot, "axis:INT"},
-	"Range":           {rangeOf, ""},
-	"Trilu":           {trilu, "upper:INT"},
-	"GatherElements":  {gatherElements, "axis:INT"},
-	"ScatterElements": {scatterElements, "axis:INT reduction:STRING"},
-	"Scatter":         {scatterElements, "axis:INT"},
-	"GatherND":        {gatherND, "batch_dims:INT"},
-	"NonZero":         {nonZero, ""},
-	"Compress":        {compress, "axis:INT"},
-	"Unique":          {unique, "axis:INT sorted:INT"},
-	"ReverseSequence": {reverseSequence, "batch_axis:INT time_axis:INT"},
-	"EyeLike":         {eyeLike, "dtype:INT k:INT"},
-	"Det":             {det, ""},
-	"ScatterND":       {scatterND, "reduction:STRING"},
-	"DepthToSpace":    {depthToSpace, "blocksize:INT mode:STRING"},
-	"SpaceToDepth":    {spaceToDepth, "blocksize:INT"},
+	"Identity":          {identity, ""},
+	"Reshape":           {reshape, "shape:INTS allowzero:INT"},
+	"Flatten":           {flatten, "axis:INT"},
+	"Squeeze":           {squeeze, "axes:INTS"},
+	"Unsqueeze":         {unsqueeze, "axes:INTS"},
+	"Transpose":         {transpose, "perm:INTS"},
+	"Shape":             {shapeOf, "start:INT end:INT"},
+	"Size":              {sizeOf, ""},
+	"Constant":          {constant, "value:TENSOR value_float:FLOAT value_floats:FLOATS value_int:INT value_ints:INTS value_string:STRING value_strings:STRINGS"},
+	"ConstantOfShape":   {constantOfShape, "value:TENSOR"},
+	"Expand":            {expand, ""},
+	"Concat":            {concat, "axis:INT"},
+	"Split":             {split, "axis:INT split:INTS num_outputs:INT"},
+	"Slice":             {slice, "starts:INTS ends:INTS axes:INTS"},
+	"Tile":              {tile, ""},
+	"Pad":               {pad, "mode:STRING pads:INTS paddings:INTS value:FLOAT"},
+	"Gather":            {gather, "axis:INT"},
+	"OneHot":            {oneHot, "axis:INT"},
+	"Range":             {rangeOf, ""},
+	"Trilu":             {trilu, "upper:INT"},
+	"GatherElements":    {gatherElements, "axis:INT"},
+	"ScatterElements":   {scatterElements, "axis:INT reduction:STRING"},
+	"Scatter":           {scatterElements, "axis:INT"},
+	"GatherND":          {gatherND, "batch_dims:INT"},
+	"NonZero":           {nonZero, ""},
+	"Compress":          {compress, "axis:INT"},
+	"NonMaxSuppression": {nonMaxSuppression, "center_point_box:INT"},
+	"Unique":            {unique, "axis:INT sorted:INT"},
+	"ReverseSequence":   {reverseSequence, "batch_axis:INT time_axis:INT"},
+	"EyeLike":           {eyeLike, "dtype:INT k:INT"},
+	"Det":               {det, ""},
+	"ScatterND":         {scatterND, "reduction:STRING"},
+	"DepthToSpace":      {depthToSpace, "blocksize:INT mode:STRING"},
+	"SpaceToDepth":      {spaceToDepth, "blocksize:INT"},
 	"Resize": {resize, "mode:STRING coordinate_transformation_mode:STRING nearest_mode:STRING cubic_coeff_a:FLOAT exclude_outside:INT " +
 		"extrapolation_value:FLOAT antialias:INT axes:INTS keep_aspect_ratio_policy:STRING"},
 	"Upsample": {upsample, "mode:STRING scales:FLOATS height_scale:FLOAT width_scale:FLOAT"},

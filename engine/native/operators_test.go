@@ -126,6 +126,17 @@ func TestOperators(t *testing.T) {
 		{op: "MeanVarianceNormalization", attrs: graph.Attrs{"axes": []int64{-1}}, in: list{of[float64]([]int{2, 2}, 1, 3, 5, 5)}, want: list{of[float64]([]int{2, 2}, -1, 1, 0, 0)}},
 		{op: "MeanVarianceNormalization", in: list{of[float32]([]int{2, 2}, 1, 3, 5, 5)}, err: "axis 2 is outside rank 2"},
 
+		// Ties keep their order; the threshold itself is not over the threshold; NaN is no score; nothing is the default.
+		{op: "NonMaxSuppression", in: list{of[float32]([]int{1, 3, 4}, 0, 0, 1, 1, 1, 1, 0, 0, 0, 2, 1, 4), of[float32]([]int{1, 1, 3}, 0.5, 0.5, 0.5), tensor.Scalar[int64](9)},
+			want: list{of[int64]([]int{2, 3}, 0, 0, 0, 0, 0, 2)}},
+		{op: "NonMaxSuppression", in: list{of[float32]([]int{1, 2, 4}, 0, 0, 1, 2, 0, 0, 1, 1), of[float32]([]int{1, 1, 2}, 0.5, 0.6), tensor.Vector[int64](9), tensor.Scalar[float32](0.5)},
+			want: list{of[int64]([]int{2, 3}, 0, 0, 1, 0, 0, 0)}},
+		{op: "NonMaxSuppression", attrs: graph.Attrs{"center_point_box": int64(1)}, in: list{of[float32]([]int{1, 3, 4}, 0, 0, 2, 2, 0.1, 0, 2, 2, 5, 5, 1, 1), of[float32]([]int{1, 2, 3}, 1, 2, 3, nan, 1, 0), tensor.Scalar[int64](2), tensor.Scalar[float32](0.5), tensor.Scalar[float32](0)},
+			want: list{of[int64]([]int{3, 3}, 0, 0, 2, 0, 0, 1, 0, 1, 1)}},
+		{op: "NonMaxSuppression", in: list{of[float32]([]int{1, 1, 4}, 0, 0, 1, 1), of[float32]([]int{1, 1, 1}, 1)}, want: list{of[int64]([]int{0, 3})}},
+		{op: "NonMaxSuppression", in: list{of[float32]([]int{1, 1, 4}, 0, 0, 1, 1), of[float32]([]int{1, 1, 2}, 1, 1)}, err: "scores of shape [1,1,2]"},
+		{op: "NonMaxSuppression", in: list{of[float32]([]int{1, 1, 4}, 0, 0, 1, 1), of[float32]([]int{1, 1, 1}, 1), tensor.Scalar[int64](1), tensor.Scalar[float32](2)}, err: "iou_threshold is 2"},
+
 		{op: "IsNaN", in: list{tensor.Vector(nan, inf, 0)}, want: list{tensor.Vector(true, false, false)}},
 		{op: "IsNaN", in: list{tensor.Vector(half(nan), half(inf))}, want: list{tensor.Vector(true, false)}},
 		{op: "IsNaN", in: list{tensor.Vector(brain(nan), brain(1))}, want: list{tensor.Vector(true, false)}},

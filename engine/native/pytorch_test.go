@@ -19,12 +19,6 @@ import (
 
 // leftOut are the nets that are refused, and the operators that they lack.
 var leftOut = map[string]string{
-	"bilstm2":         "LSTM",
-	"lstm-dynamo":     "LSTM",
-	"lstm-opset9":     "LSTM",
-	"gru":             "GRU",
-	"gru-dynamo":      "GRU",
-	"rnn_tanh":        "RNN",
 	"if_loop-opset11": "If, Loop",
 }
 
