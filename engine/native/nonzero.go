@@ -9,11 +9,23 @@ func nonZero(c *prep) error {
 	if err != nil {
 		return err
 	}
-	is := tensor.Must(tensor.New(tensor.Bool, t.Shape()...))
-	if !castInto(is, t) {
-		return c.refuseType(t.DType())
+	set := make([]bool, t.Size())
+	switch x := t.Raw().(type) {
+	case []string: // the empty string is nothing
+		for i, v := range x {
+			set[i] = v != ""
+		}
+	case []complex64:
+		for i, v := range x {
+			set[i] = v != 0
+		}
+	case []complex128:
+		for i, v := range x {
+			set[i] = v != 0
+		}
+	default:
+		castInto(tensor.Must(tensor.Of(set, t.Shape()...)), t)
 	}
-	set := tensor.Data[bool](is)
 	n := 0
 	for _, v := range set {
 		if v {

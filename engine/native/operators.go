@@ -189,9 +189,10 @@ var operators = map[string]*operator{
 	"SpaceToDepth":      {spaceToDepth, "blocksize:INT"},
 	"Resize": {resize, "mode:STRING coordinate_transformation_mode:STRING nearest_mode:STRING cubic_coeff_a:FLOAT exclude_outside:INT " +
 		"extrapolation_value:FLOAT antialias:INT axes:INTS keep_aspect_ratio_policy:STRING"},
-	"Upsample": {upsample, "mode:STRING scales:FLOATS height_scale:FLOAT width_scale:FLOAT"},
-	"Cast":     {cast, "to:INT|STRING saturate:INT round_mode:STRING"},
-	"CastLike": {castLike, "saturate:INT round_mode:STRING"},
+	"GridSample": {gridSample, "mode:STRING padding_mode:STRING align_corners:INT"},
+	"Upsample":   {upsample, "mode:STRING scales:FLOATS height_scale:FLOAT width_scale:FLOAT"},
+	"Cast":       {cast, "to:INT|STRING saturate:INT round_mode:STRING"},
+	"CastLike":   {castLike, "saturate:INT round_mode:STRING"},
 
 	"QuantizeLinear":        {quantizeLinear, "axis:INT block_size:INT output_dtype:INT precision:INT saturate:INT"},
 	"DequantizeLinear":      {dequantizeLinear, "axis:INT block_size:INT output_dtype:INT"},

@@ -81,7 +81,8 @@ func TestOperators(t *testing.T) {
 		{op: "NonZero", in: list{tensor.Vector(float32(math.Copysign(0, -1)), nan, 0, -inf)}, want: list{of[int64]([]int{1, 2}, 1, 3)}},
 		{op: "NonZero", in: list{tensor.Vector(half(0), half(0.5))}, want: list{of[int64]([]int{1, 1}, 1)}},
 		{op: "NonZero", in: list{of([]int{2, 2}, true, false, true, true)}, want: list{of[int64]([]int{2, 3}, 0, 1, 1, 0, 0, 1)}},
-		{op: "NonZero", in: list{abc}, err: "does not support NonZero (string)"},
+		{op: "NonZero", in: list{tensor.Vector("a", "", "b")}, want: list{of[int64]([]int{1, 2}, 0, 2)}},
+		{op: "NonZero", in: list{tensor.Vector[complex64](0, 1i)}, want: list{of[int64]([]int{1, 1}, 1)}},
 
 		{op: "Compress", in: list{abc, tensor.Vector(false, true, false, false, true)}, want: list{tensor.Vector("b", "e")}},
 		{op: "Compress", attrs: axis(-1), in: list{abc, tensor.Vector(true, false, true)}, want: list{of([]int{2, 2}, "a", "c", "d", "f")}},
@@ -207,5 +208,32 @@ func TestQuantize(t *testing.T) {
 	}
 	for i, c := range cases {
 		t.Run(fmt.Sprintf("%s %d", c.op, i), c.run)
+	}
+}
+
+// What lies outside, along one to three dimensions; NaN and huge places must not crash.
+func TestGridSample(t *testing.T) {
+	x := of[float64]([]int{1, 1, 4}, 1, 2, 3, 4)
+	grid := of[float64]([]int{1, 5, 1}, -1, 0, 1, -1.5, 1e300)
+	mode := func(m, p string, corners int64) graph.Attrs {
+		return graph.Attrs{"mode": m, "padding_mode": p, "align_corners": corners}
+	}
+	row := func(v ...float64) list { return list{of([]int{1, 1, 5}, v...)} }
+	cube := of[float32]([]int{1, 1, 2, 2, 2}, 0, 1, 2, 3, 4, 5, 6, 7)
+	at := of[float32]([]int{1, 1, 1, 2, 3}, 0, 0, 0, 1, -1, 1)
+	cases := []operatorCase{
+		{op: "GridSample", opset: 20, attrs: mode("linear", "zeros", 1), in: list{x, grid}, want: row(1, 2.5, 4, 0.25, 0)},
+		{op: "GridSample", opset: 20, attrs: mode("linear", "zeros", 0), in: list{x, grid}, want: row(0.5, 2.5, 2, 0, 0)},
+		{op: "GridSample", opset: 20, attrs: mode("linear", "border", 0), in: list{x, grid}, want: row(1, 2.5, 4, 1, 4)},
+		{op: "GridSample", opset: 20, attrs: mode("nearest", "reflection", 1), in: list{x, of[float64]([]int{1, 5, 1}, -1, 0, 1, -1.7, 3)}, want: row(1, 3, 4, 2, 1)},
+		{op: "GridSample", opset: 20, attrs: mode("cubic", "border", 1), in: list{x, of[float64]([]int{1, 5, 1}, -1, 0, 1, -9, math.NaN())}, want: row(1, 2.5, 4, 1, 1)},
+		{op: "GridSample", opset: 20, attrs: mode("linear", "border", 1), in: list{cube, at}, want: list{of[float32]([]int{1, 1, 1, 1, 2}, 3.5, 5)}},
+		{op: "GridSample", opset: 20, attrs: mode("wavy", "border", 1), in: list{x, grid}, err: `mode "wavy"`},
+		{op: "GridSample", opset: 20, attrs: mode("linear", "wrap", 1), in: list{x, grid}, err: `padding_mode "wrap"`},
+		{op: "GridSample", opset: 20, in: list{x, of[float64]([]int{2, 1, 1}, 1, 1)}, err: "a grid of float64[2,1,1]"},
+		{op: "GridSample", opset: 20, in: list{of[float64]([]int{1, 1, 0}), grid}, err: "nothing to sample"},
+	}
+	for i, c := range cases {
+		t.Run(fmt.Sprint(i), c.run)
 	}
 }
