@@ -3,7 +3,6 @@ package grid
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -14,127 +13,93 @@ type Put struct {
 	Key     string
 	Value   []byte
 	Options PutOptions
-	// MsgID makes a repetition within two minutes a success that stores nothing.
-	MsgID string
-	// ExpectLast is the key's last sequence for the write to take place: 0 for a key that was
-	// never written or whose marker is forgotten, else that of its entry or marker. Nil is no
-	// condition. It goes before Options.IfRevision.
-	ExpectLast *uint64
-	// Unread says that the caller reads neither the Revision nor Duplicate of a put with a MsgID: they stay zero, and
-	// the batch does not wait until this node's index has it.
-	Unread bool
 }
 
 // PutResult is what became of one write.
 type PutResult struct {
-	// Revision is the entry's. Of puts with a MsgID it is what the key has once the batch is
-	// stored, which is a newer one where somebody else overwrote it in that moment.
-	Revision uint64
-	// Duplicate says that a put with this MsgID was stored before; Revision is then that of
-	// the key, or 0 where it is gone.
-	Duplicate bool
+	Revision Revision
 	// Err is nil, or as Put's.
 	Err error
 }
 
 // PutBatch writes many entries at once and returns a result for each, in order; one that is
-// refused does not affect the others. Entries of one partition are stored in the order given. After
-// it Sequence knows what was written with a MsgID. The error is nil, or says why no entry was tried.
+// refused does not affect the others. Entries of one partition are stored in the order given. The error is nil, or says why
+// no entry was tried.
 func (c *Cache) PutBatch(ctx context.Context, puts []Put) ([]PutResult, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
 	}
+	ctx, cancel := c.grid.limited(ctx)
+	defer cancel()
 	results := make([]PutResult, len(puts))
 	writes := make([]write, 0, len(puts))
 	index := make([]int, 0, len(puts))
 	for i, put := range puts {
 		w, err := c.prepare(put.Key, put.Value, put.Options)
-		if err == nil && put.ExpectLast == nil && put.Options.IfRevision > 0 {
-			err = c.checkRevision(ctx, w.part, put.Key, put.Options.IfRevision)
-			w.expect(put.Options.IfRevision)
+		if err == nil && put.Options.IfRevision > 0 {
+			var expected Sequence
+			expected, err = c.sequenceOf(ctx, w.place, put.Options.IfRevision, false)
+			w.expect(expected)
 		}
 		if err != nil {
 			results[i].Err = fmt.Errorf("put into %s: %w", c.name, err)
 			continue
 		}
-		if put.ExpectLast != nil {
-			w.expect(*put.ExpectLast)
-		}
-		if put.MsgID != "" {
-			w.set(headerMsgID, put.MsgID)
-			w.unread = put.Unread
-		}
 		writes, index = append(writes, w), append(index, i)
 	}
-	for j, r := range c.writeMany(ctx, writes) {
+	for j, o := range c.writeMany(ctx, writes, false) {
 		put := puts[index[j]]
+		r := PutResult{Revision: Revision(o.seq), Err: o.err}
 		switch {
-		case r.Err == nil:
+		case o.err == nil:
 			c.counters.puts.Add(1)
-		case isWrongSequence(r.Err):
-			e := &RevisionError{Cache: c.name, Key: put.Key, Want: put.Options.IfRevision}
-			if put.ExpectLast != nil {
-				e.Want = *put.ExpectLast
-			}
-			e.Current = wrongSequence(r.Err)
-			r.Err = e
+		case isWrongSequence(o.err):
+			r.Err = c.revisionError(ctx, writes[j].place, put.Options.IfRevision)
 		default:
-			r.Err = fmt.Errorf("put %s/%s: %w", c.name, put.Key, r.Err)
+			r.Err = fmt.Errorf("put %s/%s: %w", c.name, put.Key, o.err)
 		}
 		results[index[j]] = r
 	}
 	return results, nil
 }
 
-// wrongSequence reads the sequence that is there out of the server's refusal, which names it.
-func wrongSequence(err error) uint64 {
-	text := err.Error()
-	end := len(text)
-	for end > 0 && (text[end-1] < '0' || text[end-1] > '9') {
-		end--
-	}
-	start := end
-	for start > 0 && text[start-1] >= '0' && text[start-1] <= '9' {
-		start--
-	}
-	n, err := strconv.ParseUint(text[start:end], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return n
+// outcome is what became of one write.
+type outcome struct {
+	seq Sequence // 0 where nobody reads it
+	err error
 }
 
 // writeMany publishes messages together and waits for all answers.
 //
-// Where every message of a partition has an id, they go as one fast-ingest batch: one answer in
-// place of one a message, which is what a flood of results needs. Its answer does not tell the
-// revisions, so they are read from the index once that has them, unless nobody reads them. It looks at the id before the
-// condition, so that a repetition is known as one; a plain publish has it the other way round.
-// Without ids each message is acknowledged for itself, and its revision is exact.
-func (c *Cache) writeMany(ctx context.Context, writes []write) []PutResult {
+// Where nobody reads their sequences, the messages of a partition go as one fast-ingest batch: one answer in place of one a
+// message, which is what a flood of results needs. Else each message is acknowledged for itself, and its sequence is exact.
+func (c *Cache) writeMany(ctx context.Context, writes []write, unread bool) []outcome {
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
 	c.writing.RLock()
 	defer c.writing.RUnlock()
-	m := &many{c: c, writes: writes, results: make([]PutResult, len(writes)), rooms: make([]room, len(writes)), done: make(chan struct{}), left: 1}
+	m := &many{
+		c: c, writes: writes, unread: unread, results: make([]outcome, len(writes)), rooms: make([]room, len(writes)),
+		done: make(chan struct{}), left: 1,
+	}
 	if err := c.usable(); err != nil {
 		m.failAll(err)
 		return m.results
 	}
-	byPart := make([][]int, len(c.parts))
+	byPartition := make([][]int, len(c.partitions))
 	for i := range writes {
 		var err error
 		if m.rooms[i], err = c.reserve(ctx, writes[i]); err != nil {
-			m.results[i].Err = err
+			m.results[i].err = err
 			continue
 		}
-		n := writes[i].part.number
-		byPart[n] = append(byPart[n], i)
+		n := writes[i].partition.number
+		byPartition[n] = append(byPartition[n], i)
 	}
 	var sent []sending
-	for n, indexes := range byPart {
+	for n, indexes := range byPartition {
 		if len(indexes) > 0 {
-			sent = append(sent, m.send(ctx, c.parts[n], indexes)...)
+			sent = append(sent, m.send(ctx, c.partitions[n], indexes)...)
 		}
 	}
 	m.finished(1)
@@ -158,7 +123,8 @@ func (c *Cache) writeMany(ctx context.Context, writes []write) []PutResult {
 type many struct {
 	c       *Cache
 	writes  []write
-	results []PutResult
+	unread  bool // nobody reads the sequences
+	results []outcome
 	rooms   []room
 
 	mu   sync.Mutex // answers come from one goroutine, except when all fail
@@ -178,7 +144,7 @@ type sending struct {
 
 func (m *many) failAll(err error) {
 	for i := range m.results {
-		m.results[i].Err = err
+		m.results[i].err = err
 	}
 }
 
@@ -195,12 +161,8 @@ func (m *many) finishedLocked(n int) {
 }
 
 // send sends the writes of one partition.
-func (m *many) send(ctx context.Context, p *part, indexes []int) []sending {
-	fast := true
-	for _, i := range indexes {
-		fast = fast && len(m.writes[i].header[headerMsgID]) > 0
-	}
-	if fast {
+func (m *many) send(ctx context.Context, p *partition, indexes []int) []sending {
+	if m.unread {
 		var out []sending
 		for len(indexes) > 0 {
 			n := min(len(indexes), fastMax)
@@ -213,8 +175,8 @@ func (m *many) send(ctx context.Context, p *part, indexes []int) []sending {
 	for _, i := range indexes {
 		one := &oneOfMany{m: m, i: i}
 		weight := m.writes[i].weight()
-		if err := p.flight.Acquire(ctx, weight); err != nil {
-			m.results[i].Err = contextError(ctx)
+		if err := p.flow.flight.Acquire(ctx, weight); err != nil {
+			m.results[i].err = contextError(ctx)
 			m.rooms[i].release()
 			continue
 		}
@@ -248,27 +210,27 @@ func (a *oneOfMany) answer(msg *nats.Msg, err error) bool {
 	var stored ack
 	switch {
 	case err != nil:
-		r.Err = err
+		r.err = err
 	case status(msg) == "503":
-		r.Err = errNoJetStream
+		r.err = errNoJetStream
 	default:
 		if stored, err = parseAck(msg.Data); err != nil {
-			r.Err = apiError(err)
+			r.err = apiError(err)
 		}
-		r.Revision, r.Duplicate = stored.seq, stored.duplicate
+		r.seq = stored.seq
 	}
-	a.m.writes[a.i].part.flight.Release(a.weight)
+	a.m.writes[a.i].partition.flow.flight.Release(a.weight)
 	a.m.finishedLocked(1)
 	return true
 }
 
 func (a *oneOfMany) settle(context.Context) {
 	r := a.m.results[a.i]
-	if r.Err != nil {
+	if r.err != nil {
 		a.m.rooms[a.i].release()
 		return
 	}
-	p := a.m.writes[a.i].part
-	p.wrote(r.Revision)
-	a.m.rooms[a.i].releaseAfter(p, r.Revision)
+	p := a.m.writes[a.i].partition
+	p.flow.wrote(r.seq)
+	a.m.rooms[a.i].releaseAfter(p, r.seq)
 }

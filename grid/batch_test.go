@@ -9,83 +9,17 @@ import (
 	"github.com/millrace/millrace/grid"
 )
 
-// TestBatchRefusalsKeepNeighbours puts batches in which every third put is refused, in both ways
-// that batches go.
-func TestBatchRefusalsKeepNeighbours(t *testing.T) {
-	t.Parallel()
-	ctx := t.Context()
-	g := open(t, grid.Config{InMemory: true, Partitions: 2})
-	for _, ids := range []bool{false, true} {
-		for _, size := range []int{1, 2, 3, 10, 1500} {
-			t.Run(fmt.Sprintf("ids=%v size=%d", ids, size), func(t *testing.T) {
-				c := cache(t, g, grid.CacheConfig{Name: fmt.Sprintf("c-%v-%d", ids, size)})
-				// Refused ones stand first, last and between.
-				refused := func(i int) bool { return i%3 == 0 || i == size-1 }
-				puts := make([]grid.Put, size)
-				for i := range puts {
-					key := fmt.Sprint(i)
-					puts[i] = grid.Put{Key: key, Value: []byte("new"), ExpectLast: new(uint64)}
-					if ids {
-						puts[i].MsgID = c.Name() + "/" + key
-					}
-					if refused(i) {
-						if _, err := c.Put(ctx, key, []byte("old"), grid.PutOptions{}); err != nil {
-							t.Fatal(err)
-						}
-					}
-				}
-				results, err := c.PutBatch(ctx, puts)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for i, r := range results {
-					e, err := c.Get(ctx, puts[i].Key)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if refused(i) {
-						var wrong *grid.RevisionError
-						if !errors.As(r.Err, &wrong) || wrong.Current != e.Revision || string(e.Value) != "old" {
-							t.Errorf("put %d: %+v, the entry is %q at %d", i, r, e.Value, e.Revision)
-						}
-						continue
-					}
-					if r.Err != nil || r.Duplicate || r.Revision != e.Revision || string(e.Value) != "new" {
-						t.Errorf("put %d: %+v, the entry is %q at %d", i, r, e.Value, e.Revision)
-					}
-				}
-				if !ids {
-					return
-				}
-				again, err := c.PutBatch(ctx, puts)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for i, r := range again {
-					// What was refused has a condition that fails still; the rest is known.
-					if !refused(i) && (r.Err != nil || !r.Duplicate || r.Revision != results[i].Revision) {
-						t.Errorf("put %d again: %+v, first %+v", i, r, results[i])
-					}
-					if refused(i) && !errors.Is(r.Err, grid.ErrRevision) {
-						t.Errorf("put %d again: %+v", i, r)
-					}
-				}
-			})
-		}
-	}
-}
-
 func TestBatchChecksEachPut(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	g := open(t, grid.Config{InMemory: true})
 	c := cache(t, g, grid.CacheConfig{Name: "c", MaxEntryBytes: 3, MaxEntries: 2})
 	results, err := c.PutBatch(ctx, []grid.Put{
-		{Key: "", Value: []byte("v"), MsgID: "1"},
-		{Key: "a", Value: []byte("v"), MsgID: "2"},
-		{Key: "large", Value: []byte("vvvv"), MsgID: "3"},
-		{Key: "b", Value: []byte("v"), MsgID: "4"},
-		{Key: "c", Value: []byte("v"), MsgID: "5"},
+		{Key: "", Value: []byte("v")},
+		{Key: "a", Value: []byte("v")},
+		{Key: "large", Value: []byte("vvvv")},
+		{Key: "b", Value: []byte("v")},
+		{Key: "c", Value: []byte("v")},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package grid_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -49,7 +50,7 @@ func BenchmarkGet(b *testing.B) {
 	})
 }
 
-func BenchmarkPutBatch(b *testing.B) {
+func BenchmarkPutMade(b *testing.B) {
 	for _, size := range []int{1, 8, 64, 512} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			classes(b, func(b *testing.B, g *grid.Grid, class grid.Class) {
@@ -66,20 +67,14 @@ func BenchmarkPutBatch(b *testing.B) {
 
 // putBatch puts the next size new keys as a pipeline puts results.
 func putBatch(b *testing.B, c *grid.Cache, n *int, size int) {
-	puts := make([]grid.Put, size)
-	var none uint64
-	for i := range puts {
-		key := fmt.Sprint(*n)
-		puts[i] = grid.Put{Key: key, Value: value, MsgID: "p/c/" + key + "/1", ExpectLast: &none}
+	made := make([]grid.Made, size)
+	for i := range made {
+		made[i] = grid.Made{Key: fmt.Sprint(*n), Value: value, Reader: "p", Revision: 1}
 		*n++
 	}
-	results, err := c.PutBatch(b.Context(), puts)
-	if err != nil {
-		b.Fatal(err)
-	}
-	for _, r := range results {
-		if r.Err != nil || r.Duplicate {
-			b.Fatalf("%+v", r)
+	for _, err := range c.PutMade(b.Context(), made) {
+		if err != nil {
+			b.Fatal(err)
 		}
 	}
 }
@@ -117,7 +112,7 @@ func BenchmarkPutToListener(b *testing.B) {
 	})
 }
 
-// BenchmarkFlood is the way of the data without the model: puts, a consumer that writes a result
+// BenchmarkFlood is the way of the data without the model: puts, a reader that writes a result
 // for each, a listener that waits for them all.
 func BenchmarkFlood(b *testing.B) {
 	const inputs = 50_000
@@ -134,11 +129,15 @@ func BenchmarkFlood(b *testing.B) {
 }
 
 func flood(b *testing.B, g *grid.Grid, from, to *grid.Cache, first, inputs int) {
-	consumer, err := g.Consume(b.Context(), grid.ConsumerConfig{Name: "flood", Cache: from.Name()})
+	reader, err := g.Read(b.Context(), grid.ReaderConfig{Name: "flood", Cache: from.Name()})
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer consumer.Close()
+	defer func() {
+		if err := reader.Close(context.WithoutCancel(b.Context())); err != nil {
+			b.Error(err)
+		}
+	}()
 	l, err := to.Listen(b.Context(), grid.ListenOptions{Values: true})
 	if err != nil {
 		b.Fatal(err)
@@ -146,7 +145,7 @@ func flood(b *testing.B, g *grid.Grid, from, to *grid.Cache, first, inputs int) 
 	defer l.Close()
 	errs := make(chan error, 2)
 	go func() { errs <- putAll(b, from, first, inputs) }()
-	go func() { errs <- work(b, consumer, to, inputs) }()
+	go func() { errs <- work(b, reader, to, inputs) }()
 	for range inputs {
 		if _, err := l.Next(b.Context()); err != nil {
 			b.Fatal(err)
@@ -173,27 +172,28 @@ func putAll(b *testing.B, c *grid.Cache, first, count int) error {
 	return nil
 }
 
-func work(b *testing.B, consumer *grid.Consumer, to *grid.Cache, count int) error {
+func work(b *testing.B, reader *grid.Reader, to *grid.Cache, count int) error {
 	result := bytes.Repeat([]byte("r"), 300)
-	var none uint64
 	for done := 0; done < count; {
-		messages, err := consumer.Fetch(b.Context(), 256)
+		changes, err := reader.Next(b.Context(), 256)
 		if err != nil {
 			return err
 		}
-		puts := make([]grid.Put, len(messages))
-		for i, m := range messages {
-			puts[i] = grid.Put{Key: m.Entry.Key, Value: result, ExpectLast: &none, MsgID: fmt.Sprintf("flood/digits/%s/%d", m.Entry.Key, m.Entry.Revision)}
+		made := make([]grid.Made, len(changes))
+		for i, c := range changes {
+			have, err := to.MadeOf(b.Context(), c.Entry.Key)
+			if err != nil {
+				return err
+			}
+			made[i] = grid.Made{Key: c.Entry.Key, Value: result, Reader: "flood", Revision: c.Entry.Revision, Expect: have.Sequence}
 		}
-		if err := putResults(b, to, puts); err != nil {
-			return err
-		}
-		for _, m := range messages {
-			if err := m.Ack(); err != nil {
+		for _, err := range to.PutMade(b.Context(), made) {
+			if err != nil {
 				return err
 			}
 		}
-		done += len(messages)
+		reader.Done(changes)
+		done += len(changes)
 	}
 	return nil
 }

@@ -16,11 +16,12 @@ import (
 
 // Cache is a named map of keys to entries.
 type Cache struct {
-	grid     *Grid
-	name     string
-	parts    []*part
-	config   atomic.Pointer[CacheConfig]
-	counters *counters
+	grid       *Grid
+	name       string
+	partitions []*partition
+	config     atomic.Pointer[CacheConfig]
+	counters   *counters
+	gather     gather
 
 	// writing is held for reading by writes, and for writing by deletion of the cache.
 	writing sync.RWMutex
@@ -40,8 +41,6 @@ func (c *Cache) usable() error {
 	return nil
 }
 
-func (c *Cache) part(key string) *part { return c.parts[Partition(key, len(c.parts))] }
-
 // CreateCache makes a cache. One that is there with the same configuration is no error; with
 // another it is ErrCacheExists.
 func (g *Grid) CreateCache(ctx context.Context, config CacheConfig) error {
@@ -53,6 +52,9 @@ func (g *Grid) CreateCache(ctx context.Context, config CacheConfig) error {
 	defer cancel()
 	b, err := json.Marshal(config)
 	if err != nil {
+		return fmt.Errorf("create cache %s: %w", config.Name, err)
+	}
+	if err := g.finishDeletion(ctx, config.Name); err != nil {
 		return fmt.Errorf("create cache %s: %w", config.Name, err)
 	}
 	rev, err := g.meta.Create(ctx, cachePrefix+config.Name, b)
@@ -121,7 +123,7 @@ func (g *Grid) adopt(ctx context.Context, config CacheConfig, rev uint64) (*Cach
 		return c, nil
 	}
 	if c == nil {
-		c = &Cache{grid: g, name: config.Name, parts: parts, counters: counters}
+		c = &Cache{grid: g, name: config.Name, partitions: parts, counters: counters}
 	}
 	c.config.Store(&config)
 	g.caches[config.Name], g.revisions[config.Name] = c, rev
@@ -140,7 +142,7 @@ func (g *Grid) Cache(ctx context.Context, name string) (*Cache, error) {
 	if closed {
 		return nil, ErrClosed
 	}
-	if c != nil || g.server != nil {
+	if c != nil || g.server != nil { // in the process, nobody else makes caches
 		if c == nil {
 			return nil, fmt.Errorf("%w: %s", ErrNoCache, name)
 		}
@@ -178,7 +180,7 @@ func (g *Grid) loadCaches(ctx context.Context) error {
 		select {
 		case entry := <-watch.Updates():
 			if entry == nil {
-				g.running.Go(func() { g.followCaches(watch) })
+				g.loops.Go(func() { g.followCaches(watch) })
 				return nil
 			}
 			if entry.Operation() != jetstream.KeyValuePut {
@@ -207,12 +209,12 @@ func (g *Grid) followCaches(watch jetstream.KeyWatcher) {
 				g.forgetCache(strings.TrimPrefix(entry.Key(), cachePrefix), entry.Revision())
 				continue
 			}
-			ctx, cancel := context.WithTimeout(g.done, g.cfg.Timeout)
-			if _, err := g.adoptEntry(ctx, entry); err != nil && g.done.Err() == nil && !errors.Is(err, ErrNoCache) {
+			ctx, cancel := context.WithTimeout(until(g.done), g.cfg.Timeout)
+			if _, err := g.adoptEntry(ctx, entry); err != nil && !g.isDone() && !errors.Is(err, ErrNoCache) {
 				g.cfg.Logger.Error("cache configuration not used", "key", entry.Key(), "error", err)
 			}
 			cancel()
-		case <-g.done.Done():
+		case <-g.done:
 			if err := watch.Stop(); err != nil {
 				g.cfg.Logger.Debug("stop watching caches", "error", err)
 			}
@@ -248,19 +250,23 @@ func (g *Grid) Caches(ctx context.Context) iter.Seq2[CacheConfig, error] {
 	}
 }
 
-// DeleteCache removes a cache and its entries, without an event for each. Its listeners end with
-// ErrNoCache.
+// DeleteCache removes a cache and its entries, without an event for each, and the positions of its readers. Its listeners
+// end with ErrNoCache.
 func (g *Grid) DeleteCache(ctx context.Context, name string) error {
 	c, err := g.Cache(ctx, name)
 	if err != nil {
 		return err
 	}
-	limited, cancel := g.limited(ctx)
+	ctx, cancel := g.limited(ctx)
 	defer cancel()
-	if err := g.meta.Delete(limited, cachePrefix+name); err != nil {
+	// A deletion that is cut short goes on at the next start, or when a cache of this name is made again.
+	if _, err := g.meta.Put(ctx, deletedPrefix+name, []byte(c.Config().Class)); err != nil {
 		return fmt.Errorf("delete cache %s: %w", name, apiError(err))
 	}
-	entry, err := g.meta.History(limited, cachePrefix+name)
+	if err := g.meta.Delete(ctx, cachePrefix+name); err != nil {
+		return fmt.Errorf("delete cache %s: %w", name, apiError(err))
+	}
+	entry, err := g.meta.History(ctx, cachePrefix+name)
 	if err != nil || len(entry) == 0 {
 		return fmt.Errorf("delete cache %s: %w", name, apiError(err))
 	}
@@ -268,11 +274,69 @@ func (g *Grid) DeleteCache(ctx context.Context, name string) error {
 	// From here on nobody writes: what is under way ends first.
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	for _, p := range c.parts {
-		if err := g.purge(ctx, p, name); err != nil {
-			return fmt.Errorf("delete cache %s: %w", name, err)
+	if err := g.finishDeletion(ctx, name); err != nil {
+		return fmt.Errorf("delete cache %s: %w", name, err)
+	}
+	return nil
+}
+
+// finishDeletion removes what a deleted cache has left, where there is one of this name.
+func (g *Grid) finishDeletion(ctx context.Context, name string) error {
+	mark, err := g.meta.Get(ctx, deletedPrefix+name)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for what is left of it: %w", apiError(err))
+	}
+	parts, err := g.class(ctx, Class(mark.Value()))
+	if err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if _, err := g.ask(ctx, p, question{Op: askForget, Cache: name}); err != nil {
+			return err
 		}
 	}
+	err = g.meta.Delete(ctx, deletedPrefix+name, jetstream.LastRevision(mark.Revision()))
+	if err != nil && !isWrongSequence(err) {
+		return fmt.Errorf("note that it is gone: %w", apiError(err))
+	}
+	return nil
+}
+
+// finishDeletions ends the deletions that a crash cut short.
+func (g *Grid) finishDeletions(ctx context.Context) error {
+	keys, err := g.meta.ListKeysFiltered(ctx, deletedPrefix+"*")
+	if err != nil {
+		return fmt.Errorf("read the caches: %w", apiError(err))
+	}
+	var names []string
+	for key := range keys.Keys() {
+		names = append(names, strings.TrimPrefix(key, deletedPrefix))
+	}
+	for _, name := range names {
+		if err := g.finishDeletion(ctx, name); err != nil {
+			return fmt.Errorf("finish the deletion of cache %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// forget removes every entry of a deleted cache from a partition, markers and positions of readers too. The owner does it:
+// nothing tells other nodes of what is purged.
+func (t *tenure) forget(ctx context.Context, cache string) error {
+	stream, err := t.g.js.Stream(ctx, t.p.stream)
+	if err != nil {
+		return fmt.Errorf("open stream %s: %w", t.p.stream, apiError(err))
+	}
+	last := Sequence(stream.CachedInfo().State.LastSeq)
+	for _, subject := range []string{t.p.prefix + cache + ".>", t.p.subject(reserved, readerToken+"."+cache+".>")} {
+		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(uint64(last)+1)); err != nil {
+			return fmt.Errorf("purge %s in %s: %w", cache, t.p.stream, apiError(err))
+		}
+	}
+	t.index.forget(cache, last)
 	return nil
 }
 
@@ -292,61 +356,9 @@ func (g *Grid) forgetCache(name string, rev uint64) {
 }
 
 func (c *Cache) endListeners(err error) {
-	for _, p := range c.parts {
-		p.mu.Lock()
-		var listeners []*Listener
-		if s := p.spaces[c.name]; s != nil {
-			listeners, s.listeners = s.listeners, nil
-		}
-		p.mu.Unlock()
-		for _, l := range listeners {
-			l.end(err)
+	for _, p := range c.partitions {
+		for _, l := range p.hub.listeners(c.name) {
+			l.close(err)
 		}
 	}
-}
-
-// purge removes every entry of a cache from a partition, markers too.
-func (g *Grid) purge(ctx context.Context, p *part, cache string) error {
-	if err := p.settled(ctx); err != nil {
-		return err
-	}
-	stream, err := g.js.Stream(ctx, p.stream)
-	if err != nil {
-		return fmt.Errorf("open stream %s: %w", p.stream, apiError(err))
-	}
-	if err := stream.Purge(ctx, jetstream.WithPurgeSubject(p.prefix+cache+".>")); err != nil {
-		return fmt.Errorf("purge %s in %s: %w", cache, p.stream, apiError(err))
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if s := p.spaces[cache]; s != nil {
-		s.count(-s.live, -s.bytes)
-		delete(p.spaces, cache)
-	}
-	return nil
-}
-
-// purgeOrphans ends deletions of caches that a crash cut short.
-func (g *Grid) purgeOrphans(ctx context.Context) error {
-	if g.server == nil {
-		return nil // another node may be at it
-	}
-	for _, parts := range g.classes {
-		for _, p := range parts {
-			p.mu.Lock()
-			var orphans []string
-			for name := range p.spaces {
-				if g.caches[name] == nil {
-					orphans = append(orphans, name)
-				}
-			}
-			p.mu.Unlock()
-			for _, name := range orphans {
-				if err := g.purge(ctx, p, name); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
 }

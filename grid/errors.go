@@ -30,7 +30,7 @@ var (
 	// ErrFull says that the cache, the grid or the disk has no room. Nothing was stored;
 	// removing entries works still, and puts work again once there is room.
 	ErrFull = errors.New("no room")
-	// ErrClosed says that the grid, listener or consumer was closed.
+	// ErrClosed says that the grid, listener or reader was closed.
 	ErrClosed = errors.New("closed")
 	// ErrLocked says that another process has the grid's folder open.
 	ErrLocked = errors.New("folder is in use")
@@ -47,10 +47,9 @@ var (
 type RevisionError struct {
 	Cache, Key string
 	// Want is the revision that the caller asked for, 0 for none.
-	Want uint64
-	// Current is the key's last sequence where it is known, else 0. A removed key has
-	// none either.
-	Current uint64
+	Want Revision
+	// Current is the key's revision where it is known, else 0. A removed key has none either.
+	Current Revision
 }
 
 func (e *RevisionError) Error() string {

@@ -77,7 +77,7 @@ func ExampleCache_Listen() {
 	// updated a 2
 }
 
-func ExampleGrid_Consume() {
+func ExampleGrid_Read() {
 	ctx := context.Background()
 	g, digits := exampleGrid(ctx)
 	defer g.Close(ctx)
@@ -85,20 +85,18 @@ func ExampleGrid_Consume() {
 	if _, err := digits.Put(ctx, "a", []byte("1"), grid.PutOptions{}); err != nil {
 		panic(err)
 	}
-	consumer, err := g.Consume(ctx, grid.ConsumerConfig{Name: "doubler", Cache: "digits"})
+	reader, err := g.Read(ctx, grid.ReaderConfig{Name: "doubler", Cache: "digits"})
 	if err != nil {
 		panic(err)
 	}
-	defer consumer.Close()
-	messages, err := consumer.Fetch(ctx, 64) // all that are here, up to 64
+	defer reader.Close(ctx)
+	changes, err := reader.Next(ctx, 64) // all that are here, up to 64
 	if err != nil {
 		panic(err)
 	}
-	for _, m := range messages {
-		fmt.Printf("%s=%s\n", m.Entry.Key, m.Entry.Value)
-		if err := m.Ack(); err != nil { // once the work's result is stored
-			panic(err)
-		}
+	for _, c := range changes {
+		fmt.Printf("%s=%s\n", c.Entry.Key, c.Entry.Value)
 	}
+	reader.Done(changes) // once the work's results are stored
 	// Output: a=1
 }

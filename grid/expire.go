@@ -2,7 +2,6 @@ package grid
 
 import (
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -20,10 +19,10 @@ func (g *Grid) runSweeper() {
 		select {
 		case <-timer.C:
 		case <-g.sweep:
-		case <-g.done.Done():
+		case <-g.done:
 			return
 		}
-		timer.Reset(g.sweepOnce())
+		timer.Reset(g.sweepOnce(until(g.done)))
 	}
 }
 
@@ -35,53 +34,45 @@ func (g *Grid) wakeSweeper() {
 }
 
 // sweepOnce returns how long nothing more is due.
-func (g *Grid) sweepOnce() time.Duration {
+func (g *Grid) sweepOnce(ctx context.Context) time.Duration {
 	next := sweepEvery
-	g.mu.Lock()
-	all := make([]*part, 0, 2*g.partitions)
-	for _, parts := range g.classes {
-		all = append(all, parts...)
-	}
-	g.mu.Unlock()
-	for _, p := range all {
-		p.mu.Lock()
+	for _, t := range g.tenures() {
+		x := t.index
+		x.mu.Lock()
 		now := g.cfg.Now()
-		p.settle(now)
-		over := p.overdue
-		p.overdue = nil
-		if len(p.due) > 0 {
-			next = min(next, time.Duration(p.due[0].at-now.UnixNano()))
+		x.settle(now)
+		over := x.overdue
+		x.overdue = nil
+		if at, ok := x.due.soonest(); ok {
+			next = min(next, time.Duration(at-now.UnixNano()))
 		}
-		p.mu.Unlock()
+		x.mu.Unlock()
 		for _, d := range over {
-			g.expire(p, d)
+			t.expire(ctx, d)
 		}
 	}
 	return max(next, 10*time.Millisecond)
 }
 
 // expire writes a marker in place of an entry that is over, unless it was written since.
-func (g *Grid) expire(p *part, d due) {
-	ctx, cancel := context.WithTimeout(g.done, g.cfg.Timeout)
-	defer cancel()
-	w := write{part: p, subject: p.subject(d.cache, d.key), removal: true, header: nats.Header{
-		headerMarker:   {"MaxAge"},
-		headerTTL:      {g.markerSeconds()},
-		headerExpected: {strconv.FormatUint(d.seq, 10)},
-	}}
-	m, err := g.asks.write(ctx, w)
-	if err == nil {
-		var a ack
-		if a, err = parseAck(m.Data); err == nil {
-			p.wrote(a.seq)
-		}
+func (t *tenure) expire(ctx context.Context, d due) {
+	if !t.valid(time.Now()) {
+		return // the next owner does it
 	}
-	if err == nil || isWrongSequence(err) || g.done.Err() != nil {
+	g := t.g
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.Timeout)
+	defer cancel()
+	w := write{place: place{partition: t.p, subject: t.p.subject(d.cache, Escape(d.key))}, removal: true, header: nats.Header{
+		headerMarker: {"MaxAge"}, headerTTL: {g.markerSeconds()},
+	}}
+	w.expect(d.seq)
+	_, err := g.writeOwn(ctx, w)
+	if err == nil || isWrongSequence(err) || ctx.Err() != nil {
 		return
 	}
 	g.cfg.Logger.Warn("an expiry was not written down; it is tried again", "cache", d.cache, "key", d.key, "error", err)
 	d.at, d.idle = g.cfg.Now().Add(time.Second).UnixNano(), 0
-	p.mu.Lock()
-	p.schedule(d)
-	p.mu.Unlock()
+	t.index.mu.Lock()
+	t.index.schedule(d)
+	t.index.mu.Unlock()
 }

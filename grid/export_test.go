@@ -7,16 +7,12 @@ import (
 
 // Known returns how many keys the index knows, markers included.
 func Known(g *Grid) (n int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, parts := range g.classes {
-		for _, p := range parts {
-			p.mu.Lock()
-			for _, s := range p.spaces {
-				n += len(s.records)
-			}
-			p.mu.Unlock()
+	for _, t := range g.tenures() {
+		t.index.mu.Lock()
+		for _, s := range t.index.spaces {
+			n += len(s.records)
 		}
+		t.index.mu.Unlock()
 	}
 	return n
 }

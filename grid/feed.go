@@ -2,122 +2,387 @@ package grid
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// feedBuffer is how much of a stream is under way to a feed.
 const (
-	feedMessages = 4096
-	feedBytes    = 32 << 20
+	// feedMessages and feedBytes are how much waits in this process for a feed.
+	feedMessages = 1 << 16
+	feedBytes    = 128 << 20
+	// feedHeartbeat is how often the server says that a stream is quiet; two that fail to come end a session.
+	feedHeartbeat = 2 * time.Second
+	// catchUp is how far behind a feed first reads headers alone, at its own pace. What is pushed comes as fast as the
+	// server can.
+	catchUp = 16384
+	// feedAgain is the pause before a session that failed is begun anew.
+	feedAgain = 50 * time.Millisecond
 )
 
-// feed reads a partition's stream for as long as the grid is open: it fills the part's index and
-// hands events to listeners. There is one a partition, however many listeners there are.
+// feed reads a partition's stream once, for as long as this node owns it, and gives what comes to the index and the hub.
+// The server pushes, without acknowledgement: what is lost on the way is noticed by its number, and read again.
 type feed struct {
-	g    *Grid
-	p    *part
-	stop jetstream.ConsumeContext
-	// last is where the stream ended when the feed began; ready is closed when that is in.
-	last  uint64
-	ready chan struct{}
+	t     *tenure
+	ready chan struct{} // closed when the index has what was in the stream at the beginning
+	begun bool          // whether ready is closed
+
+	mu      sync.Mutex
+	broken  error           // why the feed does not run at the moment
+	lost    <-chan struct{} // closed when the connection of the session breaks
+	stopped chan struct{}
+	ended   chan struct{}
+	once    sync.Once
 }
 
-func (g *Grid) startFeed(ctx context.Context, p *part) (*feed, error) {
-	stream, err := g.events.Stream(ctx, p.stream)
-	if err != nil {
-		return nil, fmt.Errorf("open stream %s: %w", p.stream, apiError(err))
-	}
-	state := stream.CachedInfo().State
-	f := &feed{g: g, p: p, last: state.LastSeq, ready: make(chan struct{})}
-	if state.Msgs == 0 {
-		f.caughtUp()
-	}
-	from := p.seq + 1 // nobody else knows p yet
-	config := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from}
-	consumer, err := stream.OrderedConsumer(ctx, config)
-	if err != nil {
-		return nil, fmt.Errorf("feed partition %d: %w", p.number, apiError(err))
-	}
-	f.stop, err = consumer.Consume(f.take,
-		jetstream.PullMaxMessagesWithBytesLimit(feedMessages, feedBytes),
-		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-			g.cfg.Logger.Debug("grid feed", "stream", p.stream, "error", err)
-		}))
-	if err != nil {
-		return nil, fmt.Errorf("feed partition %d: %w", p.number, apiError(err))
-	}
-	return f, nil
+func newFeed(t *tenure) *feed {
+	return &feed{t: t, ready: make(chan struct{}), stopped: make(chan struct{}), ended: make(chan struct{})}
 }
 
-func (f *feed) close() {
-	f.stop.Stop()
-	<-f.stop.Closed()
-}
-
-func (f *feed) caughtUp() {
-	f.p.mu.Lock()
-	f.p.advance(f.last)
-	f.p.mu.Unlock()
-	close(f.ready)
-}
-
-// take is called with one message after the other.
-func (f *feed) take(m jetstream.Msg) {
-	meta, err := m.Metadata()
-	if err != nil {
-		f.g.cfg.Logger.Warn("the grid's feed got a message without metadata", "subject", m.Subject(), "error", err)
-		return
-	}
-	seq := meta.Sequence.Stream
-	f.p.take(m.Subject(), m.Headers(), m.Data(), seq, meta.Timestamp, f.g)
-	select {
-	case <-f.ready:
-	default:
-		if seq >= f.last || meta.NumPending == 0 {
-			f.caughtUp()
+// run reads until close. A session that breaks is begun anew from what is in the index.
+func (f *feed) run() {
+	defer close(f.ended)
+	for {
+		err := f.session()
+		select {
+		case <-f.stopped:
+			return
+		default:
+		}
+		f.note(err)
+		f.t.g.cfg.Logger.Debug("grid feed begins anew", "stream", f.t.p.stream, "error", err)
+		select {
+		case <-f.stopped:
+			return
+		case <-time.After(feedAgain):
 		}
 	}
 }
 
-// take puts one stored message into the index and offers its event.
-func (p *part) take(subject string, h nats.Header, value []byte, seq uint64, at time.Time, g *Grid) {
-	cache, key, ok := p.parse(subject)
-	now := g.cfg.Now()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	defer p.advance(seq)
-	if !ok {
-		return // not an entry: some NATS client's own
-	}
-	e := decode(cache, key, h, value, seq, at)
-	s := p.space(cache, g)
-	event, visible := p.apply(s, kindOf(h), e, seq, now, g.markerTTL)
-	if !visible {
-		return
-	}
-	if event == Expired {
-		s.counters.expired.Add(1)
-	}
-	for _, l := range s.listeners {
-		l.offer(p.number, seq, event, e)
-	}
-	if len(p.overdue) > 0 {
-		g.wakeSweeper()
+func (f *feed) close() {
+	f.once.Do(func() { close(f.stopped) })
+	<-f.ended
+}
+
+func (f *feed) note(err error) {
+	f.mu.Lock()
+	f.broken, f.lost = err, nil
+	f.mu.Unlock()
+}
+
+// trouble returns why the feed does not run; nil where it does.
+func (f *feed) trouble() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	select {
+	case <-f.lost:
+		return errLost
+	default:
+		return f.broken
 	}
 }
 
-// parse splits an entry's subject.
-func (p *part) parse(subject string) (cache, key string, ok bool) {
+// errFeed is why a session ends that is begun anew, and errLost the most common reason.
+var (
+	errFeed = errors.New("the feed was interrupted")
+	errLost = fmt.Errorf("%w: the connection was lost", errFeed)
+)
+
+// session reads the stream until something breaks.
+func (f *feed) session() error {
+	g, p := f.t.g, f.t.p
+	lost := g.lost()
+	setup, cancel := context.WithTimeout(until(f.stopped), g.cfg.Timeout)
+	defer cancel()
+	last, err := f.prepare(setup)
+	if err != nil {
+		return err
+	}
+	if last > f.at()+catchUp {
+		if err := f.catchUp(until(f.stopped), last); err != nil {
+			return err
+		}
+	}
+	s := &session{f: f, end: make(chan error, 1)}
+	inbox := g.feeds.NewInbox()
+	sub, err := g.feeds.Subscribe(inbox, s.take)
+	if err != nil {
+		return fmt.Errorf("feed partition %d: %w", p.number, connError(err))
+	}
+	defer func() {
+		// The connection may be gone: what Unsubscribe says of it does not matter.
+		_ = sub.Unsubscribe()
+	}()
+	if err := sub.SetPendingLimits(feedMessages, feedBytes); err != nil {
+		return fmt.Errorf("feed partition %d: %w", p.number, connError(err))
+	}
+	from := uint64(f.at()) + 1
+	s.last = last
+	setup, cancel = context.WithTimeout(until(f.stopped), g.cfg.Timeout)
+	defer cancel()
+	consumer, err := g.js.CreatePushConsumer(setup, p.stream, jetstream.ConsumerConfig{
+		DeliverSubject: inbox, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, IdleHeartbeat: feedHeartbeat,
+		InactiveThreshold: 5 * feedHeartbeat, Description: "Millrace feed",
+	})
+	if err != nil {
+		return fmt.Errorf("feed partition %d: %w", p.number, apiError(err))
+	}
+	defer f.deleteConsumer(consumer.CachedInfo().Name)
+	if info := consumer.CachedInfo(); info.NumPending == 0 && info.Delivered.Consumer == 0 {
+		f.caughtUp(last)
+	}
+	f.mu.Lock()
+	f.broken, f.lost = nil, lost
+	f.mu.Unlock()
+	return s.wait(f.stopped, lost)
+}
+
+// deleteConsumer ends the server's side of a session at once; without it the server does so a while later.
+func (f *feed) deleteConsumer(name string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := f.t.g.js.DeleteConsumer(ctx, f.t.p.stream, name); err != nil {
+		f.t.g.cfg.Logger.Debug("end a feed", "stream", f.t.p.stream, "error", err)
+	}
+}
+
+// prepare returns where the stream ends. A stream that was lost with its server's memory is made anew, and the index with
+// it.
+func (f *feed) prepare(ctx context.Context) (last Sequence, err error) {
+	g, p := f.t.g, f.t.p
+	stream, err := g.js.Stream(ctx, p.stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if err = g.makeStream(ctx, p); err == nil {
+			stream, err = g.js.Stream(ctx, p.stream)
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("open stream %s: %w", p.stream, apiError(err))
+	}
+	state := stream.CachedInfo().State
+	if Sequence(state.LastSeq) < f.at() {
+		f.startOver()
+	}
+	if state.Msgs == 0 {
+		f.caughtUp(Sequence(state.LastSeq))
+	}
+	return Sequence(state.LastSeq), nil
+}
+
+// startOver forgets what was in a stream that is gone.
+func (f *feed) startOver() {
+	f.t.index.reset()
+	f.t.p.flow.written.Store(0)
+	f.t.rewind()
+}
+
+// at is the last sequence that is in the index.
+func (f *feed) at() Sequence {
+	f.t.index.mu.Lock()
+	defer f.t.index.mu.Unlock()
+	return f.t.index.seq
+}
+
+// catchUp reads headers up to about last. Changes without their values are offered to nobody: who takes them reads the
+// index afterwards.
+func (f *feed) catchUp(ctx context.Context, last Sequence) error {
+	g, p := f.t.g, f.t.p
+	consumer, err := g.events.OrderedConsumer(ctx, p.stream, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: uint64(f.at()) + 1, HeadersOnly: true,
+	})
+	if err != nil {
+		return fmt.Errorf("read partition %d: %w", p.number, apiError(err))
+	}
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(4096))
+	if err != nil {
+		return fmt.Errorf("read partition %d: %w", p.number, apiError(err))
+	}
+	defer messages.Stop()
+	stop := context.AfterFunc(ctx, messages.Stop)
+	defer stop()
+	f.t.offer(false)
+	defer f.t.offer(true)
+	for {
+		m, err := messages.Next()
+		if err != nil {
+			return fmt.Errorf("read partition %d: %w", p.number, apiError(err))
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return fmt.Errorf("read partition %d: %w", p.number, err)
+		}
+		in := message{seq: Sequence(meta.Sequence.Stream), at: meta.Timestamp}
+		in.readHeaders(m.Headers())
+		f.t.take(m.Subject(), &in, nil)
+		if in.seq+catchUp/2 >= last || meta.NumPending == 0 {
+			return nil
+		}
+	}
+}
+
+// caughtUp says that the index has everything up to where the stream ended, or the stream nothing more.
+func (f *feed) caughtUp(last Sequence) {
+	f.t.index.mu.Lock()
+	f.t.index.advance(last)
+	f.t.index.mu.Unlock()
+	if !f.begun {
+		f.begun = true
+		close(f.ready)
+	}
+}
+
+// session is one push consumer's messages. take is called on one goroutine.
+type session struct {
+	f        *feed
+	last     Sequence // where the stream ended when it began
+	caughtUp bool
+	count    uint64 // of messages so far
+	end      chan error
+	mu       sync.Mutex
+	heard    bool // since the last look
+}
+
+func (s *session) fail(err error) {
+	select {
+	case s.end <- err:
+	default:
+	}
+}
+
+// take is called with one pushed message after the other.
+func (s *session) take(m *nats.Msg) {
+	s.mu.Lock()
+	s.heard = true
+	s.mu.Unlock()
+	if len(m.Data) == 0 && len(m.Header) > 0 && status(m) != "" {
+		if code := status(m); code != "100" {
+			s.fail(fmt.Errorf("%w: the server says %s %s", errFeed, code, first(m.Header, "Description")))
+		} else if n, err := strconv.ParseUint(first(m.Header, "Nats-Last-Consumer"), 10, 64); err == nil && n != s.count {
+			s.fail(fmt.Errorf("%w: the server sent %d messages, %d came", errFeed, n, s.count))
+		}
+		return
+	}
+	d, ok := parseDelivery(m.Reply)
+	if !ok {
+		s.fail(fmt.Errorf("%w: a message without number: %q", errFeed, m.Reply))
+		return
+	}
+	if s.count++; d.number != s.count {
+		s.fail(fmt.Errorf("%w: message %d came as number %d", errFeed, d.number, s.count))
+		return
+	}
+	in := message{seq: d.seq, at: d.at, size: len(m.Data)}
+	in.readHeaders(m.Header)
+	s.f.t.take(m.Subject, &in, m.Data)
+	if !s.caughtUp && (d.seq >= s.last || d.pending == 0) {
+		s.caughtUp = true
+		s.f.caughtUp(s.last)
+	}
+}
+
+// wait returns why the session is over.
+func (s *session) wait(stopped, lost <-chan struct{}) error {
+	ticker := time.NewTicker(2*feedHeartbeat + feedHeartbeat/2)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-s.end:
+			return err
+		case <-lost:
+			return errLost
+		case <-stopped:
+			return nil
+		case <-ticker.C:
+			s.mu.Lock()
+			heard := s.heard
+			s.heard = false
+			s.mu.Unlock()
+			if !heard {
+				return fmt.Errorf("%w: the server is silent", errFeed)
+			}
+		}
+	}
+}
+
+// delivery is what the server says of a pushed message in its reply subject,
+// $JS.ACK.[domain.account.]stream.consumer.deliveries.sequence.number.time.pending[.token].
+type delivery struct {
+	seq     Sequence
+	number  uint64 // of this message to its consumer
+	at      time.Time
+	pending uint64
+}
+
+func parseDelivery(reply string) (delivery, bool) {
+	rest, ok := strings.CutPrefix(reply, "$JS.ACK.")
+	if !ok {
+		return delivery{}, false
+	}
+	skip := 3 // stream, consumer, deliveries
+	if dots := strings.Count(rest, "."); dots > 6 {
+		skip = 5
+	} else if dots < 6 {
+		return delivery{}, false
+	}
+	for range skip {
+		_, rest, _ = strings.Cut(rest, ".")
+	}
+	var n [4]uint64
+	for i := range n {
+		var token string
+		token, rest, _ = strings.Cut(rest, ".")
+		var err error
+		if n[i], err = strconv.ParseUint(token, 10, 64); err != nil {
+			return delivery{}, false
+		}
+	}
+	return delivery{seq: Sequence(n[0]), number: n[1], at: time.Unix(0, int64(n[2])), pending: n[3]}, true
+}
+
+// take puts one stored message into the index and hands its change to who takes it. The value is read only while take
+// runs.
+func (t *tenure) take(subject string, m *message, value []byte) {
+	x := t.index
+	cache, key, ok := t.p.parse(subject)
+	now := t.g.cfg.Now()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	defer x.advance(m.seq)
+	if !ok {
+		return // not an entry: the grid's own, or some NATS client's
+	}
+	kind := x.apply(cache, key, m, now)
+	if kind == 0 {
+		return
+	}
+	if takers := t.p.hub.of(cache); takers != nil && t.offering {
+		c := change{seq: m.seq, kind: kind}
+		if takers.values && m.kind == kindValue {
+			c.entry = m.entry(cache, key, append(make([]byte, 0, len(value)), value...))
+		} else {
+			c.entry = Entry{Cache: cache, Key: key, Revision: m.revision, Created: m.at}
+		}
+		takers.offer(t.p.number, c)
+	}
+	if len(x.overdue) > 0 {
+		t.g.wakeSweeper()
+	}
+}
+
+// parse splits an entry's subject. The reserved subjects of the partition are none.
+func (p *partition) parse(subject string) (cache, key string, ok bool) {
 	if len(subject) <= len(p.prefix) || subject[:len(p.prefix)] != p.prefix {
 		return "", "", false
 	}
 	cache, token, ok := strings.Cut(subject[len(p.prefix):], ".")
-	if !ok {
+	if !ok || cache == reserved {
 		return "", "", false
 	}
 	key, err := Unescape(token)

@@ -12,15 +12,17 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// formatVersion is the version of the folder's layout, in its FORMAT file.
-const formatVersion = 1
+// formatVersion is the version of the layout, in the folder's FORMAT file and in the grid's description. Version 1 had a
+// durable consumer for each reader and partition in place of its position.
+const formatVersion = 2
 
 const formatWord = "millrace-grid"
 
 // folder is a grid's folder, held by this process.
 type folder struct {
-	dir  string
-	lock *flock.Flock
+	dir     string
+	lock    *flock.Flock
+	version int // that it was found in
 }
 
 // openFolder makes the folder where it is missing, locks it and checks its format.
@@ -68,7 +70,7 @@ func (f *folder) checkFormat() error {
 	path := filepath.Join(f.dir, "FORMAT")
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return f.initFormat(path)
+		return f.initFormat()
 	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
@@ -81,11 +83,12 @@ func (f *folder) checkFormat() error {
 	case version > formatVersion:
 		return fmt.Errorf("%w: %s has version %d, this program knows up to %d; use a newer one", ErrFormat, f.dir, version, formatVersion)
 	}
+	f.version = version
 	return nil
 }
 
 // initFormat marks a new folder. A folder with other things in it is left alone.
-func (f *folder) initFormat(path string) error {
+func (f *folder) initFormat() error {
 	entries, err := os.ReadDir(f.dir)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", f.dir, err)
@@ -95,6 +98,12 @@ func (f *folder) initFormat(path string) error {
 			return fmt.Errorf("%w: %s holds a NATS server's data without a FORMAT file", ErrFormat, f.dir)
 		}
 	}
+	return f.setFormat()
+}
+
+// setFormat marks the folder as one of this program's version.
+func (f *folder) setFormat() error {
+	path := filepath.Join(f.dir, "FORMAT")
 	tmp := path + ".new"
 	if err := writeSynced(tmp, fmt.Sprintf("%s %d\n", formatWord, formatVersion)); err != nil {
 		return err
@@ -102,6 +111,7 @@ func (f *folder) initFormat(path string) error {
 	if err := os.Rename(tmp, path); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
+	f.version = formatVersion
 	return nil
 }
 

@@ -135,10 +135,7 @@ func TestFrozenStreams(t *testing.T) {
 		put(c, fmt.Sprint(i))
 	}
 	put(v, "before")
-	consumer, err := g.Consume(ctx, grid.ConsumerConfig{Name: "p", Cache: "c", Start: grid.StartNew})
-	if err != nil {
-		t.Fatal(err)
-	}
+	reader := read(t, g, grid.ReaderConfig{Name: "p", Cache: "c", Start: grid.StartNew})
 	l, err := c.Listen(ctx, grid.ListenOptions{Values: true})
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +160,7 @@ func TestFrozenStreams(t *testing.T) {
 	awaitReady(t, g)
 	allThere(t, c, 0, n)
 
-	// Whoever listened or consumed goes on.
+	// Whoever listened or read goes on.
 	put(c, "after")
 	put(v, "after")
 	for e := next(t, l); e.Entry.Key != "after"; e = next(t, l) {
@@ -171,18 +168,11 @@ func TestFrozenStreams(t *testing.T) {
 	for e := next(t, lv); e.Entry.Key != "after"; e = next(t, lv) {
 	}
 	for found := false; !found; {
-		fetchCtx, cancel := withTimeout(t, 20*time.Second)
-		messages, err := consumer.Fetch(fetchCtx, 10)
-		cancel()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range messages {
+		changes := take(t, reader, 10)
+		for _, m := range changes {
 			found = found || m.Entry.Key == "after"
-			if err := m.Ack(); err != nil {
-				t.Error(err)
-			}
 		}
+		reader.Done(changes)
 	}
 	if n, err := v.Size(ctx); n != 1 || err != nil {
 		t.Errorf("the volatile cache has %d entries, %v", n, err)

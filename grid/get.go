@@ -15,13 +15,20 @@ const directGet = "$JS.API.DIRECT.GET."
 // stored is what a partition's stream has for a key.
 type stored struct {
 	entry Entry
-	seq   uint64 // of the message, marker or not; 0 for none
-	found bool   // whether it is an entry that is not over
+	seq   Sequence // of the message, marker or not; 0 for none
+	found bool     // whether it is an entry that is not over
+	at    time.Time
+	// revision is that of the message, a marker's too.
+	revision Revision
+	kind     kind
+	source   Revision // of the change that a reader made it from
+	reader   string   // who did
 }
 
 // Get returns an entry, or ErrNotFound. It sees every write that was acknowledged before it began.
 func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
-	if err := checkKey(key); err != nil {
+	at, err := c.place(key)
+	if err != nil {
 		return Entry{}, fmt.Errorf("get from %s: %w", c.name, err)
 	}
 	if err := c.usable(); err != nil {
@@ -29,7 +36,7 @@ func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
 	}
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
-	s, err := c.read(ctx, key, true)
+	s, err := c.read(ctx, at, true)
 	if err != nil {
 		return Entry{}, fmt.Errorf("get %s/%s: %w", c.name, key, err)
 	}
@@ -43,19 +50,16 @@ func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
 
 // read asks the partition's stream for a key's last message. Where that is a use of the entry it
 // extends its idle time.
-func (c *Cache) read(ctx context.Context, key string, use bool) (stored, error) {
-	p := c.part(key)
-	m, err := c.grid.asks.read(ctx, directGet+p.stream+"."+p.subject(c.name, key))
+func (c *Cache) read(ctx context.Context, at place, use bool) (stored, error) {
+	m, err := c.grid.asks.read(ctx, directGet+at.partition.stream+"."+at.subject)
 	if err != nil {
 		return stored{}, err
 	}
-	return c.stored(p, key, m, use)
+	return c.stored(ctx, at, m, use)
 }
 
-func (p *part) subject(cache, key string) string { return p.prefix + cache + "." + Escape(key) }
-
 // stored reads the answer to a direct get.
-func (c *Cache) stored(p *part, key string, m *nats.Msg, use bool) (stored, error) {
+func (c *Cache) stored(ctx context.Context, at place, m *nats.Msg, use bool) (stored, error) {
 	switch s := status(m); s {
 	case "":
 	case "404":
@@ -67,50 +71,37 @@ func (c *Cache) stored(p *part, key string, m *nats.Msg, use bool) (stored, erro
 	if err != nil {
 		return stored{}, fmt.Errorf("%w: an answer without sequence", ErrUnavailable)
 	}
-	at, err := time.Parse(time.RFC3339Nano, first(m.Header, headerTime))
+	when, err := time.Parse(time.RFC3339Nano, first(m.Header, headerTime))
 	if err != nil {
 		return stored{}, fmt.Errorf("%w: an answer without time", ErrUnavailable)
 	}
-	s := stored{seq: seq}
-	if kindOf(m.Header) != kindValue {
+	in := message{seq: Sequence(seq), at: when, size: len(m.Data)}
+	in.readHeaders(m.Header)
+	s := stored{seq: in.seq, at: in.at, revision: in.revision, kind: in.kind, source: in.source, reader: string(in.reader)}
+	if in.kind != kindValue {
 		return s, nil
 	}
-	s.entry = decode(c.name, key, m.Header, m.Data, seq, at)
+	e := in.entry(c.name, at.key, m.Data)
 	now := c.grid.cfg.Now()
-	s.found = s.entry.Expires.IsZero() || now.Before(s.entry.Expires)
-	if s.found && s.entry.MaxIdle > 0 {
-		s.found = p.touch(c.name, key, seq, now, use)
+	s.found = e.Expires.IsZero() || now.Before(e.Expires)
+	if s.found && e.MaxIdle > 0 {
+		if s.found, err = c.touch(ctx, at, in.seq, use); err != nil {
+			return stored{}, err
+		}
 	}
-	if !s.found {
-		s.entry = Entry{}
+	if s.found {
+		s.entry = e
 	}
 	return s, nil
 }
 
-// touch looks whether an entry's idle time is over, and if not extends it where that is a use.
-func (p *part) touch(cache, key string, seq uint64, now time.Time, use bool) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.settle(now)
-	s := p.spaces[cache]
-	if s == nil {
-		return p.seq < seq
+// touch asks the owner whether an entry's idle time is over, and if not extends it where that is a use.
+func (c *Cache) touch(ctx context.Context, at place, seq Sequence, use bool) (bool, error) {
+	if t := at.partition.tenure(); t != nil {
+		return t.index.touch(c.name, at.key, seq, c.grid.cfg.Now(), use), nil
 	}
-	r, ok := s.records[key]
-	if !ok {
-		// The feed has yet to bring it; or it is over, and its marker was forgotten since the message was read.
-		return p.seq < seq
-	}
-	if r.seq < seq {
-		return true
-	}
-	if r.state != stateLive {
-		return false // over; or its marker came after the message was read
-	}
-	if use && r.seq == seq {
-		s.idle[key] = now
-	}
-	return true
+	a, err := c.grid.ask(ctx, at.partition, question{Op: askTouch, Cache: c.name, Key: []byte(at.key), From: seq, Use: use})
+	return a.Live, err
 }
 
 // GetMany returns the entries that are there for keys, in the order of keys; those that are not
@@ -121,15 +112,17 @@ func (c *Cache) GetMany(ctx context.Context, keys []string) iter.Seq2[Entry, err
 			yield(Entry{}, err)
 			return
 		}
-		for _, key := range keys {
-			if err := checkKey(key); err != nil {
+		places := make([]place, len(keys))
+		for i, key := range keys {
+			var err error
+			if places[i], err = c.place(key); err != nil {
 				yield(Entry{}, fmt.Errorf("get from %s: %w", c.name, err))
 				return
 			}
 		}
-		for len(keys) > 0 {
-			some := keys[:min(len(keys), readAhead)]
-			keys = keys[len(some):]
+		for len(places) > 0 {
+			some := places[:min(len(places), readAhead)]
+			places = places[len(some):]
 			answers, err := c.readMany(ctx, some, true)
 			if err != nil {
 				yield(Entry{}, fmt.Errorf("get from %s: %w", c.name, err))
@@ -152,14 +145,14 @@ func (c *Cache) GetMany(ctx context.Context, keys []string) iter.Seq2[Entry, err
 // readAhead is how many reads are under way together.
 const readAhead = 64
 
-// readMany reads up to readAhead keys.
-func (c *Cache) readMany(ctx context.Context, keys []string, use bool) ([]stored, error) {
+// readMany reads up to readAhead places.
+func (c *Cache) readMany(ctx context.Context, places []place, use bool) ([]stored, error) {
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
 	r := c.grid.asks
-	out := make([]stored, len(keys))
-	waits := make([]*single, len(keys))
-	ids := make([]uint64, len(keys))
+	out := make([]stored, len(places))
+	waits := make([]*single, len(places))
+	ids := make([]uint64, len(places))
 	defer func() {
 		for i, s := range waits {
 			if s != nil {
@@ -167,15 +160,14 @@ func (c *Cache) readMany(ctx context.Context, keys []string, use bool) ([]stored
 			}
 		}
 	}()
-	for i, key := range keys {
+	for i, at := range places {
 		s := &single{c: make(chan answerOrError, 1)}
 		id, reply, err := r.expect(s, false)
 		if err != nil {
 			return nil, err
 		}
 		waits[i], ids[i] = s, id
-		p := c.part(key)
-		if err := r.nc.PublishRequest(directGet+p.stream+"."+p.subject(c.name, key), reply, nil); err != nil {
+		if err := r.nc.PublishRequest(directGet+at.partition.stream+"."+at.subject, reply, nil); err != nil {
 			return nil, connError(err)
 		}
 	}
@@ -187,7 +179,7 @@ func (c *Cache) readMany(ctx context.Context, keys []string, use bool) ([]stored
 				return nil, a.err
 			}
 			var err error
-			if out[i], err = c.stored(c.part(keys[i]), keys[i], a.msg, use); err != nil {
+			if out[i], err = c.stored(ctx, places[i], a.msg, use); err != nil {
 				return nil, err
 			}
 		case <-ctx.Done():

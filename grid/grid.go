@@ -1,5 +1,5 @@
 // Package grid is the data grid: named caches of entries, kept in partitions over NATS JetStream,
-// with listeners and with consumers that survive restarts. What is done with the entries (models,
+// with listeners and with readers, whose places survive restarts. What is done with the entries (models,
 // pipelines, cold stores) and how they are reached from outside is left to other packages.
 //
 // A grid runs in this process (Config.Dir, Config.InMemory) or in a NATS cluster (Config.URL);
@@ -12,43 +12,52 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/sync/semaphore"
+	"github.com/nats-io/nuid"
+	"golang.org/x/sync/errgroup"
 )
 
 // Grid is an open grid.
 type Grid struct {
 	cfg        Config
+	node       string // this opening's name among the nodes
 	partitions int
 	markerTTL  time.Duration
+	found      int // the format's version when the grid was opened
 
 	server *embedded // nil for an external one
-	// Writes and reads have a connection of their own, so that they do not wait behind events.
+	// Writes, reads and feeds have a connection each, so that none waits behind another.
 	writes, reads *nats.Conn
+	feeds         *nats.Conn
 	asks          *requester
 	js, events    jetstream.JetStream
 	meta          jetstream.KeyValue
 	guard         *guard
+	owners        *owners
+	relays        *relays
+	asking        errgroup.Group // answers other nodes
 
 	mu        sync.Mutex
 	caches    map[string]*Cache
 	revisions map[string]uint64 // of the cache configurations in caches and of those removed
 	stats     map[string]*counters
-	classes   map[Class][]*part
-	feeds     []*feed
-	consumers map[*Consumer]struct{}
+	classes   map[Class][]*partition
+	readers   map[*Reader]struct{}
+	broken    chan struct{} // closed when the feeds' connection breaks, and replaced
 	closed    bool
 
 	making  sync.Mutex // held while a class's streams are made
 	sweep   chan struct{}
-	done    context.Context
-	stop    context.CancelFunc
-	running sync.WaitGroup
+	done    chan struct{}
+	loops   sync.WaitGroup // until done is closed
+	running sync.WaitGroup // until what this node owns is given away
 }
 
 // gridState is what is fixed when a grid is made, under the key gridKey of its meta bucket.
@@ -61,24 +70,28 @@ type gridState struct {
 const (
 	gridKey     = "grid"
 	cachePrefix = "cache."
-	// windowMessages is the memory of message ids, for writes that are repeated.
+	// deletedPrefix begins the keys of caches that are being deleted: their entries are not all gone.
+	deletedPrefix = "deleted."
+	// duplicateWindow is the memory of message ids, for writes that are repeated.
 	duplicateWindow = 2 * time.Minute
 )
 
-// Open opens a grid, and makes it where there is none. It returns when every entry can be read.
-// The context limits opening alone.
+// Open opens a grid, and makes it where there is none. It returns when every entry can be read and every partition has an
+// owner. The context limits opening alone.
 func Open(ctx context.Context, cfg Config) (*Grid, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("open grid: %w", err)
 	}
 	cfg = cfg.withDefaults()
 	g := &Grid{
-		cfg: cfg, caches: make(map[string]*Cache), revisions: make(map[string]uint64), stats: make(map[string]*counters),
-		classes: make(map[Class][]*part), consumers: make(map[*Consumer]struct{}), sweep: make(chan struct{}, 1),
+		cfg: cfg, node: nuid.Next(), caches: make(map[string]*Cache), revisions: make(map[string]uint64), stats: make(map[string]*counters),
+		classes: make(map[Class][]*partition), readers: make(map[*Reader]struct{}), sweep: make(chan struct{}, 1),
+		done: make(chan struct{}), broken: make(chan struct{}),
 	}
-	g.done, g.stop = context.WithCancel(context.Background())
+	g.asking.SetLimit(askMax)
+	g.relays = &relays{g: g, running: make(map[relayKey]*relay)}
 	if err := g.open(ctx); err != nil {
-		g.shut()
+		g.shut(ctx)
 		return nil, fmt.Errorf("open grid: %w", err)
 	}
 	return g, nil
@@ -97,7 +110,10 @@ func (g *Grid) open(ctx context.Context) error {
 	if g.writes, err = g.connect("writes"); err != nil {
 		return err
 	}
-	if g.reads, err = g.connect("events"); err != nil {
+	if g.reads, err = g.connect("reads"); err != nil {
+		return err
+	}
+	if g.feeds, err = g.connect("feeds", nats.DisconnectErrHandler(func(*nats.Conn, error) { g.lose() })); err != nil {
 		return err
 	}
 	if g.asks, err = newRequester(g.writes); err != nil {
@@ -115,22 +131,62 @@ func (g *Grid) open(ctx context.Context) error {
 	if err := g.guard.measure(ctx); err != nil {
 		return err
 	}
-	if _, err := g.class(ctx, Durable); err != nil {
+	if err := g.openOwners(ctx); err != nil {
 		return err
 	}
 	if err := g.loadCaches(ctx); err != nil {
 		return err
 	}
-	if err := g.purgeOrphans(ctx); err != nil {
+	if err := g.finishDeletions(ctx); err != nil {
 		return err
 	}
-	g.running.Go(g.runSweeper)
-	g.running.Go(g.guard.run)
+	if err := g.migrate(ctx); err != nil {
+		return err
+	}
+	g.loops.Go(g.runSweeper)
+	g.loops.Go(g.guard.run)
 	return nil
 }
 
-func (g *Grid) connect(what string) (*nats.Conn, error) {
-	opts := []nats.Option{
+// openOwners makes the durable class, whose streams carry the leases, and takes this node's share of it.
+func (g *Grid) openOwners(ctx context.Context) error {
+	parts, err := g.makeClass(ctx, Durable)
+	if err != nil {
+		return err
+	}
+	g.owners = newOwners(g, parts)
+	if g.server != nil {
+		if err := g.owners.takeAll(ctx); err != nil {
+			return err
+		}
+	} else {
+		if err := g.owners.listen(); err != nil {
+			return err
+		}
+		g.loops.Go(g.owners.announce)
+		g.loops.Go(g.owners.run)
+		g.loops.Go(g.relays.run)
+	}
+	return g.owners.addClass(ctx, parts)
+}
+
+// lose tells the feeds that their connection broke.
+func (g *Grid) lose() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	close(g.broken)
+	g.broken = make(chan struct{})
+}
+
+// lost is closed when the feeds' connection breaks the next time.
+func (g *Grid) lost() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.broken
+}
+
+func (g *Grid) connect(what string, more ...nats.Option) (*nats.Conn, error) {
+	opts := append([]nats.Option{
 		nats.Name(g.cfg.Name + " " + what),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(50 * time.Millisecond),
@@ -138,7 +194,7 @@ func (g *Grid) connect(what string) (*nats.Conn, error) {
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			g.cfg.Logger.Warn("nats", "connection", what, "error", err)
 		}),
-	}
+	}, more...)
 	if g.server != nil {
 		opts = append(opts, nats.InProcessServer(g.server))
 	}
@@ -197,13 +253,12 @@ func (g *Grid) openMeta(ctx context.Context) error {
 	if have.Partitions < 1 {
 		return fmt.Errorf("%w: the grid's description %q has no partitions", ErrFormat, entry.Value())
 	}
-	g.partitions, g.markerTTL = have.Partitions, g.cfg.MarkerTTL
+	g.partitions, g.markerTTL, g.found = have.Partitions, g.cfg.MarkerTTL, have.Format
 	return nil
 }
 
-// class returns the partitions of a class; it makes their streams and starts their feeds when it
-// is asked first.
-func (g *Grid) class(ctx context.Context, class Class) ([]*part, error) {
+// class returns the partitions of a class; it makes their streams when it is asked first.
+func (g *Grid) class(ctx context.Context, class Class) ([]*partition, error) {
 	g.making.Lock()
 	defer g.making.Unlock()
 	g.mu.Lock()
@@ -215,30 +270,19 @@ func (g *Grid) class(ctx context.Context, class Class) ([]*part, error) {
 	if parts != nil {
 		return parts, nil
 	}
-	var feeds []*feed
-	for i := range g.partitions {
-		bucket := Bucket(g.cfg.Name, class, i)
-		p := &part{
-			class: class, number: i, stream: "KV_" + bucket, prefix: "$KV." + bucket + ".",
-			spaces: make(map[string]*keyspace), tidyAt: tidyMin, flight: semaphore.NewWeighted(flightMax),
-		}
-		if err := g.makeStream(ctx, p, bucket); err != nil {
-			return nil, err
-		}
-		f, err := g.startFeed(ctx, p)
-		if err != nil {
-			return nil, err
-		}
-		parts, feeds = append(parts, p), append(feeds, f)
+	parts, err := g.makeClass(ctx, class)
+	if err != nil {
+		return nil, err
 	}
-	g.mu.Lock()
-	g.feeds = append(g.feeds, feeds...)
-	g.mu.Unlock()
-	for _, f := range feeds {
-		select {
-		case <-f.ready:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("read partition %d: %w", f.p.number, contextError(ctx))
+	return parts, g.owners.addClass(ctx, parts)
+}
+
+func (g *Grid) makeClass(ctx context.Context, class Class) ([]*partition, error) {
+	parts := make([]*partition, g.partitions)
+	for i := range parts {
+		parts[i] = newPartition(g.cfg.Name, class, i)
+		if err := g.makeStream(ctx, parts[i]); err != nil {
+			return nil, err
 		}
 	}
 	g.mu.Lock()
@@ -247,11 +291,26 @@ func (g *Grid) class(ctx context.Context, class Class) ([]*part, error) {
 	return parts, nil
 }
 
-func (g *Grid) makeStream(ctx context.Context, p *part, bucket string) error {
+// makeStreams makes the streams of all classes that are in use where they are not there.
+func (g *Grid) makeStreams(ctx context.Context) error {
+	g.mu.Lock()
+	classes := maps.Clone(g.classes)
+	g.mu.Unlock()
+	for _, parts := range classes {
+		for _, p := range parts {
+			if err := g.makeStream(ctx, p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (g *Grid) makeStream(ctx context.Context, p *partition) error {
 	_, err := g.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name:                   p.stream,
 		Description:            fmt.Sprintf("Millrace grid, %s partition %d of %d", p.class, p.number, g.partitions),
-		Subjects:               []string{"$KV." + bucket + ".>"},
+		Subjects:               []string{"$KV." + p.bucket + ".>"},
 		Storage:                g.storage(p.class),
 		MaxMsgsPerSubject:      1,
 		Discard:                jetstream.DiscardNew,
@@ -270,21 +329,36 @@ func (g *Grid) makeStream(ctx context.Context, p *part, bucket string) error {
 	return nil
 }
 
+// tenures returns what this node owns.
+func (g *Grid) tenures() []*tenure {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var out []*tenure
+	for _, parts := range g.classes {
+		for _, p := range parts {
+			if t := p.tenure(); t != nil {
+				out = append(out, t)
+			}
+		}
+	}
+	return out
+}
+
 // Partitions returns how many partitions the grid has.
 func (g *Grid) Partitions() int { return g.partitions }
 
-// Ready returns nil where the grid takes reads and writes, else why not.
+// Ready returns nil where the grid takes reads and writes and every partition has an owner, else why not.
 func (g *Grid) Ready(ctx context.Context) error {
-	g.mu.Lock()
-	closed := g.closed
-	g.mu.Unlock()
-	if closed {
+	if g.isClosed() {
 		return ErrClosed
 	}
-	for _, nc := range []*nats.Conn{g.writes, g.reads} {
+	for _, nc := range []*nats.Conn{g.writes, g.reads, g.feeds} {
 		if !nc.IsConnected() {
 			return fmt.Errorf("%w: no connection to NATS (%s)", ErrUnavailable, nc.Status())
 		}
+	}
+	if err := g.owners.settled(); err != nil {
+		return err
 	}
 	if err := g.guard.check(Durable); err != nil {
 		return err
@@ -292,45 +366,59 @@ func (g *Grid) Ready(ctx context.Context) error {
 	return g.guard.check(Volatile)
 }
 
-// Close ends listeners and consumers, and stops the server where it is in this process. Nothing
-// that was acknowledged is lost. Operations that are under way fail with ErrClosed.
-func (g *Grid) Close(context.Context) error {
+func (g *Grid) isClosed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.closed
+}
+
+func (g *Grid) isDone() bool {
+	select {
+	case <-g.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Close ends listeners and readers, gives away what this node owns, and stops the server where it is in this process.
+// Nothing that was acknowledged is lost. Operations that are under way fail with ErrClosed. The context limits how long the
+// positions of readers and idle entries that are over are still written down; everything else ends in any case.
+func (g *Grid) Close(ctx context.Context) error {
 	g.mu.Lock()
 	if g.closed {
 		g.mu.Unlock()
 		return nil
 	}
 	g.closed = true
-	consumers := make([]*Consumer, 0, len(g.consumers))
-	for c := range g.consumers {
-		consumers = append(consumers, c)
-	}
-	caches := make([]*Cache, 0, len(g.caches))
-	for _, c := range g.caches {
-		caches = append(caches, c)
-	}
+	readers := slices.Collect(maps.Keys(g.readers))
+	caches := slices.Collect(maps.Values(g.caches))
 	g.mu.Unlock()
-	for _, c := range consumers {
-		c.Close()
-	}
 	for _, c := range caches {
 		c.endListeners(fmt.Errorf("grid: %w", ErrClosed))
 	}
-	g.sweepOnce() // an idle entry that is over must not come back
-	g.shut()
-	return nil
+	var errs []error
+	for _, r := range readers {
+		errs = append(errs, r.Close(ctx))
+	}
+	g.sweepOnce(ctx) // an idle entry that is over must not come back
+	g.shut(ctx)
+	return errors.Join(errs...)
 }
 
-func (g *Grid) shut() {
-	g.stop()
-	g.running.Wait()
-	for _, f := range g.feeds {
-		f.close()
+func (g *Grid) shut(ctx context.Context) {
+	close(g.done)
+	g.loops.Wait()
+	if g.owners != nil {
+		g.owners.close(ctx)
 	}
+	g.running.Wait()
+	// Its functions return no error.
+	_ = g.asking.Wait()
 	if g.asks != nil {
 		g.asks.close()
 	}
-	for _, nc := range []*nats.Conn{g.writes, g.reads} {
+	for _, nc := range []*nats.Conn{g.writes, g.reads, g.feeds} {
 		if nc != nil {
 			nc.Close()
 		}

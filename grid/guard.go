@@ -22,6 +22,9 @@ type guard struct {
 }
 
 const (
+	// thawTimeout bounds what follows the restart of the server.
+	thawTimeout = time.Minute
+
 	guardEvery = 250 * time.Millisecond
 	// guardStep is the most that is written between two measurements.
 	guardStep = 64 << 20
@@ -47,7 +50,7 @@ func (d *guard) admit(class Class, size int) error {
 	if d.rooms[i].Add(-int64(size)-entryOverhead) >= 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(d.g.done, d.g.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(until(d.g.done), d.g.cfg.Timeout)
 	defer cancel()
 	if err := d.measure(ctx); err != nil {
 		return err
@@ -139,7 +142,10 @@ func diskReserve(size int64) int64 { return min(max(size/20, 1<<20), 256<<20) }
 func (d *guard) froze(why string) {
 	err := fmt.Errorf("%w: a write to the disk failed: %s", ErrFull, why)
 	d.set(Durable, 0, err)
-	go d.g.failWrites(err)
+	// Writes that the server will not answer are answered here. It holds locks now, so this does not wait.
+	if d.g.asks != nil {
+		go d.g.asks.fail(err, false)
+	}
 }
 
 // run measures again while puts are refused, and thaws streams once there is space.
@@ -149,16 +155,16 @@ func (d *guard) run() {
 	for {
 		select {
 		case <-ticker.C:
-		case <-d.g.done.Done():
+		case <-d.g.done:
 			return
 		}
 		if d.check(Durable) == nil && d.check(Volatile) == nil {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(d.g.done, d.g.cfg.Timeout)
+		ctx, cancel := context.WithTimeout(until(d.g.done), d.g.cfg.Timeout)
 		err := d.recover(ctx)
 		cancel()
-		if err != nil && d.g.done.Err() == nil && !errors.Is(err, context.Canceled) {
+		if err != nil && !d.g.isDone() && !errors.Is(err, context.Canceled) {
 			d.g.cfg.Logger.Warn("room could not be measured", "error", err)
 		}
 	}
@@ -178,10 +184,15 @@ func (d *guard) recover(ctx context.Context) error {
 	if free < 2*diskReserve(size) {
 		return nil
 	}
-	if err := d.g.thaw(); err != nil {
+	// After the server's restart frozen streams take writes. Connections and feeds find it again by themselves; volatile
+	// caches begin empty.
+	if err := d.g.server.restart(); err != nil {
+		return fmt.Errorf("restart the server: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(until(d.g.done), thawTimeout)
+	defer cancel()
+	if err := d.g.makeStreams(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(d.g.done, thawTimeout)
-	defer cancel()
 	return d.measure(ctx)
 }

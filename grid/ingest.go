@@ -34,30 +34,26 @@ const (
 // fastBatch takes the answers to one batch.
 type fastBatch struct {
 	m       *many
-	p       *part
+	p       *partition
 	indexes []int
 	weight  int64
-	before  uint64 // where the index stood before the batch: what it has from before is a duplicate
-	last    uint64 // the last sequence that was stored
+	last    Sequence // the last one that was stored
 	done    bool
 }
 
-// sendFast sends writes of one partition, all with an id.
-func (m *many) sendFast(ctx context.Context, p *part, indexes []int) []sending {
+// sendFast sends writes of one partition.
+func (m *many) sendFast(ctx context.Context, p *partition, indexes []int) []sending {
 	b := &fastBatch{m: m, p: p, indexes: indexes}
 	for _, i := range indexes {
 		b.weight += m.writes[i].weight()
 	}
 	b.weight = min(b.weight, flightMax)
-	if err := p.flight.Acquire(ctx, b.weight); err != nil {
+	if err := p.flow.flight.Acquire(ctx, b.weight); err != nil {
 		b.weight = 0
 		b.failRest(contextError(ctx))
 		b.settle(ctx)
 		return nil
 	}
-	p.mu.Lock()
-	b.before = p.seq
-	p.mu.Unlock()
 	m.finished(-1)
 	asks := m.c.grid.asks
 	id, reply, err := asks.expect(b, true)
@@ -101,7 +97,7 @@ func (b *fastBatch) answer(msg *nats.Msg, err error) bool {
 	if err != nil {
 		b.failRest(err)
 	}
-	b.p.flight.Release(b.weight)
+	b.p.flow.flight.Release(b.weight)
 	b.m.finishedLocked(1)
 	return true
 }
@@ -121,7 +117,7 @@ func (b *fastBatch) read(msg *nats.Msg) (last bool, err error) {
 		return false, nil
 	}
 	if bytes.Contains(msg.Data, ackNothing) {
-		return true, nil // every message was refused or a duplicate
+		return true, nil // every message was refused
 	}
 	a, err := parseAck(msg.Data)
 	b.last = a.seq
@@ -169,8 +165,8 @@ func fastNumber(subject string) (n uint64, last bool) {
 // fail notes the error of the n-th message, from 1.
 func (b *fastBatch) fail(n uint64, err error) {
 	if n >= 1 && n <= uint64(len(b.indexes)) {
-		if r := &b.m.results[b.indexes[n-1]]; r.Err == nil {
-			r.Err = err
+		if r := &b.m.results[b.indexes[n-1]]; r.err == nil {
+			r.err = err
 		}
 	}
 }
@@ -181,74 +177,26 @@ func (b *fastBatch) failRest(err error) {
 	}
 }
 
-// settle reads the revisions from the index once it has the batch. Where nobody reads them, it notes which keys the index
-// is behind with instead, for Sequence.
+// settle notes which keys the index is behind with, or waits for it where these are many.
 func (b *fastBatch) settle(ctx context.Context) {
-	b.p.wrote(b.last)
-	if b.unread() && b.p.ahead(b) {
-		for _, i := range b.indexes {
-			b.m.rooms[i].releaseAfter(b.p, b.last)
-		}
+	b.p.flow.wrote(b.last)
+	for _, i := range b.indexes {
+		b.m.rooms[i].releaseAfter(b.p, b.last)
+	}
+	t := b.p.tenure()
+	if b.last == 0 || t == nil {
 		return
 	}
-	if b.last > 0 {
-		if err := b.p.wait(ctx, b.last); err != nil {
-			b.failRest(err)
+	keys := func(yield func(string) bool) {
+		for _, i := range b.indexes {
+			if !yield(b.m.writes[i].key) {
+				return
+			}
 		}
 	}
-	b.p.mu.Lock()
-	s := b.p.spaces[b.m.c.name]
-	for _, i := range b.indexes {
-		r := &b.m.results[i]
-		if s == nil || r.Err != nil {
-			continue
-		}
-		have := s.records[b.m.writes[i].key]
-		r.Revision, r.Duplicate = have.seq, have.seq <= b.before
+	if t.index.runAhead(b.m.c.name, keys, len(b.indexes), b.last) {
+		return
 	}
-	b.p.mu.Unlock()
-	for _, i := range b.indexes {
-		b.m.rooms[i].release()
-	}
-}
-
-func (b *fastBatch) unread() bool {
-	for _, i := range b.indexes {
-		if !b.m.writes[i].unread {
-			return false
-		}
-	}
-	return true
-}
-
-// ahead notes the keys of a batch that is stored and not in the index yet. It is false where too many are noted: then
-// the writer waits for the index.
-func (p *part) ahead(b *fastBatch) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.seq >= b.last {
-		return true
-	}
-	if p.seq >= p.unreadTo {
-		clear(p.unread)
-	}
-	if len(p.unread)+len(b.indexes) > maxUnread {
-		return false
-	}
-	if p.unread == nil {
-		p.unread = map[entryKey]uint64{}
-	}
-	for _, i := range b.indexes {
-		p.unread[entryKey{b.m.c.name, b.m.writes[i].key}] = b.last
-	}
-	p.unreadTo = max(p.unreadTo, b.last)
-	return true
-}
-
-// caughtUp waits until the index has what this node wrote of a key without waiting for it.
-func (p *part) caughtUp(ctx context.Context, cache, key string) error {
-	p.mu.Lock()
-	to := p.unread[entryKey{cache, key}]
-	p.mu.Unlock()
-	return p.wait(ctx, to)
+	// The writes are stored: who cannot wait loses nothing but the pace.
+	_ = t.index.wait(ctx, b.last)
 }

@@ -8,10 +8,13 @@ import (
 // Last is what a partition has last of a key: an entry, or the mark of a removal or expiry.
 type Last struct {
 	// Sequence is what a condition on the key's last sequence must name; 0 for a key that was never written.
-	Sequence uint64
+	Sequence Sequence
 	// Entry is the entry where Live, else empty.
 	Entry Entry
 	Live  bool
+	// Reader made it, or what it marks the end of, from the source's Revision; "" for nobody.
+	Reader   string
+	Revision Revision
 }
 
 // Last asks the grid for a key's last message.
@@ -21,20 +24,13 @@ func (c *Cache) Last(ctx context.Context, key string) (Last, error) {
 	}
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
-	s, err := c.read(ctx, key, false)
+	at, err := c.place(key)
 	if err != nil {
 		return Last{}, fmt.Errorf("last of %s/%s: %w", c.name, key, err)
 	}
-	return Last{Sequence: s.seq, Entry: s.entry, Live: s.found}, nil
-}
-
-// Sequence returns a key's last sequence as far as this node has seen it, its own writes included, without asking the
-// grid: good for a condition that is tried again with Last when it fails.
-func (c *Cache) Sequence(ctx context.Context, key string) (uint64, error) {
-	p := c.part(key)
-	if err := p.caughtUp(ctx, c.name, key); err != nil {
-		return 0, fmt.Errorf("last of %s/%s: %w", c.name, key, err)
+	s, err := c.read(ctx, at, false)
+	if err != nil {
+		return Last{}, fmt.Errorf("last of %s/%s: %w", c.name, key, err)
 	}
-	seq, _ := p.last(c.name, key, c.grid.cfg.Now())
-	return seq, nil
+	return Last{Sequence: s.seq, Entry: s.entry, Live: s.found, Reader: s.reader, Revision: s.source}, nil
 }

@@ -30,7 +30,7 @@ func (c *Cache) List(ctx context.Context, o ListOptions) iter.Seq2[Entry, error]
 		}
 		if o.KeysOnly {
 			for _, f := range found {
-				if !yield(Entry{Cache: c.name, Key: f.key, Revision: f.seq}, nil) {
+				if !yield(Entry{Cache: c.name, Key: f.key, Revision: f.revision}, nil) {
 					return
 				}
 			}
@@ -39,11 +39,11 @@ func (c *Cache) List(ctx context.Context, o ListOptions) iter.Seq2[Entry, error]
 		for len(found) > 0 {
 			some := found[:min(len(found), readAhead)]
 			found = found[len(some):]
-			keys := make([]string, len(some))
+			places := make([]place, len(some))
 			for i, f := range some {
-				keys[i] = f.key
+				places[i] = c.placeOf(f.key)
 			}
-			answers, err := c.readMany(ctx, keys, true)
+			answers, err := c.readMany(ctx, places, true)
 			if err != nil {
 				yield(Entry{}, fmt.Errorf("list %s: %w", c.name, err))
 				return
@@ -57,51 +57,40 @@ func (c *Cache) List(ctx context.Context, o ListOptions) iter.Seq2[Entry, error]
 	}
 }
 
-type keyAndSeq struct {
-	key string
-	seq uint64
-}
-
-// keys returns what the index has, in order, with this node's own writes.
-func (c *Cache) keys(ctx context.Context, o ListOptions) ([]keyAndSeq, error) {
+// keys returns the entries that are there, in the order of their keys, with this node's own writes.
+func (c *Cache) keys(ctx context.Context, o ListOptions) ([]keyChange, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
 	}
-	if err := c.settled(ctx); err != nil {
-		return nil, fmt.Errorf("list %s: %w", c.name, err)
-	}
-	var found []keyAndSeq
-	byKey := func(a, b keyAndSeq) int { return strings.Compare(a.key, b.key) }
-	for _, p := range c.parts {
-		p.mu.Lock()
-		p.settle(c.grid.cfg.Now())
-		if s := p.spaces[c.name]; s != nil {
-			for key, r := range s.records {
-				if r.state == stateLive && strings.HasPrefix(key, o.Prefix) {
-					found = append(found, keyAndSeq{key, r.seq})
-				}
-			}
+	ctx, cancel := c.grid.limited(ctx)
+	defer cancel()
+	var found []keyChange
+	for _, p := range c.partitions {
+		some, err := c.grid.askKeys(ctx, p, c.name, o.Prefix, o.Limit)
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", c.name, err)
 		}
-		p.mu.Unlock()
-		if o.Limit > 0 && len(found) > o.Limit {
-			slices.SortFunc(found, byKey)
-			found = found[:o.Limit]
-		}
+		found = append(found, some...)
 	}
-	slices.SortFunc(found, byKey)
+	slices.SortFunc(found, func(a, b keyChange) int { return strings.Compare(a.key, b.key) })
+	if o.Limit > 0 && len(found) > o.Limit {
+		found = found[:o.Limit]
+	}
 	return found, nil
 }
 
-// settled waits until the index has this node's own writes.
-func (c *Cache) settled(ctx context.Context) error {
+// count asks the owners how many entries there are and what their values take.
+func (c *Cache) count(ctx context.Context) (entries, bytes int64, err error) {
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
-	for _, p := range c.parts {
-		if err := p.settled(ctx); err != nil {
-			return err
+	for _, p := range c.partitions {
+		a, err := c.grid.ask(ctx, p, question{Op: askCount, Cache: c.name})
+		if err != nil {
+			return 0, 0, err
 		}
+		entries, bytes = entries+a.Entries, bytes+a.Bytes
 	}
-	return nil
+	return entries, bytes, nil
 }
 
 // Size returns how many entries the cache has.
@@ -119,6 +108,7 @@ type Stats struct {
 	Misses  uint64 `json:"misses"`
 	Puts    uint64 `json:"puts"`
 	Deletes uint64 `json:"deletes"`
+	// Expired counts what ended in the partitions that this node owns.
 	Expired uint64 `json:"expired"`
 	// Listeners is how many listen on this node.
 	Listeners int `json:"listeners"`
@@ -129,20 +119,14 @@ func (c *Cache) Stats(ctx context.Context) (Stats, error) {
 	if err := c.usable(); err != nil {
 		return Stats{}, err
 	}
-	if err := c.settled(ctx); err != nil {
-		return Stats{}, fmt.Errorf("statistics of %s: %w", c.name, err)
-	}
 	n := c.counters
 	out := Stats{Hits: n.hits.Load(), Misses: n.misses.Load(), Puts: n.puts.Load(), Deletes: n.deletes.Load(), Expired: n.expired.Load()}
-	for _, p := range c.parts {
-		p.mu.Lock()
-		p.settle(c.grid.cfg.Now())
-		if s := p.spaces[c.name]; s != nil {
-			out.Entries += s.live
-			out.Bytes += s.bytes
-			out.Listeners = max(out.Listeners, len(s.listeners))
-		}
-		p.mu.Unlock()
+	var err error
+	if out.Entries, out.Bytes, err = c.count(ctx); err != nil {
+		return Stats{}, fmt.Errorf("statistics of %s: %w", c.name, err)
+	}
+	for _, p := range c.partitions {
+		out.Listeners = max(out.Listeners, len(p.hub.listeners(c.name)))
 	}
 	return out, nil
 }
@@ -159,18 +143,17 @@ func (c *Cache) Clear(ctx context.Context) error {
 		found = found[len(some):]
 		writes := make([]write, len(some))
 		for i, f := range some {
-			p := c.part(f.key)
-			w := write{part: p, subject: p.subject(c.name, f.key), header: c.grid.removal(), removal: true, key: f.key}
+			w := c.removal(c.placeOf(f.key))
 			w.expect(f.seq)
 			writes[i] = w
 		}
-		for i, r := range c.writeMany(ctx, writes) {
+		for i, o := range c.writeMany(ctx, writes, false) {
 			switch {
-			case r.Err == nil:
+			case o.err == nil:
 				c.counters.deletes.Add(1)
-			case isWrongSequence(r.Err): // written or removed meanwhile
+			case isWrongSequence(o.err): // written or removed meanwhile
 			default:
-				return fmt.Errorf("clear %s: %s: %w", c.name, some[i].key, r.Err)
+				return fmt.Errorf("clear %s: %s: %w", c.name, some[i].key, o.err)
 			}
 		}
 		if err := ctx.Err(); err != nil && !errors.Is(err, context.DeadlineExceeded) {

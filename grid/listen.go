@@ -1,10 +1,7 @@
 package grid
 
 import (
-	"cmp"
 	"context"
-	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
@@ -13,75 +10,6 @@ import (
 	"strings"
 	"sync"
 )
-
-// EventType is what happened to an entry.
-type EventType uint8
-
-// The types of events.
-const (
-	Created EventType = iota + 1
-	Updated
-	Removed
-	Expired
-)
-
-func (t EventType) String() string {
-	switch t {
-	case Created:
-		return "created"
-	case Updated:
-		return "updated"
-	case Removed:
-		return "removed"
-	case Expired:
-		return "expired"
-	}
-	return fmt.Sprintf("EventType(%d)", uint8(t))
-}
-
-// EventID is a place in a grid's events: the last sequence of every partition, as unsigned varints
-// in base64url without padding. It is opaque to clients.
-type EventID string
-
-// NewEventID makes the id of a place: the last sequence of every partition.
-func NewEventID(positions []uint64) EventID {
-	b := make([]byte, 0, 64)
-	for _, p := range positions {
-		b = binary.AppendUvarint(b, p)
-	}
-	return EventID(base64.RawURLEncoding.EncodeToString(b))
-}
-
-// ParseEventID reads an id of a grid with n partitions; what is none is ErrEventID.
-func ParseEventID(id EventID, n int) ([]uint64, error) {
-	b, err := base64.RawURLEncoding.DecodeString(string(id))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %q is not base64url", ErrEventID, string(id))
-	}
-	out := make([]uint64, 0, n)
-	for len(b) > 0 && len(out) < n {
-		v, size := binary.Uvarint(b)
-		if size <= 0 {
-			return nil, fmt.Errorf("%w: %q has a broken number", ErrEventID, string(id))
-		}
-		out, b = append(out, v), b[size:]
-	}
-	if len(out) != n || len(b) != 0 {
-		return nil, fmt.Errorf("%w: %q is not of a grid with %d partitions", ErrEventID, string(id), n)
-	}
-	return out, nil
-}
-
-// Event is what a listener gets.
-type Event struct {
-	Type EventType
-	// Entry has the key and the revision; of created and updated events the rest too, where the
-	// listener asked for values.
-	Entry Entry
-	// ID resumes after this event. Where revisions were conflated, a listener that resumes may
-	// get events once more that were delivered just before.
-	ID EventID
-}
 
 // ListenOptions say which events a listener gets.
 type ListenOptions struct {
@@ -116,45 +44,44 @@ type Listener struct {
 	head      int
 	byKey     map[string]*pending
 	bytes     int
-	positions []uint64 // what the reader has, by partition
-	live      []bool   // whether the feed's events of a partition are queued; else they are read from the index
-	current   []bool   // partitions whose first reading is the current state, not a resumption
+	positions []Sequence // what the reader has, by partition
+	live      []bool     // whether a partition's changes are queued; else they are read from its owner's index
+	current   []bool     // partitions whose first reading is the current state, not a resumption
 	// ahead is which events the reader has from beyond its position.
-	ahead     map[string]place
+	ahead     map[string]reached
 	conflated uint64
 	err       error
 
-	// The reader's own: what was read from the index for one partition.
+	// The reader's own: what was read from the index of one partition.
 	replay     []replayed
 	replayPart int
-	replayEnd  uint64
+	replayEnd  Sequence
 }
 
 type pending struct {
-	part  int
-	seq   uint64 // of the first event that is merged in here
-	last  uint64 // of the last one
-	kind  EventType
-	entry Entry
+	part   int
+	seq    Sequence // of the first event that is merged in here
+	last   Sequence // of the last one
+	kind   EventType
+	entry  Entry
+	shared bool
 }
 
-type place struct {
+type reached struct {
 	part int
-	seq  uint64
+	seq  Sequence
 }
 
 type replayed struct {
-	kind  EventType
-	key   string
-	seq   uint64
+	keyChange
 	entry Entry
 	skip  bool // overwritten meanwhile; the newer event comes by itself
 	ready bool
 }
 
 // Listen starts a listener. Without From and IncludeCurrent it gets what is written from now on.
-// Whether an event is created or updated is told from what this node has seen: a listener that
-// resumes across a restart of the node gets created for every key that was written since.
+// Whether an event is created or updated is told from what the partition's owner has seen: a listener that
+// resumes after the owner began gets created for every key that was written before.
 func (c *Cache) Listen(ctx context.Context, opts ListenOptions) (*Listener, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
@@ -162,10 +89,10 @@ func (c *Cache) Listen(ctx context.Context, opts ListenOptions) (*Listener, erro
 	if opts.MaxPending <= 0 {
 		opts.MaxPending = 1 << 16
 	}
-	n := len(c.parts)
+	n := len(c.partitions)
 	l := &Listener{
-		cache: c, opts: opts, wake: make(chan struct{}, 1), byKey: make(map[string]*pending), ahead: make(map[string]place),
-		positions: make([]uint64, n), live: make([]bool, n), current: make([]bool, n),
+		cache: c, opts: opts, wake: make(chan struct{}, 1), byKey: make(map[string]*pending), ahead: make(map[string]reached),
+		positions: make([]Sequence, n), live: make([]bool, n), current: make([]bool, n),
 	}
 	if opts.From != "" {
 		var err error
@@ -173,41 +100,64 @@ func (c *Cache) Listen(ctx context.Context, opts ListenOptions) (*Listener, erro
 			return nil, err
 		}
 	}
-	for _, p := range c.parts {
-		// What this node wrote before is no news.
-		if err := p.settled(ctx); err != nil {
+	ctx, cancel := c.grid.limited(ctx)
+	defer cancel()
+	for _, p := range c.partitions {
+		p.hub.add(c.name, l)
+	}
+	for i, p := range c.partitions {
+		if err := l.begin(ctx, i, p); err != nil {
+			l.Close()
 			return nil, fmt.Errorf("listen to %s: %w", c.Name(), err)
 		}
 	}
-	for i, p := range c.parts {
-		p.mu.Lock()
-		s := p.space(c.Name(), c.grid)
-		s.listeners = append(slices.Clip(s.listeners), l)
-		l.mu.Lock()
-		switch {
-		case opts.From != "":
-			if l.positions[i] > p.seq { // of a volatile cache that began anew
-				l.positions[i] = 0
-			}
-		case opts.IncludeCurrent:
-			l.current[i] = true
-		default:
-			l.positions[i], l.live[i] = p.seq, true
-		}
-		l.mu.Unlock()
-		p.mu.Unlock()
-	}
+	c.grid.relays.look()
 	return l, nil
 }
 
-// offer is called by the feed, in order, with the partition locked. It does not block.
-func (l *Listener) offer(part int, seq uint64, kind EventType, e Entry) {
+// begin finds where the listener stands in a partition.
+func (l *Listener) begin(ctx context.Context, i int, p *partition) error {
+	if l.opts.From == "" && l.opts.IncludeCurrent {
+		l.mu.Lock()
+		l.current[i] = true
+		l.mu.Unlock()
+		return nil
+	}
+	// What this node wrote before is no news.
+	end, err := l.cache.grid.endOf(ctx, p, func(t *tenure) {
+		if l.opts.From == "" {
+			l.mu.Lock()
+			l.positions[i], l.live[i] = t.index.seq, t.offering
+			l.mu.Unlock()
+		}
+	})
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.opts.From == "":
+		if !l.live[i] {
+			l.positions[i] = end
+		}
+	case l.positions[i] > end: // of a volatile cache that began anew
+		l.positions[i] = 0
+	}
+	return nil
+}
+
+func (l *Listener) wantsValues() bool { return l.opts.Values }
+
+// offer is called in the order of the stream, with the partition's index locked. It does not block.
+func (l *Listener) offer(part int, c change) {
+	e := c.entry
 	if !strings.HasPrefix(e.Key, l.opts.Prefix) {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil || !l.live[part] {
+	if l.err != nil || !l.live[part] || c.seq <= l.positions[part] {
 		return
 	}
 	if !l.opts.Values {
@@ -215,13 +165,13 @@ func (l *Listener) offer(part int, seq uint64, kind EventType, e Entry) {
 	}
 	if q := l.byKey[e.Key]; q != nil {
 		l.bytes += len(e.Value) - len(q.entry.Value)
-		if q.kind != Created || kind != Updated {
-			q.kind = kind
+		if q.kind != Created || c.kind != Updated {
+			q.kind = c.kind
 		}
-		q.entry, q.last = e, seq
+		q.entry, q.last, q.shared = e, c.seq, c.shared
 		l.conflated++
 	} else {
-		q := &pending{part: part, seq: seq, last: seq, kind: kind, entry: e}
+		q := &pending{part: part, seq: c.seq, last: c.seq, kind: c.kind, entry: e, shared: c.shared}
 		l.queue = append(l.queue, q)
 		l.byKey[e.Key] = q
 		l.bytes += len(e.Value)
@@ -229,6 +179,30 @@ func (l *Listener) offer(part int, seq uint64, kind EventType, e Entry) {
 	if len(l.byKey) > l.opts.MaxPending || l.bytes > maxPendingBytes && len(l.byKey) > 1 {
 		l.forget()
 	}
+	l.signal()
+}
+
+// fallBehind makes the reader read what changed from the owners' indexes, from where it is.
+func (l *Listener) fallBehind(part int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil || !l.live[part] {
+		return
+	}
+	l.forget()
+	l.signal()
+}
+
+// rewind makes the reader begin a partition anew.
+func (l *Listener) rewind(part int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return
+	}
+	l.forget()
+	clear(l.ahead)
+	l.positions[part] = 0
 	l.signal()
 }
 
@@ -261,12 +235,17 @@ func (l *Listener) Next(ctx context.Context) (Event, error) {
 		}
 		if behind := slices.Index(l.live, false); behind >= 0 {
 			l.mu.Unlock()
-			l.readIndex(behind)
+			if err := l.readChanges(ctx, behind); err != nil {
+				return Event{}, err
+			}
 			continue
 		}
 		if l.head < len(l.queue) {
-			e := l.pop()
+			e, shared := l.pop()
 			l.mu.Unlock()
+			if shared {
+				e.Entry = e.Entry.clone()
+			}
 			return e, nil
 		}
 		l.mu.Unlock()
@@ -280,7 +259,7 @@ func (l *Listener) Next(ctx context.Context) (Event, error) {
 
 // pop takes the oldest event. Its position is that of the first event merged into it, so that an
 // id never claims what still waits.
-func (l *Listener) pop() Event {
+func (l *Listener) pop() (e Event, shared bool) {
 	q := l.queue[l.head]
 	l.queue[l.head] = nil
 	l.head++
@@ -294,51 +273,100 @@ func (l *Listener) pop() Event {
 	l.bytes -= len(q.entry.Value)
 	l.positions[q.part] = max(l.positions[q.part], q.seq)
 	if q.last > q.seq {
-		l.ahead[q.entry.Key] = place{q.part, q.last}
+		l.ahead[q.entry.Key] = reached{q.part, q.last}
 		if len(l.ahead) > 2*l.opts.MaxPending {
-			maps.DeleteFunc(l.ahead, func(_ string, p place) bool { return p.seq <= l.positions[p.part] })
+			maps.DeleteFunc(l.ahead, func(_ string, p reached) bool { return p.seq <= l.positions[p.part] })
 		}
 	}
-	return Event{Type: q.kind, Entry: q.entry, ID: NewEventID(l.positions)}
+	return Event{Type: q.kind, Entry: q.entry, ID: NewEventID(l.positions)}, q.shared
 }
 
-// readIndex reads what changed in a partition since the reader's position, and from there on has
-// the feed queue its events.
-func (l *Listener) readIndex(part int) {
-	p := l.cache.parts[part]
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.settle(l.cache.grid.cfg.Now())
+// readChanges reads what changed in a partition since the reader's position, and from there on has its changes queued.
+func (l *Listener) readChanges(ctx context.Context, part int) error {
+	p := l.cache.partitions[part]
+	if t := p.tenure(); t != nil && l.readIndex(t, part) {
+		return nil
+	}
+	return l.readRemote(ctx, part, p)
+}
+
+// readIndex reads the changes where this node owns the partition. It is false where it does so no more.
+func (l *Listener) readIndex(t *tenure, part int) bool {
+	x := t.index
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.closed || !t.offering {
+		return false
+	}
+	x.settle(t.g.cfg.Now())
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	from, current := l.positions[part], l.current[part]
-	l.live[part], l.current[part] = true, false
-	l.replayPart, l.replayEnd = part, p.seq
-	l.replay = l.replay[:0]
-	s := p.spaces[l.cache.Name()]
-	if s == nil {
-		return
+	found := x.changes(l.cache.name, l.opts.Prefix, l.positions[part], l.current[part])
+	l.live[part] = true
+	l.found(part, found, x.seq)
+	return true
+}
+
+// readRemote asks the owner for the changes. What is relayed meanwhile is queued, and left out where the answer has it.
+func (l *Listener) readRemote(ctx context.Context, part int, p *partition) error {
+	g := l.cache.grid
+	limited, cancel := g.limited(ctx)
+	defer cancel()
+	if err := g.relays.open(limited, p, l.cache.name); err != nil {
+		if errors.Is(err, errNotRemote) {
+			return g.settleDown(limited)
+		}
+		return fmt.Errorf("listen to %s: %w", l.cache.name, err)
 	}
-	for key, r := range s.records {
-		if r.seq <= from || !strings.HasPrefix(key, l.opts.Prefix) || l.ahead[key].seq >= r.seq {
+	l.mu.Lock()
+	from, current := l.positions[part], l.current[part]
+	l.live[part] = true
+	l.mu.Unlock()
+	found, end, err := g.askChanges(limited, p, l.cache.name, l.opts.Prefix, from, current)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.live[part] = false
+		return fmt.Errorf("listen to %s: %w", l.cache.name, err)
+	}
+	if !l.live[part] {
+		return nil // it fell behind meanwhile, and is read again
+	}
+	l.dropUpTo(part, end)
+	l.found(part, found, end)
+	return nil
+}
+
+// dropUpTo takes events out of the queue that what was read has in it.
+// Lock is held.
+func (l *Listener) dropUpTo(part int, end Sequence) {
+	kept := l.queue[:0]
+	for _, q := range l.queue[l.head:] {
+		if q.part == part && q.last <= end {
+			delete(l.byKey, q.entry.Key)
+			l.bytes -= len(q.entry.Value)
 			continue
 		}
-		item := replayed{key: key, seq: r.seq}
-		switch {
-		case r.state == stateLive && (current || r.since > from):
-			item.kind = Created
-		case r.state == stateLive:
-			item.kind = Updated
-		case current || r.state == stateOverdue:
-			continue // never seen; or its expiry is still to come
-		case r.state == stateRemoved:
-			item.kind = Removed
-		default:
-			item.kind = Expired
-		}
-		l.replay = append(l.replay, item)
+		kept = append(kept, q)
 	}
-	slices.SortFunc(l.replay, func(a, b replayed) int { return cmp.Compare(a.seq, b.seq) })
+	clear(l.queue[len(kept):])
+	l.queue, l.head = kept, 0
+}
+
+// found makes the changes that were read, up to end, the next events.
+// Lock is held.
+func (l *Listener) found(part int, changes []keyChange, end Sequence) {
+	l.current[part] = false
+	l.replayPart, l.replayEnd = part, end
+	l.replay = l.replay[:0]
+	for _, c := range changes {
+		if l.ahead[c.key].seq < c.seq {
+			l.replay = append(l.replay, replayed{keyChange: c})
+		}
+	}
+	if len(l.replay) == 0 {
+		l.positions[part] = max(l.positions[part], end)
+	}
 }
 
 // nextReplayed returns the next event of what readIndex found.
@@ -382,20 +410,20 @@ const fillMax = 64
 func (l *Listener) fill(ctx context.Context) error {
 	c := l.cache
 	some := l.replay[:min(len(l.replay), fillMax)]
-	var keys []string
+	var places []place
 	for i := range some {
 		item := &some[i]
-		item.entry = Entry{Cache: c.Name(), Key: item.key, Revision: item.seq}
+		item.entry = Entry{Cache: c.Name(), Key: item.key, Revision: item.revision}
 		if l.opts.Values && (item.kind == Created || item.kind == Updated) {
-			keys = append(keys, item.key)
+			places = append(places, c.placeOf(item.key))
 		} else {
 			item.ready = true
 		}
 	}
-	if len(keys) == 0 {
+	if len(places) == 0 {
 		return nil
 	}
-	stored, err := c.readMany(ctx, keys, false)
+	stored, err := c.readMany(ctx, places, false)
 	if err != nil {
 		return fmt.Errorf("listen to %s: %w", c.Name(), err)
 	}
@@ -440,17 +468,14 @@ func (l *Listener) Conflated() uint64 {
 }
 
 // Close ends the listener; a waiting Next returns ErrClosed.
-func (l *Listener) Close() {
-	for _, p := range l.cache.parts {
-		p.mu.Lock()
-		if s := p.spaces[l.cache.Name()]; s != nil {
-			if i := slices.Index(s.listeners, l); i >= 0 {
-				s.listeners = slices.Delete(slices.Clone(s.listeners), i, i+1)
-			}
-		}
-		p.mu.Unlock()
+func (l *Listener) Close() { l.close(fmt.Errorf("listener of %s: %w", l.cache.Name(), ErrClosed)) }
+
+func (l *Listener) close(err error) {
+	for _, p := range l.cache.partitions {
+		p.hub.remove(l.cache.name, l)
 	}
-	l.end(fmt.Errorf("listener of %s: %w", l.cache.Name(), ErrClosed))
+	l.cache.grid.relays.look()
+	l.end(err)
 }
 
 func (l *Listener) end(err error) {

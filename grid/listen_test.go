@@ -30,7 +30,7 @@ func TestListenerResumesOverAllPartitions(t *testing.T) {
 	var (
 		last      grid.EventID
 		got       = make(seen)
-		revisions = make(map[string]uint64)
+		revisions = make(map[string]grid.Revision)
 		removed   = make(map[string]bool)
 	)
 	// Each round writes to all partitions, reads a part of the events, and restarts the grid.
@@ -91,7 +91,7 @@ func TestListenerResumesOverAllPartitions(t *testing.T) {
 	}
 }
 
-func caughtUp(got seen, revisions map[string]uint64) bool {
+func caughtUp(got seen, revisions map[string]grid.Revision) bool {
 	for key, rev := range revisions {
 		if got[key].Entry.Revision != rev {
 			return false
@@ -111,7 +111,7 @@ func TestSlowListenerEndsOnTheNewest(t *testing.T) {
 	}
 	defer l.Close()
 	// First overwritten revisions of few keys, then more keys than may wait.
-	want := make(map[string]uint64)
+	want := make(map[string]grid.Revision)
 	for _, keys := range []int{5, 200} {
 		for round := range 4 {
 			for i := range keys {
@@ -143,7 +143,7 @@ func TestListenOptions(t *testing.T) {
 	ctx := t.Context()
 	g := open(t, grid.Config{InMemory: true, Partitions: 2})
 	c := cache(t, g, grid.CacheConfig{Name: "c"})
-	put := func(key string) uint64 {
+	put := func(key string) grid.Revision {
 		t.Helper()
 		rev, err := c.Put(ctx, key, []byte("v"), grid.PutOptions{})
 		if err != nil {
@@ -293,7 +293,7 @@ func TestListenersAgree(t *testing.T) {
 		defer func() { l.Close() }()
 		// got is overall, since is what this listener has seen: what was conflated may come a
 		// second time to the next one.
-		want, got, since := make(map[string]uint64), make(seen), make(seen)
+		want, got, since := make(map[string]grid.Revision), make(seen), make(seen)
 		var last grid.EventID
 		take := func(e grid.Event) {
 			since.take(t, e)

@@ -32,12 +32,12 @@ type modelled struct {
 	ctx   context.Context
 
 	entries map[string]modelEntry
-	last    map[string]uint64 // the last revision of each key, removals too
+	last    map[string]grid.Revision // the last revision of each key, removals too
 }
 
 type modelEntry struct {
 	value   string
-	rev     uint64
+	rev     grid.Revision
 	expires time.Duration // on the clock's lead; 0 for never
 	idle    time.Duration
 	used    time.Duration
@@ -48,7 +48,7 @@ func TestAgainstMap(t *testing.T) {
 	for _, durable := range []bool{false, true} {
 		t.Run(fmt.Sprintf("durable=%v", durable), func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
-				m := &modelled{t: rt, clock: new(clock), ctx: t.Context(), entries: make(map[string]modelEntry), last: make(map[string]uint64)}
+				m := &modelled{t: rt, clock: new(clock), ctx: t.Context(), entries: make(map[string]modelEntry), last: make(map[string]grid.Revision)}
 				m.cfg = grid.Config{InMemory: true, Partitions: 4, Now: m.clock.now}
 				if durable {
 					m.cfg.InMemory, m.cfg.Dir = false, t.TempDir()
@@ -117,7 +117,7 @@ func (m *modelled) options(t *rapid.T, e *modelEntry) grid.PutOptions {
 	return o
 }
 
-func (m *modelled) stored(key string, e modelEntry, rev uint64) {
+func (m *modelled) stored(key string, e modelEntry, rev grid.Revision) {
 	if rev <= m.last[key] {
 		m.t.Fatalf("revision %d of %s after %d", rev, key, m.last[key])
 	}
@@ -126,7 +126,7 @@ func (m *modelled) stored(key string, e modelEntry, rev uint64) {
 }
 
 // condition draws a revision: none, the right one, or another.
-func (m *modelled) condition(t *rapid.T, key string) uint64 {
+func (m *modelled) condition(t *rapid.T, key string) grid.Revision {
 	switch rapid.IntRange(0, 3).Draw(t, "condition") {
 	case 0:
 		return m.entries[key].rev
@@ -277,21 +277,15 @@ func (m *modelled) list(t *rapid.T) {
 	}
 }
 
-var batches atomic.Uint64
-
 // batch puts several keys, one after the other as far as the map is concerned: keys are distinct.
 func (m *modelled) batch(t *rapid.T) {
 	m.settle()
 	keys := rapid.SliceOfNDistinct(rapid.Custom(key), 1, 7, rapid.ID).Draw(t, "keys")
-	ids := rapid.Bool().Draw(t, "ids")
 	puts := make([]grid.Put, len(keys))
 	entries := make([]modelEntry, len(keys))
 	for i, key := range keys {
 		entries[i].value = rapid.String().Draw(t, "value")
 		puts[i] = grid.Put{Key: key, Value: []byte(entries[i].value), Options: m.options(t, &entries[i])}
-		if ids {
-			puts[i].MsgID = fmt.Sprintf("id %d", batches.Add(1))
-		}
 		puts[i].Options.IfRevision = m.condition(t, key)
 	}
 	results, err := m.c.PutBatch(m.ctx, puts)
@@ -305,9 +299,6 @@ func (m *modelled) batch(t *rapid.T) {
 			continue
 		}
 		m.must(r.Err)
-		if r.Duplicate {
-			t.Fatalf("put %s: %+v", keys[i], r)
-		}
 		m.stored(keys[i], entries[i], r.Revision)
 	}
 }

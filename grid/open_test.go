@@ -47,7 +47,7 @@ func TestFolderIsLocked(t *testing.T) {
 }
 
 func TestFormatIsChecked(t *testing.T) {
-	for _, content := range []string{"millrace-grid 2\n", "millrace-grid x\n", "something else", ""} {
+	for _, content := range []string{"millrace-grid 3\n", "millrace-grid x\n", "something else", ""} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, "FORMAT"), []byte(content), 0o600); err != nil {
 			t.Fatal(err)

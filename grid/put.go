@@ -19,46 +19,50 @@ type PutOptions struct {
 	Lifespan, MaxIdle time.Duration
 	Labels            map[string]string
 	// IfRevision makes the write conditional on the key's present revision; 0 for no condition.
-	IfRevision uint64
+	IfRevision Revision
 }
 
 // DeleteOptions go with a removal.
 type DeleteOptions struct {
 	// IfRevision makes it conditional on the key's present revision; 0 for no condition.
-	IfRevision uint64
+	IfRevision Revision
 }
 
 const wrongLastSequence = 10071
 
 // Put writes an entry and returns its revision once it is stored. The value may be used again
 // after Put returns. Errors: ErrRevision for a failed condition, ErrFull, ErrTooLarge, ErrKey,
-// ErrNoCache, ErrUnavailable.
-func (c *Cache) Put(ctx context.Context, key string, value []byte, o PutOptions) (uint64, error) {
+// ErrNoCache, ErrUnavailable. Puts that arrive together are stored together; one that is alone goes at once.
+func (c *Cache) Put(ctx context.Context, key string, value []byte, o PutOptions) (Revision, error) {
 	w, err := c.prepare(key, value, o)
 	if err != nil {
 		return 0, fmt.Errorf("put into %s: %w", c.name, err)
 	}
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
-	if o.IfRevision > 0 {
-		if err := c.checkRevision(ctx, w.part, key, o.IfRevision); err != nil {
-			return 0, err
+	for tried := false; ; tried = true {
+		if o.IfRevision > 0 {
+			expected, err := c.sequenceOf(ctx, w.place, o.IfRevision, tried)
+			if err != nil {
+				return 0, err
+			}
+			w.expect(expected)
 		}
-		w.expect(o.IfRevision)
+		seq, err := c.gather.write(ctx, c, w)
+		switch {
+		case err == nil:
+			c.counters.puts.Add(1)
+			return Revision(seq), nil
+		case !isWrongSequence(err):
+			return 0, fmt.Errorf("put %s/%s: %w", c.name, key, err)
+		case tried:
+			return 0, c.revisionError(ctx, w.place, o.IfRevision)
+		}
 	}
-	seq, err := c.write(ctx, w)
-	if isWrongSequence(err) {
-		return 0, c.revisionError(ctx, key, o.IfRevision)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("put %s/%s: %w", c.name, key, err)
-	}
-	c.counters.puts.Add(1)
-	return seq, nil
 }
 
 // Create writes an entry whose key has none, else it is ErrExists. IfRevision is not used.
-func (c *Cache) Create(ctx context.Context, key string, value []byte, o PutOptions) (uint64, error) {
+func (c *Cache) Create(ctx context.Context, key string, value []byte, o PutOptions) (Revision, error) {
 	w, err := c.prepare(key, value, o)
 	if err != nil {
 		return 0, fmt.Errorf("create in %s: %w", c.name, err)
@@ -67,23 +71,23 @@ func (c *Cache) Create(ctx context.Context, key string, value []byte, o PutOptio
 	defer cancel()
 	// What the index knows saves a trip: it may be behind, in which case the condition fails and
 	// the stream is asked.
-	last, live := w.part.last(c.name, key, c.grid.cfg.Now())
+	last, live, known := c.guess(w.place)
 	for asked := false; ; asked = true {
-		if live || asked {
-			s, err := c.read(ctx, key, false)
+		if live || !known || asked {
+			s, err := c.read(ctx, w.place, false)
 			if err != nil {
 				return 0, fmt.Errorf("create %s/%s: %w", c.name, key, err)
 			}
 			if s.found {
 				return 0, fmt.Errorf("%w: %s/%s has revision %d", ErrExists, c.name, key, s.entry.Revision)
 			}
-			last = s.seq
+			last.seq = s.seq
 		}
-		w.expect(last)
+		w.expect(last.seq)
 		seq, err := c.write(ctx, w)
 		if err == nil {
 			c.counters.puts.Add(1)
-			return seq, nil
+			return Revision(seq), nil
 		}
 		if !isWrongSequence(err) {
 			return 0, fmt.Errorf("create %s/%s: %w", c.name, key, err)
@@ -93,8 +97,9 @@ func (c *Cache) Create(ctx context.Context, key string, value []byte, o PutOptio
 
 // Delete removes an entry and returns the revision of its removal; ErrNotFound where there is
 // none, ErrRevision for a failed condition.
-func (c *Cache) Delete(ctx context.Context, key string, o DeleteOptions) (uint64, error) {
-	if err := checkKey(key); err != nil {
+func (c *Cache) Delete(ctx context.Context, key string, o DeleteOptions) (Revision, error) {
+	at, err := c.place(key)
+	if err != nil {
 		return 0, fmt.Errorf("delete from %s: %w", c.name, err)
 	}
 	if err := c.usable(); err != nil {
@@ -102,31 +107,33 @@ func (c *Cache) Delete(ctx context.Context, key string, o DeleteOptions) (uint64
 	}
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
-	p := c.part(key)
-	w := write{part: p, subject: p.subject(c.name, key), header: c.grid.removal(), removal: true}
-	last, live := p.last(c.name, key, c.grid.cfg.Now())
+	last, live, _ := c.guess(at)
 	for asked := false; ; asked = true {
+		w := c.removal(at)
 		if !live || asked {
-			s, err := c.read(ctx, key, false)
+			s, err := c.read(ctx, at, false)
 			if err != nil {
 				return 0, fmt.Errorf("delete %s/%s: %w", c.name, key, err)
 			}
 			if !s.found {
 				return 0, fmt.Errorf("%w: %s/%s", ErrNotFound, c.name, key)
 			}
-			last = s.seq
+			last.seq, last.revision, last.source = s.seq, s.entry.Revision, s.source
+			w.made(s.source, s.reader)
+		} else {
+			w.made(last.source, c.readerName(at, last))
 		}
-		if o.IfRevision > 0 && last != o.IfRevision {
+		if o.IfRevision > 0 && last.revision != o.IfRevision {
 			if asked || !live {
-				return 0, &RevisionError{Cache: c.name, Key: key, Want: o.IfRevision, Current: last}
+				return 0, &RevisionError{Cache: c.name, Key: key, Want: o.IfRevision, Current: last.revision}
 			}
 			continue // the index may be behind
 		}
-		w.expect(last)
+		w.expect(last.seq)
 		seq, err := c.write(ctx, w)
 		if err == nil {
 			c.counters.deletes.Add(1)
-			return seq, nil
+			return Revision(seq), nil
 		}
 		if !isWrongSequence(err) {
 			return 0, fmt.Errorf("delete %s/%s: %w", c.name, key, err)
@@ -134,8 +141,31 @@ func (c *Cache) Delete(ctx context.Context, key string, o DeleteOptions) (uint64
 	}
 }
 
-func (g *Grid) removal() nats.Header {
-	return nats.Header{headerOperation: {"DEL"}, headerTTL: {g.markerSeconds()}}
+// guess returns what this node knows of a key without asking, and whether it is an entry. It may be behind; it knows
+// nothing of what another node owns.
+func (c *Cache) guess(at place) (last record, live, known bool) {
+	t := at.partition.tenure()
+	if t == nil {
+		return record{}, false, false
+	}
+	last, had := t.index.last(c.name, at.key, c.grid.cfg.Now())
+	return last, had && last.state == stateLive, true
+}
+
+// readerName is the name of the reader that made what a record is about.
+func (c *Cache) readerName(at place, r record) string {
+	t := at.partition.tenure()
+	if t == nil {
+		return ""
+	}
+	t.index.mu.Lock()
+	defer t.index.mu.Unlock()
+	return t.index.readers.name(r.reader)
+}
+
+// removal is the write that removes an entry.
+func (c *Cache) removal(at place) write {
+	return write{place: at, removal: true, header: nats.Header{headerOperation: {"DEL"}, headerTTL: {c.grid.markerSeconds()}}}
 }
 
 func (g *Grid) markerSeconds() string {
@@ -144,13 +174,10 @@ func (g *Grid) markerSeconds() string {
 
 // write is one message to a partition.
 type write struct {
-	part    *part
-	subject string
+	place
 	header  nats.Header
 	value   []byte
 	removal bool // takes no room
-	unread  bool // nobody asks what revision it got
-	key     string
 }
 
 func (w *write) set(name, value string) {
@@ -160,18 +187,21 @@ func (w *write) set(name, value string) {
 	w.header[name] = []string{value}
 }
 
-// flightMax bounds what is on its way to a partition; a server refuses more than 10,000 messages.
-const flightMax = 4096
-
-// weight is the write's share of flightMax.
-func (w *write) weight() int64 { return min(1+int64(len(w.value))>>13, flightMax) }
-
 // expect makes the write conditional on the key's last sequence, 0 for none.
-func (w *write) expect(seq uint64) { w.set(headerExpected, strconv.FormatUint(seq, 10)) }
+func (w *write) expect(seq Sequence) { w.set(headerExpected, strconv.FormatUint(uint64(seq), 10)) }
+
+// made says which change the entry was made from that the write replaces, so that reading that change again does not
+// bring it back.
+func (w *write) made(source Revision, reader string) {
+	if reader != "" {
+		w.set(HeaderSource, appendSource(source, 0, reader))
+	}
+}
 
 // prepare checks a put and makes its message.
 func (c *Cache) prepare(key string, value []byte, o PutOptions) (write, error) {
-	if err := checkKey(key); err != nil {
+	at, err := c.place(key)
+	if err != nil {
 		return write{}, err
 	}
 	if err := c.usable(); err != nil {
@@ -191,12 +221,11 @@ func (c *Cache) prepare(key string, value []byte, o PutOptions) (write, error) {
 	if err != nil {
 		return write{}, err
 	}
-	p := c.part(key)
-	return write{part: p, subject: p.subject(c.name, key), header: h, value: value, key: key}, nil
+	return write{place: at, header: h, value: value}, nil
 }
 
 // write publishes a message and waits until it is stored.
-func (c *Cache) write(ctx context.Context, w write) (uint64, error) {
+func (c *Cache) write(ctx context.Context, w write) (Sequence, error) {
 	c.writing.RLock()
 	defer c.writing.RUnlock()
 	if err := c.usable(); err != nil {
@@ -206,13 +235,14 @@ func (c *Cache) write(ctx context.Context, w write) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	flow := &w.partition.flow
 	weight := w.weight()
-	if err := w.part.flight.Acquire(ctx, weight); err != nil {
+	if err := flow.flight.Acquire(ctx, weight); err != nil {
 		room.release()
 		return 0, contextError(ctx)
 	}
 	m, err := c.grid.asks.write(ctx, w)
-	w.part.flight.Release(weight)
+	flow.flight.Release(weight)
 	if err != nil {
 		room.release()
 		return 0, err
@@ -222,8 +252,8 @@ func (c *Cache) write(ctx context.Context, w write) (uint64, error) {
 		room.release()
 		return 0, apiError(err)
 	}
-	w.part.wrote(a.seq)
-	room.releaseAfter(w.part, a.seq)
+	flow.wrote(a.seq)
+	room.releaseAfter(w.partition, a.seq)
 	return a.seq, nil
 }
 
@@ -232,44 +262,38 @@ func isWrongSequence(err error) bool {
 	return errors.As(err, &api) && api.ErrorCode == wrongLastSequence
 }
 
-// checkRevision refuses a condition on the revision of a removal or of an entry that is over,
-// which the stream itself would accept.
-func (c *Cache) checkRevision(ctx context.Context, p *part, key string, want uint64) error {
-	if want <= p.written.Load() {
-		if err := p.wait(ctx, want); err != nil {
-			return fmt.Errorf("put %s/%s: %w", c.name, key, err)
+// sequenceOf returns the sequence that a write of a key must be conditional on, so that it replaces a revision. The revision
+// of a removal or of an entry that is over is refused, which the stream itself would accept. Without ask it is a guess.
+func (c *Cache) sequenceOf(ctx context.Context, at place, want Revision, ask bool) (Sequence, error) {
+	if t := at.partition.tenure(); t != nil && !ask {
+		if uint64(want) <= at.partition.flow.written.Load() {
+			if err := t.index.wait(ctx, Sequence(want)); err != nil && !errors.Is(err, ErrNotOwner) {
+				return 0, fmt.Errorf("put %s/%s: %w", c.name, at.key, err)
+			}
+		}
+		if r, live, _ := c.guess(at); live {
+			if r.revision == want {
+				return r.seq, nil
+			}
+			if Sequence(want) > r.seq {
+				return Sequence(want), nil // the index is behind: the stream compares
+			}
 		}
 	}
-	if _, live := p.last(c.name, key, c.grid.cfg.Now()); live {
-		return nil // the stream compares
-	}
-	s, err := c.read(ctx, key, false)
+	s, err := c.read(ctx, at, false)
 	if err != nil {
-		return fmt.Errorf("put %s/%s: %w", c.name, key, err)
+		return 0, fmt.Errorf("put %s/%s: %w", c.name, at.key, err)
 	}
 	if !s.found || s.entry.Revision != want {
-		return &RevisionError{Cache: c.name, Key: key, Want: want, Current: s.entry.Revision}
+		return 0, &RevisionError{Cache: c.name, Key: at.key, Want: want, Current: s.entry.Revision}
 	}
-	return nil
+	return s.seq, nil
 }
 
-func (c *Cache) revisionError(ctx context.Context, key string, want uint64) error {
-	e := &RevisionError{Cache: c.name, Key: key, Want: want}
-	if s, err := c.read(ctx, key, false); err == nil && s.found {
+func (c *Cache) revisionError(ctx context.Context, at place, want Revision) error {
+	e := &RevisionError{Cache: c.name, Key: at.key, Want: want}
+	if s, err := c.read(ctx, at, false); err == nil && s.found {
 		e.Current = s.entry.Revision
 	}
 	return e
-}
-
-// last returns a key's last sequence as far as the feed has come, and whether it is an entry.
-func (p *part) last(cache, key string, now time.Time) (seq uint64, live bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.settle(now)
-	s := p.spaces[cache]
-	if s == nil {
-		return 0, false
-	}
-	r := s.records[key]
-	return r.seq, r.seq > 0 && r.state == stateLive
 }

@@ -219,15 +219,13 @@ func status(m *nats.Msg) string {
 
 // ack is the acknowledgement of a stored message.
 type ack struct {
-	seq       uint64
-	duplicate bool
+	seq Sequence
 }
 
 var (
-	ackSeq       = []byte(`"seq":`)
-	ackError     = []byte(`"error":`)
-	ackDuplicate = []byte(`"duplicate":`)
-	ackNothing   = []byte(`"seq":0,`)
+	ackSeq     = []byte(`"seq":`)
+	ackError   = []byte(`"error":`)
+	ackNothing = []byte(`"seq":0,`)
 )
 
 // parseAck reads a publish acknowledgement, {"stream":"S","seq":N} with optional fields, or the
@@ -246,7 +244,7 @@ func parseAck(data []byte) (ack, error) {
 	if i < 0 {
 		return ack{}, fmt.Errorf("%w: unreadable acknowledgement %q", ErrUnavailable, data)
 	}
-	a := ack{duplicate: bytes.Contains(data, ackDuplicate)}
+	var a ack
 	for _, c := range data[i+len(ackSeq):] {
 		if c == ' ' && a.seq == 0 {
 			continue
@@ -254,7 +252,7 @@ func parseAck(data []byte) (ack, error) {
 		if c < '0' || c > '9' {
 			break
 		}
-		a.seq = a.seq*10 + uint64(c-'0')
+		a.seq = a.seq*10 + Sequence(c-'0')
 	}
 	if a.seq == 0 {
 		return ack{}, fmt.Errorf("%w: unreadable acknowledgement %q", ErrUnavailable, data)

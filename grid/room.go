@@ -3,6 +3,7 @@ package grid
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // room is what a write that is under way may take of its cache's limits.
@@ -19,7 +20,7 @@ func (c *Cache) reserve(ctx context.Context, w write) (room, error) {
 		return room{}, nil
 	}
 	config := c.config.Load()
-	if err := c.grid.guard.admit(w.part.class, len(w.value)); err != nil {
+	if err := c.grid.guard.admit(w.partition.class, len(w.value)); err != nil {
 		return room{}, err
 	}
 	if config.MaxEntries == 0 && config.MaxBytes == 0 {
@@ -27,21 +28,27 @@ func (c *Cache) reserve(ctx context.Context, w write) (room, error) {
 	}
 	r := room{c: c}
 	for again := false; ; again = true {
-		r.entries, r.bytes = c.adds(w)
-		entries, bytes := c.counters.reservedEntries.Add(r.entries), c.counters.reservedBytes.Add(r.bytes)
-		entriesOver := config.MaxEntries > 0 && r.entries > 0 && c.counters.live.Load()+entries > config.MaxEntries
-		bytesOver := config.MaxBytes > 0 && r.bytes > 0 && c.counters.bytes.Load()+bytes > config.MaxBytes
+		var err error
+		if r.entries, r.bytes, err = c.adds(ctx, w); err != nil {
+			return room{}, err
+		}
+		// What is reserved is read before what is there: an entry that goes from one to the other counts twice, not at all
+		// would let one too many in.
+		reservedEntries, reservedBytes := c.counters.reservedEntries.Add(r.entries), c.counters.reservedBytes.Add(r.bytes)
+		entries, bytes, err := c.holds(ctx, again)
+		if err != nil {
+			r.release()
+			return room{}, err
+		}
+		entries, bytes = entries+reservedEntries, bytes+reservedBytes
+		entriesOver := config.MaxEntries > 0 && r.entries > 0 && entries > config.MaxEntries
+		bytesOver := config.MaxBytes > 0 && r.bytes > 0 && bytes > config.MaxBytes
 		if !entriesOver && !bytesOver {
 			return r, nil
 		}
 		r.release()
 		switch {
-		case !again:
-			// Before it is refused: what this node wrote is counted, what is over gives its room back.
-			if err := c.settled(ctx); err != nil {
-				return room{}, err
-			}
-			c.settle()
+		case !again: // the second look counts everything that this node wrote
 		case entriesOver:
 			return room{}, fmt.Errorf("%w: cache %s has its %d entries", ErrFull, c.name, config.MaxEntries)
 		default:
@@ -51,17 +58,32 @@ func (c *Cache) reserve(ctx context.Context, w write) (room, error) {
 }
 
 // adds returns what a write adds to its cache.
-func (c *Cache) adds(w write) (entries, bytes int64) {
-	w.part.mu.Lock()
-	defer w.part.mu.Unlock()
-	w.part.settle(c.grid.cfg.Now())
+func (c *Cache) adds(ctx context.Context, w write) (entries, bytes int64, err error) {
 	size := int64(len(w.value))
-	if s := w.part.spaces[c.name]; s != nil {
-		if have, ok := s.records[w.key]; ok && have.state == stateLive {
-			return 0, max(0, size-int64(have.size))
+	last, live, known := c.guess(w.place)
+	have := int64(last.size)
+	if !known {
+		s, err := c.read(ctx, w.place, false)
+		if err != nil {
+			return 0, 0, err
 		}
+		live, have = s.found, int64(len(s.entry.Value))
 	}
-	return 1, size
+	if live {
+		return 0, max(0, size-have), nil
+	}
+	return 1, size, nil
+}
+
+// holds returns what a cache has. Where this node owns all of its partitions it counts by itself: as far as its index has
+// come, or exactly. Otherwise it asks the owners; what other nodes have under way at that moment is not counted, so that
+// several nodes together may go over a limit by that.
+func (c *Cache) holds(ctx context.Context, exact bool) (entries, bytes int64, err error) {
+	others := slices.ContainsFunc(c.partitions, func(p *partition) bool { return p.tenure() == nil })
+	if others || exact {
+		return c.count(ctx)
+	}
+	return c.counters.live.Load(), c.counters.bytes.Load(), nil
 }
 
 func (r room) release() {
@@ -71,19 +93,14 @@ func (r room) release() {
 	}
 }
 
-// releaseAfter gives the room back when the feed has counted the entry.
-func (r room) releaseAfter(p *part, seq uint64) {
-	if r.c != nil {
-		p.after(seq, r.release)
+// releaseAfter gives the room back when the entry is counted: by this node's feed, or by the partition's owner.
+func (r room) releaseAfter(p *partition, seq Sequence) {
+	if r.c == nil {
+		return
 	}
-}
-
-// settle marks what is over in all partitions.
-func (c *Cache) settle() {
-	now := c.grid.cfg.Now()
-	for _, p := range c.parts {
-		p.mu.Lock()
-		p.settle(now)
-		p.mu.Unlock()
+	if t := p.tenure(); t != nil {
+		t.index.after(seq, r.release)
+		return
 	}
+	r.release()
 }

@@ -64,22 +64,19 @@ func plain(c byte) bool {
 // Partition returns the partition of a key in a grid of n: FNV-1a 32 over the escaped key, mod n.
 // Where the key has a {tag}, the text between its first { and the next } (if not empty) is hashed
 // in place of the key, also escaped, so that keys with one tag share a partition.
-func Partition(key string, n int) int {
+func Partition(key string, n int) int { return partitionOf(key, Escape(key), n) }
+
+// partitionOf is Partition of a key whose token is known.
+func partitionOf(key, token string, n int) int {
 	if open := strings.IndexByte(key, '{'); open >= 0 {
 		if size := strings.IndexByte(key[open+1:], '}'); size > 0 {
-			key = key[open+1 : open+1+size]
+			token = Escape(key[open+1 : open+1+size])
 		}
 	}
 	const offset, prime = 2166136261, 16777619
 	h := uint32(offset)
-	for i := range len(key) {
-		if c := key[i]; plain(c) {
-			h = (h ^ uint32(c)) * prime
-		} else {
-			h = (h ^ '=') * prime
-			h = (h ^ uint32(hexDigits[c>>4])) * prime
-			h = (h ^ uint32(hexDigits[c&15])) * prime
-		}
+	for i := range len(token) {
+		h = (h ^ uint32(token[i])) * prime
 	}
 	return int(h % uint32(n))
 }

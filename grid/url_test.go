@@ -93,7 +93,7 @@ func TestOverNATS(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if e, err := c1.Get(ctx, "seven.png"); err != nil || e.Revision != theirs || string(e.Value) != "10" {
+			if e, err := c1.Get(ctx, "seven.png"); err != nil || uint64(e.Revision) != theirs || string(e.Value) != "10" {
 				t.Errorf("what the NATS client wrote: %+v, %v", e, err)
 			}
 			if err := kv.Delete(ctx, name+"."+grid.Escape("seven.png")); err != nil {
@@ -152,7 +152,7 @@ func TestServerGoesAway(t *testing.T) {
 	if _, err := c.Get(ctx, "k"); !errors.Is(err, grid.ErrUnavailable) {
 		t.Errorf("get without a server: %v", err)
 	}
-	results, err := c.PutBatch(ctx, []grid.Put{{Key: "a", MsgID: "1"}, {Key: "b"}})
+	results, err := c.PutBatch(ctx, []grid.Put{{Key: "a"}, {Key: "b"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func manyKeysComeAndGo(t *testing.T, keys int, cfg grid.Config) {
 			t.Fatalf("%d keys are known still", grid.Known(g))
 		}
 	}
-	for n := grid.Stored(ctx, t, g); n > 0; n = grid.Stored(ctx, t, g) {
+	for n, leases := grid.Stored(ctx, t, g), uint64(g.Partitions()); n > leases; n = grid.Stored(ctx, t, g) {
 		<-ticker.C
 		if time.Now().After(deadline) {
 			t.Fatalf("%d messages are stored still", n)

@@ -24,12 +24,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return c
 	}
 	m := &Metrics{
-		inputs:     counter("inputs_total", "Messages of the source cache that were read: puts, removals and expiries, repeated deliveries too."),
+		inputs:     counter("inputs_total", "Changes of the source cache that were given out: puts, removals and expiries, after a crash or a replay once more."),
 		results:    counter("results_total", "Results that were stored."),
 		faults:     counter("errors_total", "Error entries that were stored."),
 		removed:    counter("removed_total", "Sources that were removed or expired, whose results were looked after."),
 		superseded: counter("superseded_total", "Results that were dropped because the key has a newer revision, or one at least as new was stored."),
-		duplicates: counter("duplicates_total", "Results that the grid had already, after a repeated delivery."),
+		duplicates: counter("duplicates_total", "Results that the grid had already, of changes that were given out once more after a crash or a move."),
 		retries:    counter("retries_total", "Attempts to store results that failed and were made again."),
 		size: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "millrace", Subsystem: "pipeline", Name: "batch_size", Help: "Entries that ran together.",
@@ -68,11 +68,11 @@ func (m *Metrics) of(name string) *counters {
 	}
 }
 
-// fetched counts the messages of a batch and how long they waited.
+// fetched counts the changes of a batch and how long they waited.
 func (c *counters) fetched(b *batch) {
 	for _, it := range b.items {
-		c.inputs.Add(float64(len(it.acks)))
-		c.nInputs.Add(uint64(len(it.acks)))
+		c.inputs.Inc()
+		c.nInputs.Add(1)
 		c.queue.Observe(max(0, b.clock.last.Sub(it.stamp).Seconds()))
 	}
 }
@@ -82,6 +82,8 @@ func (c *counters) item(it *item, now time.Time) {
 	switch {
 	case it.gone:
 		c.removed.Inc()
+		return
+	case it.lost:
 		return
 	case it.fails != nil:
 		c.faults.Inc()

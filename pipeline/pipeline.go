@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,7 +18,8 @@ import (
 
 // A Pipeline processes each revision of each entry of a cache at least once, unless a newer one made it pointless,
 // with the effect of once: one result a key, revision and pipeline, and never an older one over a newer one.
-// An input is acknowledged when the grid has acknowledged its result, so that a process that dies loses nothing.
+// Its reader moves over an input when the grid has acknowledged the result, so that a process that dies loses nothing. Each
+// node runs it for the partitions that it owns.
 type Pipeline struct {
 	cfg     Config
 	grid    *grid.Grid
@@ -28,12 +28,9 @@ type Pipeline struct {
 	from    *grid.Cache
 	results *target
 	faults  *target
-	failing failing
 	count   *counters
-	flights flights
 
-	state    atomic.Pointer[Status]
-	consumer atomic.Pointer[grid.Consumer]
+	state atomic.Pointer[Status]
 }
 
 // A Status says what a pipeline is doing.
@@ -65,7 +62,7 @@ func New(ctx context.Context, g *grid.Grid, models Models, metrics *Metrics, cfg
 		if err != nil {
 			return nil, fmt.Errorf("pipeline %s: %w", cfg.Name, err)
 		}
-		*t.into = &target{cache: cache, prefix: cfg.Name}
+		*t.into = &target{cache: cache, reader: cfg.Name}
 	}
 	p.count = metrics.of(cfg.Name)
 	p.wait("starting")
@@ -78,13 +75,16 @@ func (p *Pipeline) Config() Config { return p.cfg }
 // Status says what the pipeline is doing now.
 func (p *Pipeline) Status() Status { return *p.state.Load() }
 
-// Lag returns how many inputs wait or are under way; 0 while the pipeline does not run.
-func (p *Pipeline) Lag(ctx context.Context) (int64, error) {
-	c := p.consumer.Load()
-	if c == nil {
-		return 0, nil
+// Lag returns how many inputs wait or are under way on all nodes, and how long the oldest has waited.
+func (p *Pipeline) Lag(ctx context.Context) (changes int64, age time.Duration, err error) {
+	positions, err := p.grid.Positions(ctx, p.cfg.From, p.cfg.Name)
+	if errors.Is(err, grid.ErrNoReader) {
+		return 0, 0, nil // it has yet to begin
 	}
-	return c.Lag(ctx)
+	for _, at := range positions {
+		changes, age = changes+at.Changes, max(age, at.Age)
+	}
+	return changes, age, err
 }
 
 // grace is how long a pipeline goes on, when it is stopped, to finish the batches that it has begun.
@@ -93,22 +93,10 @@ const grace = 5 * time.Second
 // Run processes entries until ctx ends, and finishes then what it has begun. It returns nil then, and an error only
 // where the grid refuses the pipeline. One Run may be in progress at a time.
 func (p *Pipeline) Run(ctx context.Context) error {
-	for e, err := range p.faults.cache.List(ctx, grid.ListOptions{KeysOnly: true, Limit: maxFailing}) {
-		if err != nil {
-			return p.ended(ctx, err)
-		}
-		p.failing.add(e.Key)
-	}
-	consumer, err := p.grid.Consume(ctx, grid.ConsumerConfig{
-		Name: p.cfg.Name, Cache: p.cfg.From, Start: p.cfg.start(), MaxAckPending: 8 * p.cfg.MaxBatch,
-	})
+	reader, err := p.grid.Read(ctx, grid.ReaderConfig{Name: p.cfg.Name, Cache: p.cfg.From, Start: p.cfg.start()})
 	if err != nil {
 		return p.ended(ctx, err)
 	}
-	defer consumer.Close()
-	p.consumer.Store(consumer)
-	defer p.consumer.Store(nil)
-
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
@@ -116,24 +104,24 @@ func (p *Pipeline) Run(ctx context.Context) error {
 
 	batches := make(chan *batch, 1)
 	group, work := errgroup.WithContext(work)
-	group.Go(func() error { return p.flights.keep(work) })
 	group.Go(func() error {
 		defer close(batches)
-		return p.compute(ctx, work, consumer, batches)
+		return p.compute(ctx, work, reader, batches)
 	})
 	group.Go(func() error {
-		defer p.flights.stop()
 		for b := range batches {
 			if err := p.publish(work, b); err != nil {
 				return err
 			}
-			p.flights.remove(b)
+			reader.Done(b.changes)
 		}
 		return nil
 	})
 	err = group.Wait()
 	p.wait("stopped")
-	return p.ended(ctx, err)
+	closing, cancelClosing := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancelClosing()
+	return errors.Join(p.ended(ctx, err), reader.Close(closing))
 }
 
 func (p *Pipeline) ended(ctx context.Context, err error) error {
@@ -145,7 +133,7 @@ func (p *Pipeline) ended(ctx context.Context, err error) error {
 
 // compute fetches what is queued, runs the model on it and hands the results on, until ctx ends. While one batch is
 // published the next is computed.
-func (p *Pipeline) compute(ctx, work context.Context, consumer *grid.Consumer, batches chan<- *batch) error {
+func (p *Pipeline) compute(ctx, work context.Context, reader *grid.Reader, batches chan<- *batch) error {
 	var current *plan
 	for {
 		// The model is there before entries are asked for: while it is missing, other nodes may have them.
@@ -155,12 +143,11 @@ func (p *Pipeline) compute(ctx, work context.Context, consumer *grid.Consumer, b
 		}
 		handle.Release()
 		current = plan
-		messages, err := consumer.Fetch(ctx, p.cfg.MaxBatch)
+		changes, err := reader.Next(ctx, p.cfg.MaxBatch)
 		if err != nil {
 			return p.ended(ctx, err)
 		}
-		b := &batch{items: newest(messages, p.cfg.From), clock: stopwatch{last: time.Now()}}
-		p.flights.add(b)
+		b := newBatch(changes)
 		for {
 			// It may have been replaced while nothing came.
 			if handle, current, err = p.model(work, current); err != nil {
@@ -178,11 +165,6 @@ func (p *Pipeline) compute(ctx, work context.Context, consumer *grid.Consumer, b
 			}
 		}
 		b.plan = current
-		for _, it := range b.items {
-			if it.fails != nil {
-				p.failing.add(it.source.Key)
-			}
-		}
 		p.running(current.model.Version)
 		select {
 		case batches <- b:
@@ -190,29 +172,6 @@ func (p *Pipeline) compute(ctx, work context.Context, consumer *grid.Consumer, b
 			return work.Err()
 		}
 	}
-}
-
-// newest makes items of messages: of several messages of one key the last one counts, and its result covers them.
-func newest(messages []grid.Message, cache string) []*item {
-	items := make([]*item, 0, len(messages))
-	at := make(map[string]int, len(messages))
-	for _, m := range messages {
-		it := &item{source: m.Entry, stamp: m.Time, gone: m.Type == grid.Removed || m.Type == grid.Expired}
-		it.source.Cache = cache
-		if i, twice := at[m.Entry.Key]; twice {
-			if items[i].source.Revision > m.Entry.Revision { // redelivered after its successor
-				items[i].acks = append(items[i].acks, m)
-				continue
-			}
-			it.acks = append(items[i].acks, m)
-			items[i] = it
-			continue
-		}
-		it.acks = append(it.acks, m)
-		at[m.Entry.Key] = len(items)
-		items = append(items, it)
-	}
-	return items
 }
 
 // model waits until the model can be run, and makes a plan for it where it is not the current one.
@@ -277,81 +236,4 @@ func (p *Pipeline) blocked(err error) {
 		p.log.Warn("results cannot be stored, trying again", "error", err)
 		p.state.Store(&Status{Running: true, Reason: err.Error(), Version: old.Version, Since: time.Now()})
 	}
-}
-
-// flights are the batches between their arrival and their acknowledgement. Marks of progress keep the grid from
-// delivering them again while a model takes long, or while results cannot be stored.
-type flights struct {
-	mu      sync.Mutex
-	batches map[*batch]time.Time
-	ended   chan struct{}
-	once    sync.Once
-}
-
-// markEvery is well under the 5 s after which the grid gives an input out again.
-const markEvery = time.Second
-
-func (f *flights) add(b *batch) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.batches == nil {
-		f.batches = map[*batch]time.Time{}
-	}
-	f.batches[b] = time.Now()
-}
-
-func (f *flights) remove(b *batch) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.batches, b)
-}
-
-// keep marks progress of batches that are under way for long, until ctx ends or stop is called.
-func (f *flights) keep(ctx context.Context) error {
-	ended := f.end()
-	tick := time.NewTicker(markEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ended:
-			return nil
-		case now := <-tick.C:
-			f.progress(now)
-		}
-	}
-}
-
-func (f *flights) progress(now time.Time) {
-	f.mu.Lock()
-	var late []*batch
-	for b, since := range f.batches {
-		if now.Sub(since) > markEvery {
-			late = append(late, b)
-		}
-	}
-	f.mu.Unlock()
-	for _, b := range late {
-		for _, it := range b.items {
-			for _, m := range it.acks {
-				// A mark that is lost costs a second delivery, whose result is recognized.
-				_ = m.Progress()
-			}
-		}
-	}
-}
-
-func (f *flights) end() chan struct{} {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.ended == nil {
-		f.ended = make(chan struct{})
-	}
-	return f.ended
-}
-
-func (f *flights) stop() {
-	ended := f.end()
-	f.once.Do(func() { close(ended) })
 }

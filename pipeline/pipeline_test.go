@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
@@ -34,7 +35,12 @@ type workbench struct {
 
 func newWorkbench(t *testing.T) *workbench {
 	t.Helper()
-	g, err := grid.Open(t.Context(), grid.Config{InMemory: true, Partitions: 4})
+	return openWorkbench(t, grid.Config{InMemory: true, Partitions: 4})
+}
+
+func openWorkbench(t *testing.T, cfg grid.Config) *workbench {
+	t.Helper()
+	g, err := grid.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +68,7 @@ func (w *workbench) cache(name string) *grid.Cache {
 	return c
 }
 
-func (w *workbench) put(key, text string) uint64 {
+func (w *workbench) put(key, text string) grid.Revision {
 	w.Helper()
 	rev, err := w.cache("in").Put(w.Context(), key, []byte(text), grid.PutOptions{ContentType: "application/json"})
 	if err != nil {
@@ -122,7 +128,7 @@ func (w *workbench) next(l *grid.Listener, what string, fits func(grid.Event) bo
 }
 
 // result waits for the result (or error entry) of a key at a revision of its source.
-func (w *workbench) result(l *grid.Listener, key string, rev uint64) pipeline.Result {
+func (w *workbench) result(l *grid.Listener, key string, rev grid.Revision) pipeline.Result {
 	w.Helper()
 	var r pipeline.Result
 	w.next(l, "result of "+key, func(e grid.Event) bool {
@@ -251,7 +257,7 @@ func TestSourceKeyIsWhole(t *testing.T) {
 func TestBadInput(t *testing.T) {
 	w := newWorkbench(t)
 	bad := map[string]string{"json": "[1,", "shape": "[1,2,3]", "nan": "[NaN, 1]", "words": `"hello"`}
-	revs := map[string]uint64{}
+	revs := map[string]grid.Revision{}
 	for key, text := range bad {
 		revs[key] = w.put(key, text)
 	}
@@ -293,11 +299,11 @@ func TestOverwritten(t *testing.T) {
 	w.serve(1, w.larger(free, true), nil)
 	w.run(nil)
 	l := w.listen("out")
-	var last uint64
+	var last grid.Revision
 	for i := range 500 {
 		last = w.put("k", fmt.Sprintf("[%d, 3]", i))
 	}
-	var seen uint64
+	var seen grid.Revision
 	w.next(l, "the newest result", func(e grid.Event) bool {
 		var r pipeline.Result
 		if err := json.Unmarshal(e.Entry.Value, &r); err != nil {
@@ -357,7 +363,7 @@ func TestNewVersion(t *testing.T) {
 	w := newWorkbench(t)
 	w.serve(1, w.larger(free, true), nil)
 	w.run(nil)
-	revs := map[string]uint64{}
+	revs := map[string]grid.Revision{}
 	for i := range 300 {
 		if i == 150 {
 			w.serve(2, w.larger(free, true), nil)
@@ -381,24 +387,44 @@ func TestNewVersion(t *testing.T) {
 	}
 }
 
-// TestTwoWorkers: two processes that share a pipeline's name make one result a put between them.
-func TestTwoWorkers(t *testing.T) {
-	w := newWorkbench(t)
-	w.serve(1, w.larger(free, true), nil)
-	w.run(nil)
-	w.run(nil)
-	l := w.listen("out")
-	const puts = 500
-	for i := range puts {
-		w.put(fmt.Sprint("k", i), "[1, 2]")
+// TestTwoNodes: the nodes of one grid make one result a put between them.
+func TestTwoNodes(t *testing.T) {
+	server, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(), MaxPayload: grid.MaxValueBytes + 64<<10,
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	seen := map[string]bool{}
+	server.Start()
+	t.Cleanup(func() {
+		server.Shutdown()
+		server.WaitForShutdown()
+	})
+	if !server.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the NATS server is not ready")
+	}
+	one, two := openWorkbench(t, grid.Config{URL: server.ClientURL(), Partitions: 4}), openWorkbench(t, grid.Config{URL: server.ClientURL()})
+	l := one.listen("out")
+	const puts = 500
+	for _, w := range []*workbench{one, two} {
+		w.serve(1, w.larger(free, true), nil)
+		w.run(nil)
+	}
+	for i := range puts {
+		two.put(fmt.Sprint("k", i), "[1, 2]")
+	}
+	seen, fences := map[string]bool{}, map[uint64]bool{}
 	for len(seen) < puts {
-		e := w.next(l, "a result", func(grid.Event) bool { return true })
+		e := one.next(l, "a result", func(grid.Event) bool { return true })
 		if seen[e.Entry.Key] {
 			t.Fatalf("%s has a second result", e.Entry.Key)
 		}
 		seen[e.Entry.Key] = true
+		_, fence, _ := e.Entry.Source()
+		fences[fence] = true
+	}
+	if len(fences) < 2 {
+		t.Errorf("the results were stored under %d fencing numbers", len(fences))
 	}
 }
 
@@ -439,7 +465,7 @@ func (f faulty) Run(ctx context.Context, in, out []*tensor.Tensor) error {
 
 func TestRunFails(t *testing.T) {
 	w := newWorkbench(t)
-	revs := map[string]uint64{}
+	revs := map[string]grid.Revision{}
 	for i := range 10 {
 		revs[fmt.Sprint("k", i)] = w.put(fmt.Sprint("k", i), fmt.Sprintf("[%d, 0]", i*15))
 	}
@@ -465,7 +491,7 @@ func TestOutputs(t *testing.T) {
 			w.serve(1, w.larger(batch, false), nil)
 			w.run(nil)
 			for key, want := range map[string]struct {
-				rev  uint64
+				rev  grid.Revision
 				data string
 			}{"a": {first, "[1,2]"}, "b": {second, "[3,4]"}} {
 				r := w.result(w.listen("out"), key, want.rev)

@@ -11,14 +11,23 @@ import (
 
 // batch is a set of items that were computed together and are published together.
 type batch struct {
-	items []*item
-	plan  *plan
-	clock stopwatch
+	changes []grid.Change
+	items   []*item
+	plan    *plan
+	clock   stopwatch
 }
 
-// publish stores a batch's results and error entries, removes the results of removed sources, and acknowledges the
-// inputs that are covered then. It tries again until all of it is done or ctx ends: what is not acknowledged then
-// comes again after a restart.
+func newBatch(changes []grid.Change) *batch {
+	b := &batch{changes: changes, items: make([]*item, len(changes)), clock: stopwatch{last: time.Now()}}
+	for i, c := range changes {
+		b.items[i] = &item{source: c.Entry, stamp: c.Time, again: c.Again, gone: c.Type == grid.Removed || c.Type == grid.Expired}
+	}
+	return b
+}
+
+// publish stores a batch's results and error entries, and removes the results of removed sources. It tries again until all
+// of it is done or ctx ends: what is not done then is given out again after a restart. What another node has to do since it
+// took the partition over is left to it.
 func (p *Pipeline) publish(ctx context.Context, b *batch) error {
 	var results, faults, gone []*item
 	for _, it := range b.items {
@@ -49,12 +58,6 @@ func (p *Pipeline) publish(ctx context.Context, b *batch) error {
 	}
 	now := time.Now()
 	for _, it := range b.items {
-		for _, m := range it.acks {
-			if err := m.Ack(); err != nil {
-				// It comes again, and its result is recognized as stored.
-				p.log.Debug("acknowledge input", "key", it.source.Key, "error", err)
-			}
-		}
 		p.count.item(it, now)
 	}
 	p.count.batch(b)
@@ -64,67 +67,83 @@ func (p *Pipeline) publish(ctx context.Context, b *batch) error {
 // target is a cache that a pipeline writes.
 type target struct {
 	cache  *grid.Cache
-	prefix string // begins message ids
+	reader string // the pipeline's name
 }
 
-// store writes the values of items. Each write is on condition that the result which it replaces is still there,
-// which a worker that lost its partition meanwhile cannot meet.
+// store writes the values of items that were not stored before a crash or a move. Each write is on condition that the result
+// which it replaces is still there, which a former owner of the partition cannot meet.
 func (p *Pipeline) store(ctx context.Context, t *target, items []*item) error {
 	if len(items) == 0 {
 		return nil
 	}
-	puts := make([]grid.Put, len(items))
+	var made []grid.Made
+	var left []*item
 	if err := p.persist(ctx, func() error {
+		made, left = make([]grid.Made, 0, len(items)), make([]*item, 0, len(items))
 		now := time.Now()
-		for i, it := range items {
-			last, err := t.cache.Sequence(ctx, it.source.Key)
-			if err != nil {
+		for _, it := range items {
+			known, stored, err := p.stored(ctx, t, it)
+			switch {
+			case errors.Is(err, grid.ErrNotOwner):
+				it.lost = true
+			case err != nil:
 				return err
+			case stored:
+				it.lost = true
+				p.count.duplicates.Inc()
+			default:
+				made, left = append(made, t.made(it, now, known.Sequence)), append(left, it)
 			}
-			puts[i] = t.put(it, now, last)
 		}
 		return nil
 	}); err != nil {
 		return err
 	}
-	return p.persist(ctx, func() error {
-		done, err := t.cache.PutBatch(ctx, puts)
-		if err != nil {
-			return err
-		}
-		var left []grid.Put
-		var leftItems []*item
-		for i, r := range done {
-			it := items[i]
-			switch {
-			case r.Err == nil:
-				if r.Duplicate {
-					p.count.duplicates.Inc()
-				}
-				continue
-			case errors.Is(r.Err, grid.ErrRevision):
-				if err = p.resolve(ctx, t, it); err == nil {
-					continue
-				}
-			default:
-				err = fmt.Errorf("write %q to cache %s: %w", it.source.Key, t.cache.Name(), r.Err)
+	return p.persist(ctx, func() (err error) {
+		done := t.cache.PutMade(ctx, made)
+		var again []grid.Made
+		var againItems []*item
+		for i, fault := range done {
+			it := left[i]
+			if errors.Is(fault, grid.ErrRevision) {
+				fault = p.resolve(ctx, t, it)
 			}
-			left, leftItems = append(left, puts[i]), append(leftItems, it)
+			switch {
+			case fault == nil:
+			case errors.Is(fault, grid.ErrNotOwner):
+				it.lost = true
+			default:
+				err = fmt.Errorf("write %q to cache %s: %w", it.source.Key, t.cache.Name(), fault)
+				again, againItems = append(again, made[i]), append(againItems, it)
+			}
 		}
-		puts, items = left, leftItems
-		if len(left) > 0 {
-			return err
-		}
-		return nil
+		made, left = again, againItems
+		return err
 	})
 }
 
-func (t *target) put(it *item, now time.Time, last uint64) grid.Put {
-	return grid.Put{
-		Key: it.source.Key, Value: it.finish(now),
-		Options:    grid.PutOptions{ContentType: contentType},
-		MsgID:      fmt.Sprintf("%s/%s/%s/%d", t.prefix, it.source.Cache, it.source.Key, it.source.Revision),
-		ExpectLast: &last, Unread: !it.again(),
+// stored reports whether a target has what a change made, or a newer revision of it, and what the target has of the key.
+func (p *Pipeline) stored(ctx context.Context, t *target, it *item) (grid.MadeOf, bool, error) {
+	known, err := t.cache.MadeOf(ctx, it.source.Key)
+	if err != nil {
+		return known, false, err
+	}
+	before := known
+	if t != p.results { // the model may have made a result of what it refuses now
+		if before, err = p.results.cache.MadeOf(ctx, it.source.Key); err != nil {
+			return known, false, err
+		}
+	}
+	has := func(m grid.MadeOf) bool {
+		return m.Reader == t.reader && (m.Revision > it.source.Revision || m.Revision == it.source.Revision && !it.again)
+	}
+	return known, has(known) || has(before), nil
+}
+
+func (t *target) made(it *item, now time.Time, expect grid.Sequence) grid.Made {
+	return grid.Made{
+		Key: it.source.Key, Value: it.finish(now), Options: grid.PutOptions{ContentType: contentType},
+		Reader: t.reader, Revision: it.source.Revision, Expect: expect,
 	}
 }
 
@@ -137,29 +156,21 @@ func (p *Pipeline) resolve(ctx context.Context, t *target, it *item) error {
 		if err != nil {
 			return err
 		}
-		if last.Live {
-			if rev, ours := revisionOf(last.Entry, it.source); ours && rev >= it.source.Revision {
-				p.count.superseded.Inc()
-				return nil
-			}
+		if last.Reader == t.reader && (last.Revision > it.source.Revision || last.Revision == it.source.Revision && !it.again) {
+			p.count.superseded.Inc()
+			return nil
 		}
 		source, err := p.from.Get(ctx, it.source.Key)
 		switch {
 		case errors.Is(err, grid.ErrNotFound), err == nil && source.Revision != it.source.Revision:
 			p.count.superseded.Inc()
-			return nil // the newer revision, or the removal, has its own message
+			return nil // the newer revision, or the removal, is a change of its own
 		case err != nil:
 			return err
 		}
-		done, err := t.cache.PutBatch(ctx, []grid.Put{t.put(it, time.Now(), last.Sequence)})
-		if err != nil {
-			return err
-		}
-		if done[0].Err == nil {
-			return nil
-		}
-		if !errors.Is(done[0].Err, grid.ErrRevision) {
-			return done[0].Err
+		fault := t.cache.PutMade(ctx, []grid.Made{t.made(it, time.Now(), last.Sequence)})[0]
+		if !errors.Is(fault, grid.ErrRevision) {
+			return fault
 		}
 	}
 	return fmt.Errorf("write %q to cache %s: the entry changed at each of %d tries", it.source.Key, t.cache.Name(), tries)
@@ -193,7 +204,7 @@ func (t *target) remove(ctx context.Context, it *item) error {
 		if err != nil {
 			return err
 		}
-		if rev, ours := revisionOf(e, it.source); !ours || rev > it.source.Revision {
+		if rev, _, reader := e.Source(); reader != t.reader || rev > it.source.Revision {
 			return nil
 		}
 		_, err = t.cache.Delete(ctx, it.source.Key, grid.DeleteOptions{IfRevision: e.Revision})
@@ -206,13 +217,18 @@ func (t *target) remove(ctx context.Context, it *item) error {
 // clearFaults removes the error entries of keys that have a result again.
 func (p *Pipeline) clearFaults(ctx context.Context, results []*item) error {
 	for _, it := range results {
-		if !p.failing.has(it.source.Key) {
-			continue
-		}
-		if err := p.persist(ctx, func() error { return p.faults.remove(ctx, it) }); err != nil {
+		if err := p.persist(ctx, func() error {
+			known, err := p.faults.cache.MadeOf(ctx, it.source.Key)
+			switch {
+			case errors.Is(err, grid.ErrNotOwner), err == nil && !known.Live:
+				return nil
+			case err != nil:
+				return err
+			}
+			return p.faults.remove(ctx, it)
+		}); err != nil {
 			return err
 		}
-		p.failing.remove(it.source.Key)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,26 +24,17 @@ type item struct {
 	source grid.Entry
 	stamp  time.Time // of the source's message
 	gone   bool      // the source was removed or expired
+	again  bool      // the pipeline was moved back over it: a result that is there is made once more
+	lost   bool      // its outcome is stored already, or another node's to store
 	value  []byte    // the result, but for its end
 	fails  *fails
-	acks   []grid.Message // the messages that its result covers
-}
-
-// again reports whether a message of the item was delivered before, so that its result may be stored already.
-func (it *item) again() bool {
-	for _, m := range it.acks {
-		if m.Deliveries > 1 {
-			return true
-		}
-	}
-	return false
 }
 
 // Source says which entry a result comes from.
 type Source struct {
-	Cache    string       `json:"cache"`
-	Key      grid.JSONKey `json:"key"`
-	Revision uint64       `json:"revision"`
+	Cache    string        `json:"cache"`
+	Key      grid.JSONKey  `json:"key"`
+	Revision grid.Revision `json:"revision"`
 }
 
 // Result is the JSON form of a result, for those who read one. A classifier's has label, score and scores, any other
@@ -166,7 +156,7 @@ func appendSource(b []byte, it *item) []byte {
 	b = append(b, `,"key":`...)
 	b = grid.JSONKey(it.source.Key).AppendJSON(b)
 	b = append(b, `,"revision":`...)
-	b = strconv.AppendUint(b, it.source.Revision, 10)
+	b = strconv.AppendUint(b, uint64(it.source.Revision), 10)
 	return append(b, '}')
 }
 
@@ -208,18 +198,6 @@ func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	b = append(b, s...)
 	return append(b, '"')
-}
-
-// revisionOf returns the source revision of a result that an entry holds, where it comes from the same cache.
-func revisionOf(e grid.Entry, source grid.Entry) (uint64, bool) {
-	if !bytes.Contains(e.Value, []byte(`"source"`)) {
-		return 0, false
-	}
-	var r struct{ Source Source }
-	if err := json.Unmarshal(e.Value, &r); err != nil || r.Source.Cache != source.Cache {
-		return 0, false
-	}
-	return r.Source.Revision, true
 }
 
 func isClosed(err error) bool { return errors.Is(err, engine.ErrClosed) }

@@ -20,14 +20,15 @@ var (
 	cachePuts      = prometheus.NewDesc("millrace_cache_puts_total", "Entries that were written through this node.", cacheLabels, nil)
 	cacheDeletes   = prometheus.NewDesc("millrace_cache_deletes_total", "Entries that were removed through this node.", cacheLabels, nil)
 	cacheExpired   = prometheus.NewDesc("millrace_cache_expired_total", "Entries that expired.", cacheLabels, nil)
-	pipelineLag    = prometheus.NewDesc("millrace_pipeline_lag", "Inputs that wait or are under way.", []string{"pipeline"}, nil)
+	pipelineLag    = prometheus.NewDesc("millrace_pipeline_lag", "Inputs that wait or are under way, on all nodes.", []string{"pipeline"}, nil)
+	pipelineAge    = prometheus.NewDesc("millrace_pipeline_lag_seconds", "How long the oldest input has waited that has no outcome yet.", []string{"pipeline"}, nil)
 	pipelineUp     = prometheus.NewDesc("millrace_pipeline_running", "1 while the pipeline processes entries, 0 while it waits.", []string{"pipeline"}, nil)
 )
 
 // Describe sends what Collect may send.
 func (c gridCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		cacheEntries, cacheBytes, cacheListeners, cacheHits, cacheMisses, cachePuts, cacheDeletes, cacheExpired, pipelineLag, pipelineUp,
+		cacheEntries, cacheBytes, cacheListeners, cacheHits, cacheMisses, cachePuts, cacheDeletes, cacheExpired, pipelineLag, pipelineAge, pipelineUp,
 	} {
 		ch <- d
 	}
@@ -67,7 +68,7 @@ func (c gridCollector) Collect(ch chan<- prometheus.Metric) {
 		count(cacheExpired, s.Expired)
 	}
 	for _, p := range c.n.pipelines {
-		lag, err := p.Lag(ctx)
+		lag, age, err := p.Lag(ctx)
 		if err != nil {
 			ch <- prometheus.NewInvalidMetric(pipelineLag, err)
 			return
@@ -77,6 +78,7 @@ func (c gridCollector) Collect(ch chan<- prometheus.Metric) {
 			up = 1
 		}
 		ch <- prometheus.MustNewConstMetric(pipelineLag, prometheus.GaugeValue, float64(lag), p.Config().Name)
+		ch <- prometheus.MustNewConstMetric(pipelineAge, prometheus.GaugeValue, age.Seconds(), p.Config().Name)
 		ch <- prometheus.MustNewConstMetric(pipelineUp, prometheus.GaugeValue, up, p.Config().Name)
 	}
 }

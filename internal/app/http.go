@@ -91,7 +91,7 @@ func (n *Node) stats(ctx context.Context) (admin.Stats, error) {
 	})
 	for _, p := range n.pipelines {
 		cfg, shot, status := p.Config(), p.Snapshot(), p.Status()
-		lag, err := p.Lag(ctx)
+		lag, age, err := p.Lag(ctx)
 		if err != nil {
 			return s, fmt.Errorf("pipeline %s: %w", cfg.Name, err)
 		}
@@ -101,7 +101,7 @@ func (n *Node) stats(ctx context.Context) (admin.Stats, error) {
 		}
 		s.Pipelines = append(s.Pipelines, admin.PipelineStats{
 			Name: cfg.Name, From: cfg.From, To: cfg.To, ErrorsTo: cfg.Errors, Model: cfg.Model, Version: status.Version, State: state,
-			In: shot.Inputs, Out: shot.Results, Errors: shot.Errors, Lag: uint64(max(0, lag)),
+			In: shot.Inputs, Out: shot.Results, Errors: shot.Errors, Lag: uint64(max(0, lag)), LagSeconds: age.Seconds(),
 			InRate: n.rates.of("in "+cfg.Name, shot.Inputs), OutRate: n.rates.of("out "+cfg.Name, shot.Results),
 			LatencyP50: float64(shot.LatencyP50.Microseconds()), LatencyP99: float64(shot.LatencyP99.Microseconds()),
 			BatchMean: shot.BatchMean, BatchSizes: shot.BatchSizes,

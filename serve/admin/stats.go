@@ -49,10 +49,11 @@ type PipelineStats struct {
 	In       uint64 `json:"in"`      // inputs taken
 	Out      uint64 `json:"out"`     // results stored
 	Errors   uint64 `json:"errors"`  // error entries stored
-	// Lag is how many inputs wait.
-	Lag     uint64  `json:"lag"`
-	InRate  float64 `json:"in_rate"`
-	OutRate float64 `json:"out_rate"`
+	// Lag is how many inputs wait or are under way on all nodes, and LagSeconds how long the oldest has waited.
+	Lag        uint64  `json:"lag"`
+	LagSeconds float64 `json:"lag_seconds"`
+	InRate     float64 `json:"in_rate"`
+	OutRate    float64 `json:"out_rate"`
 	// Latency is from put to event, over the last ten seconds.
 	LatencyP50 float64 `json:"latency_p50_us"`
 	LatencyP99 float64 `json:"latency_p99_us"`

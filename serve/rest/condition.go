@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/serve"
 )
 
@@ -24,10 +25,10 @@ type tags struct {
 
 type tag struct {
 	weak     bool
-	revision uint64 // 0, which no entry has, for a tag that is not ours
+	revision grid.Revision // 0, which no entry has, for a tag that is not ours
 }
 
-func etag(revision uint64) string { return `"` + strconv.FormatUint(revision, 10) + `"` }
+func etag(revision grid.Revision) string { return `"` + strconv.FormatUint(uint64(revision), 10) + `"` }
 
 // parseConditions reads the headers. Dates that cannot be read are ignored, as the standard says; lists are not.
 func parseConditions(h http.Header) (conditions, error) {
@@ -86,7 +87,7 @@ func parseTags(name string, values []string) (*tags, error) {
 				return nil, fmt.Errorf(`%w: header %s: %q is neither * nor a list of tags such as "17"`, serve.ErrRequest, name, v)
 			}
 			if n, err := strconv.ParseUint(s[1:1+end], 10, 64); err == nil && strconv.FormatUint(n, 10) == s[1:1+end] {
-				one.revision = n
+				one.revision = grid.Revision(n)
 			}
 			t.list = append(t.list, one)
 			s = strings.TrimLeft(s[end+2:], " \t")
@@ -100,7 +101,7 @@ func parseTags(name string, values []string) (*tags, error) {
 
 // has reports whether the entry of this revision (0: there is none) is in the list. A strong comparison leaves weak
 // tags out.
-func (t *tags) has(revision uint64, strong bool) bool {
+func (t *tags) has(revision grid.Revision, strong bool) bool {
 	if revision == 0 {
 		return false
 	}
@@ -121,7 +122,7 @@ func (c conditions) none() bool {
 
 // onlyRevision returns the revision where the conditions are one strong If-Match tag and nothing else, so that the
 // grid itself can hold it.
-func (c conditions) onlyRevision() (uint64, bool) {
+func (c conditions) onlyRevision() (grid.Revision, bool) {
 	if c.match == nil || c.noneMatch != nil || len(c.match.list) != 1 {
 		return 0, false
 	}
@@ -135,7 +136,7 @@ func (c conditions) onlyAbsent() bool {
 }
 
 // check holds a write's conditions against what is there: revision 0 is no entry.
-func (c conditions) check(revision uint64, written time.Time) error {
+func (c conditions) check(revision grid.Revision, written time.Time) error {
 	switch {
 	case c.match != nil && !c.match.has(revision, true):
 		return fmt.Errorf("%w: If-Match: %s", serve.ErrPrecondition, there(revision))
@@ -147,7 +148,7 @@ func (c conditions) check(revision uint64, written time.Time) error {
 	return nil
 }
 
-func there(revision uint64) string {
+func there(revision grid.Revision) string {
 	if revision == 0 {
 		return "there is no entry"
 	}
@@ -155,7 +156,7 @@ func there(revision uint64) string {
 }
 
 // notModified reports whether a reader has this revision already. check came before.
-func (c conditions) notModified(revision uint64, written time.Time) bool {
+func (c conditions) notModified(revision grid.Revision, written time.Time) bool {
 	if c.noneMatch != nil {
 		return c.noneMatch.has(revision, false)
 	}

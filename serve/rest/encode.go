@@ -20,7 +20,7 @@ import (
 // The value is inline where it is JSON, and base64 under valueBase64 else.
 func appendEntry(dst []byte, e *grid.Entry, value bool) []byte {
 	dst = grid.JSONKey(e.Key).AppendJSON(append(dst, `{"key":`...))
-	dst = strconv.AppendUint(append(dst, `,"revision":`...), e.Revision, 10)
+	dst = strconv.AppendUint(append(dst, `,"revision":`...), uint64(e.Revision), 10)
 	if !value {
 		return append(dst, '}')
 	}

@@ -201,7 +201,7 @@ func (h *Handler) put(w http.ResponseWriter, r *http.Request, c *grid.Cache, key
 	if opts.ContentType == "" {
 		opts.ContentType = recognise(value)
 	}
-	var revision uint64
+	var revision grid.Revision
 	if r.Method == http.MethodPost {
 		revision, err = h.create(r.Context(), c, key, value, opts, cond)
 	} else {
@@ -216,7 +216,7 @@ func (h *Handler) put(w http.ResponseWriter, r *http.Request, c *grid.Cache, key
 }
 
 // create is POST: only where there is no entry.
-func (h *Handler) create(ctx context.Context, c *grid.Cache, key string, value []byte, opts grid.PutOptions, cond conditions) (uint64, error) {
+func (h *Handler) create(ctx context.Context, c *grid.Cache, key string, value []byte, opts grid.PutOptions, cond conditions) (grid.Revision, error) {
 	if !cond.none() {
 		now, err := current(ctx, c, key)
 		if err != nil {
@@ -234,9 +234,9 @@ func (h *Handler) create(ctx context.Context, c *grid.Cache, key string, value [
 const writeTries = 32
 
 // write is PUT, under the request's conditions.
-func (h *Handler) write(ctx context.Context, c *grid.Cache, key string, value []byte, opts grid.PutOptions, cond conditions) (uint64, error) {
+func (h *Handler) write(ctx context.Context, c *grid.Cache, key string, value []byte, opts grid.PutOptions, cond conditions) (grid.Revision, error) {
 	if cond.none() {
-		return h.gathers.put(ctx, c, grid.Put{Key: key, Value: value, Options: opts})
+		return c.Put(ctx, key, value, opts)
 	}
 	if cond.onlyAbsent() {
 		revision, err := c.Create(ctx, key, value, opts)
@@ -257,7 +257,7 @@ func (h *Handler) write(ctx context.Context, c *grid.Cache, key string, value []
 		if err := cond.check(now.Revision, now.Created); err != nil {
 			return 0, err
 		}
-		var revision uint64
+		var revision grid.Revision
 		if now.Revision == 0 {
 			revision, err = c.Create(ctx, key, value, opts)
 		} else {

@@ -3,6 +3,8 @@ package rest
 import (
 	"net/http"
 	"time"
+
+	"github.com/millrace/millrace/grid"
 )
 
 // DecodeKey and UnpackModel are tested alone, without a grid behind them.
@@ -12,7 +14,7 @@ var (
 )
 
 // ParseHeaders reads every header of a put, and holds its conditions against an entry of a revision.
-func ParseHeaders(h http.Header, revision uint64) error {
+func ParseHeaders(h http.Header, revision grid.Revision) error {
 	cond, err := parseConditions(h)
 	if err != nil {
 		return err

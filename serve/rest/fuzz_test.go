@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/millrace/millrace/graph/onnx"
+	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/serve"
 	"github.com/millrace/millrace/serve/rest"
 )
@@ -42,7 +43,7 @@ func FuzzHeaders(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b, c string) {
 		for i := range names {
 			head := http.Header{names[i]: {a}, names[(i+1)%len(names)]: {b}, names[(i+3)%len(names)]: {a, b, c}}
-			for _, revision := range []uint64{0, 1, 7} {
+			for _, revision := range []grid.Revision{0, 1, 7} {
 				err := rest.ParseHeaders(head, revision)
 				if err == nil {
 					continue

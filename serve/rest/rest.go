@@ -85,8 +85,7 @@ func Prefixes() []string {
 
 // A Handler answers REST. It is safe for concurrent use.
 type Handler struct {
-	cfg     Config
-	gathers gathers
+	cfg Config
 }
 
 // New returns a handler.

@@ -1,0 +1,321 @@
+package grid
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// What only the owner of a partition knows, other nodes ask it by request and reply, on the subject
+// millrace.<grid>.owner.<class>.<partition>. A node asks itself without the detour.
+
+// question is what is asked.
+type question struct {
+	Op string `json:"op"`
+	// After is the last sequence that the asker wrote: the answer includes it.
+	After Sequence `json:"after,omitempty"`
+
+	Cache   string   `json:"cache,omitempty"`
+	Prefix  []byte   `json:"prefix,omitempty"`
+	Key     []byte   `json:"key,omitempty"`
+	From    Sequence `json:"from,omitempty"`
+	Current bool     `json:"current,omitempty"`
+	Limit   int      `json:"limit,omitempty"`
+	Use     bool     `json:"use,omitempty"`
+	Values  bool     `json:"values,omitempty"`
+	Reader  string   `json:"reader,omitempty"`
+	To      *seekTo  `json:"to,omitempty"`
+}
+
+// answer is what is answered.
+type answer struct {
+	NotOwner bool   `json:"not_owner,omitempty"`
+	Error    string `json:"error,omitempty"`
+
+	Fence    uint64       `json:"fence,omitempty"`
+	Sequence Sequence     `json:"sequence,omitempty"`
+	Entries  int64        `json:"entries,omitempty"`
+	Bytes    int64        `json:"bytes,omitempty"`
+	Live     bool         `json:"live,omitempty"`
+	Sent     uint64       `json:"sent,omitempty"`
+	More     bool         `json:"more,omitempty"`
+	Changes  []wireChange `json:"changes,omitempty"`
+	Position *Position    `json:"position,omitempty"`
+}
+
+// wireChange is a keyChange on its way.
+type wireChange struct {
+	Kind     EventType `json:"k"`
+	Key      []byte    `json:"n"`
+	Sequence Sequence  `json:"s"`
+	Revision Revision  `json:"r"`
+}
+
+// The questions.
+const (
+	askEnd      = "end"      // where the index stands
+	askChanges  = "changes"  // what changed in a cache after From
+	askKeys     = "keys"     // the entries of a cache, by key, after Key
+	askCount    = "count"    // how many entries a cache has
+	askTouch    = "touch"    // whether an entry's idle time is over; a use extends it
+	askForget   = "forget"   // remove every entry of a cache that was deleted
+	askRelay    = "relay"    // send the changes of a cache, for a while
+	askPosition = "position" // of a reader
+	askSeek     = "seek"     // move a reader's position
+)
+
+const (
+	// askPage is how many changes or keys one answer has at most.
+	askPage = 20000
+	// askTry is how long one request waits; an owner that does not answer may be dead.
+	askTry = 2 * time.Second
+	// askPause is the wait between requests while a partition has no owner.
+	askPause = 25 * time.Millisecond
+	// askMax is how many questions of others a node answers at a time.
+	askMax = 64
+)
+
+func (g *Grid) ownerSubject(p *partition) string {
+	return fmt.Sprintf("millrace.%s.owner.%s.%d", g.cfg.Name, p.class, p.number)
+}
+
+// ask puts a question to a partition's owner, whichever node that is, and waits while there is none.
+func (g *Grid) ask(ctx context.Context, p *partition, q question) (answer, error) {
+	ctx, cancel := g.limited(ctx)
+	defer cancel()
+	q.After = Sequence(p.flow.written.Load())
+	for {
+		a, err := g.askOnce(ctx, p, q)
+		if !errors.Is(err, ErrNotOwner) {
+			return a, err
+		}
+		if err := g.settleDown(ctx); err != nil {
+			return answer{}, fmt.Errorf("partition %d has no owner: %w", p.number, err)
+		}
+	}
+}
+
+// settleDown waits for a moment in which ownership may settle.
+func (g *Grid) settleDown(ctx context.Context) error {
+	select {
+	case <-g.done:
+		return ErrClosed
+	case <-ctx.Done():
+		return contextError(ctx)
+	case <-time.After(askPause):
+		return nil
+	}
+}
+
+func (g *Grid) askOnce(ctx context.Context, p *partition, q question) (answer, error) {
+	if t := p.tenure(); t != nil {
+		return t.answer(ctx, q)
+	}
+	if g.server != nil {
+		return answer{}, ErrNotOwner // for the moment; nobody else can be it
+	}
+	b, err := json.Marshal(q)
+	if err != nil {
+		return answer{}, fmt.Errorf("ask the owner of partition %d: %w", p.number, err)
+	}
+	try, cancel := context.WithTimeout(ctx, askTry)
+	defer cancel()
+	m, err := g.writes.RequestWithContext(try, g.ownerSubject(p), b)
+	switch {
+	case ctx.Err() != nil:
+		return answer{}, contextError(ctx)
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return answer{}, ErrNotOwner
+	case err != nil:
+		return answer{}, fmt.Errorf("ask the owner of partition %d: %w", p.number, connError(err))
+	}
+	var a answer
+	if err := json.Unmarshal(m.Data, &a); err != nil {
+		return answer{}, fmt.Errorf("%w: the owner of partition %d answers %q", ErrUnavailable, p.number, m.Data)
+	}
+	if a.NotOwner {
+		return answer{}, ErrNotOwner
+	}
+	if a.Error != "" {
+		return answer{}, fmt.Errorf("%w: the owner of partition %d: %s", ErrUnavailable, p.number, a.Error)
+	}
+	return a, nil
+}
+
+// serveQuestions answers other nodes until the tenure ends.
+func (t *tenure) serveQuestions() (*nats.Subscription, error) {
+	g := t.g
+	sub, err := g.reads.Subscribe(g.ownerSubject(t.p), func(m *nats.Msg) {
+		g.asking.Go(func() error {
+			t.reply(m)
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("answer for partition %d: %w", t.p.number, connError(err))
+	}
+	return sub, nil
+}
+
+func (t *tenure) reply(m *nats.Msg) {
+	var q question
+	var a answer
+	err := json.Unmarshal(m.Data, &q)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(until(t.g.done), t.g.cfg.Timeout)
+		defer cancel()
+		a, err = t.answer(ctx, q)
+	}
+	if err != nil {
+		a = answer{NotOwner: errors.Is(err, ErrNotOwner), Error: err.Error()}
+	}
+	b, err := json.Marshal(a)
+	if err == nil {
+		err = m.Respond(b)
+	}
+	if err != nil {
+		t.g.cfg.Logger.Debug("answer a node's question", "question", q.Op, "error", err)
+	}
+}
+
+// answer answers a question from what the owner knows.
+func (t *tenure) answer(ctx context.Context, q question) (answer, error) {
+	x := t.index
+	if err := x.wait(ctx, max(q.After, Sequence(t.p.flow.written.Load()))); err != nil {
+		return answer{}, err
+	}
+	a := answer{Fence: t.fence}
+	switch q.Op {
+	case askForget:
+		return a, t.forget(ctx, q.Cache)
+	case askRelay:
+		return t.relayOut(q)
+	case askPosition, askSeek:
+		return t.answerReader(ctx, q)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.closed {
+		return answer{}, ErrNotOwner
+	}
+	x.settle(t.g.cfg.Now())
+	a.Sequence = x.seq
+	s := x.spaces[q.Cache]
+	switch q.Op {
+	case askEnd:
+	case askCount:
+		if s != nil {
+			a.Entries, a.Bytes = s.live, s.bytes
+		}
+	case askTouch:
+		r, ok := x.lookup(q.Cache, string(q.Key))
+		a.Live = ok && r.state == stateLive || !ok && x.seq < q.From
+		if a.Live && q.Use && ok && r.seq == q.From && s.idle != nil {
+			s.idle[string(q.Key)] = t.g.cfg.Now()
+		}
+	case askChanges:
+		a.Changes, a.More = page(x.changes(q.Cache, string(q.Prefix), q.From, q.Current), q.Limit)
+	case askKeys:
+		a.Changes, a.More = page(x.keysAfter(q.Cache, string(q.Prefix), string(q.Key)), q.Limit)
+	default:
+		return answer{}, fmt.Errorf("%w: unknown question %q", ErrUnavailable, q.Op)
+	}
+	return a, nil
+}
+
+// keysAfter returns the entries of a cache whose key comes after one, in the order of their keys. Lock is held.
+func (x *index) keysAfter(cache, prefix, after string) []keyChange {
+	s := x.spaces[cache]
+	if s == nil {
+		return nil
+	}
+	var out []keyChange
+	for key, r := range s.records {
+		if r.state == stateLive && strings.HasPrefix(key, prefix) && key > after {
+			out = append(out, keyChange{key: key, seq: r.seq, revision: r.revision})
+		}
+	}
+	slices.SortFunc(out, func(a, b keyChange) int { return strings.Compare(a.key, b.key) })
+	return out
+}
+
+func page(all []keyChange, limit int) (some []wireChange, more bool) {
+	if limit > 0 && len(all) > limit {
+		all, more = all[:limit], true
+	}
+	some = make([]wireChange, len(all))
+	for i, c := range all {
+		some[i] = wireChange{Kind: c.kind, Key: []byte(c.key), Sequence: c.seq, Revision: c.revision}
+	}
+	return some, more
+}
+
+// endOf returns where a partition's index stands, with what this node wrote. Where this node is the owner, at is called
+// with the index locked at that point.
+func (g *Grid) endOf(ctx context.Context, p *partition, at func(*tenure)) (Sequence, error) {
+	if t := p.tenure(); t != nil {
+		err := t.settled(ctx)
+		if err == nil {
+			x := t.index
+			x.mu.Lock()
+			defer x.mu.Unlock()
+			at(t)
+			return x.seq, nil
+		}
+		if !errors.Is(err, ErrNotOwner) {
+			return 0, err
+		}
+	}
+	a, err := g.ask(ctx, p, question{Op: askEnd})
+	return a.Sequence, err
+}
+
+// askChanges returns what changed in a cache after from, and where the owner's index stands.
+func (g *Grid) askChanges(ctx context.Context, p *partition, cache, prefix string, from Sequence, current bool) ([]keyChange, Sequence, error) {
+	var out []keyChange
+	for {
+		a, err := g.ask(ctx, p, question{Op: askChanges, Cache: cache, Prefix: []byte(prefix), From: from, Current: current, Limit: askPage})
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, c := range a.Changes {
+			out = append(out, keyChange{kind: c.Kind, key: string(c.Key), seq: c.Sequence, revision: c.Revision})
+		}
+		if !a.More {
+			return out, a.Sequence, nil
+		}
+		from = out[len(out)-1].seq
+	}
+}
+
+// askKeys returns the entries of a cache in a partition, in the order of their keys, up to limit where it is not 0.
+func (g *Grid) askKeys(ctx context.Context, p *partition, cache, prefix string, limit int) ([]keyChange, error) {
+	var out []keyChange
+	after := ""
+	for {
+		size := askPage
+		if p.tenure() != nil {
+			size = 0 // the answer does not travel
+		}
+		if limit > 0 && (size == 0 || limit-len(out) < size) {
+			size = limit - len(out)
+		}
+		a, err := g.ask(ctx, p, question{Op: askKeys, Cache: cache, Prefix: []byte(prefix), Key: []byte(after), Limit: size})
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range a.Changes {
+			out = append(out, keyChange{key: string(c.Key), seq: c.Sequence, revision: c.Revision})
+		}
+		if !a.More || limit > 0 && len(out) >= limit {
+			return out, nil
+		}
+		after = out[len(out)-1].key
+	}
+}

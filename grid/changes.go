@@ -1,0 +1,47 @@
+package grid
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// keyChange is the newest change of a key, as the index has it.
+type keyChange struct {
+	kind     EventType
+	key      string
+	seq      Sequence
+	revision Revision
+}
+
+// changes returns the newest change of every key that changed after from, in the order of the stream. Current asks for the
+// present state instead: each entry that is there, as created.
+// Lock is held.
+func (x *index) changes(cache, prefix string, from Sequence, current bool) []keyChange {
+	s := x.spaces[cache]
+	if s == nil {
+		return nil
+	}
+	var out []keyChange
+	for key, r := range s.records {
+		if r.seq <= from || !strings.HasPrefix(key, prefix) {
+			continue
+		}
+		c := keyChange{key: key, seq: r.seq, revision: r.revision}
+		switch {
+		case r.state == stateLive && (current || r.since > from):
+			c.kind = Created
+		case r.state == stateLive:
+			c.kind = Updated
+		case current || r.state == stateOverdue:
+			continue // never seen; or its expiry is still to come
+		case r.state == stateRemoved:
+			c.kind = Removed
+		default:
+			c.kind = Expired
+		}
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b keyChange) int { return cmp.Compare(a.seq, b.seq) })
+	return out
+}

@@ -1,0 +1,463 @@
+package grid
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// cursor is where a reader stands in one partition that this node owns. Changes come from the feed, in order, and wait in a
+// queue until they are given out; what the queue has no room for is read from the index later. A key has at most one change
+// that waits and one that is given out.
+type cursor struct {
+	r *Reader
+	t *tenure
+
+	mu sync.Mutex
+	// order has what is not done, in the order of the stream; some of it is done or overwritten. What is before next was
+	// looked at.
+	order  []*item
+	next   int
+	byKey  map[string]*item // those that wait
+	flying map[string]*item // those that are given out
+	held   map[string]*item // those that wait for one of their key that is given out
+	freed  []*item          // those that were held, and can be given out
+	bytes  int              // of the values that wait
+
+	behind  bool     // changes from missed on are to be read from the index
+	missed  Sequence // only while behind
+	offered Sequence // the last change that is known
+	paused  bool     // nothing is given out: the position is being moved
+	stopped bool
+	idle    chan struct{} // closed when nothing is given out; nil while nobody waits for that
+
+	position position // as it is written down
+	moved    int      // changes done since then
+	writing  sync.Mutex
+}
+
+// item is a change on its way through a cursor.
+type item struct {
+	cursor *cursor
+	key    string
+	seq    Sequence
+	kind   EventType
+	entry  Entry
+	shared bool
+	load   bool // the entry is to be read: what the index has is without it
+	state  itemState
+}
+
+type itemState uint8
+
+const (
+	itemWaits itemState = iota
+	itemFlies
+	itemOver // done, or overwritten before it was given out
+)
+
+// newCursor begins where the reader's position is, or where a new reader is to begin.
+func newCursor(ctx context.Context, r *Reader, t *tenure) (*cursor, error) {
+	c := &cursor{r: r, t: t, byKey: make(map[string]*item), flying: make(map[string]*item), held: make(map[string]*item)}
+	at, err := t.readPosition(ctx, r.cfg.Cache, r.cfg.Name)
+	if err != nil {
+		return nil, err
+	}
+	if at.stored == 0 {
+		at.Position = 0
+		if r.cfg.Start == StartNew {
+			t.index.mu.Lock()
+			at.Position = t.index.seq
+			t.index.mu.Unlock()
+		}
+		if at.stored, err = t.writePosition(ctx, r.cfg.Cache, r.cfg.Name, at); err != nil {
+			return nil, err
+		}
+	}
+	c.position = at
+	c.behind, c.missed, c.offered = true, at.Position+1, at.Position
+	return c, nil
+}
+
+func (c *cursor) wantsValues() bool { return true }
+
+// offer queues a change. The index is locked.
+func (c *cursor) offer(_ int, ch change) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopped {
+		return
+	}
+	c.overwritten(ch.entry.Key)
+	if c.behind {
+		return
+	}
+	if len(c.byKey) >= c.r.cfg.MaxPending || c.bytes >= readerPendingBytes {
+		c.behind, c.missed = true, ch.seq
+		return
+	}
+	c.offered = ch.seq
+	c.push(&item{cursor: c, key: ch.entry.Key, seq: ch.seq, kind: ch.kind, entry: ch.entry, shared: ch.shared})
+	c.r.signal()
+}
+
+func (c *cursor) push(it *item) {
+	c.order = append(c.order, it)
+	c.byKey[it.key] = it
+	c.bytes += len(it.entry.Value)
+}
+
+// overwritten drops a key's change that waits. Lock is held.
+func (c *cursor) overwritten(key string) {
+	if it := c.byKey[key]; it != nil {
+		it.state = itemOver
+		c.bytes -= len(it.entry.Value)
+		it.entry = Entry{}
+		delete(c.byKey, key)
+		delete(c.held, key)
+	}
+}
+
+// fallBehind has what comes after the last known change read from the index. The index is locked.
+func (c *cursor) fallBehind(int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.behind {
+		c.behind, c.missed = true, c.offered+1
+	}
+	c.r.signal()
+}
+
+// rewind begins a stream that began anew. The index is locked.
+func (c *cursor) rewind(int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, it := range c.order {
+		it.state = itemOver
+	}
+	c.order, c.next, c.freed, c.bytes = nil, 0, nil, 0
+	clear(c.byKey)
+	clear(c.flying)
+	clear(c.held)
+	c.behind, c.missed, c.offered = true, 1, 0
+	c.position = position{}
+	c.r.signal()
+}
+
+// take gives out up to most changes.
+func (c *cursor) take(ctx context.Context, most int) ([]Change, error) {
+	c.refill()
+	c.mu.Lock()
+	again := c.position.Again
+	var items []*item
+	if !c.stopped && !c.paused {
+		for len(items) < most {
+			it := c.pick()
+			if it == nil {
+				break
+			}
+			items = append(items, it)
+		}
+	}
+	c.mu.Unlock()
+	if len(items) == 0 {
+		return nil, nil
+	}
+	gone, err := c.load(ctx, items)
+	if err != nil {
+		c.undo(items)
+		return nil, err
+	}
+	if len(gone) > 0 {
+		c.done(gone)
+		items = slices.DeleteFunc(items, func(it *item) bool { return slices.Contains(gone, it) })
+	}
+	out := make([]Change, len(items))
+	for i, it := range items {
+		out[i] = Change{
+			Entry: it.entry, Type: Updated, Partition: c.t.p.number, Fence: c.t.fence, Time: it.entry.Created,
+			Again: it.seq <= again, item: it,
+		}
+		if it.shared {
+			out[i].Entry = it.entry.clone()
+		}
+		if it.kind == Removed || it.kind == Expired {
+			out[i].Type = it.kind
+		}
+		it.entry = Entry{}
+	}
+	return out, nil
+}
+
+// pick takes the next change whose key is free. Lock is held.
+func (c *cursor) pick() *item {
+	for {
+		var it *item
+		switch {
+		case len(c.freed) > 0:
+			it, c.freed = c.freed[0], c.freed[1:]
+		case c.next < len(c.order):
+			it = c.order[c.next]
+			c.next++
+		default:
+			return nil
+		}
+		if it.state != itemWaits {
+			continue
+		}
+		if c.flying[it.key] != nil {
+			c.held[it.key] = it
+			continue
+		}
+		it.state = itemFlies
+		c.flying[it.key] = it
+		delete(c.byKey, it.key)
+		c.bytes -= len(it.entry.Value)
+		return it
+	}
+}
+
+// refill reads changes from the index that the queue had no room for, when half of it is free.
+func (c *cursor) refill() {
+	c.mu.Lock()
+	needed := c.behind && !c.stopped && !c.paused && len(c.byKey) <= c.r.cfg.MaxPending/2
+	c.mu.Unlock()
+	if !needed {
+		return
+	}
+	x := c.t.index
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.closed {
+		return
+	}
+	x.settle(c.t.g.cfg.Now())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.behind || c.paused {
+		return
+	}
+	found := x.changes(c.r.cache.name, "", c.missed-1, false)
+	room := c.r.cfg.MaxPending - len(c.byKey)
+	for i, ch := range found {
+		if i == room {
+			c.missed = ch.seq
+			return
+		}
+		c.overwritten(ch.key)
+		c.push(&item{cursor: c, key: ch.key, seq: ch.seq, kind: ch.kind, load: true})
+		c.offered = ch.seq
+	}
+	if c.missed = x.seq + 1; c.t.offering {
+		c.behind = false
+	}
+	c.offered = x.seq
+}
+
+// load reads the entries of changes that came from the index. It returns those that are over: overwritten, or with a
+// lifespan that has ended; their key's next change comes by itself.
+func (c *cursor) load(ctx context.Context, items []*item) (gone []*item, err error) {
+	var places []place
+	var loaded []*item
+	for _, it := range items {
+		if it.load {
+			places, loaded = append(places, c.r.cache.placeOf(it.key)), append(loaded, it)
+		}
+	}
+	for len(places) > 0 {
+		some := places[:min(len(places), readAhead)]
+		found, err := c.r.cache.readMany(ctx, some, false)
+		if err != nil {
+			return nil, err
+		}
+		for i, s := range found {
+			it := loaded[i]
+			wants := it.kind == Created || it.kind == Updated
+			switch {
+			case s.seq != it.seq, wants && !s.found:
+				gone = append(gone, it)
+				continue
+			case wants:
+				it.entry = s.entry
+			default:
+				it.entry = Entry{Cache: c.r.cache.name, Key: it.key, Revision: s.revision, Created: s.at}
+			}
+			it.load = false
+		}
+		places, loaded = places[len(some):], loaded[len(some):]
+	}
+	return gone, nil
+}
+
+// done moves over changes that are dealt with.
+func (c *cursor) done(items []*item) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, it := range items {
+		c.land(it)
+		it.state = itemOver
+	}
+	c.moved += len(items)
+	c.trim()
+	c.r.noteMoved(c.moved >= flushMoved)
+}
+
+// undo gives changes back, to be given out again unless they were overwritten meanwhile.
+func (c *cursor) undo(items []*item) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, it := range items {
+		c.land(it)
+		if c.byKey[it.key] != nil { // a newer one waits
+			it.state = itemOver
+			continue
+		}
+		it.state, it.load, it.entry = itemWaits, true, Entry{}
+		c.byKey[it.key] = it
+		c.freed = append(c.freed, it)
+	}
+	c.trim()
+	c.r.signal()
+}
+
+// land ends the flight of a change, and frees the one that waited for it. Lock is held.
+func (c *cursor) land(it *item) {
+	if c.flying[it.key] != it {
+		return
+	}
+	delete(c.flying, it.key)
+	if h := c.held[it.key]; h != nil {
+		delete(c.held, it.key)
+		c.freed = append(c.freed, h)
+		c.r.signal()
+	}
+	if len(c.flying) == 0 && c.idle != nil {
+		close(c.idle)
+		c.idle = nil
+	}
+}
+
+// trim drops what is over from the front of order. Lock is held.
+func (c *cursor) trim() {
+	n := 0
+	for n < len(c.order) && c.order[n].state == itemOver {
+		c.order[n] = nil
+		n++
+	}
+	c.order = c.order[n:]
+	c.next = max(0, c.next-n)
+	if len(c.order) == 0 {
+		c.order = nil
+	}
+}
+
+// reached is how far everything is done. Lock is held.
+func (c *cursor) reached() Sequence {
+	switch {
+	case len(c.order) > 0:
+		return c.order[0].seq - 1
+	case c.behind:
+		return c.missed - 1
+	default:
+		return c.offered
+	}
+}
+
+// flush writes the position down where it has moved.
+func (c *cursor) flush(ctx context.Context) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.mu.Lock()
+	at := c.position
+	at.Position = c.reached()
+	if at.Again <= at.Position {
+		at.Again = 0
+	}
+	moved := c.moved
+	same := at.Position == c.position.Position && at.Again == c.position.Again
+	c.mu.Unlock()
+	if same {
+		return nil
+	}
+	if !c.t.valid(time.Now()) {
+		return ErrNotOwner
+	}
+	stored, err := c.write(ctx, at)
+	if isWrongSequence(err) {
+		// Somebody else moved it: the next owner, or who removed the reader.
+		c.t.g.cfg.Logger.Warn("a reader stops: its position was changed by somebody else", "reader", c.r.cfg.Name, "partition", c.t.p.number)
+		c.halt()
+		return ErrNotOwner
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		c.r.noteMoved(false) // tried again
+		return fmt.Errorf("write the position of %s in partition %d: %w", c.r.cfg.Name, c.t.p.number, err)
+	}
+	if at.stored = stored; c.position.stored < stored {
+		c.position = at
+		c.moved -= moved
+	}
+	return nil
+}
+
+// write stores a position. An earlier write of this owner's whose answer was lost is no reason to stop.
+func (c *cursor) write(ctx context.Context, at position) (Sequence, error) {
+	stored, err := c.t.writePosition(ctx, c.r.cfg.Cache, c.r.cfg.Name, at)
+	if !isWrongSequence(err) {
+		return stored, err
+	}
+	have, readErr := c.t.readPosition(ctx, c.r.cfg.Cache, c.r.cfg.Name)
+	if readErr != nil || have.stored == 0 || have.Fence != c.t.fence {
+		return 0, err
+	}
+	at.stored = have.stored
+	return c.t.writePosition(ctx, c.r.cfg.Cache, c.r.cfg.Name, at)
+}
+
+// halt gives nothing out any more.
+func (c *cursor) halt() {
+	c.mu.Lock()
+	c.stopped = true
+	c.mu.Unlock()
+	c.t.p.hub.remove(c.r.cache.name, c)
+	c.r.detach(c)
+}
+
+// stopWait is how long a partition waits for what is given out, before it is given up.
+const stopWait = time.Second
+
+// stop ends the cursor in good order: what is given out is waited for within the context, and the position written down.
+func (c *cursor) stop(ctx context.Context) error {
+	c.halt()
+	if ctx.Err() != nil {
+		return nil
+	}
+	wait, cancel := context.WithTimeout(ctx, stopWait)
+	defer cancel()
+	c.waitIdle(wait)
+	return c.flush(ctx)
+}
+
+// waitIdle waits until nothing is given out. It reports whether that is so.
+func (c *cursor) waitIdle(ctx context.Context) bool {
+	c.mu.Lock()
+	if len(c.flying) == 0 {
+		c.mu.Unlock()
+		return true
+	}
+	if c.idle == nil {
+		c.idle = make(chan struct{})
+	}
+	idle := c.idle
+	c.mu.Unlock()
+	select {
+	case <-idle:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

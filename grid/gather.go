@@ -1,0 +1,108 @@
+package grid
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+const (
+	// putsAtOnce is how many writes of a cache are under way at a time; what comes meanwhile goes together after. With
+	// 64 callers on 2 cores gathering takes a fifth off the processor time of a put (24.7 us against 31.9 us in the
+	// durable class), with 16 it changes nothing.
+	putsAtOnce = 4
+	// gatherMax and gatherBytes bound one batch.
+	gatherMax   = 512
+	gatherBytes = 8 << 20
+)
+
+// gather lets puts into one cache that arrive together go as a batch, whichever door they come by. Nobody waits for company:
+// a put goes at once while fewer than putsAtOnce writes are under way, and the first one that waited takes all others along
+// when one of these ends. It has no goroutine of its own.
+type gather struct {
+	mu      sync.Mutex
+	running int
+	waiting []*gathered
+}
+
+var errPanic = errors.New("the write that took this one along panicked")
+
+// gathered is a write that waits.
+type gathered struct {
+	write write
+	// done gets the outcome, or the batch that this caller is to write.
+	done chan gatherOutcome
+}
+
+type gatherOutcome struct {
+	outcome
+	lead []*gathered // the receiver's own write is the first
+}
+
+// write stores w. Once it waits its context does not end it, because others may come to rely on it; the grid's own time
+// limit does.
+func (g *gather) write(ctx context.Context, c *Cache, w write) (Sequence, error) {
+	g.mu.Lock()
+	if g.running < putsAtOnce {
+		g.running++
+		g.mu.Unlock()
+		defer g.next()
+		return c.write(ctx, w)
+	}
+	waiting := &gathered{write: w, done: make(chan gatherOutcome, 1)}
+	g.waiting = append(g.waiting, waiting)
+	g.mu.Unlock()
+	got := <-waiting.done
+	if got.lead == nil {
+		return got.seq, got.err
+	}
+	defer g.next()
+	return lead(context.WithoutCancel(ctx), c, got.lead)
+}
+
+// next hands what waits to the first that waited, which takes over the place of the write that ended.
+func (g *gather) next() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.waiting) == 0 {
+		g.running--
+		return
+	}
+	n, size := 0, 0
+	for n < len(g.waiting) && n < gatherMax && (n == 0 || size+len(g.waiting[n].write.value) <= gatherBytes) {
+		size += len(g.waiting[n].write.value)
+		n++
+	}
+	batch := g.waiting[:n:n]
+	g.waiting = g.waiting[n:]
+	if len(g.waiting) == 0 {
+		g.waiting = nil
+	}
+	batch[0].done <- gatherOutcome{lead: batch}
+}
+
+// lead writes a batch, tells the others, and returns the first one's outcome.
+func lead(ctx context.Context, c *Cache, batch []*gathered) (Sequence, error) {
+	if len(batch) == 1 {
+		return c.write(ctx, batch[0].write)
+	}
+	told := 1
+	defer func() {
+		if v := recover(); v != nil { // the others must not wait for ever
+			for _, w := range batch[told:] {
+				w.done <- gatherOutcome{outcome: outcome{err: errPanic}}
+			}
+			panic(v)
+		}
+	}()
+	writes := make([]write, len(batch))
+	for i, w := range batch {
+		writes[i] = w.write
+	}
+	results := c.writeMany(ctx, writes, false)
+	for i := 1; i < len(batch); i++ {
+		batch[i].done <- gatherOutcome{outcome: results[i]}
+		told = i + 1
+	}
+	return results[0].seq, results[0].err
+}

@@ -1,0 +1,109 @@
+package grid
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// members are the nodes of the grid that were heard of lately. Nothing depends on it but who gets how many partitions.
+type members struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+const (
+	memberEvery = 500 * time.Millisecond
+	memberFor   = 3 * memberEvery
+)
+
+func (m *members) heard(node string, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last[node] = now
+}
+
+func (m *members) left(node string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.last, node)
+}
+
+// alive returns the nodes, self included, in one order on all of them.
+func (m *members) alive(self string, now time.Time) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := []string{self}
+	for node, at := range m.last {
+		if node == self {
+			continue
+		}
+		if now.Sub(at) > memberFor {
+			delete(m.last, node)
+			continue
+		}
+		out = append(out, node)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (o *owners) memberSubject() string { return fmt.Sprintf("millrace.%s.nodes", o.g.cfg.Name) }
+
+// listen hears of other nodes.
+func (o *owners) listen() error {
+	sub, err := o.g.reads.Subscribe(o.memberSubject(), func(m *nats.Msg) {
+		what, node, _ := strings.Cut(string(m.Data), " ")
+		switch what {
+		case "here":
+			o.members.heard(node, time.Now())
+			return
+		case "bye":
+			o.members.left(node)
+		}
+		if node != o.g.node {
+			o.lookNow()
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("hear of other nodes: %w", connError(err))
+	}
+	o.hint = sub
+	return nil
+}
+
+// lookNow makes the loop look at once.
+func (o *owners) lookNow() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// say tells other nodes something: that this one is here, that it leaves, that a lease is free.
+func (o *owners) say(what string) {
+	if o.g.server != nil {
+		return
+	}
+	if err := o.g.reads.Publish(o.memberSubject(), []byte(what+" "+o.g.node)); err != nil {
+		o.g.cfg.Logger.Debug("tell other nodes", "what", what, "error", err)
+	}
+}
+
+// announce says that this node is here until the grid is closed.
+func (o *owners) announce() {
+	ticker := time.NewTicker(memberEvery)
+	defer ticker.Stop()
+	for {
+		o.say("here")
+		select {
+		case <-ticker.C:
+		case <-o.g.done:
+			return
+		}
+	}
+}

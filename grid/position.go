@@ -1,0 +1,336 @@
+package grid
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// readerToken begins the reserved subjects of positions: reader.<cache>.<reader>.
+const readerToken = "reader"
+
+// position is a reader's place in a partition as it is stored.
+type position struct {
+	// Position is the sequence up to which everything is done.
+	Position Sequence `json:"position"`
+	// Again is up to where what was made is made again, after the reader was moved back.
+	Again Sequence `json:"again,omitempty"`
+	// Fence is the number of the owner that wrote it.
+	Fence uint64 `json:"fence,omitempty"`
+
+	stored Sequence // of the record itself; 0 for none
+}
+
+// Position is where a reader stands in a partition.
+type Position struct {
+	Partition int `json:"partition"`
+	// Sequence is up to where everything is done, and End where the stream ends.
+	Sequence Sequence `json:"sequence"`
+	End      Sequence `json:"end"`
+	// Changes is how many keys wait or are under way, and Age how long the oldest of them has waited.
+	Changes int64         `json:"changes"`
+	Age     time.Duration `json:"age"`
+	// Open says that a node reads there now.
+	Open bool `json:"open"`
+}
+
+func (p *partition) positionSubject(cache, reader string) string {
+	return p.subject(reserved, readerToken+"."+cache+"."+reader)
+}
+
+func (g *Grid) readPosition(ctx context.Context, p *partition, cache, reader string) (position, error) {
+	m, err := g.asks.read(ctx, directGet+p.stream+"."+p.positionSubject(cache, reader))
+	if err != nil {
+		return position{}, fmt.Errorf("read the position of %s in partition %d: %w", reader, p.number, err)
+	}
+	switch s := status(m); s {
+	case "":
+	case "404":
+		return position{}, nil
+	default:
+		return position{}, fmt.Errorf("%w: the stream answers %s %s", ErrUnavailable, s, first(m.Header, "Description"))
+	}
+	seq, err := strconv.ParseUint(first(m.Header, headerSequence), 10, 64)
+	if err != nil {
+		return position{}, fmt.Errorf("%w: an answer without sequence", ErrUnavailable)
+	}
+	var at position
+	if err := json.Unmarshal(m.Data, &at); err != nil {
+		return position{}, fmt.Errorf("%w: the position of %s in partition %d: %q", ErrFormat, reader, p.number, m.Data)
+	}
+	at.stored = Sequence(seq)
+	return at, nil
+}
+
+// writePosition writes a position in place of the one that it was read as.
+func (g *Grid) writePosition(ctx context.Context, p *partition, cache, reader string, at position) (Sequence, error) {
+	b, err := json.Marshal(at)
+	if err != nil {
+		return 0, fmt.Errorf("write the position of %s: %w", reader, err)
+	}
+	w := write{place: place{partition: p, subject: p.positionSubject(cache, reader)}, value: b, header: make(nats.Header, 1)}
+	w.expect(at.stored)
+	return g.writeOwn(ctx, w)
+}
+
+func (t *tenure) readPosition(ctx context.Context, cache, reader string) (position, error) {
+	return t.g.readPosition(ctx, t.p, cache, reader)
+}
+
+func (t *tenure) writePosition(ctx context.Context, cache, reader string, at position) (Sequence, error) {
+	at.Fence = t.fence
+	return t.g.writePosition(ctx, t.p, cache, reader, at)
+}
+
+// Positions returns where a reader of a cache stands in each partition. A reader that was never opened is ErrNoReader.
+func (g *Grid) Positions(ctx context.Context, cache, reader string) ([]Position, error) {
+	c, err := g.readerOf(ctx, cache, reader)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Position, len(c.partitions))
+	for i, p := range c.partitions {
+		a, err := g.ask(ctx, p, question{Op: askPosition, Cache: cache, Reader: reader})
+		if err != nil {
+			return nil, fmt.Errorf("position of %s: %w", reader, err)
+		}
+		if a.Position == nil {
+			return nil, fmt.Errorf("%w: %s of cache %s", ErrNoReader, reader, cache)
+		}
+		out[i] = *a.Position
+	}
+	return out, nil
+}
+
+func (g *Grid) readerOf(ctx context.Context, cache, reader string) (*Cache, error) {
+	if !readerName.MatchString(reader) {
+		return nil, fmt.Errorf("reader: %w: name %q does not match %s", ErrConfig, reader, readerName)
+	}
+	return g.Cache(ctx, cache)
+}
+
+// Seek says where a reader is moved.
+type Seek struct {
+	// Now is the end of what is written: what waits is left out. Time is the first change at or after it; zero is the start.
+	Now  bool
+	Time time.Time
+}
+
+// seekTo is a Seek on its way.
+type seekTo struct {
+	Now  bool      `json:"now,omitempty"`
+	Time time.Time `json:"time,omitzero"`
+}
+
+// Seek moves a reader of a cache in every partition. What it is moved back over is given out again, the newest change of each
+// key, as to be made again.
+func (g *Grid) Seek(ctx context.Context, cache, reader string, to Seek) error {
+	c, err := g.readerOf(ctx, cache, reader)
+	if err != nil {
+		return err
+	}
+	if _, err := g.Positions(ctx, cache, reader); err != nil {
+		return err
+	}
+	for _, p := range c.partitions {
+		if _, err := g.ask(ctx, p, question{Op: askSeek, Cache: cache, Reader: reader, To: &seekTo{to.Now, to.Time}}); err != nil {
+			return fmt.Errorf("move %s: %w", reader, err)
+		}
+	}
+	return nil
+}
+
+// DeleteReader removes a reader's positions. One that is not there is no error. A node that has it open stops reading.
+func (g *Grid) DeleteReader(ctx context.Context, cache, reader string) error {
+	c, err := g.readerOf(ctx, cache, reader)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := g.limited(ctx)
+	defer cancel()
+	for _, p := range c.partitions {
+		stream, err := g.js.Stream(ctx, p.stream)
+		if err == nil {
+			err = stream.Purge(ctx, jetstream.WithPurgeSubject(p.positionSubject(cache, reader)))
+		}
+		if err != nil {
+			return fmt.Errorf("delete reader %s: %w", reader, apiError(err))
+		}
+	}
+	return nil
+}
+
+// answerReader answers a question about a reader.
+func (t *tenure) answerReader(ctx context.Context, q question) (answer, error) {
+	t.mu.Lock()
+	var c *cursor
+	for r, have := range t.cursors {
+		if r.cfg.Name == q.Reader && r.cfg.Cache == q.Cache {
+			c = have
+		}
+	}
+	t.mu.Unlock()
+	if q.Op == askPosition {
+		at, err := t.describe(ctx, c, q)
+		return answer{Fence: t.fence, Position: at}, err
+	}
+	target, err := t.find(ctx, q.Cache, *q.To)
+	if err != nil {
+		return answer{}, err
+	}
+	if c != nil {
+		return answer{Fence: t.fence}, c.seek(ctx, target)
+	}
+	at, err := t.readPosition(ctx, q.Cache, q.Reader)
+	if err != nil {
+		return answer{}, err
+	}
+	at.moveTo(target, t.indexEnd())
+	_, err = t.writePosition(ctx, q.Cache, q.Reader, at)
+	return answer{Fence: t.fence}, err
+}
+
+// moveTo changes a position; what lies between it and where it was, or was to be made again, is made again.
+func (at *position) moveTo(target, end Sequence) {
+	if target < at.Position {
+		at.Again = max(at.Again, min(end, at.Position))
+	}
+	at.Position = target
+}
+
+func (t *tenure) indexEnd() Sequence {
+	t.index.mu.Lock()
+	defer t.index.mu.Unlock()
+	return t.index.seq
+}
+
+// find returns the sequence before the first change that a reader is moved to.
+func (t *tenure) find(ctx context.Context, cache string, to seekTo) (Sequence, error) {
+	switch {
+	case to.Now:
+		return t.indexEnd(), nil
+	case to.Time.IsZero():
+		return 0, nil
+	}
+	b, err := json.Marshal(map[string]any{"next_by_subj": t.p.prefix + cache + ".>", "start_time": to.Time.UTC()})
+	if err != nil {
+		return 0, fmt.Errorf("look for %v: %w", to.Time, err)
+	}
+	m, err := t.g.reads.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+t.p.stream, b)
+	if err != nil {
+		return 0, fmt.Errorf("look for %v: %w", to.Time, connError(err))
+	}
+	switch s := status(m); s {
+	case "", "204":
+	case "404":
+		return t.indexEnd(), nil
+	default:
+		return 0, fmt.Errorf("%w: the stream answers %s %s", ErrUnavailable, s, first(m.Header, "Description"))
+	}
+	seq, err := strconv.ParseUint(first(m.Header, headerSequence), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: an answer without sequence", ErrUnavailable)
+	}
+	return Sequence(seq) - 1, nil
+}
+
+// describe tells where a reader stands; nil where there is none.
+func (t *tenure) describe(ctx context.Context, c *cursor, q question) (*Position, error) {
+	if c != nil {
+		return c.describe(ctx)
+	}
+	at, err := t.readPosition(ctx, q.Cache, q.Reader)
+	if err != nil || at.stored == 0 {
+		return nil, err
+	}
+	out := &Position{Partition: t.p.number, Sequence: at.Position}
+	t.index.mu.Lock()
+	waiting := t.index.changes(q.Cache, "", at.Position, false)
+	out.End, out.Changes = t.index.seq, int64(len(waiting))
+	t.index.mu.Unlock()
+	return out, nil
+}
+
+// seek moves a cursor. What is given out is waited for, since it is in the order of what comes next.
+func (c *cursor) seek(ctx context.Context, target Sequence) error {
+	c.mu.Lock()
+	c.paused = true
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.paused = false
+		c.mu.Unlock()
+		c.r.signal()
+	}()
+	if !c.waitIdle(ctx) {
+		return fmt.Errorf("partition %d: what is under way does not end: %w", c.t.p.number, contextError(ctx))
+	}
+	end := c.t.indexEnd()
+	c.mu.Lock()
+	at := c.position
+	at.Position = c.reached()
+	at.moveTo(target, end)
+	for _, it := range c.order {
+		it.state = itemOver
+	}
+	c.order, c.next, c.freed, c.bytes = nil, 0, nil, 0
+	clear(c.byKey)
+	clear(c.held)
+	c.behind, c.missed, c.offered = true, target+1, target
+	c.position.Again = at.Again
+	c.mu.Unlock()
+	c.forceFlush()
+	return c.flush(ctx)
+}
+
+// forceFlush makes the next flush write, also where the position is the same.
+func (c *cursor) forceFlush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.position.Position = ^Sequence(0)
+}
+
+// describe tells where the cursor stands.
+func (c *cursor) describe(ctx context.Context) (*Position, error) {
+	x := c.t.index
+	x.mu.Lock()
+	c.mu.Lock()
+	out := &Position{Partition: c.t.p.number, Sequence: c.reached(), End: x.seq, Open: true, Changes: int64(len(c.byKey) + len(c.flying))}
+	if c.behind {
+		out.Changes += int64(len(x.changes(c.r.cache.name, "", c.missed-1, false)))
+	}
+	var oldest *item
+	if len(c.order) > 0 {
+		oldest = c.order[0]
+	}
+	var key string
+	var since time.Time
+	if oldest != nil {
+		key, since = oldest.key, oldest.entry.Created
+	}
+	c.mu.Unlock()
+	x.mu.Unlock()
+	if oldest == nil {
+		return out, nil
+	}
+	if since.IsZero() { // it is not here
+		s, err := c.r.cache.read(ctx, c.r.cache.placeOf(key), false)
+		if err != nil {
+			return nil, err
+		}
+		since = s.at
+	}
+	if !since.IsZero() {
+		out.Age = max(0, c.t.g.cfg.Now().Sub(since))
+	}
+	return out, nil
+}
+
+// ErrNoReader says that no reader of this name reads the cache.
+var ErrNoReader = errors.New("no such reader")

@@ -1,0 +1,113 @@
+package grid
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// tenure is what a node has of a partition while it owns it: the index, the feed that fills it, and the places of the
+// readers that run here.
+type tenure struct {
+	g     *Grid
+	p     *partition
+	index *index
+	feed  *feed
+	// fence is the number of this taking; larger than that of every earlier one.
+	fence uint64
+	lease *lease
+	// offering is whether changes go to the hub; the index's lock guards it.
+	offering bool
+
+	questions *nats.Subscription
+	attaching sync.Mutex // held while a reader begins here
+
+	mu      sync.Mutex
+	cursors map[*Reader]*cursor
+	outlets map[string]*outlet
+	ended   bool
+}
+
+// ownTerm holds the tenure of a partition while there is one.
+type ownTerm struct {
+	current atomic.Pointer[tenure]
+}
+
+// begin reads the partition's stream up to its present end, and owns the partition from then on.
+func (g *Grid) begin(ctx context.Context, p *partition, l *lease) (*tenure, error) {
+	t := &tenure{
+		g: g, p: p, index: newIndex(g.markerTTL, g.counters), fence: l.fence(), lease: l, cursors: make(map[*Reader]*cursor),
+		outlets: make(map[string]*outlet),
+	}
+	t.feed = newFeed(t)
+	g.running.Go(t.feed.run)
+	select {
+	case <-t.feed.ready:
+	case <-ctx.Done():
+		t.feed.close()
+		return nil, contextError(ctx)
+	}
+	if g.server == nil {
+		var err error
+		if t.questions, err = t.serveQuestions(); err != nil {
+			t.feed.close()
+			return nil, err
+		}
+	}
+	p.term.current.Store(t)
+	t.offer(true)
+	g.attachReaders(t)
+	return t, nil
+}
+
+// end gives the partition up: readers stop where they are, and the index is forgotten.
+func (t *tenure) end(ctx context.Context) {
+	t.mu.Lock()
+	t.ended = true
+	cursors := make([]*cursor, 0, len(t.cursors))
+	for r, c := range t.cursors {
+		cursors = append(cursors, c)
+		delete(t.cursors, r)
+	}
+	t.mu.Unlock()
+	for _, c := range cursors {
+		if err := c.stop(ctx); err != nil {
+			t.g.cfg.Logger.Debug("a position was not written", "reader", c.r.cfg.Name, "partition", t.p.number, "error", err)
+		}
+	}
+	t.p.term.current.CompareAndSwap(t, nil)
+	if t.questions != nil {
+		// The connection may be gone: what Unsubscribe says of it does not matter.
+		_ = t.questions.Unsubscribe()
+	}
+	t.closeOutlets(true)
+	t.feed.close()
+	t.index.close()
+	t.p.hub.fallBehind(t.p.number)
+}
+
+// valid reports whether this node may act as the owner now. After it was false the lease may have another holder.
+func (t *tenure) valid(now time.Time) bool { return t.lease.held(now) }
+
+// offer says whether changes go to those who take them. They read the index again from where they are, since they missed
+// some.
+func (t *tenure) offer(on bool) {
+	t.index.mu.Lock()
+	defer t.index.mu.Unlock()
+	t.offering = on && t.p.tenure() == t
+	t.p.hub.fallBehind(t.p.number)
+}
+
+// rewind tells those who take changes that the stream began anew.
+func (t *tenure) rewind() {
+	t.index.mu.Lock()
+	defer t.index.mu.Unlock()
+	for _, takers := range t.p.hub.all() {
+		for _, taker := range takers.list {
+			taker.rewind(t.p.number)
+		}
+	}
+}
