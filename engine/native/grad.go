@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/millrace/millrace/engine/native/gemm"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -417,7 +418,7 @@ func sumToShapeOf[T float](c *prep) error {
 		return err
 	}
 	x, shape := &c.in[0], tensor.Shape(dims)
-	if s, err := broadcastShape(x.shape, shape); err != nil || !s.Equal(x.shape) || len(shape) > len(x.shape) {
+	if s, err := infer.Broadcast(x.shape, shape); err != nil || !s.Equal(x.shape) || len(shape) > len(x.shape) {
 		return c.errf("%v is not broadcast to %v", shape, x.shape)
 	}
 	if shape.Size() == x.size() {

@@ -3,6 +3,7 @@ package native
 import (
 	"math"
 
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -232,7 +233,7 @@ func layerNormOf[T float](c *prep) error {
 	outer, inner := x[:axis].Size(), x[axis:].Size()
 	for i := 1; i < 3; i++ {
 		if in := c.opt(i); in.has() {
-			if s, err := broadcastShape(in.shape, x[axis:]); err != nil || !s.Equal(x[axis:]) || in.dtype != c.in[0].dtype {
+			if s, err := infer.Broadcast(in.shape, x[axis:]); err != nil || !s.Equal(x[axis:]) || in.dtype != c.in[0].dtype {
 				return c.errf("input %d is %v%v for input %v%v at axis %d", i, in.dtype, in.shape, c.in[0].dtype, x, axis)
 			}
 		}
