@@ -88,11 +88,7 @@ func (c *call) broadcastArgs(inputs ...int) (graph.Shape, error) {
 	for i, in := range inputs {
 		shapes[i] = c.arg(in).shape
 	}
-	shape, err := broadcast(shapes...)
-	if err != nil {
-		return nil, c.fail("%w", err)
-	}
-	return shape, nil
+	return broadcast(shapes...)
 }
 
 func inferBinary(c *call) error {

@@ -21,8 +21,8 @@ import (
 // Inputs replace the declared type and shape of those inputs, such as the shapes of one run; declared shapes of other values
 // that do not fit them give way. The graph must be sorted.
 func Shapes(g *graph.Graph, inputs ...graph.Value) error {
-	w := &world{graph: g, functions: functionsOf(g), opset: g.Opset[graph.OnnxDomain], steps: maxSteps + len(g.Nodes), lenient: len(inputs) > 0}
-	w.families = []map[string]rule{elementRules, reduceRules, productRules, shapeRules, moveRules, windowRules, resizeRules, normRules, makeRules, controlRules}
+	w := &world{graph: g, functions: functionsOf(g), opset: g.Opset[graph.OnnxDomain], steps: maxSteps + len(g.Nodes), elements: maxElements, lenient: len(inputs) > 0}
+	w.families = allRules()
 	if w.opset == 0 {
 		w.opset = graph.LowestOpset(g)
 	}
@@ -64,6 +64,11 @@ func Build(b *graph.Builder) (*graph.Graph, error) {
 	return g, nil
 }
 
+// allRules are the rules of all operators, by family.
+func allRules() []map[string]rule {
+	return []map[string]rule{elementRules, reduceRules, productRules, shapeRules, moveRules, windowRules, resizeRules, normRules, makeRules, controlRules}
+}
+
 func functionsOf(g *graph.Graph) map[[2]string]*graph.Function {
 	index := make(map[[2]string]*graph.Function, len(g.Functions))
 	for _, f := range g.Functions {
@@ -75,6 +80,9 @@ func functionsOf(g *graph.Graph) map[[2]string]*graph.Function {
 // maxSteps limits the nodes that are visited beyond the graph's own: those of functions and loops.
 const maxSteps = 1 << 18
 
+// maxElements limits the elements of all values together that are followed: a small file may ask for many.
+const maxElements = 1 << 20
+
 var errSteps = fmt.Errorf("%w: shape inference takes more than %d steps through functions and loops", graph.ErrInvalid, maxSteps)
 
 // world is what the inference of a graph, its subgraphs and its functions share.
@@ -83,6 +91,7 @@ type world struct {
 	functions map[[2]string]*graph.Function // by domain and name
 	opset     int64
 	steps     int
+	elements  int // that may still be followed
 	depth     int
 	lenient   bool              // declared shapes give way
 	writes    []func()          // what to change once all is well
@@ -235,6 +244,9 @@ func (s *inference) node(n *graph.Node) error {
 			}
 			v = merged
 		}
+		if s.elements -= len(v.vals); s.elements < 0 {
+			v.vals = nil
+		}
 		s.values[name] = v
 	}
 	return nil
@@ -322,25 +334,34 @@ func (c *call) set(i int, dtype tensor.DType, shape graph.Shape) {
 
 // fail says that operands contradict each other.
 func (c *call) fail(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", graph.ErrInvalid, fmt.Errorf(format, args...))
+	return fmt.Errorf("%w: %s", graph.ErrInvalid, fmt.Sprintf(format, args...))
 }
 
 // axis brings an axis into [0, rank).
 func (c *call) axis(axis int64, rank int) (int, error) {
-	k, err := Axis(axis, rank)
-	if err != nil {
-		return 0, c.fail("%w", err)
+	if axis < -int64(rank) || axis >= int64(rank) {
+		return 0, c.fail("axis %d of a value of rank %d", axis, rank)
 	}
-	return k, nil
+	if axis < 0 {
+		axis += int64(rank)
+	}
+	return int(axis), nil
 }
 
 // axes brings distinct axes into [0, rank).
 func (c *call) axes(axes []int64, rank int) ([]int, error) {
-	index, err := Axes(axes, rank)
-	if err != nil {
-		return nil, c.fail("%w", err)
+	out := make([]int, len(axes))
+	for i, a := range axes {
+		k, err := c.axis(a, rank)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(out[:i], k) {
+			return nil, c.fail("axis %d twice", a)
+		}
+		out[i] = k
 	}
-	return index, nil
+	return out, nil
 }
 
 // wantRank checks a rank where it is known.

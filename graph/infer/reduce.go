@@ -114,16 +114,15 @@ func inferTopK(c *call) error {
 			return err
 		}
 		length := shape[axis]
-		k := num{}
-		if v, ok := c.attrs["k"].(int64); ok {
-			k = number(v)
+		shape[axis] = unknown
+		if k, ok := c.attrs["k"].(int64); ok {
+			shape[axis] = known(k)
 		} else if v := c.arg(1).vals; len(v) == 1 {
-			k = v[0]
+			shape[axis] = v[0].dim()
 		}
-		if k.negative() || k.known && length.Known() && k.int() > length.Size {
-			return c.fail("k is %d, and axis %d has %v elements", k.int(), axis, length)
+		if k := shape[axis]; k.Known() && length.Known() && k.Size > length.Size {
+			return c.fail("k is %d, and axis %d has %d elements", k.Size, axis, length.Size)
 		}
-		shape[axis] = k.dim()
 	}
 	c.set(0, x.dtype, shape)
 	c.set(1, tensor.Int64, shape)
