@@ -39,6 +39,7 @@ fuzz: ## run every fuzz target for FUZZTIME (2m)
 .PHONY: docs
 docs: ## write the generated pages of docs/ anew
 	go test ./internal/app -run 'TestConfigDoc|TestMetricsDoc' -update
+	go test ./graph/tensorflow -run TestGolden -update
 
 .PHONY: long
 long: ## run the tests that take long, and write docs/long.md

@@ -2,7 +2,6 @@ package grid
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -440,10 +439,7 @@ func (c *cursor) stop(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, stopWait)
 	defer cancel()
 	c.waitIdle(wait)
-	if err := c.flush(ctx); !errors.Is(err, ErrNotOwner) {
-		return err
-	}
-	return nil // the next owner begins where this one was
+	return c.flush(ctx)
 }
 
 // waitIdle waits until nothing is given out. It reports whether that is so.

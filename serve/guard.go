@@ -1,14 +1,13 @@
 package serve
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/millrace/millrace/fault"
 )
 
 // A guard decides who may ask: origins, cross-origin writes and tokens, in this order.
@@ -111,23 +110,25 @@ type origins struct {
 	any  bool
 }
 
-// newOrigins returns the list of origins, or fault.Errors of those that are none by their places ("[1]").
 func newOrigins(list []string, tokens bool) (*origins, error) {
 	o := &origins{}
-	var l fault.Errors
-	for i, origin := range list {
-		place := fmt.Sprintf("[%d]", i)
+	var errs []error
+	for _, origin := range list {
 		if origin == "*" {
-			l.Check(tokens, place, `"*" would let every web page write here; set tokens or name the origins`)
+			if !tokens {
+				errs = append(errs, errors.New(`cors: "*" would let every web page write here; set tokens or name the origins`))
+			}
 			o.any = true
 			continue
 		}
 		u, err := url.Parse(origin)
-		ok := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && strings.EqualFold(u.Scheme+"://"+u.Host, origin)
-		l.Check(ok, place, "%q is not an origin such as https://example.com", origin)
+		if err != nil || u.Scheme == "" || u.Host == "" || u.String() != u.Scheme+"://"+u.Host {
+			errs = append(errs, fmt.Errorf("cors: %q is no origin such as https://example.org", origin))
+			continue
+		}
 		o.list = append(o.list, strings.ToLower(origin))
 	}
-	return o, l.Err()
+	return o, errors.Join(errs...)
 }
 
 func (o *origins) allows(origin string) bool {

@@ -1,7 +1,8 @@
 package native
 
 import (
-	"github.com/millrace/millrace/graph/infer"
+	"math"
+
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -12,22 +13,21 @@ func pad(c *prep) error {
 	}
 	in := &c.in[0]
 	rank := len(in.shape)
-	begin, end, err := c.padAmounts(rank)
+	amounts, err := c.padAmounts(rank)
 	if err != nil {
 		return err
 	}
 	shape := make(tensor.Shape, rank)
 	for i, d := range in.shape {
-		n, err := infer.PadLength(int64(d), int64(begin[i]), int64(end[i]))
-		if err != nil {
-			return c.errf("axis %d of shape %v: %w", i, in.shape, err)
+		shape[i] = d + amounts[i] + amounts[rank+i]
+		if shape[i] < 0 || amounts[i] > math.MaxInt32*16 || amounts[rank+i] > math.MaxInt32*16 {
+			return c.errf("padding %v of shape %v", amounts, in.shape)
 		}
-		shape[i] = int(n)
 	}
 	mode := c.attrs.String("mode", "constant")
 	switch mode {
 	case "constant":
-		return c.padConstant(shape, begin)
+		return c.padConstant(shape, amounts)
 	case "reflect", "edge", "wrap":
 	default:
 		return c.refuse("mode %q", mode)
@@ -39,56 +39,60 @@ func pad(c *prep) error {
 	if shape.Size() == 0 {
 		return nil
 	}
-	if rank > maxRank {
-		return c.refuse("rank %d", rank)
+	if in.size() == 0 || rank > maxRank {
+		return c.errf("nothing to pad %v with", in.shape)
 	}
 	from := make([][]int, rank)
 	st := contiguous(in.shape)
 	for d := range rank {
-		// What is taken away is not there any more to pad with.
-		first, left := max(0, -begin[d]), in.shape[d]+min(0, begin[d])+min(0, end[d])
-		if left <= 0 {
-			return c.errf("pads of %d and %d leave nothing of the %d elements of axis %d to pad with", begin[d], end[d], in.shape[d], d)
-		}
 		from[d] = make([]int, shape[d])
 		for k := range from[d] {
-			from[d][k] = (first + padSource(k-max(0, begin[d]), left, mode)) * st[d]
+			from[d][k] = padSource(k-amounts[d], in.shape[d], mode) * st[d]
 		}
 	}
 	return byWord(c, in.dtype, tableOf[uint8], tableOf[uint16], tableOf[uint32], tableOf[uint64], tableOf[complex128], tableOf[string],
 		tableArgs{shape, from, o, in.slot})
 }
 
-// padAmounts returns what is added before each dimension, and after it.
-func (c *prep) padAmounts(rank int) (begin, end []int, err error) {
-	var pads, axes []int64
+// padAmounts returns what is added before each dimension, then after each.
+func (c *prep) padAmounts(rank int) ([]int, error) {
+	var given, axes []int
+	var err error
 	switch {
 	case c.opset < 11 && c.attrs.Has("paddings"): // opset 1
-		pads = c.attrs.Ints("paddings", nil)
+		given = toInts(c.attrs.Ints("paddings", nil))
 	case c.opset < 11:
-		pads = c.attrs.Ints("pads", nil)
+		given = toInts(c.attrs.Ints("pads", nil))
 	default:
-		given, err := c.ints(1)
-		if err != nil {
-			return nil, nil, err
+		if given, err = c.ints(1); err != nil {
+			return nil, err
 		}
-		pads = toInt64s(given)
 		if c.opt(3).has() {
-			given, err := c.ints(3)
-			if err != nil {
-				return nil, nil, err
+			if axes, err = c.ints(3); err != nil {
+				return nil, err
 			}
-			axes = toInt64s(given)
 		}
 	}
-	before, after, err := infer.Pads(pads, axes, rank)
-	if err != nil {
-		return nil, nil, c.errf("%w", err)
+	if axes == nil {
+		for i := range rank {
+			axes = append(axes, i)
+		}
 	}
-	return toInts(before), toInts(after), nil
+	if len(given) != 2*len(axes) {
+		return nil, c.errf("%d amounts for %d axes", len(given), len(axes))
+	}
+	amounts := make([]int, 2*rank)
+	for i, a := range axes {
+		axis, err := c.axis(int64(a), rank)
+		if err != nil || rank == 0 {
+			return nil, c.errf("axis %d is outside rank %d", a, rank)
+		}
+		amounts[axis], amounts[rank+axis] = given[i], given[len(axes)+i]
+	}
+	return amounts, nil
 }
 
-func (c *prep) padConstant(shape tensor.Shape, begin []int) error {
+func (c *prep) padConstant(shape tensor.Shape, amounts []int) error {
 	in := &c.in[0]
 	rank := len(in.shape)
 	value := -1
@@ -114,7 +118,7 @@ func (c *prep) padConstant(shape tensor.Shape, begin []int) error {
 	})
 	block, to, start := in.shape.Clone(), make([]int, rank), make([]int, rank)
 	for d := range rank {
-		to[d], start[d] = max(0, begin[d]), max(0, -begin[d])
+		to[d], start[d] = max(0, amounts[d]), max(0, -amounts[d])
 		block[d] = min(in.shape[d]-start[d], shape[d]-to[d])
 		if block[d] <= 0 {
 			return nil

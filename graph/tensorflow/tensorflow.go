@@ -1,0 +1,172 @@
+// Package tensorflow turns TensorFlow's graphs into graphs of ONNX operators that compute the same: GraphDef with or without a
+// checkpoint, MetaGraphDef, and SavedModel of TensorFlow 1 and 2. Reading the files is left to its subpackages, and running to the engines.
+//
+// Only what the wanted outputs need is looked at. Variables become constants, functions are put in the place of their calls, and what is
+// constant is computed. What cannot be kept exact is refused before anything runs, with every operator that is in the way. See
+// DESIGN.md in this folder.
+package tensorflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
+	"github.com/millrace/millrace/graph/tensorflow/checkpoint"
+	"github.com/millrace/millrace/graph/tensorflow/graphdef"
+)
+
+// ErrChoice says that a file leaves open what is meant: which signature, tags, inputs or outputs. The message lists the choices.
+var ErrChoice = errors.New("it is not clear what is wanted")
+
+// Options say what is wanted of a file. The zero value is useful but for Evaluator: it takes the one sensible signature, or the graph's
+// placeholders and final outputs.
+type Options struct {
+	// Evaluator computes constants; it must be given.
+	Evaluator graph.Evaluator
+	// Checkpoint is the path of the variables' values; empty is the SavedModel's own, or the one beside a .meta file.
+	Checkpoint string
+	// Tags choose the meta graph of a SavedModel; empty is "serve", or the only one.
+	Tags []string
+	// Signature chooses what a SavedModel or meta graph takes and gives.
+	Signature string
+	// Inputs and Outputs are tensors of the graph by name, "images:0" or "images", or keys of the signature. The graph is cut at the inputs,
+	// which need not be placeholders. An input may have its shape behind its name: "images[-1,28,28,1]".
+	Inputs, Outputs []string
+}
+
+// A Result is an imported graph.
+type Result struct {
+	Graph *graph.Graph
+	// Notes say what a person might want to know, such as how the variables were found.
+	Notes []string
+}
+
+// Import opens the file or folder at path, as Open does, and converts it.
+func Import(ctx context.Context, path string, opts Options) (*Result, error) {
+	s, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return s.Import(ctx, opts)
+}
+
+// Import converts the graph. The errors are ErrRefused for what cannot be converted, ErrChoice, ErrInvalid, and those of the readers.
+func (s *Source) Import(ctx context.Context, opts Options) (*Result, error) {
+	sel, err := s.choose(opts)
+	if err != nil {
+		return nil, fmt.Errorf("import %s: %w", s.path, err)
+	}
+	from, err := s.checkpoint(opts)
+	if err != nil {
+		return nil, fmt.Errorf("import %s: %w", s.path, err)
+	}
+	if from != nil {
+		defer from.Close()
+	}
+	res, err := convert(ctx, sel, from, opts.Evaluator)
+	if err != nil {
+		return nil, fmt.Errorf("import %s: %w", s.path, err)
+	}
+	return res, nil
+}
+
+// convert makes the ONNX graph of a selection.
+func convert(ctx context.Context, sel *selection, from *checkpoint.Checkpoint, ev graph.Evaluator) (*Result, error) {
+	vs, err := collectVariables(sel.graph, sel.meta, from)
+	if err != nil {
+		return nil, err
+	}
+	vs.fallback = sel.noCheckpoint
+	c := &converter{
+		ctx: ctx, ev: ev, step: infer.NewStepper(stepOpset), variables: vs, advice: sel.advice,
+		functions: map[string]*graphdef.Function{}, bodies: map[string]map[string]*graphdef.Node{}, opOutputs: map[string][]string{},
+		fed: map[string]*value{}, names: map[string]int{}, constants: map[string]*value{}, shared: map[string]*value{},
+		left: maxNodes + moreNodes*len(sel.graph.Nodes), grown: maxGrown,
+	}
+	for _, f := range sel.graph.Functions {
+		c.functions[f.Name] = f
+		c.left += moreNodes * len(f.Nodes)
+	}
+	if sel.meta != nil {
+		for _, op := range sel.meta.Ops {
+			for _, out := range op.Outputs {
+				c.opOutputs[op.Name] = append(c.opOutputs[op.Name], out.Name)
+			}
+		}
+	}
+	c.main = &scope{nodes: index(sel.graph.Nodes), states: map[string]*state{}, writes: map[string]map[string]string{}}
+	g := &graph.Graph{Name: sel.name, Producer: sel.producer}
+	for _, in := range sel.inputs {
+		c.names[in.name] = 0
+	}
+	for _, out := range sel.outputs {
+		c.names[out.name] = 0
+	}
+	if err := c.feed(g, sel); err != nil {
+		return nil, err
+	}
+	var edges []edge
+	var names []string
+	for _, out := range sel.outputs {
+		edges = append(edges, c.resolve(c.main, out.tensor))
+		names = append(names, out.name)
+	}
+	if err := c.demand(edges); err != nil {
+		return nil, err
+	}
+	if err := c.refused(edges, names); err != nil {
+		return nil, err
+	}
+	if err := c.finish(g, sel, edges); err != nil {
+		return nil, err
+	}
+	return &Result{Graph: g, Notes: append(sel.notes, vs.note()...)}, nil
+}
+
+// stepOpset is the opset whose forms the operator functions write; finish raises what needs a later one.
+const stepOpset = 17
+
+// feed makes the inputs of the graph.
+func (c *converter) feed(g *graph.Graph, sel *selection) error {
+	open := 0
+	for _, in := range sel.inputs {
+		if len(in.shape) > 0 && !in.shape[0].Known() {
+			open++
+		}
+	}
+	for _, in := range sel.inputs {
+		if in.unused {
+			continue
+		}
+		v := graph.Value{Name: in.name, DType: in.dtype, Shape: symbols(in, open == 1)}
+		if err := c.step.Value(v); err != nil {
+			return err
+		}
+		c.fed[in.tensor] = &value{name: in.name, dtype: v.DType, shape: v.Shape}
+		g.Inputs = append(g.Inputs, v)
+	}
+	return nil
+}
+
+// symbols names the lengths of an input that are not known: N for the batch where it is the only one, else after the input, since
+// nothing says that two inputs agree.
+func symbols(in input, only bool) graph.Shape {
+	if in.shape == nil {
+		return nil
+	}
+	base := strings.TrimSuffix(in.name, ":0")
+	shape := append(graph.Shape{}, in.shape...)
+	for i, d := range shape {
+		switch {
+		case d.Known():
+		case i == 0 && only:
+			shape[i].Symbol = "N"
+		default:
+			shape[i].Symbol = fmt.Sprintf("%s_%d", base, i)
+		}
+	}
+	return shape
+}
