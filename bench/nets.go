@@ -72,7 +72,7 @@ func (n *network) norm(name, x string, channels int) string {
 // finish makes x the output.
 func (n *network) finish(x string) (*graph.Graph, error) {
 	n.Output(n.Name(x, "y"))
-	return infer.Build(n)
+	return infer.Build(n.Builder)
 }
 
 // denseNet is 784-128-32-10.
