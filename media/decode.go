@@ -15,12 +15,14 @@ type Decoder struct {
 	spec    Spec
 	size    int // elements of an item
 	geo     geometry
-	picture bool
+	picture bool // files of pictures can be made to fit
+	samples bool // bytes are a picture's samples, whatever they come in
 	invert  string
 	limit   int
-	// lut holds the element that each byte becomes: [channels][256] of the spec's type, nil where bytes cannot.
-	lut     *tensor.Tensor
-	scratch sync.Pool // of *scratch
+	// lut holds the element that each sample of a picture becomes: [channels][256] of the spec's type, nil where bytes cannot; raw is
+	// the same for bytes without a type.
+	lut, raw *tensor.Tensor
+	scratch  sync.Pool // of *scratch
 }
 
 // NewDecoder checks the spec and prepares the tables.
@@ -35,27 +37,25 @@ func NewDecoder(spec Spec) (*Decoder, error) {
 		d.limit = MaxPixels
 	}
 	d.scratch.New = func() any { return new(scratch) }
-	lut, err := d.table()
-	if err != nil {
+	d.samples = spec.Picture()
+	var err error
+	if d.lut, err = d.table(spec.scale(true)); err != nil {
 		return nil, err
 	}
-	d.lut = lut
+	if d.raw = d.lut; !d.samples {
+		if d.raw, err = d.table(spec.scale(false)); err != nil {
+			return nil, err
+		}
+	}
 	return d, nil
 }
 
 // Spec returns what the decoder was made from.
 func (d *Decoder) Spec() Spec { return d.spec }
 
-// table computes the element of each byte and channel.
-func (d *Decoder) table() (*tensor.Tensor, error) {
+// table computes the element of each byte and channel; nil for strings, which bytes cannot be.
+func (d *Decoder) table(scale float64) (*tensor.Tensor, error) {
 	channels := max(d.geo.c, 1)
-	scale := d.spec.Scale
-	if scale == 0 {
-		scale = 1
-		if d.spec.DType.IsFloat() {
-			scale = 1.0 / 255
-		}
-	}
 	if d.spec.DType == tensor.String {
 		return nil, nil
 	}
@@ -63,19 +63,9 @@ func (d *Decoder) table() (*tensor.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	pick := func(vs []float64, c int, none float64) float64 {
-		switch len(vs) {
-		case 0:
-			return none
-		case 1:
-			return vs[0]
-		}
-		return vs[c]
-	}
 	for c := range channels {
-		mean, std := pick(d.spec.Mean, c, 0), pick(d.spec.Std, c, 1)
 		for b := range 256 {
-			if err := setFloat(lut, c*256+b, (float64(b)*scale-mean)/std); err != nil {
+			if err := setFloat(lut, c*256+b, d.spec.element(float64(b), c, scale)); err != nil {
 				return nil, err
 			}
 		}
@@ -142,7 +132,7 @@ func (d *Decoder) decodeRaw(dst *tensor.Tensor, at int, data []byte) error {
 	case len(data) == exact && d.spec.DType != tensor.Uint8:
 		return d.copyElements(dst, at, data)
 	case len(data) == bytewise:
-		mapBytes(dst, at, d.lut, d.geo, data)
+		mapBytes(dst, at, d.raw, d.geo, data)
 		return nil
 	}
 	return fmt.Errorf("%w: %d raw bytes are neither %d (%v%v) nor %d (a byte for each element), and not PNG, JPEG, JSON or .npy",
@@ -163,8 +153,8 @@ func (d *Decoder) copyElements(dst *tensor.Tensor, at int, data []byte) error {
 	return checkNaN(dst, at, d.size, d.spec.Shape)
 }
 
-// place takes the elements of t, whose number and order fit the item: as they are, converted by value, or as pixels
-// where they are bytes and the item is not.
+// place takes the elements of t, whose number and order fit the item: as they are, converted by value, or as a picture's samples
+// where they are bytes, the item is a picture and its elements are no bytes.
 func (d *Decoder) place(dst *tensor.Tensor, at int, t *tensor.Tensor) error {
 	if err := d.fits(t.Shape()); err != nil {
 		return err
@@ -173,7 +163,7 @@ func (d *Decoder) place(dst *tensor.Tensor, at int, t *tensor.Tensor) error {
 	case t.DType() == d.spec.DType && t.DType() == tensor.String:
 		copy(tensor.Data[string](dst)[at:], tensor.Data[string](t))
 		return nil
-	case t.DType() == tensor.Uint8 && d.lut != nil && d.spec.DType != tensor.Uint8:
+	case t.DType() == tensor.Uint8 && d.takesSamples():
 		mapBytes(dst, at, d.lut, d.geo, tensor.Data[uint8](t))
 		return nil
 	case t.DType() == d.spec.DType:
@@ -185,6 +175,11 @@ func (d *Decoder) place(dst *tensor.Tensor, at int, t *tensor.Tensor) error {
 		}
 	}
 	return checkNaN(dst, at, d.size, d.spec.Shape)
+}
+
+// takesSamples reports whether the bytes of a uint8 array are a picture's samples, not numbers.
+func (d *Decoder) takesSamples() bool {
+	return d.samples && d.lut != nil && d.spec.DType != tensor.Uint8
 }
 
 // fits accepts the item's shape, that shape with dimensions of 1 more or fewer, and a flat list.

@@ -105,6 +105,10 @@ func element(t *tensor.Tensor, i int) float64 {
 		return d[i]
 	case []uint8:
 		return float64(d[i])
+	case []int16:
+		return float64(d[i])
+	case []uint16:
+		return float64(d[i])
 	case []int32:
 		return float64(d[i])
 	case []int64:

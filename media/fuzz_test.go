@@ -2,6 +2,7 @@ package media_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"image"
 	"image/color"
 	"image/jpeg"
@@ -27,9 +28,12 @@ func seeds(f *testing.F) [][]byte {
 	if err := media.WriteNPZ(&archive, every()); err != nil {
 		f.Fatal(err)
 	}
+	deep := image.NewRGBA64(image.Rect(0, 0, 2, 3))
+	deep.SetRGBA64(1, 1, color.RGBA64{R: 1000, G: 2000, B: 3000, A: 65535})
 	colours := image.NewNRGBA(image.Rect(0, 0, 3, 3))
 	colours.SetNRGBA(1, 1, color.NRGBA{1, 2, 3, 4})
-	return [][]byte{photo.Bytes(), array.Bytes(), archive.Bytes(), encodePNG(f, digit()), encodePNG(f, colours), digit().Pix,
+	return [][]byte{photo.Bytes(), array.Bytes(), archive.Bytes(), encodePNG(f, digit()), encodePNG(f, colours), encodePNG(f, deep), encodePNG(f, grey16(2, 200, 100, 255, 0)), digit().Pix,
+		withExif(photo.Bytes(), exif(binary.BigEndian, 6)),
 		[]byte("[[1,2],[3,-4e-1]]"), []byte(`{"inputs":[{"name":"x","shape":[4],"datatype":"FP32","data":[1,2,3,4]}]}`),
 		npy("{'descr': '>f2', 'fortran_order': True, 'shape': (2, 2), }", 1, 2, 3, 4, 5, 6, 7, 8)}
 }
@@ -44,6 +48,7 @@ func FuzzDecode(f *testing.F) {
 		{DType: tensor.Float32, Shape: tensor.Shape{1, 28, 28}, Invert: "auto", Centre: "mnist", MaxPixels: 1 << 16},
 		{DType: tensor.Uint8, Shape: tensor.Shape{5, 7, 3}, MaxPixels: 1 << 16}, {DType: tensor.Float16, Shape: tensor.Shape{2, 2}, MaxPixels: 1 << 16},
 		{DType: tensor.String, Shape: tensor.Shape{1}}, {DType: tensor.Int64, Shape: tensor.Shape{4}}, {DType: tensor.Bool, Shape: tensor.Shape{}},
+		{DType: tensor.Uint16, Shape: tensor.Shape{3, 4, 4}, Invert: "auto", MaxPixels: 1 << 16},
 	}
 	var all []*media.Decoder
 	for _, s := range specs {

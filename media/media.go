@@ -31,6 +31,12 @@ var (
 // MaxPixels is the limit on a picture's width times height where a Spec sets none.
 const MaxPixels = 1 << 24
 
+// What is done with a photograph's orientation.
+const (
+	useExif    = "exif"
+	ignoreExif = "ignore"
+)
+
 // Layouts of a picture's tensor.
 const (
 	NCHW = "NCHW"
@@ -46,8 +52,10 @@ type Spec struct {
 	Shape tensor.Shape
 	// Layout says where the channels are: NCHW, NHWC, or "" to take it from Shape. It matters for pictures alone.
 	Layout string
-	// Scale multiplies each byte of a picture and of raw uint8 input; 0 means 1/255 for floating-point types and 1
-	// for the others. Numbers that come as numbers (JSON, .npy of another type than uint8) are taken as they are.
+	// Scale multiplies each sample of a picture, and each byte of raw input; 0 means 1/255 for floating-point types and 1 for the others, and 1 for raw bytes
+	// of an item that is no picture. Where the item is a picture, bytes in a uint8 array are its samples too. All other
+	// arrays are numbers, and are taken as they are. An item is a picture where its shape has a height and a width of 2 and more; for a
+	// flat one with as many elements as a square, Scale, Mean, Std, Layout, Invert or Centre say so.
 	Scale float64
 	// Mean is subtracted after Scale and Std divides then, one for each channel or one for all.
 	Mean, Std []float64
@@ -57,6 +65,8 @@ type Spec struct {
 	// Centre is "none" (also ""), or "mnist": the ink is cut out, scaled to fit a box of 20/28 of the side and placed
 	// by its centre of mass, as the makers of MNIST did. It needs a square grey input and light ink on dark.
 	Centre string
+	// Orientation is "exif" (also ""): a photograph is turned upright as its Exif data says, or "ignore": it is taken as its pixels lie.
+	Orientation string
 	// MaxPixels limits width times height of a picture, before it is decoded; 0 means [MaxPixels].
 	MaxPixels int
 }
@@ -83,6 +93,9 @@ func (s Spec) Validate() error {
 	}
 	if !slices.Contains([]string{"", "none", "mnist"}, s.Centre) {
 		bad("centre %q is unknown: say mnist or none", s.Centre)
+	}
+	if !slices.Contains([]string{"", useExif, ignoreExif}, s.Orientation) {
+		bad("orientation %q is unknown: say exif or ignore", s.Orientation)
 	}
 	if s.MaxPixels < 0 {
 		bad("max pixels %d is negative", s.MaxPixels)
@@ -154,6 +167,43 @@ func (s Spec) geometry() (g geometry, ok bool) {
 		}
 	}
 	return geometry{}, false
+}
+
+// Picture reports whether an item of bytes, other than those of a file, is a picture: see Scale.
+func (s Spec) Picture() bool {
+	g, ok := s.geometry()
+	switch {
+	case !ok:
+		return false
+	case s.Scale != 0, len(s.Mean) > 0, len(s.Std) > 0, s.Layout != "", s.Centre == "mnist", s.Invert == "true", s.Invert == "auto":
+		return true
+	}
+	return len(s.Shape) > 1 && g.h > 1 && g.w > 1
+}
+
+// scale is the factor of samples, or of raw bytes that are none.
+func (s Spec) scale(sample bool) float64 {
+	switch {
+	case s.Scale != 0:
+		return s.Scale
+	case sample && s.DType.IsFloat():
+		return 1.0 / 255
+	}
+	return 1
+}
+
+// element is what a sample of a channel becomes.
+func (s Spec) element(v float64, channel int, scale float64) float64 {
+	pick := func(vs []float64, none float64) float64 {
+		switch len(vs) {
+		case 0:
+			return none
+		case 1:
+			return vs[0]
+		}
+		return vs[channel]
+	}
+	return (v*scale - pick(s.Mean, 0)) / pick(s.Std, 1)
 }
 
 // Kinds of content that are told apart.

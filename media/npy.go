@@ -89,7 +89,7 @@ func (d *Decoder) decodeNPY(dst *tensor.Tensor, at int, data []byte) error {
 		if head.dtype == d.spec.DType {
 			return d.copyElements(dst, at, body[:n])
 		}
-		if head.dtype == tensor.Uint8 && d.lut != nil {
+		if head.dtype == tensor.Uint8 && d.takesSamples() {
 			mapBytes(dst, at, d.lut, d.geo, body[:n])
 			return nil
 		}

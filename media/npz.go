@@ -15,7 +15,8 @@ import (
 const npzMaxTensors = 4096
 
 // ReadNPZ reads the tensors of an .npz, which is a zip of .npy files, by name without ".npy". The files together may
-// unpack to at most limit bytes, counted as they unpack: what an archive claims about itself is not believed.
+// unpack to at most limit bytes, counted as they unpack: what an archive claims about itself is not believed. Folders are passed over, and files that are no
+// .npy where a system left them (see [Leftover]).
 func ReadNPZ(r io.ReaderAt, size, limit int64) (map[string]*tensor.Tensor, error) {
 	archive, err := zip.NewReader(r, size)
 	if err != nil {
@@ -27,6 +28,9 @@ func ReadNPZ(r io.ReaderAt, size, limit int64) (map[string]*tensor.Tensor, error
 	all := make(map[string]*tensor.Tensor, len(archive.File))
 	for _, f := range archive.File {
 		name, ok := strings.CutSuffix(f.Name, ".npy")
+		if strings.HasSuffix(f.Name, "/") || Leftover(f.Name) && !(ok && isNPY(f)) {
+			continue
+		}
 		if !ok {
 			return nil, fmt.Errorf("%w: .npz: %.80q is no .npy", ErrUnsupportedType, f.Name)
 		}
@@ -41,6 +45,18 @@ func ReadNPZ(r io.ReaderAt, size, limit int64) (map[string]*tensor.Tensor, error
 		all[name] = t
 	}
 	return all, nil
+}
+
+// isNPY reports whether a file begins as an .npy does: a tensor may have any name, such as "._x", which AppleDouble files have too.
+func isNPY(f *zip.File) bool {
+	r, err := f.Open()
+	if err != nil {
+		return false
+	}
+	defer r.Close()
+	head := make([]byte, len(npyMagic))
+	_, err = io.ReadFull(r, head)
+	return err == nil && string(head) == npyMagic
 }
 
 // readMember reads one file and says how many bytes its tensor has.

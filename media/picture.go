@@ -23,7 +23,9 @@ type scratch struct {
 	png    pngReader
 	in     bitmap
 	out    bitmap
+	turned bitmap
 	planar []byte
+	deep   deepScratch
 	scale  resampler
 	centre centring
 }
@@ -51,14 +53,21 @@ func (d *Decoder) decodePicture(dst *tensor.Tensor, at int, kind string, data []
 	}
 	s := d.scratch.Get().(*scratch)
 	defer func() {
-		if cap(s.in.pix) <= keepBytes {
+		if cap(s.in.pix)+cap(s.turned.pix)+2*cap(s.deep.in.pix)+2*cap(s.deep.turned.pix) <= keepBytes {
 			d.scratch.Put(s)
 		}
 	}()
+	turn := upright
+	if d.spec.Orientation != ignoreExif {
+		turn = orientation(kind, data)
+	}
+	if isDeep(kind, data) && keepsDeep(d.spec.DType) && d.spec.Centre != "mnist" {
+		return d.decodeDeep(dst, at, data, &s.deep, turn)
+	}
 	if err := s.load(kind, data, d.geo.c, d.limit); err != nil {
 		return err
 	}
-	in := &s.in
+	in := s.upright(turn)
 	if d.invert == "true" || d.invert == "auto" && in.lightBorder() {
 		for i, v := range in.pix {
 			in.pix[i] = 255 - v
@@ -84,6 +93,21 @@ func (d *Decoder) decodePicture(dst *tensor.Tensor, at int, kind string, data []
 	}
 	mapBytes(dst, at, d.lut, d.geo, pix)
 	return nil
+}
+
+// upright returns the picture in s.in as it is to be seen.
+func (s *scratch) upright(orientation int) *bitmap {
+	in := &s.in
+	if orientation == upright {
+		return in
+	}
+	w, h := in.w, in.h
+	if turned(orientation) {
+		w, h = h, w
+	}
+	s.turned.grow(w, h, in.c)
+	turn(s.turned.pix, in.pix, in.w, in.h, in.c, orientation)
+	return &s.turned
 }
 
 // load fills s.in with c channels of the picture in data, on white where it is transparent.
@@ -190,21 +214,23 @@ func (b *bitmap) row(y int, src []byte, n int, blend bool) {
 func (b *bitmap) lightBorder() bool { return b.border() > 127 }
 
 // border is the mean of the samples of the outermost pixels.
-func (b *bitmap) border() int {
+func (b *bitmap) border() int { return border(b.pix, b.w, b.h, b.c) }
+
+func border[T uint8 | uint16](pix []T, w, h, c int) int {
 	sum, n := 0, 0
-	add := func(p []byte) {
+	add := func(p []T) {
 		for _, v := range p {
 			sum += int(v)
 		}
 		n += len(p)
 	}
-	stride := b.w * b.c
-	add(b.pix[:stride])
-	add(b.pix[(b.h-1)*stride:])
-	for y := 1; y < b.h-1; y++ {
-		line := b.pix[y*stride:][:stride]
-		add(line[:b.c])
-		add(line[stride-b.c:])
+	stride := w * c
+	add(pix[:stride])
+	add(pix[(h-1)*stride:])
+	for y := 1; y < h-1; y++ {
+		line := pix[y*stride:][:stride]
+		add(line[:c])
+		add(line[stride-c:])
 	}
 	return sum / n
 }

@@ -49,14 +49,19 @@ func (a *axis) plan(size, from, length, n int) {
 
 // run scales the part of in at (x, y) of w by h pixels to the whole of out, whose size is set.
 func (r *resampler) run(in *bitmap, x, y, w, h int, out *bitmap) {
-	r.across.plan(in.w, x, w, out.w)
-	r.down.plan(in.h, y, h, out.h)
-	c := in.c
-	r.mid = sized(r.mid, out.w*h*c)
+	resample(r, in.pix, in.w, in.h, in.c, [4]int{x, y, w, h}, out.pix, out.w, out.h)
+}
+
+// resample scales the part (x, y, width, height) of in, which has inW by inH pixels of c samples, to the whole of out.
+func resample[T uint8 | uint16](r *resampler, in []T, inW, inH, c int, part [4]int, out []T, outW, outH int) {
+	x, y, w, h := part[0], part[1], part[2], part[3]
+	r.across.plan(inW, x, w, outW)
+	r.down.plan(inH, y, h, outH)
+	r.mid = sized(r.mid, outW*h*c)
 	for row := range h {
-		src := in.pix[(y+row)*in.w*c:][:in.w*c]
-		dst := r.mid[row*out.w*c:][:out.w*c]
-		for i := range out.w {
+		src := in[(y+row)*inW*c:][:inW*c]
+		dst := r.mid[row*outW*c:][:outW*c]
+		for i := range outW {
 			weights := r.across.weights[r.across.start[i]:r.across.start[i+1]]
 			for k := range c {
 				var sum float32
@@ -69,8 +74,8 @@ func (r *resampler) run(in *bitmap, x, y, w, h int, out *bitmap) {
 			}
 		}
 	}
-	stride := out.w * c
-	for row := range out.h {
+	stride, most := outW*c, float32(^T(0))
+	for row := range outH {
 		weights := r.down.weights[r.down.start[row]:r.down.start[row+1]]
 		first := r.down.first[row] - y
 		for i := range stride {
@@ -78,7 +83,7 @@ func (r *resampler) run(in *bitmap, x, y, w, h int, out *bitmap) {
 			for k, weight := range weights {
 				sum += weight * r.mid[(first+k)*stride+i]
 			}
-			out.pix[row*stride+i] = byte(min(sum+0.5, 255))
+			out[row*stride+i] = T(min(sum+0.5, most))
 		}
 	}
 }

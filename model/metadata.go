@@ -21,7 +21,9 @@ type Metadata struct {
 	// Labels are the names of the classes, in the output's order, as a JSON array of strings. A model with labels is a
 	// classifier: its results have a label and scores.
 	Labels []string
-	// Scale multiplies each element of a picture or of raw bytes; 0 is 1/255 for a floating-point input and 1 for others.
+	// Scale multiplies each sample of a picture, and each of the raw bytes that are sent for an input; 0 is 1/255 for pictures that become a floating-point
+	// input, and 1 else. An input is a picture where it has a height and a width, or where it has as many elements as a square and
+	// Scale, Mean, Std, Layout, Invert or Centre is there. Other numbers are taken as they are: see media.Spec.
 	Scale float64
 	// Mean is subtracted after scaling, and Std divides then: one number, or one a channel, as JSON arrays.
 	Mean, Std []float64
@@ -32,6 +34,8 @@ type Metadata struct {
 	Layout string
 	// Centre is "mnist" (crop, scale and centre as MNIST's makers did) or "none" (empty too).
 	Centre string
+	// Orientation is "exif" (empty too), which turns photographs upright as their Exif data says, or "ignore", which takes pixels as they lie.
+	Orientation string
 	// Output says what the scores are: "probabilities", "logits", "log_probabilities", or "auto" (empty too), which
 	// looks at the operator that computes them: Softmax and Sigmoid give probabilities, LogSoftmax logarithms, anything
 	// else logits.
@@ -62,12 +66,13 @@ var keys = map[string]struct {
 			return strconv.FormatFloat(m.Scale, 'g', -1, 64)
 		},
 	},
-	"mean":   {func(m *Metadata, s string) error { return parseNumbers(s, &m.Mean) }, func(m *Metadata) string { return formatJSON(m.Mean, len(m.Mean)) }},
-	"std":    {func(m *Metadata, s string) error { return parseNumbers(s, &m.Std) }, func(m *Metadata) string { return formatJSON(m.Std, len(m.Std)) }},
-	"invert": word(func(m *Metadata) *string { return &m.Invert }, "auto", "true", "false"),
-	"layout": word(func(m *Metadata) *string { return &m.Layout }, "NCHW", "NHWC"),
-	"centre": word(func(m *Metadata) *string { return &m.Centre }, "mnist", "none"),
-	"output": word(func(m *Metadata) *string { return &m.Output }, "auto", "probabilities", "logits", "log_probabilities"),
+	"mean":        {func(m *Metadata, s string) error { return parseNumbers(s, &m.Mean) }, func(m *Metadata) string { return formatJSON(m.Mean, len(m.Mean)) }},
+	"std":         {func(m *Metadata, s string) error { return parseNumbers(s, &m.Std) }, func(m *Metadata) string { return formatJSON(m.Std, len(m.Std)) }},
+	"invert":      word(func(m *Metadata) *string { return &m.Invert }, "auto", "true", "false"),
+	"layout":      word(func(m *Metadata) *string { return &m.Layout }, "NCHW", "NHWC"),
+	"centre":      word(func(m *Metadata) *string { return &m.Centre }, "mnist", "none"),
+	"orientation": word(func(m *Metadata) *string { return &m.Orientation }, "exif", "ignore"),
+	"output":      word(func(m *Metadata) *string { return &m.Output }, "auto", "probabilities", "logits", "log_probabilities"),
 }
 
 func word(field func(*Metadata) *string, allowed ...string) struct {

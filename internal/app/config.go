@@ -172,7 +172,8 @@ type ModelConfig struct {
 	Threads int `yaml:"threads" default:"0"`
 	// The names of the classes, in the output's order.
 	Labels []string `yaml:"labels" default:"the file's"`
-	// What each element of a picture or of raw bytes is multiplied with.
+	// What each sample of a picture, or each of the raw bytes that are sent, is multiplied with. Without it that is 1/255 for pictures that become a
+	// floating-point input, and 1 else. Setting it says of a flat input that its bytes are a picture's.
 	Scale *float64 `yaml:"scale" default:"the file's"`
 	// What is subtracted after scaling: one number, or one a channel.
 	Mean []float64 `yaml:"mean" default:"the file's"`
@@ -184,6 +185,8 @@ type ModelConfig struct {
 	Layout string `yaml:"layout" default:"the file's"`
 	// How a drawing is centred: `mnist` (as MNIST's makers did) or `none`.
 	Centre string `yaml:"centre" default:"the file's"`
+	// What is done with the orientation in a photograph's Exif data: `exif` turns it upright, `ignore` takes the pixels as they lie.
+	Orientation string `yaml:"orientation" default:"the file's"`
 	// What the scores are: `auto`, `probabilities`, `logits` or `log_probabilities`.
 	Output string `yaml:"output" default:"the file's"`
 }
@@ -203,7 +206,7 @@ func (m ModelConfig) Overrides() map[string]string {
 	if m.Std != nil {
 		o["std"] = jsonText(m.Std)
 	}
-	for name, word := range map[string]string{"invert": m.Invert, "layout": m.Layout, "centre": m.Centre, "output": m.Output} {
+	for name, word := range map[string]string{"invert": m.Invert, "layout": m.Layout, "centre": m.Centre, "orientation": m.Orientation, "output": m.Output} {
 		if word != "" {
 			o[name] = word
 		}

@@ -185,6 +185,7 @@ func (v *validator) model(path, name string, m ModelConfig) {
 	v.oneOf(path+".invert", m.Invert, "", "auto", "true", "false")
 	v.oneOf(path+".layout", m.Layout, "", "NCHW", "NHWC")
 	v.oneOf(path+".centre", m.Centre, "", "mnist", "none")
+	v.oneOf(path+".orientation", m.Orientation, "", "exif", "ignore")
 	v.oneOf(path+".output", m.Output, "", "auto", "probabilities", "logits", "log_probabilities")
 }
 
