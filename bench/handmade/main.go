@@ -95,7 +95,7 @@ func (s *step) reluBack(y, dy string) string {
 
 func (s *step) graph() (*graph.Graph, error) {
 	s.Output(append([]string{"loss"}, s.updates...)...)
-	return infer.Build(s)
+	return infer.Build(s.Builder)
 }
 
 // dense is the net 784-128-32-10.
