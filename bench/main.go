@@ -14,6 +14,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/native"
+	"github.com/millrace/millrace/internal/outfile"
 )
 
 func main() {
@@ -59,6 +60,15 @@ func run(ctx context.Context) error {
 	flag.Parse()
 	if *worker != "" {
 		return runWorker(ctx, *worker, *path, engine.Engine(native.New(native.Config{})))
+	}
+	// What keeps the results from being written is found before everything is measured.
+	for _, name := range []string{*results, *page} {
+		if name == "" {
+			continue
+		}
+		if err := outfile.Check(name); err != nil {
+			return err
+		}
 	}
 	o := options{short: *short, rounds: 5, library: os.Getenv("ONNXRUNTIME_SHARED_LIBRARY_PATH")}
 	if o.short {

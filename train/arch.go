@@ -45,7 +45,7 @@ func NewModel(arch string, data *Set, seed uint64) (*graph.Graph, error) {
 		name = "image"
 	}
 	x := n.b.Input(name, tensor.Float32, shape)
-	if data.bytes == nil {
+	if data.bytes == nil || data.table {
 		x = n.standardise(x, data)
 	}
 	width := data.size
@@ -75,9 +75,19 @@ func NewModel(arch string, data *Set, seed uint64) (*graph.Graph, error) {
 	meta := metadata(data, model.Metadata{})
 	if data.Picture() {
 		meta.Layout = "NCHW"
+		if data.table { // the graph scales: whoever trains on numbers sends numbers, in whatever type they come
+			meta.Scale, meta.Mean, meta.Std = 1, nil, nil
+		}
 	}
 	g.Metadata = meta.Props()
 	return g, nil
+}
+
+// plain reports whether the set's bytes are numbers to a model: the rows of a table may look like pictures where the model takes features and
+// does not say how it scales them.
+func (s *Set) plain(m *model.Model) bool {
+	spec, err := m.Spec()
+	return err == nil && s.table && !spec.Picture()
 }
 
 // net writes layers with random weights.
@@ -125,11 +135,21 @@ func (n *net) convolutions(x string, shape tensor.Shape) (string, int) {
 	}
 }
 
-// standardise brings features to mean 0 and deviation 1, by constants that training leaves alone.
+// standardise brings features to mean 0 and deviation 1, by constants that training leaves alone. The samples of a picture have them together.
 func (n *net) standardise(x string, data *Set) string {
-	mean, std := featureMoments(data)
+	shape := data.shape
+	var mean, std []float32
+	if data.Picture() {
+		shape = tensor.Shape{data.shape[0], 1, 1}
+		m, s := pixelMoments(data)
+		for c := range m {
+			mean, std = append(mean, float32(255*m[c])), append(std, float32(255*s[c]))
+		}
+	} else {
+		mean, std = featureMoments(data)
+	}
 	c := func(v []float32) string {
-		return n.b.Op("Constant", graph.Attrs{"value": tensor.Must(tensor.Of(v, data.shape...))})
+		return n.b.Op("Constant", graph.Attrs{"value": tensor.Must(tensor.Of(v, shape...))})
 	}
 	return n.b.Op("Div", nil, n.b.Op("Sub", nil, x, c(mean)), c(std))
 }
@@ -160,8 +180,18 @@ func metadata(data *Set, m model.Metadata) model.Metadata {
 	if len(m.Labels) == 0 {
 		m.Labels = data.names
 	}
-	if !data.Picture() || m.Scale != 0 || len(m.Mean) > 0 || len(m.Std) > 0 {
+	if m.Scale != 0 || len(m.Mean) > 0 || len(m.Std) > 0 {
 		return m
+	}
+	if data.bytes == nil {
+		m.Scale = 1 // trained on the numbers as they are, in whatever type they come
+		return m
+	}
+	if !data.Picture() {
+		return m
+	}
+	if data.orientation != "" && m.Orientation == "" {
+		m.Orientation = data.orientation
 	}
 	m.Scale = 1.0 / 255
 	m.Mean, m.Std = pixelMoments(data)
@@ -232,6 +262,9 @@ func openModel(path string, data *Set) (*graph.Graph, error) {
 	}
 	if g.Metadata == nil {
 		g.Metadata = map[string]string{}
+	}
+	if data.plain(m) {
+		m.Scale = 1
 	}
 	for k, v := range metadata(data, m.Metadata).Props() {
 		g.Metadata[k] = v

@@ -11,8 +11,8 @@ import (
 	"hash"
 	"io"
 	"os"
-	"path/filepath"
 
+	"github.com/millrace/millrace/internal/outfile"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -176,7 +176,7 @@ func checkSum(in io.Reader, sum hash.Hash) error {
 }
 
 // Save writes c to a file, which is the old one or the new one whole at any time.
-func (c *Checkpoint) Save(path string) error { return writeAtomic(path, c.Write) }
+func (c *Checkpoint) Save(path string) error { return outfile.Write(path, c.Write) }
 
 // LoadCheckpoint reads a file that Save wrote.
 func LoadCheckpoint(path string) (*Checkpoint, error) {
@@ -190,42 +190,4 @@ func LoadCheckpoint(path string) (*Checkpoint, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return c, nil
-}
-
-// writeAtomic writes a file beside path, syncs it and renames it to path.
-func writeAtomic(path string, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	buf := bufio.NewWriterSize(f, 1<<18)
-	if err = write(buf); err == nil {
-		err = buf.Flush()
-	}
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return nil // the file is in place; a directory that cannot be opened cannot be synced
-	}
-	defer dir.Close()
-	if serr := dir.Sync(); serr != nil && !errors.Is(serr, errors.ErrUnsupported) && !errors.Is(serr, os.ErrInvalid) {
-		return fmt.Errorf("write %s: %w", path, serr)
-	}
-	return nil
 }

@@ -16,9 +16,10 @@ import (
 type Config struct {
 	// Arch is "mlp" (also ""), "cnn", or the path of an ONNX classifier whose floating-point initializers are trained.
 	Arch string
-	// Data is the path of a data set, as Open reads it. Set, where it is there, is used instead.
-	Data string
-	Set  *Set
+	// Data is the path of a data set, which Open reads with Options. Set, where it is there, is used instead.
+	Data    string
+	Options Options
+	Set     *Set
 	// Out is the file that the trained model is written to; "" writes none.
 	Out string
 	// Epochs is how often each training example is used; 0 is 10.
@@ -56,7 +57,7 @@ type Config struct {
 	// Report, where it is there, is called on Run's goroutine: several times a second, and at the end of each epoch
 	// with an evaluation.
 	Report func(Progress)
-	// Log, where it is there, gets a line for what is decided on the way.
+	// Log, where it is there, gets a line for what is decided on the way: the data set's notes, and a warning where a class cannot be learned.
 	Log *slog.Logger
 }
 
@@ -136,6 +137,9 @@ func (c Config) settle() (settled, error) {
 	}
 	if c.Data == "" && c.Set == nil {
 		fault("there is no data set")
+	}
+	if err := c.Options.Validate(); err != nil {
+		faults = append(faults, err)
 	}
 	if c.Resume && c.Checkpoint == "" {
 		fault("to resume, name the checkpoint")

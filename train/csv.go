@@ -14,27 +14,41 @@ import (
 	"github.com/millrace/millrace/tensor"
 )
 
-// ReadCSV reads a table of numbers with a label in each row, separated by commas. A first row whose fields are not all
-// numbers is a header; the label is the column that it names "label", "class", "target" or "y", else the first one. Labels may be any text;
-// they are numbered in order (by value where all are whole numbers). Where every number is whole, from 0 to 255, and a row makes a
-// square of 8 by 8 or more, rows are pictures [1,S,S]; otherwise they are float32 [F]. Errors are ErrData with the line.
-func ReadCSV(r io.Reader) (*Set, error) {
-	in := csv.NewReader(r)
+// ReadCSV reads a table of numbers with a label in each row, separated by commas, as UTF-8 or with a byte order mark as UTF-16. The first row may be
+// a header: see [Header]. The label is the column that the header names "label", "class", "target" or "y", else the only one that it gives a word, else the
+// first one. Labels may be any text; they are numbered in order (by value where all are whole numbers). Where every number is whole, from
+// 0 to 255, and a row makes a square of 8 by 8 or more, rows are pictures [1,S,S]; otherwise they are float32 [F]. Errors are ErrData with the line.
+func ReadCSV(r io.Reader, o Options) (*Set, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	text, err := textReader(r)
+	if err != nil {
+		return nil, fmt.Errorf("CSV: %w", err)
+	}
+	in := csv.NewReader(text)
 	in.ReuseRecord = true
 	in.TrimLeadingSpace = true
-	t := &table{column: 0}
+	t := &table{whole: true}
 	for first := true; ; first = false {
 		row, err := in.Read()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: CSV: %w", ErrData, err)
-		}
-		if first && t.header(row) {
-			continue
+			return nil, csvError(err)
 		}
 		line, _ := in.FieldPos(0)
+		if first {
+			if t.width = len(row) - 1; t.width < 1 {
+				return nil, fmt.Errorf("%w: CSV line %d: a row needs a label and at least one number%s", ErrData, line, otherComma(row[0]))
+			}
+			t.header = readHeader(row, o.Header)
+			t.column = t.header.column
+			if t.header.decided && t.header.is {
+				continue
+			}
+		}
 		if err := t.add(row); err != nil {
 			return nil, fmt.Errorf("%w: CSV line %d: %w", ErrData, line, err)
 		}
@@ -42,68 +56,68 @@ func ReadCSV(r io.Reader) (*Set, error) {
 	return t.set()
 }
 
-// table gathers the rows of a CSV file.
+// otherComma says what seems to stand between the fields of a row without commas.
+func otherComma(row string) string {
+	switch {
+	case strings.Contains(row, ";"):
+		return ", separated by commas (here it seems to be semicolons)"
+	case strings.Contains(row, "\t"):
+		return ", separated by commas (here it seems to be tabs)"
+	}
+	return ""
+}
+
+func csvError(err error) error {
+	switch {
+	case errors.Is(err, ErrData): // the text's
+		return fmt.Errorf("CSV: %w", err)
+	case errors.Is(err, csv.ErrFieldCount):
+		return fmt.Errorf("%w: CSV: %w: not as many as in the first row", ErrData, err)
+	}
+	return fmt.Errorf("%w: CSV: %w", ErrData, err)
+}
+
+// table gathers the rows of a CSV file. The first one may turn out to be a header in the end.
 type table struct {
+	header header
 	column int // of the label
 	width  int // features in a row
 	values []float32
 	labels []string
-	whole  bool // all values are whole, from 0 to 255
-}
-
-// labelColumns are the names that a header may give the label's column.
-var labelColumns = []string{"label", "class", "target", "y"}
-
-// header reads the first row, and reports whether it is a header.
-func (t *table) header(row []string) bool {
-	t.width, t.whole = len(row)-1, true
-	numbers := 0
-	for _, f := range row {
-		if _, err := strconv.ParseFloat(strings.TrimSpace(f), 64); err == nil {
-			numbers++
-		}
-	}
-	// A row of data may have one field that is no number: its label, where labels are words.
-	if numbers > 0 && numbers >= len(row)-1 {
-		return false
-	}
-	for _, name := range labelColumns {
-		i := slices.IndexFunc(row, func(f string) bool { return strings.EqualFold(strings.TrimSpace(f), name) })
-		if i >= 0 {
-			t.column = i
-			break
-		}
-	}
-	return true
+	whole  bool // all values are whole, from 0 to 255; the first row's are looked at in the end
 }
 
 func (t *table) add(row []string) error {
-	if t.width < 1 {
-		return errors.New("a row needs a label and at least one number")
-	}
 	for i, f := range row {
 		f = strings.TrimSpace(f)
 		if i == t.column {
 			if f == "" {
 				return fmt.Errorf("column %d: the label is empty", i+1)
 			}
-			t.labels = append(t.labels, f)
+			t.labels = append(t.labels, strings.Clone(f))
 			continue
 		}
 		v, err := strconv.ParseFloat(f, 32)
 		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
 			return fmt.Errorf("column %d: %q is not a finite number", i+1, f)
 		}
-		t.whole = t.whole && v >= 0 && v <= 255 && v == math.Trunc(v)
+		if len(t.labels) > 0 && len(t.values) >= t.width {
+			t.whole = t.whole && isByte(float32(v))
+		}
 		t.values = append(t.values, float32(v))
 	}
 	return nil
 }
 
+func isByte(v float32) bool { return v >= 0 && v <= 255 && v == float32(math.Trunc(float64(v))) }
+
 // set makes the Set of what was gathered.
 func (t *table) set() (*Set, error) {
+	if len(t.labels) > 0 {
+		t.settle()
+	}
 	if len(t.labels) == 0 {
-		return nil, fmt.Errorf("%w: CSV: there are no rows", ErrData)
+		return nil, fmt.Errorf("%w: CSV: there are no rows of data", ErrData)
 	}
 	names := sortLabels(t.labels)
 	if len(names) > maxLabels {
@@ -115,7 +129,7 @@ func (t *table) set() (*Set, error) {
 	}
 	side := int(math.Sqrt(float64(t.width)))
 	picture := t.whole && side >= 8 && side*side == t.width
-	return Collect(func(yield func(Example, error) bool) {
+	s, err := Collect(func(yield func(Example, error) bool) {
 		for i, label := range t.labels {
 			row := t.values[i*t.width : (i+1)*t.width]
 			input, err := tensor.Of(row, t.width)
@@ -131,6 +145,51 @@ func (t *table) set() (*Set, error) {
 			}
 		}
 	}, names)
+	if err != nil {
+		return nil, err
+	}
+	s.table = true
+	what := fmt.Sprintf("%d numbers", t.width)
+	if picture {
+		what = fmt.Sprintf("%d whole numbers from 0 to 255, taken as a grey picture of %d by %d", t.width, side, side)
+	}
+	s.note("CSV: %d examples of %s; %s; the labels are in column %d%s", s.Len(), what, t.header.text(), t.column+1, t.header.named())
+	return s, nil
+}
+
+// settle decides whether the first row, which was taken as data, is a header, now that all rows are known.
+func (t *table) settle() {
+	h := &t.header
+	switch {
+	case h.decided:
+	case h.word:
+		h.is = h.isAmong(t.labels[1:])
+	default:
+		h.is = h.counts && len(t.labels) > 1 && !t.counting()
+	}
+	if h.is && !h.decided {
+		t.labels, t.values = t.labels[1:], t.values[t.width:]
+		return
+	}
+	if !h.is {
+		t.whole = t.whole && !slices.ContainsFunc(t.values[:t.width], func(v float32) bool { return !isByte(v) })
+	}
+}
+
+// counting reports whether a row after the first has numbers alone and each is one more than that before it.
+func (t *table) counting() bool {
+	for i, label := range t.labels[1:] {
+		last, err := strconv.ParseFloat(label, 32)
+		up := err == nil
+		for _, v := range t.values[(i+1)*t.width:][:t.width] {
+			up = up && float64(v) == last+1
+			last = float64(v)
+		}
+		if up {
+			return true
+		}
+	}
+	return false
 }
 
 // sortLabels returns the different labels, by value where all are whole numbers.
@@ -151,13 +210,13 @@ func sortLabels(labels []string) []string {
 }
 
 // openCSV is ReadCSV of a file, with its name in errors.
-func openCSV(name string) (*Set, error) {
+func openCSV(name string, o Options) (*Set, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("read data set: %w", err)
 	}
 	defer f.Close()
-	s, err := ReadCSV(f)
+	s, err := ReadCSV(f, o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

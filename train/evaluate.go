@@ -85,7 +85,11 @@ func inputOf(m *model.Model, set *Set) (graph.Value, scaling, bool, error) {
 		return v, scaling{}, false, fmt.Errorf("%w: the model takes %v, an example has shape %v", ErrData, v.Shape, set.shape)
 	}
 	sc := scaling{scale: m.Scale, mean: m.Mean, std: m.Std}
-	if sc.scale == 0 {
+	switch {
+	case sc.scale != 0:
+	case set.plain(m):
+		sc.scale = 1
+	default:
 		sc.scale = 1.0 / 255
 	}
 	return v, sc, last, nil

@@ -16,7 +16,7 @@ func ExampleRun() {
 	for i := range 100 {
 		fmt.Fprintf(&table, "%d,%d,mouse\n%d,%d,cat\n", 8+i%5, 20+i%7, 40+i%9, 3900+i%11*100)
 	}
-	set, err := train.ReadCSV(strings.NewReader(table.String()))
+	set, err := train.ReadCSV(strings.NewReader(table.String()), train.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return

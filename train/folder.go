@@ -1,12 +1,7 @@
 package train
 
 import (
-	"bytes"
 	"fmt"
-	"image"
-	"image/color"
-	_ "image/jpeg" // pictures' headers
-	_ "image/png"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,15 +19,18 @@ const maxPictureBytes = 32 << 20
 
 // Open reads a data set: a CSV file, a directory with the two IDX files of a set (images and labels, gzipped or not; a training set's before a test set's),
 // or a directory that has a directory of PNG and JPEG files for each label. A folder's pictures are scaled to the first
-// one's size, grey where that is grey.
-func Open(path string) (*Set, error) {
+// one's size, grey where that is grey; a directory without pictures is no label. [Set.Notes] has what was left out.
+func Open(path string, o Options) (*Set, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("open data set: %w", err)
 	}
 	if !info.IsDir() {
 		if strings.EqualFold(filepath.Ext(path), ".csv") {
-			return openCSV(path)
+			return openCSV(path, o)
 		}
 		return nil, fmt.Errorf("%w: %s: a data set is a .csv file or a directory", ErrData, path)
 	}
@@ -41,10 +39,12 @@ func Open(path string) (*Set, error) {
 		return nil, fmt.Errorf("open data set: %w", err)
 	}
 	var files, dirs []string
+	left := leftOut{}
 	for _, e := range entries {
 		switch {
-		case strings.HasPrefix(e.Name(), "."):
-		case e.IsDir():
+		case media.Leftover(e.Name()):
+			left.add(leftover, e.Name())
+		case isDir(path, e):
 			dirs = append(dirs, e.Name())
 		default:
 			files = append(files, e.Name())
@@ -54,28 +54,48 @@ func Open(path string) (*Set, error) {
 		return openIDX(path, images, labels)
 	}
 	if i := slices.IndexFunc(files, func(f string) bool { return strings.EqualFold(filepath.Ext(f), ".csv") }); i >= 0 && len(dirs) == 0 {
-		return openCSV(filepath.Join(path, files[i]))
+		return openCSV(filepath.Join(path, files[i]), o)
 	}
 	if len(dirs) == 0 {
 		return nil, fmt.Errorf("%w: %s holds neither IDX files (train-images-idx3-ubyte and train-labels-idx1-ubyte, .gz or not), nor a .csv file, nor a directory of pictures for each label", ErrData, path)
 	}
-	return openFolder(path, sortLabels(dirs))
+	for _, f := range files {
+		left.add(otherFile, f)
+	}
+	return openFolder(path, dirs, left, o)
+}
+
+// class is a directory of pictures.
+type class struct {
+	name     string
+	pictures []string
 }
 
 // openFolder reads the pictures in dir/LABEL/.
-func openFolder(dir string, labels []string) (*Set, error) {
+func openFolder(dir string, names []string, left leftOut, o Options) (*Set, error) {
+	var classes []class
+	var labels, empty []string
+	for _, name := range sortLabels(names) {
+		files, err := pictures(dir, name, left)
+		if err != nil {
+			return nil, err
+		}
+		if len(files) == 0 {
+			empty = append(empty, name)
+			continue
+		}
+		classes, labels = append(classes, class{name, files}), append(labels, name)
+	}
+	if len(classes) == 0 {
+		return nil, fmt.Errorf("%w: %s: there is no PNG or JPEG file in any of its directories: %s", ErrData, dir, some(empty))
+	}
 	var decoder *media.Decoder
-	return Collect(func(yield func(Example, error) bool) {
-		for number, label := range labels {
-			files, err := pictures(filepath.Join(dir, label))
-			if err != nil {
-				yield(Example{}, err)
-				return
-			}
-			for _, name := range files {
+	s, err := Collect(func(yield func(Example, error) bool) {
+		for number, c := range classes {
+			for _, name := range c.pictures {
 				data, err := readPicture(name)
 				if err == nil && decoder == nil {
-					decoder, err = pictureDecoder(data)
+					decoder, err = pictureDecoder(data, o)
 				}
 				var t *tensor.Tensor
 				if err == nil {
@@ -93,22 +113,88 @@ func openFolder(dir string, labels []string) (*Set, error) {
 			}
 		}
 	}, labels)
+	if err != nil {
+		return nil, err
+	}
+	if o.Orientation == ignoreExif {
+		s.orientation = ignoreExif
+	}
+	if len(left) > 0 {
+		s.note("left out: %s", left)
+	}
+	if len(empty) > 0 {
+		s.warn("left out as labels, since there is no PNG or JPEG file in them: %s", some(empty))
+	}
+	return s, nil
 }
 
-// pictures lists the PNG and JPEG files of a directory in order.
-func pictures(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+// pictures lists the PNG and JPEG files of a label's directory in order.
+func pictures(dir, label string, left leftOut) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(dir, label))
 	if err != nil {
 		return nil, fmt.Errorf("open data set: %w", err)
 	}
 	var files []string
 	for _, e := range entries {
-		switch strings.ToLower(filepath.Ext(e.Name())) {
-		case ".png", ".jpg", ".jpeg":
-			files = append(files, filepath.Join(dir, e.Name()))
+		name := filepath.Join(label, e.Name())
+		switch ext := strings.ToLower(filepath.Ext(e.Name())); {
+		case media.Leftover(e.Name()):
+			left.add(leftover, name)
+		case isDir(filepath.Join(dir, label), e):
+			left.add(directory, name)
+		case ext == ".png", ext == ".jpg", ext == ".jpeg":
+			files = append(files, filepath.Join(dir, name))
+		default:
+			left.add(otherFile, name)
 		}
 	}
 	return files, nil
+}
+
+// leftOut has, by kind, what was left out of a folder.
+type leftOut map[string][]string
+
+// Kinds of files that are left out, with one and with several.
+const (
+	leftover  = "file that a system or an editor left behind|files that systems or editors left behind"
+	otherFile = "file that is neither .png, .jpg nor .jpeg|files that are neither .png, .jpg nor .jpeg"
+	directory = "directory inside of a label's|directories inside of a label's"
+)
+
+func (l leftOut) add(kind, name string) { l[kind] = append(l[kind], name) }
+
+// String counts them and names one of each kind.
+func (l leftOut) String() string {
+	var parts []string
+	for _, kind := range []string{leftover, otherFile, directory} {
+		one, more, _ := strings.Cut(kind, "|")
+		switch names := l[kind]; len(names) {
+		case 0:
+		case 1:
+			parts = append(parts, fmt.Sprintf("1 %s (%s)", one, names[0]))
+		default:
+			parts = append(parts, fmt.Sprintf("%d %s (such as %s)", len(names), more, names[0]))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// some lists the first names, and says how many more there are.
+func some(names []string) string {
+	const most = 10
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}
+
+// isDir follows links, of which data sets are made where several share pictures.
+func isDir(dir string, e os.DirEntry) bool {
+	if e.Type()&os.ModeSymlink == 0 {
+		return e.IsDir()
+	}
+	info, err := os.Stat(filepath.Join(dir, e.Name()))
+	return err == nil && info.IsDir()
 }
 
 func readPicture(name string) ([]byte, error) {
@@ -123,15 +209,12 @@ func readPicture(name string) ([]byte, error) {
 }
 
 // pictureDecoder decodes pictures to bytes of the size and colours of this one.
-func pictureDecoder(data []byte) (*media.Decoder, error) {
-	cfg, _, err := image.DecodeConfig(bytes.NewReader(data))
+func pictureDecoder(data []byte, o Options) (*media.Decoder, error) {
+	p, err := media.Look(data, o.Orientation)
 	if err != nil {
 		return nil, err
 	}
-	channels := 3
-	switch cfg.ColorModel {
-	case color.GrayModel, color.Gray16Model:
-		channels = 1
-	}
-	return media.NewDecoder(media.Spec{DType: tensor.Uint8, Shape: tensor.Shape{channels, min(cfg.Height, maxSide), min(cfg.Width, maxSide)}, Layout: media.NCHW})
+	return media.NewDecoder(media.Spec{
+		DType: tensor.Uint8, Shape: tensor.Shape{p.Channels, min(p.Height, maxSide), min(p.Width, maxSide)}, Layout: media.NCHW, Orientation: o.Orientation,
+	})
 }

@@ -30,6 +30,10 @@ type Set struct {
 	floats []float32
 	labels []int64
 	names  []string
+	table  bool // rows of numbers, of which some may look like pictures
+	notes  []Note
+	// orientation is "ignore" where photographs were taken as their pixels lie.
+	orientation string
 }
 
 // maxLabels limits the number of classes.
@@ -185,7 +189,7 @@ func (s *Set) cut(from, to int) *Set {
 
 // pick returns copies of examples.
 func (s *Set) pick(order []int) *Set {
-	c := &Set{shape: s.shape, size: s.size, names: s.names, labels: make([]int64, 0, len(order))}
+	c := &Set{shape: s.shape, size: s.size, names: s.names, table: s.table, notes: s.notes, orientation: s.orientation, labels: make([]int64, 0, len(order))}
 	for _, i := range order {
 		c.labels = append(c.labels, s.labels[i])
 		if s.bytes != nil {

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"image"
 	"image/color"
 	"image/png"
@@ -128,7 +129,7 @@ func TestReadCSV(t *testing.T) {
 		{"empty label", "1,2\n,3\n", nil, nil, nil, "label is empty"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, err := train.ReadCSV(strings.NewReader(c.text))
+			s, err := train.ReadCSV(strings.NewReader(c.text), train.Options{})
 			if c.err != "" {
 				if !errors.Is(err, train.ErrData) || !strings.Contains(err.Error(), c.err) {
 					t.Fatalf("error %v, want ErrData with %q", err, c.err)
@@ -156,8 +157,12 @@ func FuzzReadCSV(f *testing.F) {
 	f.Add([]byte("label,a,b\n1,2,3\n"))
 	f.Add([]byte("x,1\ny,2\n"))
 	f.Add([]byte("\"1\n,2"))
+	f.Add([]byte("\xef\xbb\xbflabel,0,1,2\r1,2,3,4\r\n0,4,5,6"))
+	f.Add([]byte("0,1,2,3\n1,9,3,4\n"))
+	f.Add([]byte(utf16Of(binary.LittleEndian, "digit,0,1,2\n1,2,3,4\n")))
+	f.Add([]byte(utf16Of(binary.BigEndian, "a,𝄞\r\nb,1")))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := train.ReadCSV(bytes.NewReader(data))
+		s, err := train.ReadCSV(bytes.NewReader(data), train.Options{})
 		if err != nil {
 			if !errors.Is(err, train.ErrData) {
 				t.Errorf("error %v is no ErrData", err)
@@ -189,7 +194,7 @@ func TestOpenFolder(t *testing.T) {
 	write(t, dir, "dark/b.PNG", picture(t, color.Gray{20}, 12, 8))
 	write(t, dir, "light/a.png", picture(t, color.Gray{250}, 6, 4))
 	write(t, dir, "light/notes.txt", []byte("no picture"))
-	s, err := train.Open(dir)
+	s, err := train.Open(dir, train.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,27 +210,27 @@ func TestOpenFolder(t *testing.T) {
 		i++
 	}
 	write(t, dir, "light/z.png", []byte("not a picture"))
-	if _, err := train.Open(dir); !errors.Is(err, train.ErrData) || !strings.Contains(err.Error(), "z.png") {
+	if _, err := train.Open(dir, train.Options{}); !errors.Is(err, train.ErrData) || !strings.Contains(err.Error(), "z.png") {
 		t.Errorf("error %v does not name the bad file", err)
 	}
 }
 
 func TestOpen(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := train.Open(dir); !errors.Is(err, train.ErrData) || !strings.Contains(err.Error(), "idx") {
+	if _, err := train.Open(dir, train.Options{}); !errors.Is(err, train.ErrData) || !strings.Contains(err.Error(), "idx") {
 		t.Errorf("an empty directory: %v", err)
 	}
-	if _, err := train.Open(filepath.Join(dir, "absent")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := train.Open(filepath.Join(dir, "absent"), train.Options{}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("an absent directory: %v", err)
 	}
 	write(t, dir, "t10k-images-idx3-ubyte", idx(0x08, []byte{9}, 1, 1, 1))
 	write(t, dir, "t10k-labels-idx1-ubyte", idx(0x08, []byte{0}, 1))
-	if s, err := train.Open(dir); err != nil || s.Len() != 1 {
+	if s, err := train.Open(dir, train.Options{}); err != nil || s.Len() != 1 {
 		t.Errorf("a test set alone: %v", err)
 	}
 	write(t, dir, "train-images-idx3-ubyte.gz", zipped(t, idx(0x08, []byte{1, 2, 3, 4, 5, 6, 7, 8}, 2, 2, 2)))
 	write(t, dir, "train-labels-idx1-ubyte", idx(0x08, []byte{2, 0}, 2))
-	s, err := train.Open(dir)
+	s, err := train.Open(dir, train.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,13 +238,13 @@ func TestOpen(t *testing.T) {
 		t.Errorf("%d examples of %v, label %d of %v", s.Len(), s.Shape(), s.Label(0), s.Labels())
 	}
 	write(t, dir, "train-labels-idx1-ubyte", idx(0x08, []byte{2}, 1))
-	if _, err := train.Open(dir); !errors.Is(err, train.ErrData) {
+	if _, err := train.Open(dir, train.Options{}); !errors.Is(err, train.ErrData) {
 		t.Errorf("one label for two pictures: %v", err)
 	}
 }
 
 func TestSplit(t *testing.T) {
-	s, err := train.ReadCSV(strings.NewReader("0,0.1\n1,0.2\n0,0.3\n1,0.4\n0,0.5\n1,0.6\n0,0.7\n1,0.8\n0,0.9\n1,1.5\n"))
+	s, err := train.ReadCSV(strings.NewReader("0,0.1\n1,0.2\n0,0.3\n1,0.4\n0,0.5\n1,0.6\n0,0.7\n1,0.8\n0,0.9\n1,1.5\n"), train.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,6 +277,118 @@ func TestSplit(t *testing.T) {
 	for _, part := range []string{"10", "-1", "x", "100%", "x%"} {
 		if _, _, err := s.Split(part, 1); err == nil {
 			t.Errorf("part %q is taken", part)
+		}
+	}
+}
+
+// What nobody meant is left out and told, and a label without pictures is none.
+func TestOpenFolderLeavesOut(t *testing.T) {
+	dir := t.TempDir()
+	junk := []byte("\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X")
+	for _, label := range []string{"dark", "light"} {
+		for _, name := range []string{"1.png", "2.png"} {
+			write(t, dir, label+"/"+name, picture(t, color.Gray{200}, 6, 4))
+			write(t, dir, label+"/._"+name, junk)
+		}
+		for _, name := range []string{".DS_Store", "Thumbs.db", "desktop.ini", "1.png~", ".ipynb_checkpoints/1-checkpoint.png", "@eaDir/1.png/x.jpg"} {
+			write(t, dir, label+"/"+name, junk)
+		}
+	}
+	write(t, dir, "dark/notes.txt", []byte("no picture"))
+	write(t, dir, "dark/more/1.png", picture(t, color.Gray{200}, 6, 4))
+	write(t, dir, "README.md", []byte("no picture"))
+	write(t, dir, "._dark", junk)
+	write(t, dir, "__MACOSX/dark/._1.png", junk)
+	write(t, dir, ".ipynb_checkpoints/1.png", junk)
+	write(t, dir, "third/words.txt", []byte("no picture"))
+	if err := os.MkdirAll(filepath.Join(dir, "fourth"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s, err := train.Open(dir, train.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Len() != 4 || !slices.Equal(s.Labels(), []string{"dark", "light"}) {
+		t.Errorf("%d examples, labels %v", s.Len(), s.Labels())
+	}
+	var all, warnings []string
+	for _, n := range s.Notes() {
+		all = append(all, n.Text)
+		if n.Warning {
+			warnings = append(warnings, n.Text)
+		}
+	}
+	for _, want := range []string{"19 files that systems or editors left behind", "3 files that are neither .png, .jpg nor .jpeg", "1 directory inside of a label's (dark/more)"} {
+		if !strings.Contains(strings.Join(all, "\n"), want) {
+			t.Errorf("%q does not say %q", all, want)
+		}
+	}
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "fourth, third") {
+		t.Errorf("warnings %q", warnings)
+	}
+	empty := t.TempDir()
+	write(t, empty, "a/._1.png", junk)
+	write(t, empty, "b/1.txt", junk)
+	if _, err := train.Open(empty, train.Options{}); !errors.Is(err, train.ErrData) || !strings.Contains(err.Error(), "a, b") {
+		t.Errorf("no picture at all: %v", err)
+	}
+	// The other kinds of data sets, beside what a system left.
+	for name, data := range map[string][]byte{"a.csv": []byte("1,2\n0,3\n"), "train-images-idx3-ubyte": idx(0x08, []byte{1, 2, 3, 4}, 1, 2, 2)} {
+		dir := t.TempDir()
+		write(t, dir, name, data)
+		write(t, dir, "._"+name, junk)
+		write(t, dir, name+"~", junk)
+		write(t, dir, "train-labels-idx1-ubyte", idx(0x08, []byte{0}, 1))
+		write(t, dir, "__MACOSX/._"+name, junk)
+		if _, err := train.Open(dir, train.Options{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestOpenFolderTurns: a photograph is upright in the set, as where it is served, and gives the set its size so.
+func TestOpenFolderTurns(t *testing.T) {
+	dir := t.TempDir()
+	upright := image.NewGray(image.Rect(0, 0, 2, 3))
+	upright.Pix = []byte{10, 20, 30, 40, 50, 60}
+	var file bytes.Buffer
+	lying := image.NewGray(image.Rect(0, 0, 3, 2)) // orientation 6: the first row is the right side, the first column the top
+	lying.Pix = []byte{20, 40, 60, 10, 30, 50}
+	if err := png.Encode(&file, lying); err != nil {
+		t.Fatal(err)
+	}
+	exif := append([]byte("eXIfMM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00"), 0, 0, 0, 0)
+	chunk := binary.BigEndian.AppendUint32(nil, uint32(len(exif)-4))
+	chunk = binary.BigEndian.AppendUint32(append(chunk, exif...), crc32.ChecksumIEEE(exif))
+	const head = 8 + 25
+	write(t, dir, "a/1.png", slices.Concat(file.Bytes()[:head], chunk, file.Bytes()[head:]))
+	file.Reset()
+	if err := png.Encode(&file, upright); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, "b/1.png", file.Bytes())
+	for orientation, want := range map[string]tensor.Shape{"": {1, 3, 2}, "exif": {1, 3, 2}, "ignore": {1, 2, 3}} {
+		s, err := train.Open(dir, train.Options{Orientation: orientation})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := lying.Pix
+		if orientation != "ignore" {
+			first = upright.Pix
+		}
+		for e := range s.Examples() {
+			if got := tensor.Data[uint8](e.Input); !s.Shape().Equal(want) || !slices.Equal(got, first) {
+				t.Errorf("%q: %v %v, want %v %v", orientation, s.Shape(), got, want, first)
+			}
+			break
+		}
+		// The model says what its training took.
+		g, err := train.NewModel(train.MLP, s, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := g.Metadata["millrace.orientation"]; got == "ignore" != (orientation == "ignore") {
+			t.Errorf("%q: the model's metadata says %q", orientation, got)
 		}
 	}
 }

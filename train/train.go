@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/gradient"
 	"github.com/millrace/millrace/graph/onnx"
+	"github.com/millrace/millrace/internal/outfile"
 	"github.com/millrace/millrace/model"
 )
 
@@ -40,6 +42,15 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	// Training takes long: what keeps its result from being written is found before.
+	for _, name := range []string{s.Out, s.Checkpoint} {
+		if name == "" {
+			continue
+		}
+		if err := outfile.Check(name); err != nil {
+			return Result{}, fmt.Errorf("train: %w", err)
+		}
+	}
 	begin := time.Now()
 	r, err := newRun(ctx, s)
 	if err != nil {
@@ -57,7 +68,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 		r.result.ExamplesPerSecond = float64(r.done) / r.trained.Seconds()
 	}
 	if s.Out != "" {
-		if err := writeAtomic(s.Out, func(w io.Writer) error { return onnx.Write(w, r.result.Model) }); err != nil {
+		if err := outfile.Write(s.Out, func(w io.Writer) error { return onnx.Write(w, r.result.Model) }); err != nil {
 			return r.result, fmt.Errorf("train: %w", err)
 		}
 	}
@@ -82,10 +93,11 @@ type run struct {
 func newRun(ctx context.Context, s settled) (_ *run, err error) {
 	set := s.Set
 	if set == nil {
-		if set, err = Open(s.Data); err != nil {
+		if set, err = s.open(); err != nil {
 			return nil, err
 		}
 	}
+	s.tell(set.Notes())
 	training, evaluation, err := set.Split(s.Eval, s.Seed)
 	if err != nil {
 		return nil, err
@@ -101,6 +113,7 @@ func newRun(ctx context.Context, s settled) (_ *run, err error) {
 	if training, err = training.relabel(m.Labels); err != nil {
 		return nil, err
 	}
+	s.tell(training.classNotes())
 	input, sc, last, err := inputOf(m, training)
 	if err != nil {
 		return nil, err
@@ -143,6 +156,33 @@ func newRun(ctx context.Context, s settled) (_ *run, err error) {
 		return r, r.resume()
 	}
 	return r, nil
+}
+
+// open reads the data set. Pictures are turned as the model that is trained further says, where nobody says otherwise.
+func (s settled) open() (*Set, error) {
+	o := s.Options
+	if o.Orientation == "" && s.Arch != MLP && s.Arch != CNN {
+		m, err := model.Open(s.Arch)
+		if err != nil {
+			return nil, fmt.Errorf("arch %q is neither %s, %s nor an ONNX file: %w", s.Arch, MLP, CNN, err)
+		}
+		o.Orientation = m.Orientation
+	}
+	return Open(s.Data, o)
+}
+
+// tell logs what was found out about the data.
+func (s settled) tell(notes []Note) {
+	if s.Log == nil {
+		return
+	}
+	for _, n := range notes {
+		level := slog.LevelInfo
+		if n.Warning {
+			level = slog.LevelWarn
+		}
+		s.Log.Log(context.Background(), level, n.Text)
+	}
 }
 
 func (r *run) resume() error {

@@ -3,7 +3,6 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -32,6 +31,9 @@ numbers mean.`,
 		if err := oneOf("engine", o.Engine, "auto", "native", "onnxruntime"); err != nil {
 			return err
 		}
+		if err := checkOut(*out); err != nil {
+			return err
+		}
 		var rows []bench.Row
 		for row, err := range bench.Run(cmd.Context(), o) {
 			if err != nil {
@@ -54,7 +56,7 @@ numbers mean.`,
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(*out, append(data, '\n'), 0o644)
+		return writeBytes(*out, append(data, '\n'))
 	}
 	return cmd
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -24,6 +23,9 @@ func (c *command) cacheGet(open opener) *cobra.Command {
 	out := cmd.Flags().StringP("out", "o", "", "write the value to this `file`")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
+		if err := checkOut(*out); err != nil {
+			return err
+		}
 		cl, err := open()
 		if err != nil {
 			return err
@@ -35,7 +37,7 @@ func (c *command) cacheGet(open opener) *cobra.Command {
 		}
 		switch {
 		case *out != "":
-			return os.WriteFile(*out, e.Value, 0o644)
+			return writeBytes(*out, e.Value)
 		case *asJSON:
 			return printJSON(c.Stdout, entryJSON(e))
 		}

@@ -36,11 +36,16 @@ right, and for each label how often it gave which answer.`,
 	data := f.String("data", "", "the data set: a `folder` or a CSV file, as for train")
 	part := f.String("part", "", "only this part: a number of examples (the last ones) or a percentage at random")
 	seed := f.Uint64("seed", 0, "seed of a percentage")
+	var o train.Options
+	readFlags(cmd, &o)
 	engines := c.engineFlag(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
 		if *data == "" {
 			return usagef("--data is missing")
+		}
+		if err := checkRead(o); err != nil {
+			return err
 		}
 		all, name, err := engines()
 		if err != nil {
@@ -54,9 +59,15 @@ right, and for each label how often it gave which answer.`,
 		if err != nil {
 			return err
 		}
-		set, err := train.Open(*data)
+		if o.Orientation == "" {
+			o.Orientation = m.Orientation
+		}
+		set, err := train.Open(*data, o)
 		if err != nil {
 			return err
+		}
+		for _, n := range set.Notes() {
+			c.notice(n.Text, n.Warning)
 		}
 		if *part != "" {
 			if _, set, err = set.Split(*part, *seed); err != nil {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -54,6 +53,9 @@ default then: run without them, the graph makes the first step; give it what was
 		if *out == "" {
 			return usagef("--out is missing")
 		}
+		if err := checkOut(*out); err != nil {
+			return err
+		}
 		o.Loss = gradient.Loss(*loss)
 		g, err := onnx.Open(given[0])
 		if err != nil {
@@ -67,7 +69,7 @@ default then: run without them, the graph makes the first step; give it what was
 		if err != nil {
 			return fmt.Errorf("write %s: %w", *out, err)
 		}
-		return os.WriteFile(*out, file, 0o644)
+		return writeBytes(*out, file)
 	}
 	return cmd
 }

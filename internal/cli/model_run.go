@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
-	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -13,6 +13,7 @@ import (
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/graph/gradient"
 	"github.com/millrace/millrace/internal/app"
+	"github.com/millrace/millrace/internal/outfile"
 	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/tensor"
@@ -36,6 +37,9 @@ the standard output, a line each.`,
 	cmd.RunE = func(cmd *cobra.Command, given []string) (err error) {
 		if *in == "" {
 			return usagef("--in is missing")
+		}
+		if err := checkOut(*out); err != nil {
+			return err
 		}
 		all, name, err := engines()
 		if err != nil {
@@ -67,7 +71,7 @@ the standard output, a line each.`,
 			return fmt.Errorf("run %s: %w", given[0], err)
 		}
 		if *out != "" {
-			return writeNPZ(*out, outputs)
+			return outfile.Write(*out, func(w io.Writer) error { return media.WriteNPZ(w, outputs) })
 		}
 		return c.printTensors(session, outputs)
 	}
@@ -113,15 +117,6 @@ func readItem(m *model.Model, contentType string, data []byte) (map[string]*tens
 		}
 	}
 	return map[string]*tensor.Tensor{m.Inputs()[0].Name: item}, nil
-}
-
-func writeNPZ(name string, tensors map[string]*tensor.Tensor) (err error) {
-	f, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return media.WriteNPZ(f, tensors)
 }
 
 func (c *command) printTensors(s engine.Session, tensors map[string]*tensor.Tensor) error {

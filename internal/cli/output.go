@@ -8,6 +8,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/internal/outfile"
 )
 
 // jsonFlag adds --json to a command and returns its value.
@@ -23,6 +25,19 @@ func printJSON(w io.Writer, v any) error {
 		return fmt.Errorf("print the result: %w", err)
 	}
 	return nil
+}
+
+// checkOut finds before the work what would keep the result from being written, where --out names a file.
+func checkOut(name string) error {
+	if name == "" {
+		return nil
+	}
+	return outfile.Check(name)
+}
+
+// writeBytes writes a result to a file.
+func writeBytes(name string, data []byte) error {
+	return outfile.Write(name, func(w io.Writer) error { _, err := w.Write(data); return err })
 }
 
 // printTable prints rows in aligned columns below a heading; without a heading the first column names the others.

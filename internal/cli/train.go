@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,7 +20,7 @@ func (c *command) train() *cobra.Command {
 		Use:   "train --data DATA --out FILE",
 		Short: "Train a classifier and write it as ONNX",
 		Long: `Trains a classifier on a data set: a folder with MNIST's two files, a folder with a folder of pictures for each label, or a CSV
-file. The network is dense (mlp), convolutional (cnn), or the one in an ONNX file. Where --checkpoint names a file, training
+file with a label in each row. What was decided and left out in reading it is printed to the standard error. The network is dense (mlp), convolutional (cnn), or the one in an ONNX file. Where --checkpoint names a file, training
 that was interrupted goes on with --resume, to the same bits.`,
 		Example: `  millrace train --arch mlp --data mnist --epochs 3 --out digits.onnx
   millrace train --arch cnn --data photos/ --augment shift=0.05,rotate=5 --checkpoint run.ckpt --out photos.onnx
@@ -32,6 +33,7 @@ that was interrupted goes on with --resume, to the same bits.`,
 	f.StringVar(&t.Arch, "arch", train.MLP, "mlp, cnn, or an ONNX `file` to go on from")
 	f.StringVar(&t.Data, "data", "", "the data set: a `folder` or a CSV file")
 	f.StringVar(&t.Out, "out", "", "ONNX `file` to write")
+	readFlags(cmd, &t.Options)
 	f.IntVar(&t.Epochs, "epochs", 10, "how often each example is used")
 	f.IntVar(&t.Batch, "batch", 100, "examples in one update")
 	f.StringVar(&t.Optimizer, "optimizer", string(gradient.Adam), "sgd, momentum, nesterov, rmsprop, adam or adamw")
@@ -68,6 +70,7 @@ that was interrupted goes on with --resume, to the same bits.`,
 		}
 		t.EngineOptions = engine.Options{Threads: *threads, Device: *device}
 		p := &progress{c: c, json: *asJSON, bar: !*asJSON && isTerminal(c.Stderr)}
+		t.Log = slog.New(&notices{c: c})
 		t.Report = p.report
 		result, err := train.Run(cmd.Context(), t)
 		p.end()
@@ -96,6 +99,9 @@ func checkTrain(t train.Config) error {
 	case t.Batch < 1:
 		return usagef("--batch %d must be at least 1", t.Batch)
 	}
+	if err := checkRead(t.Options); err != nil {
+		return err
+	}
 	if err := oneOf("optimizer", t.Optimizer, words(gradient.Kinds)...); err != nil {
 		return err
 	}
@@ -106,6 +112,23 @@ func checkTrain(t train.Config) error {
 		return usage(err)
 	}
 	return nil
+}
+
+// readFlags adds the flags that say how a data set is read.
+func readFlags(cmd *cobra.Command, o *train.Options) {
+	f := cmd.Flags()
+	f.StringVar((*string)(&o.Header), "header", "auto", "whether the first row of a CSV file is a header: yes, no or auto, which prints what it took it for")
+	f.StringVar(&o.Orientation, "orientation", "", "what is done with the orientation in a photograph's Exif data: exif turns it upright, ignore does not (default: what the model says, else exif)")
+}
+
+func checkRead(o train.Options) error {
+	if err := oneOf("header", string(o.Header), "auto", "yes", "no"); err != nil {
+		return err
+	}
+	if o.Orientation == "" {
+		return nil
+	}
+	return oneOf("orientation", o.Orientation, "exif", "ignore")
 }
 
 // trained is the result for other programs.

@@ -37,7 +37,7 @@ func digits(t *testing.T) *model.Model {
 
 // TestValidation holds the model against the 10,000 images that its training did not see.
 func TestValidation(t *testing.T) {
-	set, err := train.Open(sharedtest.Data(t, "mnist"))
+	set, err := train.Open(sharedtest.Data(t, "mnist"), train.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/millrace/millrace/internal/outfile"
 )
 
 var (
@@ -95,13 +97,16 @@ func Fetch(ctx context.Context, dir string, opts Options) error {
 
 // fetch tries each address for one file.
 func fetch(ctx context.Context, path string, f File, opts Options) error {
+	if err := outfile.CheckDir(filepath.Dir(path)); err != nil {
+		return err
+	}
 	faults := []error{ErrDownload}
 	for _, base := range opts.URLs {
 		url := strings.TrimSuffix(base, "/") + "/" + f.Name
 		begin := time.Now()
 		data, err := get(ctx, opts.Client, url, f)
 		if err == nil {
-			if err := place(path, data); err != nil {
+			if err := outfile.Write(path, func(w io.Writer) error { _, err := w.Write(data); return err }); err != nil {
 				return err
 			}
 			opts.Log.Info("fetched", "file", path, "from", url, "bytes", len(data), "took", time.Since(begin).Round(time.Millisecond))
@@ -171,25 +176,4 @@ func Verify(path string, f File) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
-}
-
-// place writes data to path whole or not at all.
-func place(path string, data []byte) (err error) {
-	out, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(out.Name()))
-		}
-	}()
-	_, err = out.Write(data)
-	if err == nil {
-		err = out.Chmod(0o644)
-	}
-	if err = errors.Join(err, out.Close()); err != nil {
-		return err
-	}
-	return os.Rename(out.Name(), path)
 }
