@@ -38,7 +38,9 @@ type answer struct {
 	NotOwner bool   `json:"not_owner,omitempty"`
 	Error    string `json:"error,omitempty"`
 
-	Fence    uint64       `json:"fence,omitempty"`
+	Fence uint64 `json:"fence,omitempty"`
+	// Born tells streams apart that were lost and made anew: when this one was made, in Unix nanoseconds.
+	Born     int64        `json:"born,omitempty"`
 	Sequence Sequence     `json:"sequence,omitempty"`
 	Entries  int64        `json:"entries,omitempty"`
 	Bytes    int64        `json:"bytes,omitempty"`
@@ -187,7 +189,11 @@ func (t *tenure) reply(m *nats.Msg) {
 // answer answers a question from what the owner knows.
 func (t *tenure) answer(ctx context.Context, q question) (answer, error) {
 	x := t.index
-	if err := x.wait(ctx, max(q.After, Sequence(t.p.flow.written.Load()))); err != nil {
+	end, err := t.writtenBy(ctx, q)
+	if err != nil {
+		return answer{}, err
+	}
+	if err := x.wait(ctx, end); err != nil {
 		return answer{}, err
 	}
 	a := answer{Fence: t.fence}
@@ -205,7 +211,7 @@ func (t *tenure) answer(ctx context.Context, q question) (answer, error) {
 		return answer{}, ErrNotOwner
 	}
 	x.settle(t.g.cfg.Now())
-	a.Sequence = x.seq
+	a.Sequence, a.Born = x.seq, x.born
 	s := x.spaces[q.Cache]
 	switch q.Op {
 	case askEnd:
@@ -227,6 +233,20 @@ func (t *tenure) answer(ctx context.Context, q question) (answer, error) {
 		return answer{}, fmt.Errorf("%w: unknown question %q", ErrUnavailable, q.Op)
 	}
 	return a, nil
+}
+
+// writtenBy returns up to where an answer must see the stream: what the asker wrote and this node wrote, and, since others may
+// have written too, where other nodes are, the stream's end.
+func (t *tenure) writtenBy(ctx context.Context, q question) (Sequence, error) {
+	end := max(q.After, Sequence(t.p.flow.written.Load()))
+	if t.g.server != nil || q.Op == askTouch {
+		return end, nil
+	}
+	stream, err := t.g.js.Stream(ctx, t.p.stream)
+	if err != nil {
+		return 0, fmt.Errorf("open stream %s: %w", t.p.stream, apiError(err))
+	}
+	return max(end, Sequence(stream.CachedInfo().State.LastSeq)), nil
 }
 
 // keysAfter returns the entries of a cache whose key comes after one, in the order of their keys. Lock is held.
@@ -256,9 +276,9 @@ func page(all []keyChange, limit int) (some []wireChange, more bool) {
 	return some, more
 }
 
-// endOf returns where a partition's index stands, with what this node wrote. Where this node is the owner, at is called
+// endOf returns where a partition's index stands, with what this node wrote, and when its stream was made. Where this node is the owner, at is called
 // with the index locked at that point.
-func (g *Grid) endOf(ctx context.Context, p *partition, at func(*tenure)) (Sequence, error) {
+func (g *Grid) endOf(ctx context.Context, p *partition, at func(*tenure)) (end Sequence, born int64, err error) {
 	if t := p.tenure(); t != nil {
 		err := t.settled(ctx)
 		if err == nil {
@@ -266,29 +286,29 @@ func (g *Grid) endOf(ctx context.Context, p *partition, at func(*tenure)) (Seque
 			x.mu.Lock()
 			defer x.mu.Unlock()
 			at(t)
-			return x.seq, nil
+			return x.seq, x.born, nil
 		}
 		if !errors.Is(err, ErrNotOwner) {
-			return 0, err
+			return 0, 0, err
 		}
 	}
 	a, err := g.ask(ctx, p, question{Op: askEnd})
-	return a.Sequence, err
+	return a.Sequence, a.Born, err
 }
 
-// askChanges returns what changed in a cache after from, and where the owner's index stands.
-func (g *Grid) askChanges(ctx context.Context, p *partition, cache, prefix string, from Sequence, current bool) ([]keyChange, Sequence, error) {
+// askChanges returns what changed in a cache after from, and, as the answer's Sequence, where the owner's index stands.
+func (g *Grid) askChanges(ctx context.Context, p *partition, cache, prefix string, from Sequence, current bool) ([]keyChange, answer, error) {
 	var out []keyChange
 	for {
 		a, err := g.ask(ctx, p, question{Op: askChanges, Cache: cache, Prefix: []byte(prefix), From: from, Current: current, Limit: askPage})
 		if err != nil {
-			return nil, 0, err
+			return nil, answer{}, err
 		}
 		for _, c := range a.Changes {
 			out = append(out, keyChange{kind: c.Kind, key: string(c.Key), seq: c.Sequence, revision: c.Revision})
 		}
 		if !a.More {
-			return out, a.Sequence, nil
+			return out, a, nil
 		}
 		from = out[len(out)-1].seq
 	}

@@ -331,6 +331,10 @@ func (t *tenure) forget(ctx context.Context, cache string) error {
 		return fmt.Errorf("open stream %s: %w", t.p.stream, apiError(err))
 	}
 	last := Sequence(stream.CachedInfo().State.LastSeq)
+	// Nobody waits later for what is purged now.
+	if err := t.index.wait(ctx, last); err != nil {
+		return err
+	}
 	for _, subject := range []string{t.p.prefix + cache + ".>", t.p.subject(reserved, readerToken+"."+cache+".>")} {
 		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(uint64(last)+1)); err != nil {
 			return fmt.Errorf("purge %s in %s: %w", cache, t.p.stream, apiError(err))

@@ -1,11 +1,16 @@
 package grid
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
+	"math/bits"
+	"net/url"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/millrace/millrace/fault"
 )
 
 // The limits that no configuration raises.
@@ -68,41 +73,43 @@ var (
 	cacheName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 )
 
-// Validate reports every fault at once, as one ErrConfig.
+// Validate reports every fault at once, as an ErrConfig that holds fault.Errors.
 func (c Config) Validate() error {
-	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	var l fault.Errors
 	places := 0
 	for _, set := range []bool{c.Dir != "", c.InMemory, c.URL != ""} {
 		if set {
 			places++
 		}
 	}
-	if places != 1 {
-		fault("exactly one of Dir, InMemory and URL must be set, not %d", places)
+	l.Check(places == 1, "", "exactly one of Dir, InMemory and URL must be set, not %d", places)
+	for server := range strings.SplitSeq(c.URL, ",") {
+		l.Check(c.URL == "" || isServer(server), "url", "%q is not an address such as nats://host:4222", server)
 	}
-	if c.Name != "" && !gridName.MatchString(c.Name) {
-		fault("name %q does not match %s", c.Name, gridName)
+	l.Check(c.Name == "" || gridName.MatchString(c.Name), "name", "%q: it has 1 to 32 letters, digits, _ and -", c.Name)
+	l.Check(c.Partitions >= 0 && c.Partitions <= 256 && bits.OnesCount(uint(c.Partitions)) <= 1,
+		"partitions", "%d must be a power of two from 1 to 256, or 0", c.Partitions)
+	l.Check(c.URL == "" || !c.SyncAlways, "sync", "is a setting of the server at %s", c.URL)
+	for _, limit := range []struct {
+		name  string
+		bytes int64
+	}{{"max_bytes", c.MaxBytes}, {"max_memory", c.MaxMemory}} {
+		l.Check(limit.bytes >= 0, limit.name, "%d must not be negative", limit.bytes)
+		l.Check(c.URL == "" || limit.bytes == 0, limit.name, "is a setting of the server at %s", c.URL)
 	}
-	if p := c.Partitions; p < 0 || p > 256 || p&(p-1) != 0 {
-		fault("partitions %d is not a power of two from 1 to 256", p)
+	l.Check(c.MarkerTTL == 0 || c.MarkerTTL >= time.Second && c.MarkerTTL <= MaxLifespan,
+		"marker_ttl", "%v must be from 1s to %v", c.MarkerTTL, MaxLifespan)
+	l.Check(c.Timeout >= 0, "timeout", "%v must not be negative", c.Timeout)
+	if err := l.Err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	if c.MaxBytes < 0 || c.MaxMemory < 0 {
-		fault("max bytes %d and max memory %d must not be negative", c.MaxBytes, c.MaxMemory)
-	}
-	if c.MarkerTTL != 0 && (c.MarkerTTL < time.Second || c.MarkerTTL > MaxLifespan) {
-		fault("marker ttl %v is not from 1s to %v", c.MarkerTTL, MaxLifespan)
-	}
-	if c.Timeout < 0 {
-		fault("timeout %v is negative", c.Timeout)
-	}
-	if c.URL != "" && (c.SyncAlways || c.MaxBytes != 0 || c.MaxMemory != 0) {
-		fault("sync always, max bytes and max memory are settings of the server at %s, not of its client", c.URL)
-	}
-	if len(faults) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", ErrConfig, errors.Join(faults...))
+	return nil
+}
+
+// isServer reports whether s is the address of a NATS server.
+func isServer(s string) bool {
+	u, err := url.Parse(strings.TrimSpace(s))
+	return err == nil && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) && u.Hostname() != ""
 }
 
 func (c Config) withDefaults() Config {
@@ -149,32 +156,31 @@ type CacheConfig struct {
 	MaxIdle  time.Duration `json:"max_idle,omitempty"`
 }
 
-// Validate reports every fault at once.
+// minLifespan is the shortest lifespan and max idle of a cache: entries that are gone before they can be read are a mistake of the unit.
+const minLifespan = time.Millisecond
+
+// Validate reports every fault at once, as an ErrConfig, or an ErrCacheName where the name is one of them, that holds fault.Errors.
 func (c CacheConfig) Validate() error {
+	var l fault.Errors
+	sentinel := ErrConfig
 	if !cacheName.MatchString(c.Name) {
-		return fmt.Errorf("%w: %q does not match %s", ErrCacheName, c.Name, cacheName)
+		sentinel = ErrCacheName
+		l.Add("name", "%q: a name has 1 to 64 letters, digits, _ and -", c.Name)
 	}
-	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if c.Class != "" && c.Class != Durable && c.Class != Volatile {
-		fault("class %q is neither %s nor %s", c.Class, Durable, Volatile)
+	l.Check(c.Class == "" || c.Class == Durable || c.Class == Volatile, "class", "%q must be one of %s, %s", c.Class, Durable, Volatile)
+	l.Check(c.MaxEntries >= 0, "max_entries", "%d must be at least 0", c.MaxEntries)
+	l.Check(c.MaxBytes >= 0, "max_bytes", "%d must be at least 0", c.MaxBytes)
+	l.Check(c.MaxEntryBytes >= 0 && c.MaxEntryBytes <= MaxValueBytes, "max_entry_bytes", "%d must be from 1 to %d", c.MaxEntryBytes, MaxValueBytes)
+	for _, span := range []struct {
+		name string
+		d    time.Duration
+	}{{"lifespan", c.Lifespan}, {"max_idle", c.MaxIdle}} {
+		l.Check(span.d == 0 || span.d >= minLifespan && span.d <= MaxLifespan, span.name, "%v must be from %v to %v, or 0", span.d, minLifespan, MaxLifespan)
 	}
-	if c.MaxEntries < 0 || c.MaxBytes < 0 {
-		fault("max entries %d and max bytes %d must not be negative", c.MaxEntries, c.MaxBytes)
+	if err := l.Err(); err != nil {
+		return fmt.Errorf("cache %s: %w: %w", c.Name, sentinel, err)
 	}
-	if c.MaxEntryBytes < 0 || c.MaxEntryBytes > MaxValueBytes {
-		fault("max entry bytes %d is not from 1 to %d", c.MaxEntryBytes, MaxValueBytes)
-	}
-	if c.Lifespan < 0 || c.Lifespan > MaxLifespan {
-		fault("lifespan %v is not from 0 to %v", c.Lifespan, MaxLifespan)
-	}
-	if c.MaxIdle < 0 || c.MaxIdle > MaxLifespan {
-		fault("max idle %v is not from 0 to %v", c.MaxIdle, MaxLifespan)
-	}
-	if len(faults) == 0 {
-		return nil
-	}
-	return fmt.Errorf("cache %s: %w: %w", c.Name, ErrConfig, errors.Join(faults...))
+	return nil
 }
 
 func (c CacheConfig) withDefaults() CacheConfig {

@@ -2,6 +2,7 @@ package grid
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -439,7 +440,10 @@ func (c *cursor) stop(ctx context.Context) error {
 	wait, cancel := context.WithTimeout(ctx, stopWait)
 	defer cancel()
 	c.waitIdle(wait)
-	return c.flush(ctx)
+	if err := c.flush(ctx); !errors.Is(err, ErrNotOwner) {
+		return err
+	}
+	return nil // the next owner begins where this one was
 }
 
 // waitIdle waits until nothing is given out. It reports whether that is so.

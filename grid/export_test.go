@@ -3,6 +3,7 @@ package grid
 import (
 	"context"
 	"testing"
+	"time"
 )
 
 // Known returns how many keys the index knows, markers included.
@@ -37,3 +38,50 @@ var (
 	SpanOf = spanOf
 	TTLOf  = ttlOf
 )
+
+// Owns returns the partitions that a node owns.
+func Owns(g *Grid) []int { return g.owners.owned() }
+
+// Lose takes a partition from a node as a crash would: nothing is written down but that nobody holds it.
+func Lose(t testing.TB, g *Grid, number int) {
+	t.Helper()
+	o := g.owners
+	o.mu.Lock()
+	l := o.held[number]
+	o.mu.Unlock()
+	if l == nil {
+		return
+	}
+	o.forget(number)
+	if err := g.release(t.Context(), o.durable[number], l, ""); err != nil {
+		t.Error(err)
+	}
+	o.say("lease")
+}
+
+// Pause makes a node believe that it stood still for long: its leases are over, and it does not know yet.
+func Pause(g *Grid) {
+	o := g.owners
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, l := range o.held {
+		if l != nil {
+			l.mu.Lock()
+			l.renewed = time.Time{}
+			l.mu.Unlock()
+		}
+	}
+}
+
+// Sweep writes down what is over.
+func Sweep(ctx context.Context, g *Grid) { g.sweepOnce(ctx) }
+
+// Fence returns the number of a node's ownership of a partition; 0 where it has none.
+func Fence(g *Grid, number int) uint64 {
+	g.owners.mu.Lock()
+	defer g.owners.mu.Unlock()
+	if l := g.owners.held[number]; l != nil {
+		return l.fence()
+	}
+	return 0
+}

@@ -167,7 +167,13 @@ func (f *feed) prepare(ctx context.Context) (last Sequence, err error) {
 		return 0, fmt.Errorf("open stream %s: %w", p.stream, apiError(err))
 	}
 	state := stream.CachedInfo().State
-	if Sequence(state.LastSeq) < f.at() {
+	born := stream.CachedInfo().Created.UnixNano()
+	x := f.t.index
+	x.mu.Lock()
+	another := x.born != 0 && x.born != born
+	x.born = born
+	x.mu.Unlock()
+	if another {
 		f.startOver()
 	}
 	if state.Msgs == 0 {
@@ -262,11 +268,7 @@ func (s *session) take(m *nats.Msg) {
 	s.heard = true
 	s.mu.Unlock()
 	if len(m.Data) == 0 && len(m.Header) > 0 && status(m) != "" {
-		if code := status(m); code != "100" {
-			s.fail(fmt.Errorf("%w: the server says %s %s", errFeed, code, first(m.Header, "Description")))
-		} else if n, err := strconv.ParseUint(first(m.Header, "Nats-Last-Consumer"), 10, 64); err == nil && n != s.count {
-			s.fail(fmt.Errorf("%w: the server sent %d messages, %d came", errFeed, n, s.count))
-		}
+		s.hear(m)
 		return
 	}
 	d, ok := parseDelivery(m.Reply)
@@ -284,6 +286,29 @@ func (s *session) take(m *nats.Msg) {
 	if !s.caughtUp && (d.seq >= s.last || d.pending == 0) {
 		s.caughtUp = true
 		s.f.caughtUp(s.last)
+	}
+}
+
+// hear reads what the server says beside messages: how many it sent, and how far in the stream it has come. What was purged
+// there is passed over without a message.
+func (s *session) hear(m *nats.Msg) {
+	if code := status(m); code != "100" {
+		s.fail(fmt.Errorf("%w: the server says %s %s", errFeed, code, first(m.Header, "Description")))
+		return
+	}
+	sent, err := strconv.ParseUint(first(m.Header, "Nats-Last-Consumer"), 10, 64)
+	if err != nil {
+		return
+	}
+	if sent != s.count {
+		s.fail(fmt.Errorf("%w: the server sent %d messages, %d came", errFeed, sent, s.count))
+		return
+	}
+	if last, err := strconv.ParseUint(first(m.Header, "Nats-Last-Stream"), 10, 64); err == nil {
+		x := s.f.t.index
+		x.mu.Lock()
+		x.advance(Sequence(last))
+		x.mu.Unlock()
 	}
 }
 

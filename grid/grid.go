@@ -360,10 +360,39 @@ func (g *Grid) Ready(ctx context.Context) error {
 	if err := g.owners.settled(); err != nil {
 		return err
 	}
+	if err := g.othersReady(ctx); err != nil {
+		return err
+	}
 	if err := g.guard.check(Durable); err != nil {
 		return err
 	}
 	return g.guard.check(Volatile)
+}
+
+// readyWait is how long other owners may take to answer that they are ready.
+const readyWait = time.Second
+
+// othersReady asks the owners of the other partitions whether they read them.
+func (g *Grid) othersReady(ctx context.Context) error {
+	if g.server != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyWait)
+	defer cancel()
+	g.mu.Lock()
+	classes := maps.Clone(g.classes)
+	g.mu.Unlock()
+	for class, parts := range classes {
+		for _, p := range parts {
+			if p.tenure() != nil {
+				continue
+			}
+			if _, err := g.ask(ctx, p, question{Op: askEnd}); err != nil {
+				return fmt.Errorf("%s partition %d: %w", class, p.number, err)
+			}
+		}
+	}
+	return nil
 }
 
 func (g *Grid) isClosed() bool {

@@ -16,6 +16,7 @@ type index struct {
 
 	mu      sync.Mutex
 	seq     Sequence // the last one that is in here
+	born    int64    // when the stream was made, in Unix nanoseconds
 	spaces  map[string]*keyspace
 	due     dueTimes
 	waiters []waiter

@@ -20,9 +20,9 @@ const leaseToken = "lease"
 const (
 	// leaseTime is how long a lease holds after it was last renewed. Its holder counts from before it asked, the others from
 	// when they saw it, so that theirs ends later; clocks are not compared.
-	leaseTime = 1500 * time.Millisecond
+	leaseTime = 1200 * time.Millisecond
 	// leaseRenew is how often a holder renews.
-	leaseRenew = 400 * time.Millisecond
+	leaseRenew = 300 * time.Millisecond
 	// leaseTTL is when the server forgets a lease that nobody renews.
 	leaseTTL = time.Minute
 )

@@ -46,6 +46,7 @@ type Listener struct {
 	bytes     int
 	positions []Sequence // what the reader has, by partition
 	live      []bool     // whether a partition's changes are queued; else they are read from its owner's index
+	born      []int64    // when the stream was made that positions is of, where another node owns it
 	current   []bool     // partitions whose first reading is the current state, not a resumption
 	// ahead is which events the reader has from beyond its position.
 	ahead     map[string]reached
@@ -92,7 +93,7 @@ func (c *Cache) Listen(ctx context.Context, opts ListenOptions) (*Listener, erro
 	n := len(c.partitions)
 	l := &Listener{
 		cache: c, opts: opts, wake: make(chan struct{}, 1), byKey: make(map[string]*pending), ahead: make(map[string]reached),
-		positions: make([]Sequence, n), live: make([]bool, n), current: make([]bool, n),
+		positions: make([]Sequence, n), live: make([]bool, n), born: make([]int64, n), current: make([]bool, n),
 	}
 	if opts.From != "" {
 		var err error
@@ -124,7 +125,7 @@ func (l *Listener) begin(ctx context.Context, i int, p *partition) error {
 		return nil
 	}
 	// What this node wrote before is no news.
-	end, err := l.cache.grid.endOf(ctx, p, func(t *tenure) {
+	end, born, err := l.cache.grid.endOf(ctx, p, func(t *tenure) {
 		if l.opts.From == "" {
 			l.mu.Lock()
 			l.positions[i], l.live[i] = t.index.seq, t.offering
@@ -136,6 +137,7 @@ func (l *Listener) begin(ctx context.Context, i int, p *partition) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.born[i] = born
 	switch {
 	case l.opts.From == "":
 		if !l.live[i] {
@@ -197,12 +199,16 @@ func (l *Listener) fallBehind(part int) {
 func (l *Listener) rewind(part int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil {
-		return
+	if l.err == nil {
+		l.startOver(part)
 	}
+}
+
+// startOver is rewind with the lock held.
+func (l *Listener) startOver(part int) {
 	l.forget()
 	clear(l.ahead)
-	l.positions[part] = 0
+	l.positions[part], l.born[part] = 0, 0
 	l.signal()
 }
 
@@ -322,7 +328,7 @@ func (l *Listener) readRemote(ctx context.Context, part int, p *partition) error
 	from, current := l.positions[part], l.current[part]
 	l.live[part] = true
 	l.mu.Unlock()
-	found, end, err := g.askChanges(limited, p, l.cache.name, l.opts.Prefix, from, current)
+	found, a, err := g.askChanges(limited, p, l.cache.name, l.opts.Prefix, from, current)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {
@@ -332,8 +338,14 @@ func (l *Listener) readRemote(ctx context.Context, part int, p *partition) error
 	if !l.live[part] {
 		return nil // it fell behind meanwhile, and is read again
 	}
-	l.dropUpTo(part, end)
-	l.found(part, found, end)
+	if born := l.born[part]; born != 0 && born != a.Born {
+		l.startOver(part)
+		l.born[part] = a.Born
+		return nil // the stream began anew, and is read again from its start
+	}
+	l.born[part] = a.Born
+	l.dropUpTo(part, a.Sequence)
+	l.found(part, found, a.Sequence)
 	return nil
 }
 

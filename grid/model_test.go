@@ -22,11 +22,14 @@ type clock struct{ ahead atomic.Int64 }
 func (c *clock) now() time.Time           { return time.Now().Add(time.Duration(c.ahead.Load())) }
 func (c *clock) advance(by time.Duration) { c.ahead.Add(int64(by)) }
 
-// modelled is a cache beside the plain map that it must agree with.
+// modelled is a cache beside the plain map that it must agree with. Of several nodes, c is the cache on the one that the next
+// operation goes by.
 type modelled struct {
 	t     *rapid.T
 	g     *grid.Grid
 	c     *grid.Cache
+	nodes []*grid.Grid
+	all   []*grid.Cache
 	cfg   grid.Config
 	clock *clock
 	ctx   context.Context
@@ -70,6 +73,56 @@ func TestAgainstMap(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNodesAgainstMap does random operations by two nodes of one grid, which lose partitions at random, and on a map.
+func TestNodesAgainstMap(t *testing.T) {
+	url := natsServer(t, grid.MaxValueBytes+64<<10)
+	round := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		round++
+		m := &modelled{t: rt, clock: new(clock), ctx: t.Context(), entries: make(map[string]modelEntry), last: make(map[string]grid.Revision)}
+		m.cfg = grid.Config{URL: url, Name: fmt.Sprint("g", round), Partitions: 2, Now: m.clock.now}
+		for range 2 {
+			m.open()
+			g := m.g
+			defer func() {
+				if err := g.Close(m.ctx); err != nil {
+					rt.Error(err)
+				}
+			}()
+			m.nodes, m.all = append(m.nodes, m.g), append(m.all, m.c)
+		}
+		by := func(do func(*rapid.T)) func(*rapid.T) {
+			return func(rt *rapid.T) {
+				m.c = m.all[rapid.IntRange(0, 1).Draw(rt, "node")]
+				do(rt)
+			}
+		}
+		rt.Repeat(map[string]func(*rapid.T){
+			"put": by(m.put), "create": by(m.create), "delete": by(m.delete), "get": by(m.get), "getMany": by(m.getMany), "list": by(m.list),
+			"batch": by(m.batch), "advance": by(m.advance), "clear": by(m.clear), "lose": func(rt *rapid.T) { m.lose(t, rt) }, "": by(m.check),
+		})
+	})
+}
+
+// lose takes a partition from the node that owns it. What was over is written down before: an idle time begins again.
+func (m *modelled) lose(t *testing.T, rt *rapid.T) {
+	number := rapid.IntRange(0, 1).Draw(rt, "partition")
+	m.settle()
+	for _, g := range m.nodes {
+		grid.Sweep(m.ctx, g)
+	}
+	for _, g := range m.nodes {
+		grid.Lose(t, g, number)
+	}
+	for key := range m.entries {
+		if grid.Partition(key, 2) == number {
+			m.use(key)
+		}
+	}
+	_, err := m.c.Size(m.ctx) // there is an owner again, before the clock goes on
+	m.must(err)
 }
 
 func (m *modelled) open() {

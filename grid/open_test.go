@@ -17,13 +17,13 @@ func TestConfigFaultsAreAllReported(t *testing.T) {
 	if !errors.Is(err, grid.ErrConfig) {
 		t.Fatalf("%v is no ErrConfig", err)
 	}
-	for _, word := range []string{"exactly one", `"a b"`, "partitions 3", "max bytes -1", "marker ttl", "timeout", "nats://localhost"} {
+	for _, word := range []string{"exactly one", `name: "a b"`, "partitions: 3", "max_bytes: -1", "marker_ttl: 1ms", "timeout: -1ns", "nats://localhost"} {
 		if !strings.Contains(err.Error(), word) {
 			t.Errorf("%q is not in: %v", word, err)
 		}
 	}
 	err = grid.CacheConfig{Name: "c", Class: "solid", MaxEntries: -1, MaxEntryBytes: grid.MaxValueBytes + 1, Lifespan: -1}.Validate()
-	for _, word := range []string{"solid", "max entries -1", "max entry bytes", "lifespan"} {
+	for _, word := range []string{"solid", "max_entries: -1", "max_entry_bytes: 8388609", "lifespan: -1ns"} {
 		if err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%q is not in: %v", word, err)
 		}

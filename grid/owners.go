@@ -31,7 +31,7 @@ type owners struct {
 }
 
 const (
-	ownersEvery = 150 * time.Millisecond
+	ownersEvery = 100 * time.Millisecond
 	// handOverEvery is the pause between two partitions that are given away, so that others see what changed.
 	handOverEvery = 300 * time.Millisecond
 )
@@ -310,6 +310,9 @@ func (o *owners) settled() error {
 	now := time.Now()
 	for number := range o.durable {
 		if l := o.held[number]; l != nil {
+			if !l.held(now) {
+				return fmt.Errorf("%w: this node's lease of partition %d is over", ErrUnavailable, number)
+			}
 			for _, parts := range o.classes {
 				t := parts[number].tenure()
 				if t == nil {

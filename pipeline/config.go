@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"regexp"
 
+	"github.com/millrace/millrace/fault"
 	"github.com/millrace/millrace/grid"
 )
 
@@ -24,6 +25,8 @@ const (
 	MaxBatch     = 4096
 	// DefaultTop is how many scores a result has at most.
 	DefaultTop = 20
+	// MaxTop is the most that a configuration may ask for.
+	MaxTop = 1000
 )
 
 // Config describes a pipeline.
@@ -48,6 +51,8 @@ type Config struct {
 
 // ErrConfig says that a configuration cannot be used; the message has every fault.
 var ErrConfig = errors.New("pipeline configuration is not valid")
+
+const nameHint = "a name has 1 to 64 letters, digits, _ and -"
 
 var nameRule = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
@@ -74,43 +79,34 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
-// Validate reports every fault of a configuration with its defaults at once.
+// Validate reports every fault of a configuration, whose defaults count, at once: an ErrConfig that holds fault.Errors.
 func (c Config) Validate() error {
-	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if !nameRule.MatchString(c.Name) {
-		fault("name %q does not match %s", c.Name, nameRule)
-	}
-	for what, cache := range map[string]string{"from": c.From, "to": c.To, "errors": c.Errors} {
-		if !nameRule.MatchString(cache) {
-			fault("%s: cache name %q does not match %s", what, cache, nameRule)
+	c = c.WithDefaults()
+	var l fault.Errors
+	l.Check(nameRule.MatchString(c.Name), "name", "%q: %s", c.Name, nameHint)
+	for _, f := range []struct{ key, value string }{{"from", c.From}, {"model", c.Model}, {"to", c.To}, {"errors", c.Errors}} {
+		switch {
+		case f.value == "":
+			l.Add(f.key, "is required")
+		case f.key == "model": // the registry knows which names are a model's
+		case grid.IsSystem(f.value):
+			l.Add(f.key, "%q: names that begin with _ are the system's", f.value)
+		default:
+			l.Check(nameRule.MatchString(f.value), f.key, "%q: %s", f.value, nameHint)
 		}
 	}
-	if c.From == c.To || c.From == c.Errors || c.To == c.Errors {
-		fault("from (%s), to (%s) and errors (%s) must be three caches", c.From, c.To, c.Errors)
+	l.Check(c.From == "" || c.To != c.From, "to", "must be another cache than from: the pipeline would feed itself")
+	l.Check(c.Errors != c.To, "errors", "must be another cache than to")
+	l.Check(c.Errors != c.From, "errors", "must be another cache than from")
+	l.Check(c.Version >= 0, "version", "%d must be at least 0", c.Version)
+	l.Check(c.MaxBatch >= 1 && c.MaxBatch <= MaxBatch, "max_batch", "%d must be from 1 to %d", c.MaxBatch, MaxBatch)
+	l.Check(c.Start == StartAll || c.Start == StartNew, "start", "%q must be one of %s, %s", c.Start, StartAll, StartNew)
+	l.Check(c.OnRemove == RemoveResult || c.OnRemove == KeepResult, "on_remove", "%q must be one of %s, %s", c.OnRemove, RemoveResult, KeepResult)
+	l.Check(c.Top >= 1 && c.Top <= MaxTop, "top", "%d must be from 1 to %d", c.Top, MaxTop)
+	if err := l.Err(); err != nil {
+		return fmt.Errorf("pipeline %s: %w: %w", c.Name, ErrConfig, err)
 	}
-	if c.Model == "" {
-		fault("model is missing")
-	}
-	if c.Version < 0 {
-		fault("version %d is negative", c.Version)
-	}
-	if c.MaxBatch < 1 || c.MaxBatch > MaxBatch {
-		fault("max batch %d is not from 1 to %d", c.MaxBatch, MaxBatch)
-	}
-	if c.Start != StartAll && c.Start != StartNew {
-		fault("start %q is neither %s nor %s", c.Start, StartAll, StartNew)
-	}
-	if c.OnRemove != RemoveResult && c.OnRemove != KeepResult {
-		fault("on_remove %q is neither %s nor %s", c.OnRemove, RemoveResult, KeepResult)
-	}
-	if c.Top < 1 {
-		fault("top %d is not a positive number", c.Top)
-	}
-	if len(faults) == 0 {
-		return nil
-	}
-	return fmt.Errorf("pipeline %s: %w: %w", c.Name, ErrConfig, errors.Join(faults...))
+	return nil
 }
 
 func (c Config) start() grid.Start {

@@ -516,7 +516,7 @@ func TestConfigFaults(t *testing.T) {
 	if !errors.Is(err, pipeline.ErrConfig) {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"a/b", "three caches", "max batch", "later", "burn", "model is missing", "version -1", "top -1"} {
+	for _, want := range []string{`name: "a/b"`, "to: must be another cache than from", "max_batch: 1048576", "later", "burn", "model: is required", "version: -1", "top: -1"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %v", want, err)
 		}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/fault"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/model"
 )
@@ -46,11 +47,26 @@ type Opener func(ctx context.Context, m *model.Model) (engine.Session, string, e
 type Config struct {
 	// Open is required.
 	Open Opener
-	// MaxBytes is the size of the largest model that may be pushed; 0 is 1 GiB.
+	// MaxBytes is the size of the largest model that may be pushed, at most MaxModelBytes; 0 is 1 GiB.
 	MaxBytes int64
 	// MaxOpen is how many versions that nobody uses stay open; 0 is 16. The newest of each model always does.
 	MaxOpen int
 	Logger  *slog.Logger
+}
+
+// MaxModelBytes is the most that Config.MaxBytes may say.
+const MaxModelBytes = 2 << 30
+
+// Validate reports every fault at once, as fault.Errors.
+func (c Config) Validate() error {
+	var l fault.Errors
+	l.Check(c.Open != nil, "open", "is required")
+	l.Check(c.MaxBytes >= 0 && c.MaxBytes <= MaxModelBytes, "max_bytes", "%d must be from 0 to %d", c.MaxBytes, MaxModelBytes)
+	l.Check(c.MaxOpen >= 0, "max_open", "%d must be at least 0", c.MaxOpen)
+	if err := l.Err(); err != nil {
+		return fmt.Errorf("registry: %w", err)
+	}
+	return nil
 }
 
 // A State is what a version can do now.
@@ -112,13 +128,13 @@ type version struct {
 
 // Open starts a registry on g, with the models that were pushed before. It makes the cache that holds them.
 func Open(ctx context.Context, g *grid.Grid, cfg Config) (*Registry, error) {
-	if cfg.Open == nil {
-		return nil, errors.New("registry: Config.Open is missing")
+	if err := cfg.Validate(); err != nil {
+		return nil, err
 	}
-	if cfg.MaxBytes <= 0 {
+	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = 1 << 30
 	}
-	if cfg.MaxOpen <= 0 {
+	if cfg.MaxOpen == 0 {
 		cfg.MaxOpen = 16
 	}
 	if cfg.Logger == nil {

@@ -1,13 +1,14 @@
 package serve
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/millrace/millrace/fault"
 )
 
 // A guard decides who may ask: origins, cross-origin writes and tokens, in this order.
@@ -110,25 +111,23 @@ type origins struct {
 	any  bool
 }
 
+// newOrigins returns the list of origins, or fault.Errors of those that are none by their places ("[1]").
 func newOrigins(list []string, tokens bool) (*origins, error) {
 	o := &origins{}
-	var errs []error
-	for _, origin := range list {
+	var l fault.Errors
+	for i, origin := range list {
+		place := fmt.Sprintf("[%d]", i)
 		if origin == "*" {
-			if !tokens {
-				errs = append(errs, errors.New(`cors: "*" would let every web page write here; set tokens or name the origins`))
-			}
+			l.Check(tokens, place, `"*" would let every web page write here; set tokens or name the origins`)
 			o.any = true
 			continue
 		}
 		u, err := url.Parse(origin)
-		if err != nil || u.Scheme == "" || u.Host == "" || u.String() != u.Scheme+"://"+u.Host {
-			errs = append(errs, fmt.Errorf("cors: %q is no origin such as https://example.org", origin))
-			continue
-		}
+		ok := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && strings.EqualFold(u.Scheme+"://"+u.Host, origin)
+		l.Check(ok, place, "%q is not an origin such as https://example.com", origin)
 		o.list = append(o.list, strings.ToLower(origin))
 	}
-	return o, errors.Join(errs...)
+	return o, l.Err()
 }
 
 func (o *origins) allows(origin string) bool {

@@ -135,8 +135,8 @@ func TestValidate(t *testing.T) {
 	if err == nil {
 		t.Fatal("no fault found")
 	}
-	for _, want := range []string{"0.0.0.0:8080 is open to other machines", "cert and key go together", `"*" would let`,
-		`"ours.example" is no origin`, `"https://a.example/x" is no origin`, "max_connections must not be negative"} {
+	for _, want := range []string{"listen: 0.0.0.0:8080 is reached from other machines", "tls: needs both cert and key", `cors[0]: "*" would let`,
+		`cors[1]: "ours.example" is not an origin`, `cors[2]: "https://a.example/x" is not an origin`, "max_connections: -1 must be at least 0"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in: %v", want, err)
 		}
@@ -170,6 +170,9 @@ func TestCheckListen(t *testing.T) {
 		{"0.0.0.0:8080", false, true, true},
 		{"127.0.0.1", true, true, false},
 		{"127.0.0.1:", true, true, false},
+		{"127.0.0.1:99999", true, true, false},
+		{"127.0.0.1:-1", true, true, false},
+		{"127.0.0.1:http", true, true, false},
 	} {
 		if err := serve.CheckListen(c.addr, c.tokens, c.insecure); (err == nil) != c.ok {
 			t.Errorf("%s (tokens %v, insecure %v): %v", c.addr, c.tokens, c.insecure, err)

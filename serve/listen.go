@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -19,16 +20,26 @@ var ErrExposed = errors.New("refused to listen beyond loopback without a token")
 func CheckListen(addr string, tokens, insecure bool) error {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return fmt.Errorf("listen address %q: want host:port: %w", addr, err)
+		return fmt.Errorf("%q is not HOST:PORT, such as %s", addr, DefaultListen)
 	}
-	if port == "" {
-		return fmt.Errorf("listen address %q: the port is missing", addr)
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("%q: %q is not a port from 0 to 65535", addr, port)
 	}
 	if tokens || insecure || isLoopback(host) {
 		return nil
 	}
-	return fmt.Errorf("%w: %s is open to other machines; set http.tokens, listen on 127.0.0.1, or pass --insecure", ErrExposed, addr)
+	return &exposed{addr}
 }
+
+// exposed is an ErrExposed of an address.
+type exposed struct{ addr string }
+
+func (e *exposed) Error() string {
+	return e.addr + " is reached from other machines: set http.tokens, or http.insecure (--insecure) to allow it without"
+}
+
+// Is makes errors.Is(err, ErrExposed) true.
+func (e *exposed) Is(target error) bool { return target == ErrExposed }
 
 // isLoopback reports whether a host without port is of this machine alone.
 func isLoopback(host string) bool {

@@ -4,6 +4,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -12,6 +13,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/millrace/millrace/fault"
 )
 
 // Config is how a Server listens and what it lets in. The zero value listens on 127.0.0.1:8080 with the defaults
@@ -31,7 +34,7 @@ type Config struct {
 	CORS []string
 	// MaxConnections that are open at a time (1,024); those beyond get 503 and are closed.
 	MaxConnections int
-	// MaxHeaderBytes of a request (64 KiB).
+	// MaxHeaderBytes of a request, 4 KiB to 1 MiB (64 KiB).
 	MaxHeaderBytes int
 	// ReadHeaderTimeout for a request's header (10 s).
 	ReadHeaderTimeout time.Duration
@@ -57,59 +60,42 @@ type TLS struct {
 const DefaultListen = "127.0.0.1:8080"
 
 func (c Config) withDefaults() Config {
-	if c.Listen == "" {
-		c.Listen = DefaultListen
-	}
-	c.MaxConnections = orDefault(c.MaxConnections, 1024)
-	c.MaxHeaderBytes = orDefault(c.MaxHeaderBytes, 64<<10)
-	c.ReadHeaderTimeout = orDefault(c.ReadHeaderTimeout, 10*time.Second)
-	c.ReadTimeout = orDefault(c.ReadTimeout, 60*time.Second)
-	c.WriteTimeout = orDefault(c.WriteTimeout, 60*time.Second)
-	c.IdleTimeout = orDefault(c.IdleTimeout, 120*time.Second)
-	c.DrainTimeout = orDefault(c.DrainTimeout, 30*time.Second)
+	c.Listen = cmp.Or(c.Listen, DefaultListen)
+	c.MaxConnections = cmp.Or(c.MaxConnections, 1024)
+	c.MaxHeaderBytes = cmp.Or(c.MaxHeaderBytes, 64<<10)
+	c.ReadHeaderTimeout = cmp.Or(c.ReadHeaderTimeout, 10*time.Second)
+	c.ReadTimeout = cmp.Or(c.ReadTimeout, 60*time.Second)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, 60*time.Second)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 120*time.Second)
+	c.DrainTimeout = cmp.Or(c.DrainTimeout, 30*time.Second)
 	return c
 }
 
-func orDefault[T int | time.Duration](v, def T) T {
-	if v == 0 {
-		return def
-	}
-	return v
-}
-
-// Validate reports every fault of c at once. It reads no file.
+// Validate reports every fault of c at once, as fault.Errors. It reads no file: New does.
 func (c Config) Validate() error {
-	var errs []error
-	listen := c.Listen
-	if listen == "" {
-		listen = DefaultListen
+	var l fault.Errors
+	at := func(path string) func(string) (string, bool) {
+		return func(p string) (string, bool) { return path + p, true }
 	}
-	if err := CheckListen(listen, len(c.Tokens) > 0, c.Insecure); err != nil {
-		errs = append(errs, err)
-	}
-	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
-		errs = append(errs, errors.New("tls: cert and key go together; name both files or none"))
-	}
-	if _, err := NewTokens(c.Tokens); err != nil {
-		errs = append(errs, err)
-	}
-	if _, err := newOrigins(c.CORS, len(c.Tokens) > 0); err != nil {
-		errs = append(errs, err)
-	}
-	for _, n := range []struct {
-		name  string
-		value int64
+	l.Take(CheckListen(cmp.Or(c.Listen, DefaultListen), len(c.Tokens) > 0, c.Insecure), at("listen"))
+	l.Check((c.TLS.Cert == "") == (c.TLS.Key == ""), "tls", "needs both cert and key")
+	_, err := NewTokens(c.Tokens)
+	l.Take(err, at("tokens"))
+	_, err = newOrigins(c.CORS, len(c.Tokens) > 0)
+	l.Take(err, at("cors"))
+	l.Check(c.MaxConnections >= 0, "max_connections", "%d must be at least 0", c.MaxConnections)
+	l.Check(c.MaxHeaderBytes == 0 || c.MaxHeaderBytes >= 4<<10 && c.MaxHeaderBytes <= 1<<20,
+		"max_header_bytes", "%d must be from %d to %d", c.MaxHeaderBytes, 4<<10, 1<<20)
+	for _, t := range []struct {
+		name string
+		d    time.Duration
 	}{
-		{"max_connections", int64(c.MaxConnections)}, {"max_header_bytes", int64(c.MaxHeaderBytes)},
-		{"read_header_timeout", int64(c.ReadHeaderTimeout)}, {"read_timeout", int64(c.ReadTimeout)},
-		{"write_timeout", int64(c.WriteTimeout)}, {"idle_timeout", int64(c.IdleTimeout)},
-		{"drain_timeout", int64(c.DrainTimeout)},
+		{"read_header_timeout", c.ReadHeaderTimeout}, {"read_timeout", c.ReadTimeout}, {"write_timeout", c.WriteTimeout},
+		{"idle_timeout", c.IdleTimeout}, {"drain_timeout", c.DrainTimeout},
 	} {
-		if n.value < 0 {
-			errs = append(errs, fmt.Errorf("%s must not be negative", n.name))
-		}
+		l.Check(t.d >= 0, t.name, "%v must not be negative", t.d)
 	}
-	return errors.Join(errs...)
+	return l.Err()
 }
 
 // A Server answers HTTP requests with one handler. Its methods are safe for concurrent use; Run is called once.
@@ -117,10 +103,12 @@ type Server struct {
 	cfg      Config
 	log      *slog.Logger
 	handler  http.Handler
+	certs    *certificates // nil without TLS
 	draining chan struct{}
 }
 
-// New returns a server that answers with h behind the protections of cfg. It does not listen yet.
+// New returns a server that answers with h behind the protections of cfg. It reads the files of TLS, and does not listen yet. Its error
+// holds fault.Errors.
 func New(cfg Config, h http.Handler, log *slog.Logger) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("http server: %w", err)
@@ -134,6 +122,11 @@ func New(cfg Config, h http.Handler, log *slog.Logger) (*Server, error) {
 		return nil, fmt.Errorf("http server: %w", err)
 	}
 	s := &Server{cfg: cfg, log: log, draining: make(chan struct{})}
+	if cfg.TLS.Cert != "" {
+		if s.certs, err = newCertificates(cfg.TLS, log); err != nil {
+			return nil, fmt.Errorf("http server: %w", err)
+		}
+	}
 	s.handler = observe(guard.wrap(h), log, cfg.AccessLog)
 	return s, nil
 }
@@ -169,19 +162,14 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 			return context.WithValue(context.WithoutCancel(ctx), drainKey{}, (<-chan struct{})(s.draining))
 		},
 	}
-	secure := s.cfg.TLS.Cert != ""
-	limited := newLimitListener(ln, s.cfg.MaxConnections, !secure)
+	limited := newLimitListener(ln, s.cfg.MaxConnections, s.certs == nil)
 	defer limited.wait()
 	var serving net.Listener = limited
-	if secure {
-		certs, err := newCertificates(s.cfg.TLS, s.log)
-		if err != nil {
-			return errors.Join(err, ln.Close())
-		}
+	if s.certs != nil {
 		hs.TLSConfig = &tls.Config{
 			MinVersion:     tls.VersionTLS12,
 			NextProtos:     []string{"h2", "http/1.1"},
-			GetCertificate: certs.get,
+			GetCertificate: s.certs.get,
 		}
 		serving = tls.NewListener(limited, hs.TLSConfig)
 	}

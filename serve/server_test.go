@@ -381,17 +381,32 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-func TestTLSFilesMissing(t *testing.T) {
-	s, err := serve.New(serve.Config{Listen: "127.0.0.1:0", TLS: serve.TLS{Cert: "/nowhere/c", Key: "/nowhere/k"}}, ok, nil)
-	if err != nil {
+// TestTLSFilesAreReadFirst holds that files which cannot be used are refused before anything is served.
+func TestTLSFilesAreReadFirst(t *testing.T) {
+	dir := t.TempDir()
+	one := serve.TLS{Cert: filepath.Join(dir, "one.pem"), Key: filepath.Join(dir, "one.key")}
+	two := serve.TLS{Cert: filepath.Join(dir, "two.pem"), Key: filepath.Join(dir, "two.key")}
+	writeCertificate(t, one, "one", x509.NewCertPool())
+	writeCertificate(t, two, "two", x509.NewCertPool())
+	noise := filepath.Join(dir, "noise.pem")
+	if err := os.WriteFile(noise, []byte("no PEM"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ln, err := s.Listen(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Run(t.Context(), ln); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("run: %v", err)
+	for _, c := range []struct {
+		files serve.TLS
+		want  string
+	}{
+		{one, ""},
+		{serve.TLS{Cert: filepath.Join(dir, "none"), Key: one.Key}, "tls.cert: stat "},
+		{serve.TLS{Cert: one.Cert, Key: filepath.Join(dir, "none")}, "tls.key: stat "},
+		{serve.TLS{Cert: one.Cert, Key: two.Key}, "tls: cert " + one.Cert + " with key " + two.Key},
+		{serve.TLS{Cert: noise, Key: one.Key}, "tls: cert "},
+		{serve.TLS{Cert: dir, Key: one.Key}, "tls: cert "},
+	} {
+		_, err := serve.New(serve.Config{TLS: c.files}, ok, nil)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want %q", c.files, err, c.want)
+		}
 	}
 }
 

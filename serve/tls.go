@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/millrace/millrace/fault"
 )
 
 // certCheck is how often at most the certificate's files are looked at.
@@ -67,7 +69,7 @@ func (c *certificates) stat() ([2]fileStamp, error) {
 	for i, name := range []string{c.files.Cert, c.files.Key} {
 		info, err := os.Stat(name)
 		if err != nil {
-			return s, fmt.Errorf("tls: %w", err)
+			return s, fault.Errors{{Path: [2]string{"tls.cert", "tls.key"}[i], Msg: err.Error()}}
 		}
 		s[i] = fileStamp{info.ModTime(), info.Size()}
 	}
@@ -77,7 +79,7 @@ func (c *certificates) stat() ([2]fileStamp, error) {
 func (c *certificates) load(stamp [2]fileStamp) error {
 	cert, err := tls.LoadX509KeyPair(c.files.Cert, c.files.Key)
 	if err != nil {
-		return fmt.Errorf("tls: cert %s with key %s: %w", c.files.Cert, c.files.Key, err)
+		return fault.Errors{{Path: "tls", Msg: fmt.Sprintf("cert %s with key %s: %v", c.files.Cert, c.files.Key, err)}}
 	}
 	c.cert, c.stamp = &cert, stamp
 	return nil

@@ -3,9 +3,10 @@ package serve
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/millrace/millrace/fault"
 )
 
 // minToken is the fewest characters of a token: less could be guessed.
@@ -15,27 +16,18 @@ const minToken = 16
 // for concurrent use.
 type Tokens struct{ digests [][sha256.Size]byte }
 
-// NewTokens returns the tokens of a list. Its error names every one that is not usable by its place, and shows none.
+// NewTokens returns the tokens of a list. Its error, fault.Errors, names every one that is not usable by its place ("[1]"), and shows none.
 func NewTokens(list []string) (Tokens, error) {
 	var t Tokens
-	var faults []error
+	var l fault.Errors
 	for i, token := range list {
-		if err := checkToken(token); err != nil {
-			faults = append(faults, fmt.Errorf("tokens[%d]: %w", i, err))
-		}
+		place := fmt.Sprintf("[%d]", i)
+		l.Check(len(token) >= minToken, place, "has %d characters; a token has at least %d", len(token), minToken)
+		l.Check(!strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }), place,
+			"has characters that a header cannot carry; use visible ASCII without spaces")
 		t.digests = append(t.digests, sha256.Sum256([]byte(token)))
 	}
-	return t, errors.Join(faults...)
-}
-
-func checkToken(t string) error {
-	if len(t) < minToken {
-		return fmt.Errorf("a token needs at least %d characters, this one has %d", minToken, len(t))
-	}
-	if strings.ContainsFunc(t, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return errors.New("a token holds printable ASCII without blanks only")
-	}
-	return nil
+	return t, l.Err()
 }
 
 // Required reports whether a caller needs a token.

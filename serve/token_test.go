@@ -33,7 +33,7 @@ func TestTokensOfAnyProtocol(t *testing.T) {
 		t.Error("with tokens and without, a token is required alike")
 	}
 	if _, err := serve.NewTokens([]string{"short", token, "with a blank in it"}); err == nil ||
-		!strings.Contains(err.Error(), "tokens[0]") || !strings.Contains(err.Error(), "tokens[2]") || strings.Contains(err.Error(), "short,") {
+		!strings.Contains(err.Error(), "[0]: has 5 characters") || !strings.Contains(err.Error(), "[2]: has characters") || strings.Contains(err.Error(), "short,") {
 		t.Errorf("faults: %v", err)
 	}
 }

@@ -34,7 +34,7 @@ pipelines: {classify: {from: digits, model: digits, to: predictions}}
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	load := &load{base: base, acked: map[string]uint64{}}
+	load := &load{bases: []string{base}, acked: map[string]uint64{}}
 	seen := &seen{results: map[string]uint64{}}
 	n := start(t, config)
 	n.ready(base)
@@ -64,7 +64,7 @@ pipelines: {classify: {from: digits, model: digits, to: predictions}}
 		began := time.Now()
 		n = start(t, config)
 		n.ready(base)
-		load.put(fmt.Sprintf("after-%d", round))
+		load.put(0, fmt.Sprintf("after-%d", round))
 		n.wait("work goes on", 5*time.Second, func() error {
 			if seen.count() > before {
 				return nil
@@ -73,7 +73,7 @@ pipelines: {classify: {from: digits, model: digits, to: predictions}}
 		})
 		t.Logf("round %d: killed after %v with %d puts acknowledged, %d results seen; the next came %v after the start",
 			round, moment, load.count(), before, time.Since(began).Round(time.Millisecond))
-		load.check(n)
+		load.check(n, base)
 	}
 	// What was seen is complete when every key's newest result was.
 	n.wait("the listener catches up", 20*time.Second, func() error { return seen.covers(load.snapshot()) })
@@ -88,8 +88,8 @@ pipelines: {classify: {from: digits, model: digits, to: predictions}}
 
 // load puts pictures and remembers which puts were acknowledged, with the newest revision of each key.
 type load struct {
-	base string
-	mu   sync.Mutex
+	bases []string // of the nodes; client i asks the i-th, in turn
+	mu    sync.Mutex
 	// acked has the revision of each key's newest acknowledged put.
 	acked map[string]uint64
 }
@@ -105,16 +105,16 @@ func (l *load) start(round int) (stop func()) {
 				if i%5 == 0 {
 					key = fmt.Sprintf("again-%d", client) // one client alone writes it, so that its order is known
 				}
-				l.put(key)
+				l.put(client, key)
 			}
 		})
 	}
 	return func() { ended.Store(true); clients.Wait() }
 }
 
-func (l *load) put(key string) {
+func (l *load) put(client int, key string) {
 	picture := bytes.Repeat([]byte{byte(len(key))}, 28*28)
-	req, err := http.NewRequest(http.MethodPut, l.base+"/rest/v2/caches/digits/"+key, bytes.NewReader(picture))
+	req, err := http.NewRequest(http.MethodPut, l.bases[client%len(l.bases)]+"/rest/v2/caches/digits/"+key, bytes.NewReader(picture))
 	if err != nil {
 		panic(err) // the URL is ours
 	}
@@ -154,10 +154,10 @@ func (l *load) snapshot() map[string]uint64 {
 
 // check holds every acknowledged put against the node: the entry is there, at that revision or a newer one that was
 // not acknowledged, and so is its result.
-func (l *load) check(n *node) {
+func (l *load) check(n *node, base string) {
 	n.t.Helper()
 	acked := l.snapshot()
-	inputs, err := l.entries("digits")
+	inputs, err := l.entries(base, "digits")
 	if err != nil {
 		n.t.Fatalf("%v\n%s", err, tail(n.log.String()))
 	}
@@ -167,7 +167,7 @@ func (l *load) check(n *node) {
 		}
 	}
 	n.wait("every acknowledged put has its result", 20*time.Second, func() error {
-		results, err := l.entries("predictions")
+		results, err := l.entries(base, "predictions")
 		if err != nil {
 			return err
 		}
@@ -190,8 +190,8 @@ type stored struct {
 	}
 }
 
-func (l *load) entries(cache string) (map[string]stored, error) {
-	resp, err := http.Get(l.base + "/rest/v2/caches/" + cache + "?action=entries")
+func (l *load) entries(base, cache string) (map[string]stored, error) {
+	resp, err := http.Get(base + "/rest/v2/caches/" + cache + "?action=entries")
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/millrace/millrace/engine/native/gemm"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -69,7 +70,7 @@ func binary[T, R tensor.Element](c *prep, row rowFunc[T, R]) error {
 }
 
 func binaryOf[T, R tensor.Element](c *prep, a, b *info, row rowFunc[T, R]) error {
-	shape, err := broadcastShape(a.shape, b.shape)
+	shape, err := infer.Broadcast(a.shape, b.shape)
 	if err != nil {
 		return c.errf("%w", err)
 	}
@@ -436,7 +437,7 @@ func foldBinary[T tensor.Element](c *prep, row rowFunc[T, T]) error {
 	}
 	shape := c.in[0].shape
 	for i := range c.in[1:] {
-		s, err := broadcastShape(shape, c.in[1+i].shape)
+		s, err := infer.Broadcast(shape, c.in[1+i].shape)
 		if err != nil {
 			return c.errf("%w", err)
 		}

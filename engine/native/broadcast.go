@@ -1,8 +1,6 @@
 package native
 
 import (
-	"fmt"
-
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -132,29 +130,6 @@ func (it *rowIter) next() {
 			it.at[o] -= w.dims[i] * w.strides[o][i]
 		}
 	}
-}
-
-// broadcastShape returns the shape that both broadcast to.
-func broadcastShape(a, b tensor.Shape) (tensor.Shape, error) {
-	out := make(tensor.Shape, max(len(a), len(b)))
-	for i := range out {
-		x, y := 1, 1
-		if j := i - (len(out) - len(a)); j >= 0 {
-			x = a[j]
-		}
-		if j := i - (len(out) - len(b)); j >= 0 {
-			y = b[j]
-		}
-		switch {
-		case x == y || y == 1:
-			out[i] = x
-		case x == 1:
-			out[i] = y
-		default:
-			return nil, fmt.Errorf("shapes %v and %v do not broadcast", a, b)
-		}
-	}
-	return out, nil
 }
 
 // grain is how many elements of cheap work are worth a thread.

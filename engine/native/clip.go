@@ -3,6 +3,7 @@ package native
 import (
 	"math"
 
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -216,7 +217,7 @@ var prelu = viaFloat32(func(c *prep) error {
 			b.shape = append(b.shape, 1)
 		}
 	}
-	if s, err := broadcastShape(a.shape, b.shape); err != nil || !s.Equal(a.shape) {
+	if s, err := infer.Broadcast(a.shape, b.shape); err != nil || !s.Equal(a.shape) {
 		return c.errf("slope %v for %v", b.shape, a.shape)
 	}
 	switch d := a.dtype; d {

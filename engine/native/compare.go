@@ -1,6 +1,7 @@
 package native
 
 import (
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -104,9 +105,9 @@ func where(c *prep) error {
 	if cond.dtype != tensor.Bool || x.dtype != y.dtype {
 		return c.errf("condition is %v (must be bool), the choices are %v and %v (must be the same)", cond.dtype, x.dtype, y.dtype)
 	}
-	shape, err := broadcastShape(cond.shape, x.shape)
+	shape, err := infer.Broadcast(cond.shape, x.shape)
 	if err == nil {
-		shape, err = broadcastShape(shape, y.shape)
+		shape, err = infer.Broadcast(shape, y.shape)
 	}
 	if err != nil {
 		return c.errf("%w", err)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/millrace/millrace/engine/native/gemm"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -86,7 +87,7 @@ func (c *prep) convAdd(cv *convolution) error {
 		cv.o, cv.add = o, other.slot
 		return c.convolve(cv)
 	}
-	sum, err := broadcastShape(shape, other.shape)
+	sum, err := infer.Broadcast(shape, other.shape)
 	if err != nil {
 		return c.errf("%w", err)
 	}
@@ -288,7 +289,7 @@ var convTranspose = viaFloat32(func(c *prep) error {
 	if g < 1 || g > max(x[1], 1) || x[1]%g != 0 || weights[0] != x[1] {
 		return c.errf("input %v with weights %v in %d groups", x, weights, g)
 	}
-	w, extra, err := c.transposedWindow(x[2:], weights[2:])
+	w, extra, err := c.transposedWindow(x, weights[2:])
 	if err != nil {
 		return err
 	}
@@ -321,63 +322,37 @@ var convTranspose = viaFloat32(func(c *prep) error {
 
 // transposedWindow settles padding and output of a transposed convolution. in of the window is its output. extra says
 // that the padding is negative.
-func (c *prep) transposedWindow(in, kernel tensor.Shape) (w *window, extra bool, err error) {
-	n := len(in)
-	var attrs [3][]int
-	for i, name := range []string{"strides", "dilations", "output_padding"} {
-		if attrs[i], err = c.windowAttr(name, n, min(1, 2-i)); err != nil {
-			return nil, false, err
-		}
-	}
-	pads, err := c.windowAttr("pads", 2*n, 0)
+func (c *prep) transposedWindow(in tensor.Shape, kernel []int) (w *window, extra bool, err error) {
+	w, read, err := c.readWindow(in, kernel)
 	if err != nil {
 		return nil, false, err
 	}
-	outShape := toInts(c.attrs.Ints("output_shape", nil))
-	if len(outShape) == n+2 {
-		outShape = outShape[2:]
+	n := w.spatial
+	wanted, err := infer.OutputShape(c.attrs, n)
+	if err != nil {
+		return nil, false, c.errf("%w", err)
 	}
-	if len(outShape) != 0 && len(outShape) != n {
-		return nil, false, c.errf("output_shape %v for %d dimensions", outShape, n)
+	padding := c.attrs.Ints("output_padding", nil)
+	if len(padding) != 0 && len(padding) != n {
+		return nil, false, c.errf("output_padding %v for input %v", padding, in)
 	}
-	auto := c.attrs.String("auto_pad", "NOTSET")
-	w = &window{in: [3]int{1, 1, 1}, out: [3]int{1, 1, 1}, kernel: [3]int{1, 1, 1}, stride: [3]int{1, 1, 1}, dilation: [3]int{1, 1, 1}, spatial: n}
 	for i := range n {
 		d := 3 - n + i
-		w.out[d], w.kernel[d], w.stride[d], w.dilation[d] = in[i], kernel[i], attrs[0][i], attrs[1][i]
-		if kernel[i] < 1 || kernel[i] > maxWindow || w.stride[d] < 1 || w.dilation[d] < 1 || attrs[2][i] < 0 {
-			return nil, false, c.errf("kernel %v, strides %v, dilations %v, output_padding %v", kernel, attrs[0], attrs[1], attrs[2])
+		more, length := int64(0), int64(-1)
+		if len(padding) > 0 {
+			more = padding[i]
 		}
-		full := w.stride[d]*(in[i]-1) + attrs[2][i] + (kernel[i]-1)*w.dilation[d] + 1
-		switch {
-		case len(outShape) > 0:
-			w.in[d] = outShape[i]
-			c.splitPads(w, d, max(0, full-outShape[i]), auto)
-		case auto == "SAME_UPPER" || auto == "SAME_LOWER":
-			w.in[d] = in[i] * w.stride[d]
-			c.splitPads(w, d, max(0, full-w.in[d]), auto)
-		case auto == "VALID":
-			w.in[d] = full
-		case auto == "NOTSET" || auto == "":
-			w.lo[d], w.hi[d] = pads[i], pads[n+i]
-			w.in[d] = full - pads[i] - pads[n+i]
-		default:
-			return nil, false, c.refuse("auto_pad %q", auto)
+		if wanted != nil {
+			length = wanted[i]
 		}
-		if w.in[d] < 1 {
-			return nil, false, c.errf("the output has a length of %d", w.in[d])
+		made, lo, hi, err := read.Spread(i, int64(in[2+i]), more, length)
+		if err != nil {
+			return nil, false, c.errf("input %v: %w", in, err)
 		}
-		extra = extra || w.lo[d] < 0 || w.hi[d] < 0
+		w.out[d], w.in[d], w.lo[d], w.hi[d] = in[2+i], int(made), int(lo), int(hi)
+		extra = extra || lo < 0 || hi < 0
 	}
 	return w, extra, nil
-}
-
-func (c *prep) splitPads(w *window, d, total int, auto string) {
-	w.lo[d] = total / 2
-	if auto != "SAME_UPPER" {
-		w.lo[d] = total - total/2
-	}
-	w.hi[d] = total - w.lo[d]
 }
 
 // scatterDirect computes a transposed convolution by its definition: each input element is spread over the output.

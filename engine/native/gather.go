@@ -2,8 +2,8 @@ package native
 
 import (
 	"fmt"
-	"math"
 
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -162,16 +162,13 @@ func rangeOf(c *prep) error {
 	}
 }
 
-func rangeFor[T real](c *prep) error {
+func rangeFor[T int16 | int32 | int64 | float32 | float64](c *prep) error {
 	start, limit, delta := tensor.Data[T](c.in[0].value)[0], tensor.Data[T](c.in[1].value)[0], tensor.Data[T](c.in[2].value)[0]
-	if delta == 0 {
-		return c.errf("the step is 0")
+	n, err := infer.RangeLength(start, limit, delta)
+	if err != nil {
+		return c.errf("%w", err)
 	}
-	n := math.Ceil((float64(limit) - float64(start)) / float64(delta))
-	if n != n || n > 1<<40 {
-		return c.errf("from %v to %v by %v is too long", start, limit, delta)
-	}
-	o, err := c.out(0, tensor.DTypeOf[T](), tensor.Shape{max(0, int(n))})
+	o, err := c.out(0, tensor.DTypeOf[T](), tensor.Shape{int(n)})
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/millrace/millrace/engine/native/gemm"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -342,24 +343,24 @@ func batchNormGradientOf[T float](c *prep) error {
 	part := func(f *frame, lo, hi int) {
 		src, g, s, to := data[T](f, xs), data[T](f, gs), data[T](f, ss), data[T](f, dx)
 		for ch := lo; ch < hi; ch++ {
-			mean, variance := moments(src, v, ch)
-			inv := 1 / math.Sqrt(variance+eps)
+			now := momentsOf(src, v, ch)
+			inv := 1 / math.Sqrt(now.variance+eps)
 			var sum, along float64
 			for n := range v.n {
 				at := (n*v.channels + ch) * v.inner
 				for i, e := range g[at : at+v.inner] {
 					sum += float64(e)
-					along += float64(e) * (float64(src[at+i]) - mean)
+					along += float64(e) * (float64(src[at+i]) - now.mean - now.rest)
 				}
 			}
 			along *= inv
 			data[T](f, dscale)[ch], data[T](f, dbias)[ch] = T(along), T(sum)
 			k := float64(s[ch]) * inv
-			a, b := T(-k*along*inv/count), T(k*(along*inv*mean-sum)/count)
+			middle, a, b := centred[T](now, -k*along*inv/count, -k*sum/count)
 			for n := range v.n {
 				at := (n*v.channels + ch) * v.inner
 				for i, e := range g[at : at+v.inner] {
-					to[at+i] = T(k)*e + a*src[at+i] + b
+					to[at+i] = T(k)*e + a*(src[at+i]-middle) + b
 				}
 			}
 		}
@@ -417,7 +418,7 @@ func sumToShapeOf[T float](c *prep) error {
 		return err
 	}
 	x, shape := &c.in[0], tensor.Shape(dims)
-	if s, err := broadcastShape(x.shape, shape); err != nil || !s.Equal(x.shape) || len(shape) > len(x.shape) {
+	if s, err := infer.Broadcast(x.shape, shape); err != nil || !s.Equal(x.shape) || len(shape) > len(x.shape) {
 		return c.errf("%v is not broadcast to %v", shape, x.shape)
 	}
 	if shape.Size() == x.size() {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/millrace/millrace/engine/native/gemm"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -121,7 +122,7 @@ func (c *prep) matrices(a, b tensor.Shape) (*matrices, error) {
 	if bs[len(bs)-2] != k {
 		return nil, c.errf("shapes %v and %v do not multiply", a, b)
 	}
-	lead, err := broadcastShape(as[:len(as)-2], bs[:len(bs)-2])
+	lead, err := infer.Broadcast(as[:len(as)-2], bs[:len(bs)-2])
 	if err != nil {
 		return nil, c.errf("%w", err)
 	}
@@ -250,7 +251,7 @@ var gemmOp = viaFloat32(func(c *prep) error {
 	shape := tensor.Shape{m, n}
 	bias := c.opt(2)
 	if bias.has() {
-		if s, err := broadcastShape(bias.shape, shape); err != nil || !s.Equal(shape) || len(bias.shape) > 2 {
+		if s, err := infer.Broadcast(bias.shape, shape); err != nil || !s.Equal(shape) || len(bias.shape) > 2 {
 			return c.errf("shape %v does not broadcast to %v", bias.shape, shape)
 		}
 		if c.opset < 7 && !c.attrs.Bool("broadcast", false) && !bias.shape.Equal(shape) {

@@ -56,12 +56,17 @@ func meanVarianceOf[T float](c *prep, p *reducePlan) error {
 		for it := p.kept.from(lo, hi); it.more(); it.next() {
 			base := it.at[1]
 			for range p.kept.inner {
-				sum, squares := 0.0, 0.0
-				over(base, func(at int) { sum += float64(x[at]) })
+				// The differences from the first element keep the digits that a mean far from zero takes; see momentsOf.
+				sum, squares, first := 0.0, 0.0, 0.0
+				if p.count > 0 {
+					first = float64(x[base])
+				}
+				over(base, func(at int) { sum += float64(x[at]) - first })
 				mean := sum / float64(p.count)
-				over(base, func(at int) { squares += (float64(x[at]) - mean) * (float64(x[at]) - mean) })
+				square := func(v float64) float64 { return v * v }
+				over(base, func(at int) { squares += square(float64(x[at]) - first - mean) })
 				by := math.Sqrt(squares/float64(p.count)) + epsilon
-				over(base, func(at int) { d[at] = T((float64(x[at]) - mean) / by) })
+				over(base, func(at int) { d[at] = T((float64(x[at]) - first - mean) / by) })
 				base += p.kept.step[1]
 			}
 		}

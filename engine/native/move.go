@@ -120,6 +120,15 @@ func ones(n int) []int {
 	return s
 }
 
+// toInt64s turns lengths into those of package infer.
+func toInt64s(v []int) []int64 {
+	out := make([]int64, len(v))
+	for i, x := range v {
+		out[i] = int64(x)
+	}
+	return out
+}
+
 // toInts turns an attribute into ints.
 func toInts(v []int64) []int {
 	out := make([]int, len(v))

@@ -3,6 +3,7 @@ package native
 import (
 	"math"
 
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -63,7 +64,7 @@ func batchNormOf[T float](c *prep) error {
 			for i := lo; i < hi; i++ {
 				ch := i % v.channels
 				k := float64(s[ch]) / math.Sqrt(float64(va[ch])+eps)
-				vec.affine(dst[i*v.inner:(i+1)*v.inner], src[i*v.inner:(i+1)*v.inner], T(k), T(float64(b[ch])-k*float64(m[ch])))
+				vec.centre(dst[i*v.inner:(i+1)*v.inner], src[i*v.inner:(i+1)*v.inner], moments{mean: float64(m[ch])}, k, float64(b[ch]))
 			}
 		}
 		c.do(func(f *frame) { f.parallel(v.n*v.channels, max(1, grain/max(1, v.inner)), part) })
@@ -84,19 +85,19 @@ func batchNormOf[T float](c *prep) error {
 		src, dst := data[T](f, in), data[T](f, o)
 		s, b := data[T](f, scale), data[T](f, bias)
 		for ch := lo; ch < hi; ch++ {
-			mu, va := moments(src, v, ch)
+			now := momentsOf(src, v, ch)
 			for i, stat := range [4]float64{
-				momentum*float64(data[T](f, mean)[ch]) + (1-momentum)*mu,
-				momentum*float64(data[T](f, variance)[ch]) + (1-momentum)*va, mu, va,
+				momentum*float64(data[T](f, mean)[ch]) + (1-momentum)*now.mean,
+				momentum*float64(data[T](f, variance)[ch]) + (1-momentum)*now.variance, now.mean, now.variance,
 			} {
 				if outs[i] >= 0 {
 					data[T](f, outs[i])[ch] = T(stat)
 				}
 			}
-			k := float64(s[ch]) / math.Sqrt(va+eps)
+			k := float64(s[ch]) / math.Sqrt(now.variance+eps)
 			for n := range v.n {
 				at := (n*v.channels + ch) * v.inner
-				vec.affine(dst[at:at+v.inner], src[at:at+v.inner], T(k), T(float64(b[ch])-k*mu))
+				vec.centre(dst[at:at+v.inner], src[at:at+v.inner], now, k, float64(b[ch]))
 			}
 		}
 	}
@@ -104,11 +105,17 @@ func batchNormOf[T float](c *prep) error {
 	return nil
 }
 
-// moments returns mean and variance of a channel, as float64 sums over the differences from a first estimate.
-func moments[T float](x []T, v channelView, ch int) (mean, variance float64) {
+// moments are the mean and variance of what is normalized.
+type moments struct {
+	mean, rest float64 // rest is what float64 leaves out of the mean
+	variance   float64
+}
+
+// momentsOf returns those of a channel, as float64 sums over the differences from a first estimate.
+func momentsOf[T float](x []T, v channelView, ch int) moments {
 	count := float64(v.n * v.inner)
 	if count == 0 {
-		return 0, 0
+		return moments{}
 	}
 	shift := float64(x[ch*v.inner])
 	var sum, square float64
@@ -121,18 +128,43 @@ func moments[T float](x []T, v channelView, ch int) (mean, variance float64) {
 		}
 	}
 	m := sum / count
-	return shift + m, max(0, square/count-m*m)
+	mean := shift + m
+	rest := m - (mean - shift)
+	if math.Abs(m) > math.Abs(shift) {
+		rest = shift - (mean - m)
+	}
+	return moments{mean: mean, rest: rest, variance: max(0, square/count-m*m)}
 }
 
-// affine sets dst = src*k + b.
-func (v vectors[T]) affine(dst, src []T, k, b T) {
-	if d, ok := any(dst).([]float32); ok {
-		v.k.Affine(d, any(src).([]float32), float32(k), float32(b))
+// centred returns what computes (x-mean)*k + b as (x-middle)*scale + shift in T. Where elements are far from zero and near each
+// other, their difference from the mean is exact; x*k + (b-mean*k) would subtract large numbers that have lost it.
+func centred[T float](m moments, k, b float64) (middle, scale, shift T) {
+	middle = T(m.mean)
+	if rest := m.mean - float64(middle) + m.rest; rest == rest { // not between infinities
+		b -= k * rest
+	}
+	return middle, T(k), T(b)
+}
+
+// centre sets dst = (src-mean)*k + b.
+func (v vectors[T]) centre(dst, src []T, m moments, k, b float64) {
+	middle, scale, shift := centred[T](m, k, b)
+	d, ok := any(dst).([]float32)
+	if !ok || len(d) < 16 {
+		src = src[:len(dst)]
+		for i, x := range src {
+			dst[i] = (x-middle)*scale + shift
+		}
 		return
 	}
-	src = src[:len(dst)]
-	for i, v := range src {
-		dst[i] = v*k + b
+	// Block by block, so that the second step finds the first one's results near.
+	const block = 2048
+	s := any(src).([]float32)[:len(d)]
+	for len(d) > 0 {
+		n := min(block, len(d))
+		v.k.Shift(d[:n], s[:n], -float32(middle))
+		v.k.Affine(d[:n], d[:n], float32(scale), float32(shift))
+		d, s = d[n:], s[n:]
 	}
 }
 
@@ -191,15 +223,15 @@ func groupNormOf[T float](c *prep, v channelView, groups int, perGroup bool) err
 		src, dst, s, b := data[T](f, x), data[T](f, o), data[T](f, scale), data[T](f, bias)
 		for g := lo; g < hi; g++ {
 			base := g * per * v.inner
-			mean, variance := moments(src[base:], channelView{1, 1, per * v.inner}, 0)
+			now := momentsOf(src[base:], channelView{1, 1, per * v.inner}, 0)
 			for i := range per {
 				at := base + i*v.inner
 				ch := g%groups*per + i
 				if perGroup {
 					ch = g % groups
 				}
-				k := float64(s[ch]) / math.Sqrt(variance+eps)
-				vec.affine(dst[at:at+v.inner], src[at:at+v.inner], T(k), T(float64(b[ch])-k*mean))
+				k := float64(s[ch]) / math.Sqrt(now.variance+eps)
+				vec.centre(dst[at:at+v.inner], src[at:at+v.inner], now, k, float64(b[ch]))
 			}
 		}
 	}
@@ -232,7 +264,7 @@ func layerNormOf[T float](c *prep) error {
 	outer, inner := x[:axis].Size(), x[axis:].Size()
 	for i := 1; i < 3; i++ {
 		if in := c.opt(i); in.has() {
-			if s, err := broadcastShape(in.shape, x[axis:]); err != nil || !s.Equal(x[axis:]) || in.dtype != c.in[0].dtype {
+			if s, err := infer.Broadcast(in.shape, x[axis:]); err != nil || !s.Equal(x[axis:]) || in.dtype != c.in[0].dtype {
 				return c.errf("input %d is %v%v for input %v%v at axis %d", i, in.dtype, in.shape, c.in[0].dtype, x, axis)
 			}
 		}
@@ -282,20 +314,20 @@ func layerNormOf[T float](c *prep) error {
 		}
 		for i := lo; i < hi; i++ {
 			from, to := src[i*inner:(i+1)*inner], dst[i*inner:(i+1)*inner]
-			mean, variance := moments(from, channelView{1, 1, inner}, 0)
-			inv := 1 / math.Sqrt(variance+eps)
-			k, shift := T(inv), T(-mean*inv)
+			now := momentsOf(from, channelView{1, 1, inner}, 0)
+			inv := 1 / math.Sqrt(now.variance+eps)
+			middle, k, shift := centred[T](now, inv, 0)
 			if bias != nil {
 				for j, v := range from {
-					to[j] = (v*k+shift)*scale[j] + bias[j]
+					to[j] = ((v-middle)*k+shift)*scale[j] + bias[j]
 				}
 			} else {
 				for j, v := range from {
-					to[j] = (v*k + shift) * scale[j]
+					to[j] = ((v-middle)*k + shift) * scale[j]
 				}
 			}
 			if stats[0] >= 0 {
-				data[float32](f, stats[0])[i] = float32(mean)
+				data[float32](f, stats[0])[i] = float32(now.mean)
 			}
 			if stats[1] >= 0 {
 				data[float32](f, stats[1])[i] = float32(inv)

@@ -172,6 +172,10 @@ func (p *program) addConst(name string, t *tensor.Tensor) int {
 	return len(p.names) - 1
 }
 
+// farFromZero is how many deviations the mean of a channel may be from zero for its normalization to be folded into a
+// convolution. The rounding of the weights is in proportion to the mean, and what is left after subtraction is not.
+const farFromZero = 256
+
 // fuseNorm folds a normalization by constants into the weights of the convolution before it.
 func (p *program) fuseNorm(v graphView, n *pnode) int {
 	i := p.single(v, n.in[0], "Conv")
@@ -207,13 +211,17 @@ func (p *program) fuseNorm(v graphView, n *pnode) int {
 	w, b := slices.Clone(weights), make([]float32, filters)
 	per := len(w) / max(1, filters)
 	for f := range filters {
-		k := float64(stats[0][f]) / math.Sqrt(float64(stats[3][f])+eps)
+		deviation := math.Sqrt(float64(stats[3][f]) + eps)
+		k := float64(stats[0][f]) / deviation
 		for j := f * per; j < (f+1)*per; j++ {
 			w[j] = float32(float64(w[j]) * k)
 		}
 		old := 0.0
 		if bias != nil {
 			old = float64(bias[f])
+		}
+		if math.Abs(old-float64(stats[2][f])) > farFromZero*deviation {
+			return -1
 		}
 		b[f] = float32((old-float64(stats[2][f]))*k + float64(stats[1][f]))
 	}

@@ -1,8 +1,7 @@
 package native
 
 import (
-	"math"
-
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -13,21 +12,22 @@ func pad(c *prep) error {
 	}
 	in := &c.in[0]
 	rank := len(in.shape)
-	amounts, err := c.padAmounts(rank)
+	begin, end, err := c.padAmounts(rank)
 	if err != nil {
 		return err
 	}
 	shape := make(tensor.Shape, rank)
 	for i, d := range in.shape {
-		shape[i] = d + amounts[i] + amounts[rank+i]
-		if shape[i] < 0 || amounts[i] > math.MaxInt32*16 || amounts[rank+i] > math.MaxInt32*16 {
-			return c.errf("padding %v of shape %v", amounts, in.shape)
+		n, err := infer.PadLength(int64(d), int64(begin[i]), int64(end[i]))
+		if err != nil {
+			return c.errf("axis %d of shape %v: %w", i, in.shape, err)
 		}
+		shape[i] = int(n)
 	}
 	mode := c.attrs.String("mode", "constant")
 	switch mode {
 	case "constant":
-		return c.padConstant(shape, amounts)
+		return c.padConstant(shape, begin)
 	case "reflect", "edge", "wrap":
 	default:
 		return c.refuse("mode %q", mode)
@@ -39,60 +39,56 @@ func pad(c *prep) error {
 	if shape.Size() == 0 {
 		return nil
 	}
-	if in.size() == 0 || rank > maxRank {
-		return c.errf("nothing to pad %v with", in.shape)
+	if rank > maxRank {
+		return c.refuse("rank %d", rank)
 	}
 	from := make([][]int, rank)
 	st := contiguous(in.shape)
 	for d := range rank {
+		// What is taken away is not there any more to pad with.
+		first, left := max(0, -begin[d]), in.shape[d]+min(0, begin[d])+min(0, end[d])
+		if left <= 0 {
+			return c.errf("pads of %d and %d leave nothing of the %d elements of axis %d to pad with", begin[d], end[d], in.shape[d], d)
+		}
 		from[d] = make([]int, shape[d])
 		for k := range from[d] {
-			from[d][k] = padSource(k-amounts[d], in.shape[d], mode) * st[d]
+			from[d][k] = (first + padSource(k-max(0, begin[d]), left, mode)) * st[d]
 		}
 	}
 	return byWord(c, in.dtype, tableOf[uint8], tableOf[uint16], tableOf[uint32], tableOf[uint64], tableOf[complex128], tableOf[string],
 		tableArgs{shape, from, o, in.slot})
 }
 
-// padAmounts returns what is added before each dimension, then after each.
-func (c *prep) padAmounts(rank int) ([]int, error) {
-	var given, axes []int
-	var err error
+// padAmounts returns what is added before each dimension, and after it.
+func (c *prep) padAmounts(rank int) (begin, end []int, err error) {
+	var pads, axes []int64
 	switch {
 	case c.opset < 11 && c.attrs.Has("paddings"): // opset 1
-		given = toInts(c.attrs.Ints("paddings", nil))
+		pads = c.attrs.Ints("paddings", nil)
 	case c.opset < 11:
-		given = toInts(c.attrs.Ints("pads", nil))
+		pads = c.attrs.Ints("pads", nil)
 	default:
-		if given, err = c.ints(1); err != nil {
-			return nil, err
+		given, err := c.ints(1)
+		if err != nil {
+			return nil, nil, err
 		}
+		pads = toInt64s(given)
 		if c.opt(3).has() {
-			if axes, err = c.ints(3); err != nil {
-				return nil, err
+			given, err := c.ints(3)
+			if err != nil {
+				return nil, nil, err
 			}
+			axes = toInt64s(given)
 		}
 	}
-	if axes == nil {
-		for i := range rank {
-			axes = append(axes, i)
-		}
+	before, after, err := infer.Pads(pads, axes, rank)
+	if err != nil {
+		return nil, nil, c.errf("%w", err)
 	}
-	if len(given) != 2*len(axes) {
-		return nil, c.errf("%d amounts for %d axes", len(given), len(axes))
-	}
-	amounts := make([]int, 2*rank)
-	for i, a := range axes {
-		axis, err := c.axis(int64(a), rank)
-		if err != nil || rank == 0 {
-			return nil, c.errf("axis %d is outside rank %d", a, rank)
-		}
-		amounts[axis], amounts[rank+axis] = given[i], given[len(axes)+i]
-	}
-	return amounts, nil
+	return toInts(before), toInts(after), nil
 }
 
-func (c *prep) padConstant(shape tensor.Shape, amounts []int) error {
+func (c *prep) padConstant(shape tensor.Shape, begin []int) error {
 	in := &c.in[0]
 	rank := len(in.shape)
 	value := -1
@@ -118,7 +114,7 @@ func (c *prep) padConstant(shape tensor.Shape, amounts []int) error {
 	})
 	block, to, start := in.shape.Clone(), make([]int, rank), make([]int, rank)
 	for d := range rank {
-		to[d], start[d] = max(0, amounts[d]), max(0, -amounts[d])
+		to[d], start[d] = max(0, begin[d]), max(0, -begin[d])
 		block[d] = min(in.shape[d]-start[d], shape[d]-to[d])
 		if block[d] <= 0 {
 			return nil

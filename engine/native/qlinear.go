@@ -3,6 +3,7 @@ package native
 import (
 	"math"
 
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -17,7 +18,7 @@ func (c *prep) shifted(in, zero *info, zeroShape tensor.Shape) (*info, error) {
 		if zero.dtype != in.dtype {
 			return nil, c.errf("numbers of %v with a zero point of %v", in.dtype, zero.dtype)
 		}
-		if s, err := broadcastShape(zeroShape, in.shape); err != nil || !s.Equal(in.shape) {
+		if s, err := infer.Broadcast(zeroShape, in.shape); err != nil || !s.Equal(in.shape) {
 			return nil, c.errf("a zero point of shape %v for %v", zero.shape, in.shape)
 		}
 	}
@@ -157,7 +158,7 @@ func (c *prep) requantize(sums int, shape tensor.Shape, x, w, y, zero int, xShap
 		return err
 	}
 	for _, s := range []tensor.Shape{xShape, wShape} {
-		if joined, err := broadcastShape(s, shape); err != nil || !joined.Equal(shape) {
+		if joined, err := infer.Broadcast(s, shape); err != nil || !joined.Equal(shape) {
 			return c.errf("a scale of shape %v for a result of shape %v", s, shape)
 		}
 	}

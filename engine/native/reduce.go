@@ -2,6 +2,7 @@ package native
 
 import (
 	"math"
+	wide "math/bits"
 
 	"github.com/millrace/millrace/engine/native/gemm"
 	"github.com/millrace/millrace/tensor"
@@ -143,7 +144,7 @@ func reduceOf[T real](c *prep, op reduction, drop []bool, shape tensor.Shape) er
 		return c.errf("nothing to reduce in %v", in.shape)
 	}
 	s, k := in.slot, c.pl.e.kernel
-	if p.dense && (op == redSum || op == redMean) {
+	if p.dense && (op == redSum || op == redMean && isFloat) {
 		c.do(func(f *frame) { sumRows(p, data[T](f, o), data[T](f, s), op == redMean) })
 		return nil
 	}
@@ -186,22 +187,10 @@ func sumRows[T real](p *reducePlan, d, x []T, mean bool) {
 		}
 		if mean {
 			for i := range row {
-				row[i] = divAny(row[i], p.count)
+				row[i] /= T(p.count) // a floating-point type
 			}
 		}
 	}
-}
-
-func divAny[T real](v T, n int) T {
-	var z T
-	switch any(z).(type) {
-	case float32, float64:
-		return v / T(n)
-	}
-	if n == 0 {
-		return 0
-	}
-	return T(int64(v) / int64(n))
 }
 
 // reduceOne reduces the elements that the inner walk visits from x[0] on. Floating-point sums are kept in float64.
@@ -337,8 +326,11 @@ func reduceFloat[T real](p *reducePlan, op reduction, x []T) float64 {
 }
 
 func reduceInt[T real](p *reducePlan, op reduction, x []T) T {
-	if op == redLogSum || op == redLogSumExp || op == redL2 {
+	switch op {
+	case redLogSum, redLogSumExp, redL2:
 		return T(reduceFloat(p, op, x))
+	case redMean:
+		return meanInt(p, x)
 	}
 	var acc T
 	if op == redProd {
@@ -366,10 +358,40 @@ func reduceInt[T real](p *reducePlan, op reduction, x []T) T {
 			}
 		}
 	}
-	if op == redMean {
-		return divAny(acc, p.count)
-	}
 	return acc
+}
+
+// meanInt is the mean of integers, truncated towards zero. Their sum has 128 bits.
+func meanInt[T real](p *reducePlan, x []T) T {
+	if p.count == 0 {
+		return 0
+	}
+	var hi, lo uint64 // in two's complement
+	for it := p.inner.from(0, p.inner.outer); it.more(); it.next() {
+		pi := it.at[0]
+		for range p.inner.inner {
+			v := x[pi]
+			pi += p.inner.step[0]
+			sign := uint64(0)
+			if v < 0 {
+				sign = math.MaxUint64
+			}
+			var carry uint64
+			lo, carry = wide.Add64(lo, uint64(v), 0)
+			hi, _ = wide.Add64(hi, sign, carry)
+		}
+	}
+	negative := hi>>63 == 1
+	if negative {
+		var borrow uint64
+		lo, borrow = wide.Sub64(0, lo, 0)
+		hi, _ = wide.Sub64(0, hi, borrow)
+	}
+	mean, _ := wide.Div64(hi, lo, uint64(p.count))
+	if negative {
+		return -T(mean)
+	}
+	return T(mean)
 }
 
 // reduceBool is "any" where top is set, else "all".

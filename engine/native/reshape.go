@@ -3,6 +3,7 @@ package native
 import (
 	"slices"
 
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -18,54 +19,21 @@ func reshape(c *prep) error {
 	if err := c.need(1); err != nil {
 		return err
 	}
-	var dims []int
+	var dims []int64
 	if c.opset < 5 && c.attrs.Has("shape") {
-		dims = toInts(c.attrs.Ints("shape", nil))
+		dims = c.attrs.Ints("shape", nil)
 	} else {
-		var err error
-		if dims, err = c.ints(1); err != nil {
+		given, err := c.ints(1)
+		if err != nil {
 			return err
 		}
+		dims = toInt64s(given)
 	}
-	shape, err := reshapeTo(c, c.in[0].shape, dims, c.attrs.Bool("allowzero", false))
+	shape, err := infer.Reshape(c.in[0].shape, dims, c.attrs.Bool("allowzero", false))
 	if err != nil {
-		return err
+		return c.errf("%w", err)
 	}
 	return c.alias(0, &c.in[0], shape)
-}
-
-func reshapeTo(c *prep, in tensor.Shape, dims []int, allowZero bool) (tensor.Shape, error) {
-	shape := make(tensor.Shape, len(dims))
-	free, rest := -1, 1
-	for i, d := range dims {
-		switch {
-		case d == -1 && free < 0:
-			free = i
-			continue
-		case d < 0:
-			return nil, c.errf("shape %v is not possible", tensor.Shape(dims))
-		case d == 0 && !allowZero:
-			if i >= len(in) {
-				return nil, c.errf("shape %v copies dimension %d of %v, which is not there", tensor.Shape(dims), i, in)
-			}
-			d = in[i]
-		}
-		shape[i] = d
-		if d > 0 && rest > in.Size()/d && in.Size() > 0 {
-			return nil, c.errf("%v cannot become %v", in, tensor.Shape(dims))
-		}
-		rest *= d
-	}
-	if free >= 0 {
-		if rest == 0 || in.Size()%rest != 0 {
-			return nil, c.errf("%v cannot become %v", in, tensor.Shape(dims))
-		}
-		shape[free] = in.Size() / rest
-	}
-	if shape.Size() != in.Size() {
-		return nil, c.errf("%v cannot become %v", in, tensor.Shape(dims))
-	}
-	return shape, nil
 }
 
 func flatten(c *prep) error {
@@ -81,7 +49,15 @@ func flatten(c *prep) error {
 	if axis < 0 {
 		axis += len(in)
 	}
-	return c.alias(0, &c.in[0], tensor.Shape{in[:axis].Size(), in[axis:].Size()})
+	rows, err := infer.Product(in[:axis]...)
+	if err != nil {
+		return c.errf("shape %v: %w", in, err)
+	}
+	columns, err := infer.Product(in[axis:]...)
+	if err != nil {
+		return c.errf("shape %v: %w", in, err)
+	}
+	return c.alias(0, &c.in[0], tensor.Shape{rows, columns})
 }
 
 // axesOf returns the axes from input i (opsets since), or from attribute "axes" before, not negative, each once.
@@ -311,7 +287,7 @@ func expand(c *prep) error {
 	if _, err := tensor.Shape(dims).Check(); err != nil {
 		return c.errf("%w", err)
 	}
-	shape, err := broadcastShape(in.shape, dims)
+	shape, err := infer.Broadcast(in.shape, dims)
 	if err != nil {
 		return c.errf("%w", err)
 	}

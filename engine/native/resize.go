@@ -3,6 +3,7 @@ package native
 import (
 	"math"
 
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -38,13 +39,9 @@ func resize(c *prep) error {
 		}
 		return c.resizeBy(p, nil, scales, nil)
 	}
-	var axes []int
-	for _, a := range c.attrs.Ints("axes", nil) {
-		axis, err := c.axis(a, len(in))
-		if err != nil {
-			return err
-		}
-		axes = append(axes, axis)
+	axes, err := infer.AxesOrAll(c.attrs.Ints("axes", nil), len(in))
+	if err != nil {
+		return c.errf("%w", err)
 	}
 	if p.transform == "tf_crop_and_resize" {
 		roi, err := c.resizeScales(1)
@@ -120,22 +117,12 @@ func (c *prep) resizeBy(p *resizePlan, axes []int, scales []float64, sizes []int
 	for i := range by {
 		by[i], end[i] = 1, 1
 	}
-	fit := p.fit(in, axes, sizes)
+	lengths, err := c.resizedTo(p, axes, scales, sizes, by)
+	if err != nil {
+		return c.errf("shape %v: %w", in, err)
+	}
 	for i, a := range axes {
-		switch {
-		case sizes == nil:
-			if !(scales[i] > 0) || scales[i]*float64(in[a]) > math.MaxInt32 {
-				return c.errf("scale %v", scales[i])
-			}
-			by[a], shape[a] = scales[i], int(math.Floor(scales[i]*float64(in[a])))
-		case fit > 0:
-			by[a], shape[a] = fit, int(math.Floor(fit*float64(in[a])+0.5))
-		default:
-			if sizes[i] < 0 || in[a] == 0 && sizes[i] > 0 {
-				return c.errf("size %d for shape %v", sizes[i], in)
-			}
-			by[a], shape[a] = float64(sizes[i])/float64(in[a]), sizes[i]
-		}
+		shape[a] = int(lengths[i])
 		if p.roi != nil {
 			if len(p.roi) != 2*len(axes) {
 				return c.errf("%d numbers in roi for %d axes", len(p.roi), len(axes))
@@ -164,19 +151,33 @@ func (c *prep) resizeBy(p *resizePlan, axes []int, scales []float64, sizes []int
 	return c.resample(p, o, shape, tables)
 }
 
-// fit returns the one scale that keeps the aspect ratio, or 0.
-func (p *resizePlan) fit(in tensor.Shape, axes, sizes []int) float64 {
-	if sizes == nil || p.policy == "stretch" {
-		return 0
-	}
-	best := 0.0
+// resizedTo returns the lengths of the axes, and fills in their scales.
+func (c *prep) resizedTo(p *resizePlan, axes []int, scales []float64, sizes []int, by []float64) ([]int64, error) {
+	in := make([]int64, len(axes))
 	for i, a := range axes {
-		s := float64(sizes[i]) / float64(in[a])
-		if i == 0 || p.policy == "not_larger" && s < best || p.policy == "not_smaller" && s > best {
-			best = s
+		in[i] = int64(c.in[0].shape[a])
+	}
+	if sizes == nil {
+		lengths := make([]int64, len(axes))
+		for i, a := range axes {
+			n, err := infer.ScaledLength(in[i], scales[i])
+			if err != nil {
+				return nil, err
+			}
+			lengths[i], by[a] = n, scales[i]
+		}
+		return lengths, nil
+	}
+	lengths, scale, err := infer.SizedLengths(in, toInt64s(sizes), p.policy)
+	if err != nil {
+		return nil, err
+	}
+	for i, a := range axes {
+		if by[a] = scale; scale == 0 {
+			by[a] = float64(lengths[i]) / float64(in[i])
 		}
 	}
-	return best
+	return lengths, nil
 }
 
 // source is the position in the input, as a real number, that output position x comes from.

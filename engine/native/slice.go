@@ -3,6 +3,7 @@ package native
 import (
 	"math"
 
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -40,6 +41,9 @@ func concat(c *prep) error {
 			}
 		}
 		shape[axis] += s[axis]
+		if shape[axis] < 0 {
+			return c.errf("axis %d is too long", axis)
+		}
 	}
 	if len(c.in) == 1 {
 		return c.alias(0, first, shape)
@@ -102,20 +106,17 @@ func slice(c *prep) error {
 	if len(ends) != len(starts) || len(axes) != len(starts) || len(steps) != len(starts) {
 		return c.errf("%d starts, %d ends, %d axes and %d steps", len(starts), len(ends), len(axes), len(steps))
 	}
+	index, err := infer.Axes(toInt64s(axes), rank)
+	if err != nil {
+		return c.errf("%w", err)
+	}
 	from, by, shape := zeros(rank), ones(rank), in.shape.Clone()
-	seen := make([]bool, rank)
-	for i := range starts {
-		a, err := c.axis(int64(axes[i]), rank)
+	for i, a := range index {
+		length, first, step, err := infer.SliceRange(int64(in.shape[a]), int64(starts[i]), int64(ends[i]), int64(steps[i]))
 		if err != nil {
-			return err
+			return c.errf("%w", err)
 		}
-		if rank == 0 || seen[a] {
-			return c.errf("axis %d is named twice or not there", axes[i])
-		}
-		seen[a] = true
-		if from[a], by[a], shape[a], err = sliceRange(c, in.shape[a], starts[i], ends[i], steps[i]); err != nil {
-			return err
-		}
+		shape[a], from[a], by[a] = int(length), int(first), int(step)
 	}
 	if shape.Equal(in.shape) && !anyNegative(by) {
 		return c.alias(0, in, shape)
@@ -136,31 +137,6 @@ func anyNegative(v []int) bool {
 	return false
 }
 
-// sliceRange clamps a slice of a dimension as ONNX says, and returns its first place, step and length.
-func sliceRange(c *prep, dim, start, end, step int) (from, by, n int, err error) {
-	if step == 0 || step == math.MinInt {
-		return 0, 0, 0, c.errf("a step is %d", step)
-	}
-	at := func(v int) int {
-		if v < 0 {
-			v += dim
-		}
-		return v
-	}
-	if step > 0 {
-		lo, hi := max(0, min(at(start), dim)), max(0, min(at(end), dim))
-		if hi > lo {
-			n = (hi-lo-1)/step + 1
-		}
-		return lo, step, n, nil
-	}
-	lo, hi := max(-1, min(at(start), dim-1)), max(-1, min(at(end), dim-1))
-	if lo > hi {
-		n = (lo-hi-1)/(-step) + 1
-	}
-	return max(lo, 0), step, n, nil
-}
-
 func split(c *prep) error {
 	if err := c.need(1); err != nil {
 		return err
@@ -174,38 +150,23 @@ func split(c *prep) error {
 		return err
 	}
 	dim, n := in.shape[axis], len(c.n.out)
-	var sizes []int
+	var given []int64
 	switch {
 	case c.opset < 13 && c.attrs.Has("split"):
-		sizes = toInts(c.attrs.Ints("split", nil))
+		given = c.attrs.Ints("split", nil)
 	case c.opt(1).has():
-		if sizes, err = c.ints(1); err != nil {
+		sizes, err := c.ints(1)
+		if err != nil {
 			return err
 		}
-	default:
-		if k := c.attrs.Int("num_outputs", int64(n)); k != int64(n) {
-			return c.errf("num_outputs is %d, the node has %d", k, n)
-		}
-		chunk := (dim + n - 1) / n
-		if c.opset < 18 && dim%n != 0 {
-			return c.errf("%d does not divide into %d equal parts", dim, n)
-		}
-		for i := range n {
-			sizes = append(sizes, max(0, min(chunk, dim-i*chunk)))
-		}
+		given = toInt64s(sizes)
 	}
-	sum := 0
-	for _, s := range sizes {
-		if s < 0 || s > dim {
-			return c.errf("parts %v do not fit %d", sizes, dim)
-		}
-		sum += s
-	}
-	if len(sizes) != n || sum != dim {
-		return c.errf("parts %v do not fit %d outputs and %d elements", sizes, n, dim)
+	sizes, err := infer.SplitLengths(int64(dim), n, given, c.attrs.Int("num_outputs", int64(n)), c.opset >= 18)
+	if err != nil {
+		return c.errf("%w", err)
 	}
 	at := zeros(len(in.shape))
-	for i, s := range sizes {
+	for i, s := range toInts(sizes) {
 		shape := in.shape.Clone()
 		shape[axis] = s
 		if c.wants(i) {
@@ -260,10 +221,11 @@ func tile(c *prep) error {
 	var strides []int
 	st := contiguous(in.shape)
 	for i, r := range repeats {
-		if r < 0 || in.shape[i] > 0 && r > math.MaxInt32*16/in.shape[i] {
-			return c.errf("%d repeats of %d", r, in.shape[i])
+		n, err := infer.Product(in.shape[i], r)
+		if err != nil || r < 0 {
+			return c.errf("%d repeats of %d elements", r, in.shape[i])
 		}
-		shape[i] = r * in.shape[i]
+		shape[i] = n
 		view, strides = append(view, r, in.shape[i]), append(strides, 0, st[i])
 	}
 	if shape.Equal(in.shape) {
@@ -312,10 +274,12 @@ func (c *prep) scalarInt(i int) (int, error) {
 func depthToSpace(c *prep) error {
 	return rearrange(c, func(s tensor.Shape, b int) (view tensor.Shape, perm []int, shape tensor.Shape, ok bool) {
 		n, ch, h, w := s[0], s[1], s[2], s[3]
-		if ch%(b*b) != 0 {
+		high, err := infer.Product(h, b)
+		wide, err2 := infer.Product(w, b)
+		if ch%(b*b) != 0 || err != nil || err2 != nil {
 			return nil, nil, nil, false
 		}
-		shape = tensor.Shape{n, ch / (b * b), h * b, w * b}
+		shape = tensor.Shape{n, ch / (b * b), high, wide}
 		if c.attrs.String("mode", "DCR") == "CRD" {
 			return tensor.Shape{n, ch / (b * b), b, b, h, w}, []int{0, 1, 4, 2, 5, 3}, shape, true
 		}
@@ -326,10 +290,11 @@ func depthToSpace(c *prep) error {
 func spaceToDepth(c *prep) error {
 	return rearrange(c, func(s tensor.Shape, b int) (view tensor.Shape, perm []int, shape tensor.Shape, ok bool) {
 		n, ch, h, w := s[0], s[1], s[2], s[3]
-		if h%b != 0 || w%b != 0 {
+		depth, err := infer.Product(ch, b, b)
+		if h%b != 0 || w%b != 0 || err != nil {
 			return nil, nil, nil, false
 		}
-		return tensor.Shape{n, ch, h / b, b, w / b, b}, []int{0, 3, 5, 1, 2, 4}, tensor.Shape{n, ch * b * b, h / b, w / b}, true
+		return tensor.Shape{n, ch, h / b, b, w / b, b}, []int{0, 3, 5, 1, 2, 4}, tensor.Shape{n, depth, h / b, w / b}, true
 	})
 }
 

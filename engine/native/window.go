@@ -1,6 +1,7 @@
 package native
 
 import (
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -25,85 +26,44 @@ const maxWindow = 1 << 20
 
 // windowOf reads the attributes of a convolution or pool over an input of shape [N, C, spatial...].
 func (c *prep) windowOf(in tensor.Shape, kernel []int, ceil bool) (*window, error) {
+	w, read, err := c.readWindow(in, kernel)
+	if err != nil {
+		return nil, err
+	}
+	for i := range w.spatial {
+		d := 3 - w.spatial + i
+		out, lo, hi, err := read.Slide(i, int64(in[2+i]), ceil)
+		if err != nil {
+			return nil, c.errf("input %v: %w", in, err)
+		}
+		w.in[d], w.out[d], w.lo[d], w.hi[d] = in[2+i], int(out), int(lo), int(hi)
+	}
+	return w, nil
+}
+
+// readWindow reads the attributes of a window over an input of that shape, and leaves the input's and output's lengths and the
+// padding to the caller.
+func (c *prep) readWindow(in tensor.Shape, kernel []int) (*window, infer.Window, error) {
 	n := len(in) - 2
 	if n < 1 || n > 3 {
-		return nil, c.refuse("%d spatial dimensions", n)
-	}
-	strides, err := c.windowAttr("strides", n, 1)
-	if err != nil {
-		return nil, err
-	}
-	dilations, err := c.windowAttr("dilations", n, 1)
-	if err != nil {
-		return nil, err
+		return nil, infer.Window{}, c.refuse("%d spatial dimensions", n)
 	}
 	if len(kernel) != n {
-		return nil, c.errf("kernel %v for input %v", kernel, in)
+		return nil, infer.Window{}, c.errf("kernel %v for input %v", kernel, in)
+	}
+	read, err := infer.ReadWindow(c.attrs, toInt64s(kernel))
+	if err != nil {
+		return nil, infer.Window{}, c.errf("%w", err)
 	}
 	w := &window{in: [3]int{1, 1, 1}, out: [3]int{1, 1, 1}, kernel: [3]int{1, 1, 1}, stride: [3]int{1, 1, 1}, dilation: [3]int{1, 1, 1}, spatial: n}
 	for i := range n {
 		d := 3 - n + i
-		w.in[d], w.kernel[d], w.stride[d], w.dilation[d] = in[2+i], kernel[i], strides[i], dilations[i]
-		if kernel[i] < 1 || kernel[i] > maxWindow || strides[i] < 1 || dilations[i] < 1 {
-			return nil, c.errf("kernel %v, strides %v, dilations %v", kernel, strides, dilations)
+		w.kernel[d], w.stride[d], w.dilation[d] = kernel[i], int(read.Strides[i]), int(read.Dilations[i])
+		if max(w.kernel[d], w.stride[d], w.dilation[d]) > maxWindow || max(read.Begin[i], read.End[i], -read.Begin[i], -read.End[i]) > maxWindow {
+			return nil, infer.Window{}, c.errf("kernel %v, strides %v, dilations %v, pads %v and %v: the most is %d", kernel, read.Strides, read.Dilations, read.Begin, read.End, maxWindow)
 		}
 	}
-	return w, c.padWindow(w, ceil)
-}
-
-func (c *prep) windowAttr(name string, n, def int) ([]int, error) {
-	v := toInts(c.attrs.Ints(name, nil))
-	if len(v) == 0 {
-		v = make([]int, n)
-		for i := range v {
-			v[i] = def
-		}
-	}
-	if len(v) != n {
-		return nil, c.errf("attribute %s has %d numbers, not %d", name, len(v), n)
-	}
-	for _, x := range v {
-		if x < -maxWindow || x > maxWindow {
-			return nil, c.errf("attribute %s has %d", name, x)
-		}
-	}
-	return v, nil
-}
-
-// padWindow settles padding and output lengths.
-func (c *prep) padWindow(w *window, ceil bool) error {
-	auto := c.attrs.String("auto_pad", "NOTSET")
-	pads, err := c.windowAttr("pads", 2*w.spatial, 0)
-	if err != nil {
-		return err
-	}
-	for i := range w.spatial {
-		d := 3 - w.spatial + i
-		extent := (w.kernel[d]-1)*w.dilation[d] + 1
-		switch auto {
-		case "NOTSET", "":
-			w.lo[d], w.hi[d] = pads[i], pads[w.spatial+i]
-		case "VALID":
-		case "SAME_UPPER", "SAME_LOWER":
-			out := (w.in[d] + w.stride[d] - 1) / w.stride[d]
-			total := max(0, (out-1)*w.stride[d]+extent-w.in[d])
-			w.lo[d], w.hi[d] = total/2, total-total/2
-			if auto == "SAME_LOWER" {
-				w.lo[d], w.hi[d] = w.hi[d], w.lo[d]
-			}
-		default:
-			return c.refuse("auto_pad %q", auto)
-		}
-		free := w.in[d] + w.lo[d] + w.hi[d] - extent
-		if free < 0 {
-			return c.errf("a kernel of %d (dilation %d) does not fit into %d with padding %d and %d", w.kernel[d], w.dilation[d], w.in[d], w.lo[d], w.hi[d])
-		}
-		w.out[d] = free/w.stride[d] + 1
-		if ceil && free%w.stride[d] != 0 && w.out[d]*w.stride[d] < w.in[d]+w.lo[d] {
-			w.out[d]++
-		}
-	}
-	return nil
+	return w, read, nil
 }
 
 // span returns the kernel positions [k0, k1) that lie inside the input for output position o of dimension d.

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 )
 
 // sumTo sums g, which has the shape of y, over the dimensions along which x was broadcast to y; others are the further
@@ -132,13 +133,10 @@ func (t *tape) product(x string, from, to int) string {
 		return t.ints(1)
 	}
 	if s := t.shape(x); s != nil {
-		p, all := int64(1), true
-		for _, d := range s[from:to] {
-			p *= d.Size
-			all = all && d.Known()
-		}
-		if all {
-			return t.ints(p)
+		if lengths, ok := s[from:to].Static(); ok {
+			if p, err := infer.Product(lengths...); err == nil {
+				return t.ints(int64(p))
+			}
 		}
 	}
 	return t.reduce("ReduceProd", t.dims(x, from, to), true)

@@ -169,6 +169,8 @@ func convGradientWeights(b *builder) []string {
 // the normalized x as well.
 func (b *builder) normGradient(x, g, eps string, axes ...int64) (dx, xhat string) {
 	centred := b.op("Sub", x, b.reduce("ReduceMean", x, true, axes...))
+	// The mean of numbers far from zero is rounded by more than their digits: what it leaves has a mean of its own.
+	centred = b.op("Sub", centred, b.reduce("ReduceMean", centred, true, axes...))
 	variance := b.reduce("ReduceMean", b.square(centred), true, axes...)
 	inv := b.rsqrt(b.op("Add", variance, eps))
 	xhat = b.op("Mul", centred, inv)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -26,36 +27,26 @@ func (w window) taps() int64 {
 
 // window reads a node's window over x; kernel is what the weights say, where there are any.
 func (t *tape) window(n *graph.Node, x string, kernel []int64) (window, error) {
-	w := window{kernel: n.Attrs.Ints("kernel_shape", kernel)}
-	k := len(w.kernel)
-	ones, zeros := slices.Repeat([]int64{1}, k), make([]int64, 2*k)
-	w.strides, w.dilations = n.Attrs.Ints("strides", ones), n.Attrs.Ints("dilations", ones)
-	w.pads = n.Attrs.Ints("pads", zeros)
+	k := len(n.Attrs.Ints("kernel_shape", kernel))
+	read, err := infer.ReadWindow(n.Attrs, n.Attrs.Ints("kernel_shape", kernel))
 	s := t.shape(x)
-	if k == 0 || len(w.strides) != k || len(w.dilations) != k || len(w.pads) != 2*k || s != nil && len(s) != k+2 {
-		return w, fmt.Errorf("%w: %s: its kernel, strides, dilations, pads and input have different numbers of dimensions", ErrNoGradient, nodeName(n))
+	if err == nil && (k == 0 || s != nil && len(s) != k+2) {
+		err = fmt.Errorf("a kernel of %d dimensions over shape %v", k, s)
 	}
-	auto := n.Attrs.String("auto_pad", "NOTSET")
-	switch auto {
-	case "", "NOTSET":
-		return w, nil
-	case "VALID":
-		w.pads = zeros
+	if err != nil {
+		return window{}, fmt.Errorf("%w: %s: %w", ErrNoGradient, nodeName(n), err)
+	}
+	w := window{kernel: read.Kernel, strides: read.Strides, dilations: read.Dilations, pads: slices.Concat(read.Begin, read.End)}
+	if read.Auto != "SAME_UPPER" && read.Auto != "SAME_LOWER" {
 		return w, nil
 	}
-	w.pads = zeros
 	for i := range k {
 		if s == nil || !s[2+i].Known() {
 			return w, fmt.Errorf("%w: %s: automatic padding over dimensions that are not known", ErrNoGradient, nodeName(n))
 		}
-		in := s[2+i].Size
-		out := (in + w.strides[i] - 1) / w.strides[i]
-		total := max((out-1)*w.strides[i]+(w.kernel[i]-1)*w.dilations[i]+1-in, 0)
-		small, large := total/2, total-total/2
-		if auto == "SAME_LOWER" {
-			small, large = large, small
+		if _, w.pads[i], w.pads[k+i], err = read.Slide(i, s[2+i].Size, false); err != nil {
+			return w, fmt.Errorf("%w: %s: %w", ErrNoGradient, nodeName(n), err)
 		}
-		w.pads[i], w.pads[k+i] = small, large
 	}
 	return w, nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -78,8 +79,11 @@ func sliceGradient(t *tape, n *graph.Node, dy []string) ([]string, error) {
 		}
 		axes[i] = axis
 		if d := shape[axis]; steps[i] == 1 && d.Known() {
-			from, to := clampIndex(starts[i], d.Size), clampIndex(ends[i], d.Size)
-			pads[axis], pads[int(axis)+rank] = from, d.Size-max(to, from)
+			length, from, _, err := infer.SliceRange(d.Size, starts[i], ends[i], 1)
+			if err != nil {
+				return nil, fmt.Errorf("%w: %s: %w", ErrNoGradient, nodeName(n), err)
+			}
+			pads[axis], pads[int(axis)+rank] = from, d.Size-from-length
 		} else {
 			byIndex = append(byIndex, i)
 		}
@@ -95,14 +99,6 @@ func sliceGradient(t *tape, n *graph.Node, dy []string) ([]string, error) {
 		return one(t.takeGradient(g, indices, x, axis, rank))
 	}
 	return one(t.op("Pad", g, t.ints(pads...)))
-}
-
-// clampIndex is Slice's reading of a start or end for step 1.
-func clampIndex(i, size int64) int64 {
-	if i < 0 {
-		i += size
-	}
-	return min(max(i, 0), size)
 }
 
 // sliceByIndex undoes a slice of several axes one axis at a time.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -93,13 +94,11 @@ func (t *tape) rank(n *graph.Node, name string) (int, error) {
 
 // axis makes an axis of a value of that rank non-negative.
 func axisOf(n *graph.Node, axis int64, rank int) (int64, error) {
-	if axis < 0 {
-		axis += int64(rank)
+	k, err := infer.Axis(axis, rank)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s: %w", ErrNoGradient, nodeName(n), err)
 	}
-	if axis < 0 || axis >= int64(rank) {
-		return 0, fmt.Errorf("%w: %s: axis %d is outside of rank %d", ErrNoGradient, nodeName(n), axis, rank)
-	}
-	return axis, nil
+	return int64(k), nil
 }
 
 // constInts returns the elements of a constant integer value, and whether it is one.

@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/millrace/millrace/graph"
@@ -90,4 +91,43 @@ func inferUnsqueeze(c *call) error {
 	}
 	c.set(0, x.dtype, shape)
 	return nil
+}
+
+// AxesOrAll brings axes into [0, rank); all axes where nil is given.
+func AxesOrAll(axes []int64, rank int) ([]int, error) {
+	if axes != nil {
+		return Axes(axes, rank)
+	}
+	index := make([]int, rank)
+	for i := range index {
+		index[i] = i
+	}
+	return index, nil
+}
+
+// Axes brings distinct axes into [0, rank).
+func Axes(axes []int64, rank int) ([]int, error) {
+	index := make([]int, len(axes))
+	for i, a := range axes {
+		k, err := Axis(a, rank)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(index[:i], k) {
+			return nil, fmt.Errorf("axis %d twice", a)
+		}
+		index[i] = k
+	}
+	return index, nil
+}
+
+// Axis brings an axis into [0, rank).
+func Axis(axis int64, rank int) (int, error) {
+	if axis < -int64(rank) || axis >= int64(rank) {
+		return 0, fmt.Errorf("axis %d of a value of rank %d", axis, rank)
+	}
+	if axis < 0 {
+		axis += int64(rank)
+	}
+	return int(axis), nil
 }

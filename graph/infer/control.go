@@ -81,7 +81,7 @@ func inferIf(c *call) error {
 	cond := c.arg(0).vals
 	for i := range c.out {
 		switch {
-		case len(cond) == 1 && cond[0].known && cond[0].v != 0:
+		case len(cond) == 1 && cond[0].known && !cond[0].is(0):
 			c.out[i] = *a[i]
 		case len(cond) == 1 && cond[0].known:
 			c.out[i] = *b[i]

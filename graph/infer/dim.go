@@ -11,8 +11,8 @@ import (
 
 var unknown = graph.Dim{Size: -1}
 
-// known is a dimension of that length; a negative one, which only an overflow gives, is unknown.
-func known(n int64) graph.Dim { return graph.Dim{Size: max(n, -1)} }
+// known is a dimension of that length; -1 is an unknown one.
+func known(n int64) graph.Dim { return graph.Dim{Size: n} }
 
 // sameDim reports whether two dimensions are known to be equal.
 func sameDim(a, b graph.Dim) bool {
@@ -107,7 +107,7 @@ func broadcast(shapes ...graph.Shape) (graph.Shape, error) {
 			k := rank - len(s) + i
 			joined, ok := broadcastDim(out[k], d)
 			if !ok {
-				return nil, fmt.Errorf("%w: shapes %v cannot be broadcast together", graph.ErrInvalid, shapes)
+				return nil, fmt.Errorf("shapes %v cannot be broadcast together", shapes)
 			}
 			out[k] = joined
 		}
@@ -134,40 +134,45 @@ func broadcastDim(a, b graph.Dim) (graph.Dim, bool) {
 }
 
 // mulDims multiplies dimensions; one symbol among ones stays.
-func mulDims(dims ...graph.Dim) graph.Dim {
+func mulDims(dims ...graph.Dim) (graph.Dim, error) {
 	p := productOf(dims)
-	return p.dim()
+	if p.overflow {
+		return unknown, fmt.Errorf("%v: %w", graph.Shape(dims), errOverflow)
+	}
+	return p.dim(), nil
 }
 
 // product is a number times symbols, of which some may be unknown.
 type product struct {
-	size    int64
-	symbols []string
-	unknown bool
+	size     int64
+	symbols  []string
+	unknown  bool
+	overflow bool // of the number
 }
 
 func productOf(dims []graph.Dim) product {
 	p := product{size: 1}
+	lengths := make([]int64, 0, len(dims))
 	for _, d := range dims {
 		switch {
 		case d.Known():
-			if d.Size != 0 && p.size > (1<<62)/max(d.Size, 1) {
-				p.unknown = true
-				continue
-			}
-			p.size *= d.Size
+			lengths = append(lengths, d.Size)
 		case d.Symbol != "":
 			p.symbols = append(p.symbols, d.Symbol)
 		default:
 			p.unknown = true
 		}
 	}
+	var err error
+	if p.size, err = Product(lengths...); err != nil {
+		p.unknown, p.overflow = true, true
+	}
 	return p
 }
 
 func (p product) dim() graph.Dim {
 	switch {
-	case p.size == 0:
+	case p.size == 0 && !p.overflow:
 		return known(0)
 	case p.unknown:
 		return unknown

@@ -88,7 +88,11 @@ func (c *call) broadcastArgs(inputs ...int) (graph.Shape, error) {
 	for i, in := range inputs {
 		shapes[i] = c.arg(in).shape
 	}
-	return broadcast(shapes...)
+	shape, err := broadcast(shapes...)
+	if err != nil {
+		return nil, c.fail("%w", err)
+	}
+	return shape, nil
 }
 
 func inferBinary(c *call) error {

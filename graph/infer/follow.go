@@ -2,6 +2,7 @@ package infer
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 
 	"github.com/millrace/millrace/tensor"
@@ -39,10 +40,8 @@ func (c *call) follow() {
 	if len(out.vals) != shape.Size() {
 		out.vals = nil
 	}
-	if out.dtype == tensor.Float32 {
-		for i, v := range out.vals {
-			out.vals[i].v = float64(float32(v.v))
-		}
+	for i, v := range out.vals {
+		out.vals[i] = v.as(out.dtype)
 	}
 }
 
@@ -55,14 +54,22 @@ func (c *call) followCast(out *info) {
 	for i, v := range vals {
 		switch {
 		case v.known && out.dtype == tensor.Bool:
-			v = truth(v.v != 0)
-		case v.known && out.dtype.IsInteger():
-			v.v = math.Trunc(v.v)
+			v = truth(!v.is(0))
+		case v.known && v.isReal && out.dtype.IsInteger():
+			v = truncated(v.real)
 		case out.dtype == tensor.Bool:
 			v = num{}
 		}
 		out.vals[i] = v
 	}
+}
+
+// truncated is what a real number is as an integer; what no integer holds is not known.
+func truncated(v float64) num {
+	if v > -(1<<63) && v < 1<<63 {
+		return number(int64(v))
+	}
+	return num{}
 }
 
 func (c *call) followUnary(out *info) {
@@ -72,25 +79,23 @@ func (c *call) followUnary(out *info) {
 	}
 	out.vals = make([]num, len(vals))
 	for i, v := range vals {
-		if !v.known {
-			continue
+		switch {
+		case !v.known:
+		case c.n.OpType == "Not":
+			out.vals[i] = truth(v.is(0))
+		case v.isReal:
+			out.vals[i] = realNumber(realUnary[c.n.OpType](v.real))
+		case v.whole != math.MinInt64: // whose opposite is no integer
+			out.vals[i] = v
+			if c.n.OpType == "Neg" || c.n.OpType == "Abs" && v.whole < 0 {
+				out.vals[i] = number(-v.whole)
+			}
 		}
-		switch c.n.OpType {
-		case "Neg":
-			v.v = -v.v
-		case "Abs":
-			v.v = math.Abs(v.v)
-		case "Floor":
-			v.v = math.Floor(v.v)
-		case "Ceil":
-			v.v = math.Ceil(v.v)
-		case "Sqrt":
-			v.v = math.Sqrt(v.v)
-		case "Not":
-			v = truth(v.v == 0)
-		}
-		out.vals[i] = v
 	}
+}
+
+var realUnary = map[string]func(float64) float64{
+	"Neg": func(v float64) float64 { return -v }, "Abs": math.Abs, "Floor": math.Floor, "Ceil": math.Ceil, "Sqrt": math.Sqrt,
 }
 
 func (c *call) followBinary(out *info, shape tensor.Shape) {
@@ -104,7 +109,7 @@ func (c *call) followBinary(out *info, shape tensor.Shape) {
 			return
 		}
 		for k := range acc {
-			acc[k] = combine(c.n.OpType, acc[k], b[k], c.arg(0).dtype.IsInteger())
+			acc[k] = combine(c.n.OpType, acc[k], b[k])
 		}
 	}
 	out.vals = acc
@@ -148,86 +153,133 @@ func step(index []int, shape tensor.Shape) {
 	}
 }
 
-func combine(op string, a, b num, integer bool) num {
-	if !a.known || !b.known {
+func combine(op string, a, b num) num {
+	switch {
+	case !a.known || !b.known:
 		return combineSymbols(op, a, b)
+	case a.isReal || b.isReal:
+		return combineReals(op, a.float(), b.float())
 	}
+	return combineIntegers(op, a.whole, b.whole)
+}
+
+// combineIntegers gives nothing where the result is over 64 bits: how it wraps is the engine's matter.
+func combineIntegers(op string, a, b int64) num {
 	switch op {
 	case "Add":
-		return num{known: true, v: a.v + b.v}
+		if v, err := sumOf(a, b); err == nil {
+			return number(v)
+		}
 	case "Sub":
-		return num{known: true, v: a.v - b.v}
+		if v := a - b; (v < a) == (b > 0) {
+			return number(v)
+		}
 	case "Mul":
-		return num{known: true, v: a.v * b.v}
+		hi, lo := bits.Mul64(magnitude(a), magnitude(b))
+		if negative := (a < 0) != (b < 0); hi == 0 && lo <= math.MaxInt64 {
+			if negative {
+				return number(-int64(lo))
+			}
+			return number(int64(lo))
+		}
 	case "Div":
-		if b.v == 0 {
-			return num{}
+		if b != 0 && (a != math.MinInt64 || b != -1) {
+			return number(a / b)
 		}
-		if integer {
-			return num{known: true, v: math.Trunc(a.v / b.v)}
+	case "Mod": // has the divisor's sign
+		if b != 0 {
+			r := a % b
+			if r != 0 && (r < 0) != (b < 0) {
+				r += b
+			}
+			return number(r)
 		}
-		return num{known: true, v: a.v / b.v}
-	case "Mod":
-		if b.v == 0 {
-			return num{}
-		}
-		return num{known: true, v: a.v - b.v*math.Floor(a.v/b.v)}
 	case "Min":
-		return num{known: true, v: math.Min(a.v, b.v)}
+		return number(min(a, b))
 	case "Max":
-		return num{known: true, v: math.Max(a.v, b.v)}
-	case "Equal":
-		return truth(a.v == b.v)
-	case "Greater":
-		return truth(a.v > b.v)
-	case "Less":
-		return truth(a.v < b.v)
-	case "GreaterOrEqual":
-		return truth(a.v >= b.v)
-	case "LessOrEqual":
-		return truth(a.v <= b.v)
+		return number(max(a, b))
 	case "And":
-		return truth(a.v != 0 && b.v != 0)
+		return truth(a != 0 && b != 0)
 	case "Or":
-		return truth(a.v != 0 || b.v != 0)
+		return truth(a != 0 || b != 0)
+	}
+	return compare(op, a, b)
+}
+
+func magnitude(v int64) uint64 {
+	if v < 0 {
+		return -uint64(v)
+	}
+	return uint64(v)
+}
+
+func combineReals(op string, a, b float64) num {
+	switch op {
+	case "Add":
+		return realNumber(a + b)
+	case "Sub":
+		return realNumber(a - b)
+	case "Mul":
+		return realNumber(a * b)
+	case "Div":
+		return realNumber(a / b)
+	case "Min":
+		return realNumber(min(a, b))
+	case "Max":
+		return realNumber(max(a, b))
+	}
+	return compare(op, a, b)
+}
+
+func compare[T int64 | float64](op string, a, b T) num {
+	switch op {
+	case "Equal":
+		return truth(a == b)
+	case "Greater":
+		return truth(a > b)
+	case "Less":
+		return truth(a < b)
+	case "GreaterOrEqual":
+		return truth(a >= b)
+	case "LessOrEqual":
+		return truth(a <= b)
 	}
 	return num{}
 }
 
 // combineSymbols keeps a symbol where the other operand changes nothing. A length is never negative.
 func combineSymbols(op string, a, b num) num {
-	is := func(n num, v float64) bool { return n.known && n.v == v }
 	switch op {
 	case "Add":
-		if is(a, 0) {
+		if a.is(0) {
 			return b
 		}
-		if is(b, 0) {
+		if b.is(0) {
 			return a
 		}
 	case "Sub", "Div":
-		neutral := 0.0
+		neutral := int64(0)
 		if op == "Div" {
 			neutral = 1
 		}
-		if is(b, neutral) {
+		if b.is(neutral) {
 			return a
 		}
 		if op == "Sub" && a.symbol != "" && a.symbol == b.symbol {
 			return number(0)
 		}
 	case "Mul":
-		if is(a, 1) {
+		if a.is(1) {
 			return b
 		}
-		if is(b, 1) {
+		if b.is(1) {
 			return a
 		}
-		if is(a, 0) || is(b, 0) {
+		if a.is(0) || b.is(0) {
 			return number(0)
 		}
 	case "Equal":
-		if a.symbol != "" && b.known && b.v < 0 || b.symbol != "" && a.known && a.v < 0 {
+		if a.symbol != "" && b.negative() || b.symbol != "" && a.negative() {
 			return number(0)
 		}
 	case "Min", "Max":
@@ -249,7 +301,7 @@ func (c *call) followWhere(out *info, shape tensor.Shape) {
 			cond[i] = a[i]
 		case !cond[i].known:
 			cond[i] = num{}
-		case cond[i].v != 0:
+		case !cond[i].is(0):
 			cond[i] = a[i]
 		default:
 			cond[i] = b[i]
@@ -268,13 +320,13 @@ func (c *call) followReduce(out *info, shape tensor.Shape) {
 	for _, v := range in.vals[1:] {
 		switch c.n.OpType {
 		case "ReduceProd":
-			acc = combine("Mul", acc, v, true)
+			acc = combine("Mul", acc, v)
 		case "ReduceSum":
-			acc = combine("Add", acc, v, true)
+			acc = combine("Add", acc, v)
 		case "ReduceMax":
-			acc = combine("Max", acc, v, true)
+			acc = combine("Max", acc, v)
 		case "ReduceMin":
-			acc = combine("Min", acc, v, true)
+			acc = combine("Min", acc, v)
 		}
 	}
 	out.vals = []num{acc}

@@ -334,34 +334,25 @@ func (c *call) set(i int, dtype tensor.DType, shape graph.Shape) {
 
 // fail says that operands contradict each other.
 func (c *call) fail(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", graph.ErrInvalid, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: %w", graph.ErrInvalid, fmt.Errorf(format, args...))
 }
 
 // axis brings an axis into [0, rank).
 func (c *call) axis(axis int64, rank int) (int, error) {
-	if axis < -int64(rank) || axis >= int64(rank) {
-		return 0, c.fail("axis %d of a value of rank %d", axis, rank)
+	k, err := Axis(axis, rank)
+	if err != nil {
+		return 0, c.fail("%w", err)
 	}
-	if axis < 0 {
-		axis += int64(rank)
-	}
-	return int(axis), nil
+	return k, nil
 }
 
 // axes brings distinct axes into [0, rank).
 func (c *call) axes(axes []int64, rank int) ([]int, error) {
-	out := make([]int, len(axes))
-	for i, a := range axes {
-		k, err := c.axis(a, rank)
-		if err != nil {
-			return nil, err
-		}
-		if slices.Contains(out[:i], k) {
-			return nil, c.fail("axis %d twice", a)
-		}
-		out[i] = k
+	index, err := Axes(axes, rank)
+	if err != nil {
+		return nil, c.fail("%w", err)
 	}
-	return out, nil
+	return index, nil
 }
 
 // wantRank checks a rank where it is known.

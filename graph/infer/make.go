@@ -1,6 +1,8 @@
 package infer
 
 import (
+	"errors"
+	"fmt"
 	"math"
 
 	"github.com/millrace/millrace/graph"
@@ -20,7 +22,11 @@ var makeRules = rulesOf(map[string]rule{
 		if s := c.arg(0).shape; len(s) == 2 {
 			batch = s[0]
 		}
-		c.set(0, dtype, graph.Shape{batch, known(max(c.attrs.Int("sample_size", 1), 0))})
+		samples := c.attrs.Int("sample_size", 1)
+		if samples < 0 {
+			return c.fail("sample_size %d", samples)
+		}
+		c.set(0, dtype, graph.Shape{batch, known(samples)})
 		return err
 	},
 	"NonMaxSuppression": func(c *call) error {
@@ -31,10 +37,16 @@ var makeRules = rulesOf(map[string]rule{
 		dtype, err := c.dtypeAttr("output_datatype", tensor.Float32)
 		shape := graph.Shape{unknown, unknown}
 		if bins, ok := c.ints(0); ok && len(bins) == 1 {
-			shape[1] = known(max(bins[0], 0))
+			if bins[0] < 0 {
+				return c.fail("%d mel bins", bins[0])
+			}
+			shape[1] = known(bins[0])
 		}
 		if size, ok := c.ints(1); ok && len(size) == 1 {
-			shape[0] = known(max(size[0]/2+1, 0))
+			if size[0] < 0 {
+				return c.fail("a transform of length %d", size[0])
+			}
+			shape[0] = known(size[0]/2 + 1)
 		}
 		c.set(0, dtype, shape)
 		return err
@@ -72,7 +84,7 @@ func inferConstant(c *call) error {
 }
 
 func inferConstantOfShape(c *call) error {
-	dtype, value := tensor.Float32, number(0)
+	dtype, value := tensor.Float32, realNumber(0)
 	if t := c.attrs.Tensor("value"); t != nil {
 		v := constant(t)
 		if dtype = v.dtype; len(v.vals) == 1 {
@@ -88,8 +100,8 @@ func inferConstantOfShape(c *call) error {
 	}
 	shape := make(graph.Shape, len(dims))
 	for i, v := range dims {
-		if v.known && v.v < 0 {
-			return c.fail("dimension %d of the shape is %v", i, v.v)
+		if v.negative() {
+			return c.fail("dimension %d of the shape is %d", i, v.int())
 		}
 		shape[i] = v.dim()
 	}
@@ -118,28 +130,63 @@ func inferRange(c *call) error {
 		return num{}
 	}
 	start, limit, delta := one(0), one(1), one(2)
-	if start.known && start.v == 0 && delta.known && delta.v == 1 {
-		c.out[0].shape[0] = limit.dim() // also a symbol's
-	}
 	if !start.known || !limit.known || !delta.known {
+		if start.is(0) && delta.is(1) {
+			c.out[0].shape[0] = limit.dim() // also a symbol's
+		}
 		return nil
 	}
-	if delta.v == 0 {
-		return c.fail("a step of 0")
+	var n int64
+	switch {
+	case !start.isReal && !limit.isReal && !delta.isReal:
+		n, err = RangeLength(start.whole, limit.whole, delta.whole)
+	case dtype == tensor.Float32:
+		n, err = RangeLength(float32(start.float()), float32(limit.float()), float32(delta.float()))
+	default:
+		n, err = RangeLength(start.float(), limit.float(), delta.float())
 	}
-	n := math.Max(0, math.Ceil((limit.v-start.v)/delta.v))
-	if n > math.MaxInt32 || n != n {
-		return c.fail("%v elements", n)
+	if err != nil {
+		return c.fail("%w", err)
 	}
-	c.out[0].shape[0] = known(int64(n))
+	c.out[0].shape[0] = known(n)
 	if n <= maxFollowed {
-		vals := make([]num, int(n))
-		for i := range vals {
-			vals[i] = num{known: true, v: start.v + float64(i)*delta.v}
+		c.out[0].vals = make([]num, n)
+		for i := range c.out[0].vals {
+			v := num{}
+			if step := combine("Mul", number(int64(i)), delta); step.known {
+				v = combine("Add", start, step)
+			}
+			c.out[0].vals[i] = v.as(dtype)
 		}
-		c.out[0].vals = vals
 	}
 	return nil
+}
+
+// RangeLength returns how many numbers there are from start on, delta apart, before limit. Integers are counted as such;
+// of floating-point numbers the difference has their own precision, and the quotient that of a float64.
+func RangeLength[T int16 | int32 | int64 | float32 | float64](start, limit, delta T) (int64, error) {
+	if delta == 0 {
+		return 0, errors.New("a step of 0")
+	}
+	if T(1)/2 != 0 { // a floating-point type
+		n := math.Ceil(float64(limit-start) / float64(delta))
+		if !(n < 1<<63) {
+			return 0, fmt.Errorf("from %v to %v by %v is too long", start, limit, delta)
+		}
+		return max(int64(n), 0), nil
+	}
+	first, last, step := int64(start), int64(limit), int64(delta)
+	if first == last || (last > first) != (step > 0) {
+		return 0, nil
+	}
+	distance, each := uint64(last)-uint64(first), magnitude(step)
+	if step < 0 {
+		distance = -distance
+	}
+	if n := (distance-1)/each + 1; n <= math.MaxInt64 {
+		return int64(n), nil
+	}
+	return 0, fmt.Errorf("from %v to %v by %v is too long", start, limit, delta)
 }
 
 func inferRandom(c *call) error {

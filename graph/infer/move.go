@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/millrace/millrace/graph"
@@ -69,7 +70,9 @@ func inferConcat(c *call) error {
 			shape[k] = joined
 		}
 		if d := s[axis]; d.Known() {
-			total.size += d.Size
+			if total.size, err = sumOf(total.size, d.Size); err != nil {
+				return c.fail("axis %d: %w", axis, err)
+			}
 		} else {
 			total.unknown = true
 		}
@@ -135,51 +138,9 @@ func inferSplit(c *call) error {
 	if err != nil {
 		return err
 	}
-	parts := make([]graph.Dim, n)
-	split, given := c.attrs.Ints("split", nil), c.attrs.Has("split")
-	if c.has(1) {
-		given = true
-		if vals := c.arg(1).vals; vals != nil {
-			split = make([]int64, len(vals))
-			for i, v := range vals {
-				split[i] = v.dim().Size
-			}
-		}
-	}
-	length := x.shape[axis]
-	switch {
-	case given && split == nil:
-		for i := range parts {
-			parts[i] = unknown
-		}
-	case given:
-		if len(split) != n {
-			return c.fail("%d parts for %d outputs", len(split), n)
-		}
-		total := int64(0)
-		for i, v := range split {
-			parts[i] = known(v)
-			if total += v; v < 0 {
-				total = length.Size // a part that is not known
-			}
-		}
-		if length.Known() && total != length.Size && !slices.Contains(split, -1) {
-			return c.fail("parts %v of axis %d of shape %v", split, axis, x.shape)
-		}
-	default:
-		each := (length.Size + int64(n) - 1) / int64(n)
-		for i := range parts {
-			parts[i] = unknown
-			if length.Known() {
-				parts[i] = known(min(each, max(0, length.Size-int64(i)*each)))
-			}
-		}
-		if length.Known() && length.Size%int64(n) != 0 && !c.attrs.Has("num_outputs") {
-			return c.fail("axis %d of shape %v in %d equal parts", axis, x.shape, n)
-		}
-		if n == 1 {
-			parts[0] = length
-		}
+	parts, err := c.splitParts(x.shape[axis])
+	if err != nil {
+		return err
 	}
 	at := 0
 	for i := range n {
@@ -194,6 +155,77 @@ func inferSplit(c *call) error {
 		}
 	}
 	return nil
+}
+
+// splitParts returns the lengths of the outputs of a Split along a dimension.
+func (c *call) splitParts(length graph.Dim) ([]graph.Dim, error) {
+	n := len(c.out)
+	parts := slices.Repeat([]graph.Dim{unknown}, n)
+	var given []num
+	for _, v := range c.attrs.Ints("split", nil) {
+		given = append(given, number(v))
+	}
+	if c.has(1) {
+		if given = c.arg(1).vals; given == nil {
+			return parts, nil
+		}
+	}
+	if given == nil {
+		if n == 1 && !length.Known() {
+			return []graph.Dim{length}, nil
+		}
+		if !length.Known() {
+			return parts, nil
+		}
+	}
+	lengths, exact := intsOf(given)
+	if given != nil && (!exact || !length.Known()) {
+		if len(given) != n {
+			return nil, c.fail("%d parts for %d outputs", len(given), n)
+		}
+		for i, v := range given {
+			if v.negative() {
+				return nil, c.fail("part %d has %d elements", i, v.int())
+			}
+			parts[i] = v.dim()
+		}
+		return parts, nil
+	}
+	lengths, err := SplitLengths(length.Size, n, lengths, c.attrs.Int("num_outputs", int64(n)), c.opset >= 18)
+	if err != nil {
+		return nil, c.fail("%w", err)
+	}
+	for i, v := range lengths {
+		parts[i] = known(v)
+	}
+	return parts, nil
+}
+
+// SplitLengths returns the lengths of the outputs of a Split of that many elements: those that are given, which it checks, or
+// where given is nil equal ones. The last one may be shorter where uneven is set, as it is since opset 18.
+func SplitLengths(length int64, outputs int, given []int64, numOutputs int64, uneven bool) ([]int64, error) {
+	n := int64(outputs)
+	switch {
+	case given == nil && (n == 0 || numOutputs != n):
+		return nil, fmt.Errorf("num_outputs is %d for %d outputs", numOutputs, n)
+	case given == nil && !uneven && length%n != 0:
+		return nil, fmt.Errorf("%d elements in %d equal parts", length, n)
+	case given == nil:
+		lengths, each := make([]int64, n), length/n
+		if length%n != 0 {
+			each++
+		}
+		for i := range lengths {
+			lengths[i] = min(each, length)
+			length -= lengths[i]
+		}
+		return lengths, nil
+	}
+	total, err := sumOf(given...)
+	if err != nil || len(given) != outputs || total != length || outputs > 0 && slices.Min(given) < 0 {
+		return nil, fmt.Errorf("parts %v for %d outputs of %d elements", given, outputs, length)
+	}
+	return given, nil
 }
 
 func inferGather(c *call) error {
@@ -241,7 +273,7 @@ func inferGatherND(c *call) error {
 		c.set(0, x.dtype, nil)
 		return nil
 	}
-	if batch < 0 || batch >= int64(len(index.shape)) || batch+depth.Size > int64(len(x.shape)) {
+	if batch < 0 || batch >= int64(len(index.shape)) || depth.Size > int64(len(x.shape))-batch {
 		return c.fail("indices of shape %v into shape %v with %d batch dimensions", index.shape, x.shape, batch)
 	}
 	c.set(0, x.dtype, slices.Concat(index.shape[:len(index.shape)-1], x.shape[batch+depth.Size:]))
@@ -294,6 +326,9 @@ func inferOneHot(c *call) error {
 	}
 	depth := unknown
 	if v := c.arg(1).vals; len(v) == 1 {
+		if v[0].negative() {
+			return c.fail("a depth of %d", v[0].int())
+		}
 		depth = v[0].dim()
 	}
 	c.set(0, dtype, slices.Insert(slices.Clone(x.shape), axis, depth))

@@ -143,7 +143,7 @@ func (c *call) recurrent(gates int64, states int) error {
 		}
 		hidden = joined
 	}
-	if w != nil && w[1].Known() && hidden.Known() && w[1].Size != gates*hidden.Size {
+	if w != nil && w[1].Known() && hidden.Known() && (w[1].Size%gates != 0 || w[1].Size/gates != hidden.Size) {
 		return c.fail("weights of shape %v for %v hidden units and %d gates", w, hidden, gates)
 	}
 	all, last := graph.Shape{seq, directions, batch, hidden}, graph.Shape{directions, batch, hidden}

@@ -45,7 +45,7 @@ func (c *call) matmul(dtype tensor.DType, i, j int) error {
 	}
 	shape, err := broadcast(a[:len(a)-2], b[:len(b)-2])
 	if err != nil {
-		return err
+		return c.fail("%w", err)
 	}
 	if row {
 		shape = append(shape, a[len(a)-2])
@@ -139,7 +139,7 @@ func inferEinsum(c *call) error {
 	}
 	around, err := broadcast(dots...)
 	if err != nil {
-		return err
+		return c.fail("%w", err)
 	}
 	if !explicit {
 		right = implicitOutput(left)

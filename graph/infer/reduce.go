@@ -114,15 +114,16 @@ func inferTopK(c *call) error {
 			return err
 		}
 		length := shape[axis]
-		shape[axis] = unknown
-		if k, ok := c.attrs["k"].(int64); ok {
-			shape[axis] = known(k)
+		k := num{}
+		if v, ok := c.attrs["k"].(int64); ok {
+			k = number(v)
 		} else if v := c.arg(1).vals; len(v) == 1 {
-			shape[axis] = v[0].dim()
+			k = v[0]
 		}
-		if k := shape[axis]; k.Known() && length.Known() && k.Size > length.Size {
-			return c.fail("k is %d, and axis %d has %d elements", k.Size, axis, length.Size)
+		if k.negative() || k.known && length.Known() && k.int() > length.Size {
+			return c.fail("k is %d, and axis %d has %v elements", k.int(), axis, length)
 		}
+		shape[axis] = k.dim()
 	}
 	c.set(0, x.dtype, shape)
 	c.set(1, tensor.Int64, shape)

@@ -1,9 +1,12 @@
 package infer
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/tensor"
 )
 
 // inferReshape keeps symbols: a dimension that is left to be computed is the symbol that is not accounted for.
@@ -24,63 +27,94 @@ func inferReshape(c *call) error {
 		c.set(0, x.dtype, unknownOfRank(c.length(1)))
 		return nil
 	}
+	shape, err := reshaped(x.shape, target, c.attrs.Bool("allowzero", false))
+	if err != nil {
+		return c.fail("%w", err)
+	}
+	c.set(0, x.dtype, shape)
+	return nil
+}
+
+// Reshape returns the shape that Reshape makes of x: in target, -1 is what is left over, and 0 copies x's dimension unless
+// allowZero is set.
+func Reshape(x tensor.Shape, target []int64, allowZero bool) (tensor.Shape, error) {
+	nums := make([]num, len(target))
+	for i, v := range target {
+		nums[i] = number(v)
+	}
+	shape, err := reshaped(graph.Dims(x...), nums, allowZero)
+	if err != nil {
+		return nil, err
+	}
+	out, ok := shape.Static()
+	if !ok { // the rest of nothing
+		return nil, cannotBecome(graph.Dims(x...), shape)
+	}
+	return out, nil
+}
+
+func cannotBecome(x, shape graph.Shape) error {
+	return fmt.Errorf("shape %v cannot become %v", x, shape)
+}
+
+func reshaped(x graph.Shape, target []num, allowZero bool) (graph.Shape, error) {
 	shape := make(graph.Shape, len(target))
 	rest := -1
 	for i, v := range target {
 		switch {
 		case !v.known:
 			shape[i] = v.dim()
-		case v.v == -1:
+		case v.is(-1):
 			if rest >= 0 {
-				return c.fail("two dimensions of the shape are -1")
+				return nil, errors.New("two dimensions of the shape are -1")
 			}
 			rest = i
 			shape[i] = unknown
-		case v.v == 0 && !c.attrs.Bool("allowzero", false):
+		case v.is(0) && !allowZero:
 			shape[i] = unknown
-			if x.shape != nil {
-				if i >= len(x.shape) {
-					return c.fail("dimension %d is to be copied from shape %v", i, x.shape)
+			if x != nil {
+				if i >= len(x) {
+					return nil, fmt.Errorf("dimension %d is to be copied from shape %v", i, x)
 				}
-				shape[i] = x.shape[i]
+				shape[i] = x[i]
 			}
-		case v.v < 0:
-			return c.fail("dimension %d of the shape is %v", i, v.v)
+		case v.negative():
+			return nil, fmt.Errorf("dimension %d of the shape is %d", i, v.int())
 		default:
 			shape[i] = known(v.int())
 		}
 	}
-	if err := c.fillRest(shape, rest); err != nil {
-		return err
-	}
-	c.set(0, x.dtype, shape)
-	return nil
+	return shape, fillRest(x, shape, rest)
 }
 
 // fillRest computes dimension rest of a reshape (-1: none) and checks the number of elements.
-func (c *call) fillRest(shape graph.Shape, rest int) error {
-	x := c.arg(0).shape
+func fillRest(x, shape graph.Shape, rest int) error {
 	if x == nil {
 		return nil
 	}
 	all := productOf(x)
+	others := productOf(shape)
 	if rest >= 0 {
-		others := productOf(slices.Concat(shape[:rest], shape[rest+1:]))
+		others = productOf(slices.Concat(shape[:rest], shape[rest+1:]))
+	}
+	if all.overflow || others.overflow {
+		return fmt.Errorf("shape %v to %v: %w", x, shape, errOverflow)
+	}
+	if rest >= 0 {
 		// Equal symbols cancel even where one of them may be zero: ONNX leaves that case undefined.
 		d, ok := all.over(others)
 		if !ok {
-			return c.fail("shape %v cannot become %v", x, shape)
+			return cannotBecome(x, shape)
 		}
 		shape[rest] = d
 		return nil
 	}
-	want := productOf(shape)
-	if all.unknown || want.unknown || len(all.symbols) > 0 || len(want.symbols) > 0 {
+	if all.unknown || others.unknown || len(all.symbols) > 0 || len(others.symbols) > 0 {
 		fillOne(all, shape)
 		return nil
 	}
-	if all.size != want.size {
-		return c.fail("shape %v cannot become %v", x, shape)
+	if all.size != others.size {
+		return cannotBecome(x, shape)
 	}
 	return nil
 }

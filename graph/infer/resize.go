@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -18,11 +19,10 @@ func inferResize(c *call) error {
 		return c.resizeTo()
 	case c.attrs.Has("scales"):
 		for _, v := range c.attrs.Floats("scales", nil) {
-			scales = append(scales, num{known: true, v: float64(v)})
+			scales = append(scales, realNumber(float64(v)))
 		}
 	case c.attrs.Has("height_scale"): // opset 1
-		scales = []num{number(1), number(1), {known: true, v: float64(c.attrs.Float("height_scale", 1))},
-			{known: true, v: float64(c.attrs.Float("width_scale", 1))}}
+		scales = []num{number(1), number(1), realNumber(float64(c.attrs.Float("height_scale", 1))), realNumber(float64(c.attrs.Float("width_scale", 1)))}
 	case c.n.OpType == "Resize" && (c.opset >= 11 || len(c.in) > 2):
 		scales = c.arg(2).vals
 	default:
@@ -39,35 +39,36 @@ func inferResize(c *call) error {
 	if len(scales) != len(axes) {
 		return c.fail("%d scales for %d axes", len(scales), len(axes))
 	}
-	region := c.arg(1).vals
-	crop := c.attrs.String("coordinate_transformation_mode", "") == "tf_crop_and_resize"
 	shape := slices.Clone(x.shape)
 	for i, axis := range axes {
 		d := shape[axis]
 		switch scale := scales[i]; {
-		case scale.known && scale.v == 1 && !crop:
+		case scale.is(1):
 		case !scale.known || !d.Known():
 			shape[axis] = unknown
-		case scale.v <= 0:
-			return c.fail("scale %d is %v", i, scale.v)
 		default:
-			length := float64(d.Size)
-			if crop {
-				if len(region) != 2*len(axes) || !region[i].known || !region[i+len(axes)].known {
-					shape[axis] = unknown
-					continue
-				}
-				length *= region[i+len(axes)].v - region[i].v
+			n, err := ScaledLength(d.Size, scale.float())
+			if err != nil {
+				return c.fail("axis %d of shape %v: %w", axis, x.shape, err)
 			}
-			n := math.Floor(float64(float32(length) * float32(scale.v)))
-			if n > math.MaxInt32 {
-				return c.fail("scale %v of %v", scale.v, d)
-			}
-			shape[axis] = known(int64(n))
+			shape[axis] = known(n)
 		}
 	}
 	c.set(0, x.dtype, shape)
 	return nil
+}
+
+// ScaledLength returns the length of a dimension of n elements that Resize or Upsample scales. The product is a float32 that is
+// rounded down, as ONNX's own shape inference has it: three times float32(10)/3 are ten. A region that is cropped does not count.
+func ScaledLength(n int64, scale float64) (int64, error) {
+	if scale == 1 {
+		return n, nil
+	}
+	length := math.Floor(float64(float32(n) * float32(scale)))
+	if !(scale > 0) || !(length < 1<<63) {
+		return 0, fmt.Errorf("a scale of %v for %d elements", scale, n)
+	}
+	return int64(length), nil
 }
 
 // resizeAxes returns the axes that scales and sizes are for: all, unless the attribute of opset 18 says otherwise.
@@ -76,17 +77,14 @@ func (c *call) resizeAxes() ([]int, error) {
 	if rank < 0 {
 		return nil, nil
 	}
-	if c.attrs.Has("axes") {
-		return c.axes(c.attrs.Ints("axes", nil), rank)
-	}
-	axes := make([]int, rank)
-	for i := range axes {
-		axes[i] = i
+	axes, err := AxesOrAll(c.attrs.Ints("axes", nil), rank)
+	if err != nil {
+		return nil, c.fail("%w", err)
 	}
 	return axes, nil
 }
 
-// resizeTo takes the lengths from sizes. A policy that keeps the ratio scales all axes alike.
+// resizeTo takes the lengths from sizes.
 func (c *call) resizeTo() error {
 	x := c.arg(0)
 	sizes := c.arg(3).vals
@@ -102,38 +100,63 @@ func (c *call) resizeTo() error {
 		return c.fail("%d sizes for %d axes", len(sizes), len(axes))
 	}
 	shape := slices.Clone(x.shape)
+	policy := c.attrs.String("keep_aspect_ratio_policy", "stretch")
+	lengths := make([]int64, len(axes))
+	exact := true
 	for i, axis := range axes {
-		if sizes[i].known && sizes[i].v < 0 {
-			return c.fail("size %d is %v", i, sizes[i].v)
+		if sizes[i].negative() {
+			return c.fail("size %d is %d", i, sizes[i].int())
 		}
-		shape[axis] = sizes[i].dim()
+		lengths[i] = x.shape[axis].Size
+		exact = exact && sizes[i].known && x.shape[axis].Known()
+		if shape[axis] = sizes[i].dim(); policy != "stretch" {
+			shape[axis] = unknown
+		}
 	}
-	if policy := c.attrs.String("keep_aspect_ratio_policy", "stretch"); policy != "stretch" {
-		c.keepRatio(shape, axes, sizes, policy == "not_larger")
+	if target, known := intsOf(sizes); known && exact {
+		lengths, _, err := SizedLengths(lengths, target, policy)
+		if err != nil {
+			return c.fail("%w", err)
+		}
+		for i, axis := range axes {
+			shape[axis] = graph.Dim{Size: lengths[i]}
+		}
 	}
 	c.set(0, x.dtype, shape)
 	return nil
 }
 
-func (c *call) keepRatio(shape graph.Shape, axes []int, sizes []num, smallest bool) {
-	x := c.arg(0).shape
-	best := math.NaN()
-	for i, axis := range axes {
-		if !x[axis].Known() || !sizes[i].known || x[axis].Size == 0 {
-			best = math.NaN()
-			break
+// SizedLengths returns the lengths of dimensions of these lengths that Resize brings to sizes. A policy that keeps the ratio, not
+// "stretch", scales all alike by the scale that is returned, else 0; halves are rounded up.
+func SizedLengths(lengths, sizes []int64, policy string) ([]int64, float64, error) {
+	if policy != "stretch" && policy != "not_larger" && policy != "not_smaller" {
+		return nil, 0, fmt.Errorf("keep_aspect_ratio_policy %q", policy)
+	}
+	scale := math.NaN()
+	for i, n := range lengths {
+		if sizes[i] < 0 || n == 0 && sizes[i] > 0 {
+			return nil, 0, fmt.Errorf("%d elements brought to %d", n, sizes[i])
 		}
-		ratio := sizes[i].v / float64(x[axis].Size)
-		if i == 0 || smallest && ratio < best || !smallest && ratio > best {
-			best = ratio
+		if n == 0 {
+			continue // whatever the scale is
+		}
+		ratio := float64(sizes[i]) / float64(n)
+		if scale != scale || policy == "not_larger" && ratio < scale || policy == "not_smaller" && ratio > scale {
+			scale = ratio
 		}
 	}
-	for _, axis := range axes {
-		shape[axis] = unknown
-		if n := math.Floor(best*float64(x[axis].Size) + 0.5); n >= 0 && n < math.MaxInt32 {
-			shape[axis] = known(int64(n))
-		}
+	if policy == "stretch" || scale != scale {
+		return sizes, 0, nil
 	}
+	out := make([]int64, len(lengths))
+	for i, n := range lengths {
+		length := math.Floor(scale*float64(n) + 0.5)
+		if !(length < 1<<63) {
+			return nil, 0, fmt.Errorf("a scale of %v for %d elements", scale, n)
+		}
+		out[i] = int64(length)
+	}
+	return out, scale, nil
 }
 
 // inferCrop is CenterCropPad.
@@ -222,7 +245,11 @@ func inferSTFT(c *call) error {
 	if len(x.shape) >= 2 {
 		batch = x.shape[0]
 		if step := c.arg(1).vals; len(step) == 1 && step[0].known && step[0].int() > 0 && length.Known() && x.shape[1].Known() {
-			frames = known((x.shape[1].Size-length.Size)/step[0].int() + 1)
+			room := x.shape[1].Size - length.Size
+			if room < 0 {
+				return c.fail("frames of %v of a signal of shape %v", length, x.shape)
+			}
+			frames = known(room/step[0].int() + 1)
 		}
 	}
 	if length.Known() {
@@ -252,6 +279,9 @@ func inferCol2Im(c *call) error {
 	}
 	shape := graph.Shape{x.shape[0], unknown}
 	if d := x.shape[1]; d.Known() {
+		if d.Size%each != 0 {
+			return c.fail("blocks %v in columns of shape %v", block, x.shape)
+		}
 		shape[1] = known(d.Size / each)
 	}
 	for _, v := range image {
@@ -292,9 +322,13 @@ var resizeRules = rulesOf(map[string]rule{
 		for _, i := range c.attrs.Ints("ngram_indexes", nil) {
 			n = max(n, i)
 		}
+		n, err := sumOf(n, 1)
+		if err != nil {
+			return c.fail("%w", err)
+		}
 		shape := slices.Clone(c.arg(0).shape)
 		if len(shape) > 0 {
-			shape[len(shape)-1] = known(n + 1)
+			shape[len(shape)-1] = known(n)
 		}
 		c.set(0, tensor.Float32, shape)
 		return nil

@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -37,7 +38,15 @@ func inferFlatten(c *call) error {
 	if axis < 0 {
 		axis += int64(len(x.shape))
 	}
-	c.set(0, x.dtype, graph.Shape{mulDims(x.shape[:axis]...), mulDims(x.shape[axis:]...)})
+	rows, err := mulDims(x.shape[:axis]...)
+	if err != nil {
+		return c.fail("%w", err)
+	}
+	columns, err := mulDims(x.shape[axis:]...)
+	if err != nil {
+		return c.fail("%w", err)
+	}
+	c.set(0, x.dtype, graph.Shape{rows, columns})
 	return nil
 }
 
@@ -134,14 +143,14 @@ func inferExpand(c *call) error {
 	}
 	to := make(graph.Shape, len(target.vals))
 	for i, v := range target.vals {
-		if v.known && v.v < 0 {
-			return c.fail("dimension %d of the shape is %v", i, v.v)
+		if v.negative() {
+			return c.fail("dimension %d of the shape is %d", i, v.int())
 		}
 		to[i] = v.dim()
 	}
 	shape, err := broadcast(x.shape, to)
 	if err != nil {
-		return err
+		return c.fail("%w", err)
 	}
 	c.set(0, x.dtype, shape)
 	if size, ok := shape.Static(); ok && x.vals != nil {
@@ -160,10 +169,11 @@ func inferTile(c *call) error {
 			return c.fail("%d repeats for shape %v", len(repeats), x.shape)
 		}
 		for i, r := range repeats {
-			if r.known && r.v < 0 {
-				return c.fail("repeat %d is %v", i, r.v)
+			d, err := repeated(x.shape[i], r)
+			if err != nil {
+				return c.fail("repeat %d: %w", i, err)
 			}
-			shape[i] = mulDims(x.shape[i], r.dim())
+			shape[i] = d
 		}
 	} else if repeats, axis := c.arg(1).vals, c.arg(2).vals; x.shape != nil && len(c.in) == 3 && len(repeats) == 1 && len(axis) == 1 && axis[0].known {
 		// Opset 1: one axis.
@@ -172,10 +182,19 @@ func inferTile(c *call) error {
 			return err
 		}
 		shape = slices.Clone(x.shape)
-		shape[k] = mulDims(shape[k], repeats[0].dim())
+		if shape[k], err = repeated(shape[k], repeats[0]); err != nil {
+			return c.fail("%w", err)
+		}
 	}
 	c.set(0, x.dtype, shape)
 	return nil
+}
+
+func repeated(d graph.Dim, times num) (graph.Dim, error) {
+	if times.negative() {
+		return unknown, fmt.Errorf("%d times", times.int())
+	}
+	return mulDims(d, times.dim())
 }
 
 func inferDepthToSpace(c *call) error {
@@ -195,8 +214,14 @@ func inferDepthToSpace(c *call) error {
 		}
 		depth = known(d.Size / block / block)
 	}
-	b := known(block)
-	c.set(0, x.dtype, graph.Shape{x.shape[0], depth, mulDims(x.shape[2], b), mulDims(x.shape[3], b)})
+	shape := graph.Shape{x.shape[0], depth, unknown, unknown}
+	for i := 2; i < 4; i++ {
+		var err error
+		if shape[i], err = mulDims(x.shape[i], known(block)); err != nil {
+			return c.fail("%w", err)
+		}
+	}
+	c.set(0, x.dtype, shape)
 	return nil
 }
 
@@ -210,7 +235,11 @@ func inferSpaceToDepth(c *call) error {
 		c.set(0, x.dtype, unknownOfRank(4))
 		return err
 	}
-	shape := graph.Shape{x.shape[0], mulDims(x.shape[1], known(block*block)), unknown, unknown}
+	depth, err := mulDims(x.shape[1], known(block*block))
+	if err != nil {
+		return c.fail("%w", err)
+	}
+	shape := graph.Shape{x.shape[0], depth, unknown, unknown}
 	for i := 2; i < 4; i++ {
 		if d := x.shape[i]; d.Known() {
 			if d.Size%block != 0 {
@@ -250,51 +279,11 @@ func inferShapeOf(c *call) error {
 func inferSizeOf(c *call) error {
 	c.set(0, tensor.Int64, graph.Shape{})
 	if x := c.arg(0); x.shape != nil {
-		c.out[0].vals = []num{numOf(mulDims(x.shape...))}
-	}
-	return nil
-}
-
-func inferPad(c *call) error {
-	x := c.arg(0)
-	pads, ok := c.attrs.Ints("pads", c.attrs.Ints("paddings", nil)), true
-	if c.opset >= 11 {
-		pads, ok = c.ints(1)
-	}
-	if x.shape == nil || !ok {
-		c.set(0, x.dtype, unknownOfRank(x.rank()))
-		return nil
-	}
-	axes := make([]int, len(x.shape))
-	for i := range axes {
-		axes[i] = i
-	}
-	if c.has(3) {
-		given, ok := c.ints(3)
-		if !ok {
-			c.set(0, x.dtype, unknownOfRank(x.rank()))
-			return nil
+		n, err := mulDims(x.shape...)
+		if err != nil {
+			return c.fail("%w", err)
 		}
-		var err error
-		if axes, err = c.axes(given, len(x.shape)); err != nil {
-			return err
-		}
+		c.out[0].vals = []num{numOf(n)}
 	}
-	if len(pads) != 2*len(axes) {
-		return c.fail("%d pads for %d axes", len(pads), len(axes))
-	}
-	shape := slices.Clone(x.shape)
-	for i, axis := range axes {
-		total := pads[i] + pads[i+len(axes)]
-		switch d := shape[axis]; {
-		case d.Known() && d.Size+total < 0:
-			return c.fail("pads %v take more than shape %v has", pads, x.shape)
-		case d.Known():
-			shape[axis] = known(d.Size + total)
-		case total != 0:
-			shape[axis] = unknown
-		}
-	}
-	c.set(0, x.dtype, shape)
 	return nil
 }

@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/millrace/millrace/graph"
@@ -42,11 +43,10 @@ func inferSlice(c *call) error {
 		if steps != nil {
 			part.step = steps[i]
 		}
-		if part.step.known && part.step.v == 0 {
+		if part.step.is(0) {
 			return c.fail("step %d is 0", i)
 		}
-		shape[axis], from[axis] = part.of(shape[axis])
-		by[axis] = part.step.int()
+		shape[axis], from[axis], by[axis] = part.of(shape[axis])
 	}
 	c.set(0, x.dtype, shape)
 	own, ok := x.shape.Static()
@@ -100,46 +100,46 @@ func (c *call) unknownSlice(axes []int64) graph.Shape {
 	return shape
 }
 
-// of returns the length of a slice of a dimension, and its first index.
-func (s slice) of(d graph.Dim) (graph.Dim, int64) {
-	if !s.step.known {
-		return unknown, 0
-	}
-	step := s.step.int()
-	if s.start.known && s.end.known && !d.Known() {
-		// All of a dimension whatever its length, or so many elements from its end, may be known.
-		start, end := s.start.int(), s.end.int()
-		if step == 1 && start == 0 && end >= 1<<31-1 {
-			return d, 0
+// of returns the length of a slice of a dimension, its first index and its step.
+func (s slice) of(d graph.Dim) (length graph.Dim, from, by int64) {
+	start, end, step := s.start.int(), s.end.int(), s.step.int()
+	switch {
+	case s.start.known && s.end.known && s.step.known && d.Known():
+		n, from, by, err := SliceRange(d.Size, start, end, step)
+		if err == nil {
+			return known(n), from, by
 		}
-		return unknown, 0
+	case d.Known() || !s.start.is(0) || !s.step.is(1):
+	// All of a dimension whatever its length may be known.
+	case s.end.known && end >= 1<<31-1, !s.end.known && s.end.symbol != "" && s.end.symbol == d.Symbol:
+		return d, 0, 1
 	}
-	if !s.start.known && s.start.symbol == "" || !s.end.known && s.end.symbol == "" {
-		return unknown, 0
+	return unknown, 0, 1
+}
+
+// SliceRange returns how many elements Slice takes from a dimension of n elements, the first of them, and the step from one to
+// the next, which is 1 where there is at most one. Bounds below 0 count from the end. What is outside then is brought to the
+// nearest place where a slice in the step's direction can begin or end.
+func SliceRange(n, start, end, step int64) (length, from, by int64, err error) {
+	if n < 0 || step == 0 {
+		return 0, 0, 0, fmt.Errorf("a step of %d through %d elements", step, n)
 	}
-	if !s.end.known && !d.Known() && s.end.symbol == d.Symbol && s.start.known && s.start.v == 0 && step == 1 {
-		return d, 0
-	}
-	if !s.start.known || !s.end.known || !d.Known() {
-		return unknown, 0
-	}
-	n := d.Size
-	start, end := wrap(s.start.int(), n), wrap(s.end.int(), n)
+	start, end = wrap(start, n), wrap(end, n)
+	var room int64 // from the first element to where the slice ends
 	if step > 0 {
 		start, end = min(max(start, 0), n), min(max(end, 0), n)
-		if end <= start {
-			return known(0), start
-		}
-		return known((end-start-1)/step + 1), start
+		room = end - start
+	} else {
+		start, end = min(max(start, 0), n-1), min(max(end, -1), n-1)
+		room = start - end
 	}
-	start, end = min(max(start, 0), n-1), min(max(end, -1), n-1)
-	if start <= end {
-		return known(0), start
+	switch {
+	case room <= 0 || n == 0:
+		return 0, 0, 1, nil
+	case magnitude(step) >= uint64(room):
+		return 1, start, 1, nil
 	}
-	if step < -1<<62 {
-		return known(1), start
-	}
-	return known((start-end-1)/-step + 1), start
+	return int64(uint64(room-1)/magnitude(step)) + 1, start, step, nil
 }
 
 // wrap counts a negative index from the end.

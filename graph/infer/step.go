@@ -90,10 +90,10 @@ func (p *Stepper) Lookup(name string) graph.Value {
 	return graph.Value{Name: name, DType: v.dtype, Shape: v.shape, Container: v.container}
 }
 
-// An Element is a number in a small tensor that shapes are computed with: known, or a symbolic length, or neither.
+// An Element is a number in a small tensor that shapes are computed with: a known integer, or a symbolic length, or neither.
 type Element struct {
 	Known  bool
-	Value  float64
+	Value  int64
 	Symbol string
 }
 
@@ -105,7 +105,7 @@ func (p *Stepper) Elements(name string) []Element {
 	}
 	out := make([]Element, len(v.vals))
 	for i, e := range v.vals {
-		out[i] = Element{Known: e.known, Value: e.v, Symbol: e.symbol}
+		out[i] = Element{Known: e.known && !e.isReal, Value: e.int(), Symbol: e.symbol}
 	}
 	return out
 }

@@ -193,3 +193,28 @@ func TestEncodeVersions(t *testing.T) {
 		}
 	}
 }
+
+// Names that tools write where a dimension has none say nothing of each other.
+func TestDecodeUnnamed(t *testing.T) {
+	x := graph.Value{Name: "x", DType: tensor.Float32}
+	for _, symbol := range []string{"?", "-1", "None", "*", " ", "N", "unk__1", "null"} {
+		x.Shape = append(x.Shape, graph.Dim{Size: -1, Symbol: symbol})
+	}
+	data, err := onnx.Encode(&graph.Graph{Inputs: []graph.Value{x}, Outputs: []graph.Value{x}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := onnx.Decode(data, onnx.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, d := range g.Inputs[0].Shape {
+		want := ""
+		if i == 5 || i == 6 {
+			want = x.Shape[i].Symbol
+		}
+		if d.Size != -1 || d.Symbol != want {
+			t.Errorf("%q became %q", x.Shape[i].Symbol, d.Symbol)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
@@ -123,7 +124,7 @@ func (d *decoder) shape(b []byte) (graph.Shape, error) {
 				// Some exporters write a negative length where it is not known.
 				dim = graph.Dim{Size: max(f.int("dim_value"), -1)}
 			case 2:
-				dim = graph.Dim{Size: -1, Symbol: f.str("dim_param")}
+				dim = graph.Dim{Size: -1, Symbol: symbol(f.str("dim_param"))}
 			}
 		}
 		if f.err != nil {
@@ -132,6 +133,15 @@ func (d *decoder) shape(b []byte) (graph.Shape, error) {
 		shape = append(shape, dim)
 	}
 	return shape, s.err
+}
+
+// symbol is the name of a dimension; empty for what tools write where a dimension has none. Two of those need not be equal.
+func symbol(name string) string {
+	switch name = strings.TrimSpace(name); strings.ToLower(name) {
+	case "?", "-1", "*", "none", "null", "unknown":
+		return ""
+	}
+	return name
 }
 
 // laterTypes are the element types after opset 17, which are refused by name.

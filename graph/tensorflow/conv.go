@@ -102,7 +102,7 @@ func convTranspose(c *call) *value {
 	groups := int64(1)
 	elements := c.elements(sizes)
 	if f.shape[w.spatial].Size > 0 && len(elements) == rank && elements[w.channel()].Known {
-		groups = int64(elements[w.channel()].Value) / f.shape[w.spatial].Size
+		groups = elements[w.channel()].Value / f.shape[w.spatial].Size
 	}
 	if len(elements) == w.spatial { // sizes may be the spatial ones alone
 		elements = nil
@@ -132,12 +132,12 @@ func convTranspose(c *call) *value {
 		if static = e.Known && out.Known(); !static {
 			break
 		}
-		begin, end, ok := w.transposed(i, int64(e.Value), out.Size)
+		begin, end, ok := w.transposed(i, e.Value, out.Size)
 		if !ok {
 			c.damaged("an input of length %d for an output of length %v", out.Size, e.Value)
 		}
 		pads[i], pads[w.spatial+i] = begin, end
-		more[i] = int64(e.Value) - ((out.Size-1)*w.strides[i] + w.reach(i) - begin - end)
+		more[i] = e.Value - ((out.Size-1)*w.strides[i] + w.reach(i) - begin - end)
 		static = more[i] >= 0 && more[i] < max(w.strides[i], w.dilations[i])
 	}
 	if !static {

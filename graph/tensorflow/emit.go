@@ -111,12 +111,8 @@ func (c *converter) followed(v *value) bool {
 	if !ok || elements == nil || len(elements) != shape.Size() {
 		return false
 	}
-	limit := float64(1 << 53)
-	if v.dtype == tensor.Int32 {
-		limit = math.MaxInt32
-	}
 	for _, e := range elements {
-		if !e.Known || math.Abs(e.Value) > limit {
+		if !e.Known || v.dtype == tensor.Int32 && e.Value != int64(int32(e.Value)) {
 			return false
 		}
 	}
@@ -127,7 +123,7 @@ func (c *converter) followed(v *value) bool {
 	for i, e := range elements {
 		switch d := t.Raw().(type) {
 		case []int64:
-			d[i] = int64(e.Value)
+			d[i] = e.Value
 		case []int32:
 			d[i] = int32(e.Value)
 		case []bool:
@@ -389,7 +385,7 @@ func (c *call) reshapeTo(v, shape *value) *value {
 	for i, e := range elements {
 		dims[i] = -1
 		if e.Known {
-			dims[i] = int64(e.Value)
+			dims[i] = e.Value
 			zero = zero || dims[i] == 0
 		}
 		if dims[i] == -1 {

@@ -187,7 +187,7 @@ func sliceOp(c *call) *value {
 		for i, e := range elements {
 			shape[i] = graph.Dim{Size: -1}
 			if e.Known && e.Value >= 0 {
-				shape[i].Size = int64(e.Value)
+				shape[i].Size = e.Value
 			} else if !e.Known && e.Symbol != "" {
 				shape[i].Symbol = e.Symbol
 			}
@@ -290,7 +290,7 @@ func (c *call) padBy(in ...*value) *value {
 		switch {
 		case !begin.Known || !end.Known:
 		case d.Known():
-			shape[i] = dimOf(d.Size + int64(begin.Value+end.Value))
+			shape[i] = dimOf(d.Size + begin.Value + end.Value)
 		case begin.Value+end.Value == 0:
 			shape[i] = d
 		}

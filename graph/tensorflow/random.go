@@ -37,7 +37,7 @@ func random(c *call) []*value {
 	for _, e := range c.elements(shape) {
 		d := graph.Dim{Size: -1, Symbol: e.Symbol}
 		if e.Known {
-			d = dimOf(int64(e.Value))
+			d = dimOf(e.Value)
 		}
 		v.shape = append(v.shape, d)
 	}

@@ -42,7 +42,7 @@ func (c *call) spec(i, n int) spec {
 		if all, ok := c.knownInts(v); ok {
 			s.known[j], s.is[j] = all[j], true
 		} else if e.Known {
-			s.known[j], s.is[j] = int64(e.Value), true
+			s.known[j], s.is[j] = e.Value, true
 		}
 	}
 	return s

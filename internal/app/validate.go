@@ -4,131 +4,108 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"math/bits"
-	"net"
-	"net/url"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/fault"
+	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/pipeline"
+	"github.com/millrace/millrace/registry"
+	"github.com/millrace/millrace/serve/oip"
+	"github.com/millrace/millrace/serve/rest"
 )
 
-// A Fault is one thing that is wrong with a Config.
-type Fault struct {
-	// Path is the key, such as "caches.digits.max_value".
-	Path string
-	// Msg says what is wrong and what would be right.
-	Msg string
-}
-
-func (f Fault) String() string { return f.Path + ": " + f.Msg }
-
-// ConfigErrors is everything that is wrong with a Config, as the error of Validate.
-type ConfigErrors []Fault
-
-func (fs ConfigErrors) Error() string {
-	lines := make([]string, len(fs))
-	for i, f := range fs {
-		lines[i] = f.String()
-	}
-	return strings.Join(lines, "\n")
-}
+// ConfigErrors is everything that is wrong with a Config, as the error of Validate and Check. Paths are the keys of the configuration file.
+type ConfigErrors = fault.Errors //nolint:errname // several faults, as the name says
 
 // MaxEntryBytes is the largest value that an entry can have.
-const MaxEntryBytes Size = 8 << 20
+const MaxEntryBytes Size = grid.MaxValueBytes
 
-var (
-	nameRE     = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-	gridNameRE = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
-	deviceRE   = regexp.MustCompile(`^(cpu|cuda:[0-9]{1,3})?$`)
-)
+var nameRE = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
-const nameHint = "a name has 1 to 64 letters, digits, _ and -"
-
-// Validate reports every fault of a complete Config at once, as ConfigErrors, or nil. It looks at the Config alone: neither
-// at files nor at the network.
+// Validate reports every fault of a complete Config at once, as ConfigErrors, or nil. It looks at the Config alone, neither at files nor at
+// the network: Check does. What a part may say is asked of the package that it configures; the rules here are those of the file.
 func (c *Config) Validate() error {
 	v := &validator{}
-	v.name("node.name", c.Node.Name)
-	v.check(c.Node.Data != "", "node.data", "must name a folder")
-	v.http(&c.HTTP)
-	v.grid(&c.Grid)
+	v.Check(nameRE.MatchString(c.Node.Name), "node.name", "%q: a name has 1 to 64 letters, digits, _ and -", c.Node.Name)
+	v.Check(c.Node.Data != "", "node.data", "must name a folder")
+	v.http(c)
+	v.grid(c)
 	v.oneOf("engine", c.Engine, "auto", "native", "onnxruntime")
-	v.atLeast("engines.native.threads", int64(c.Engines.Native.Threads), 0)
-	v.atLeast("engines.onnxruntime.threads", int64(c.Engines.ONNXRuntime.Threads), 0)
-	v.device("engines.onnxruntime.device", c.Engines.ONNXRuntime.Device)
+	v.Take(engine.Options{Threads: c.Engines.Native.Threads}.Validate(), under("engines.native"))
+	rt := c.Engines.ONNXRuntime
+	v.Take(engine.Options{Threads: rt.Threads, Device: rt.Device}.Validate(), under("engines.onnxruntime"))
 	for _, name := range slices.Sorted(maps.Keys(c.Caches)) {
 		v.cache("caches."+name, name, c.Caches[name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Models)) {
 		v.model("models."+name, name, c.Models[name])
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.Pipelines)) {
-		v.pipeline("pipelines."+name, name, c.Pipelines[name])
-	}
-	v.cycles(c.Pipelines)
+	v.pipelines(c.Pipelines)
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "text", "json")
-	if len(v.faults) > 0 {
-		return v.faults
-	}
-	return nil
+	return v.Err()
 }
 
-type validator struct{ faults ConfigErrors }
+type validator struct{ fault.Errors }
 
-func (v *validator) check(ok bool, path, format string, args ...any) {
-	if !ok {
-		v.faults = append(v.faults, Fault{path, fmt.Sprintf(format, args...)})
+// under puts a package's paths below a key. The path "name" is the key's own.
+func under(key string) func(string) (string, bool) {
+	return func(path string) (string, bool) {
+		if path == "" || path == "name" {
+			return key, true
+		}
+		return key + "." + path, true
 	}
 }
 
-func (v *validator) name(path, s string) { v.check(nameRE.MatchString(s), path, "%q: %s", s, nameHint) }
+// named gives a package's paths other keys, and leaves the rest out: what is not in the file cannot be wrong in it.
+func named(keys map[string]string) func(string) (string, bool) {
+	return func(path string) (string, bool) {
+		key, ok := keys[path]
+		return key, ok
+	}
+}
 
 func (v *validator) oneOf(path, s string, allowed ...string) {
-	v.check(slices.Contains(allowed, s), path, "%q must be one of %s", s, strings.TrimPrefix(strings.Join(allowed, ", "), ", "))
+	v.Check(slices.Contains(allowed, s), path, "%q must be one of %s", s, strings.TrimPrefix(strings.Join(allowed, ", "), ", "))
 }
 
 func (v *validator) finite(path string, numbers ...float64) {
 	for _, n := range numbers {
-		v.check(!math.IsNaN(n) && !math.IsInf(n, 0), path, "%v is not a finite number", n)
+		v.Check(!math.IsNaN(n) && !math.IsInf(n, 0), path, "%v is not a finite number", n)
 	}
 }
 
-func (v *validator) atLeast(path string, n, least int64) {
-	v.check(n >= least, path, "%d must be at least %d", n, least)
+// Where the file has what the packages take as "the default", 0 was written there and would not do what it says.
+func (v *validator) positive(path string, n int64) { v.Check(n > 0, path, "must be more than 0") }
+
+// serveKeys are the keys of serve.Config's fields that do not have its names.
+var serveKeys = map[string]string{
+	"max_connections": "http.limits.connections", "max_header_bytes": "http.limits.header", "read_header_timeout": "http.timeouts.header",
+	"read_timeout": "http.timeouts.read", "write_timeout": "http.timeouts.write", "idle_timeout": "http.timeouts.idle", "drain_timeout": "http.timeouts.drain",
 }
 
-func (v *validator) device(path, s string) {
-	v.check(deviceRE.MatchString(s), path, "%q must be cpu or cuda:N", s)
+// serveKey is the key of a path of serve.Config.
+func serveKey(path string) (string, bool) {
+	if key, ok := serveKeys[path]; ok {
+		return key, true
+	}
+	return "http." + path, true
 }
 
-func (v *validator) http(h *HTTPConfig) {
-	host, port, err := net.SplitHostPort(h.Listen)
-	if err != nil {
-		v.check(false, "http.listen", "%q is not HOST:PORT, such as 127.0.0.1:8080", h.Listen)
-	} else {
-		_, err := strconv.ParseUint(port, 10, 16)
-		v.check(err == nil, "http.listen", "%q is not a port from 0 to 65535", port)
-		v.check(isLoopback(host) || len(h.Tokens) > 0 || h.Insecure, "http.listen",
-			"%s is reached from other machines: set http.tokens, or http.insecure (--insecure) to allow it without", h.Listen)
-	}
-	v.check((h.TLS.Cert == "") == (h.TLS.Key == ""), "http.tls", "needs both cert and key")
-	for i, t := range h.Tokens {
-		path := fmt.Sprintf("http.tokens[%d]", i)
-		v.check(len(t) >= 16, path, "has %d characters; a token has at least 16", len(t))
-		v.check(strings.IndexFunc(t, func(r rune) bool { return r <= ' ' || r > '~' }) < 0, path,
-			"has characters that a header cannot carry; use visible ASCII without spaces")
-	}
-	for i, o := range h.CORS {
-		u, err := url.Parse(o)
-		v.check(o == "*" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.Scheme+"://"+u.Host == o,
-			fmt.Sprintf("http.cors[%d]", i), "%q is not an origin such as https://example.com", o)
-	}
-	v.between("http.limits.infer_body", h.Limits.InferBody, 1<<10, 1<<40)
-	v.between("http.limits.model_body", h.Limits.ModelBody, 1<<10, 2<<30)
-	v.between("http.limits.header", h.Limits.Header, 4<<10, 1<<20)
-	v.atLeast("http.limits.connections", int64(h.Limits.Connections), 1)
+func (v *validator) http(c *Config) {
+	h := c.HTTP
+	v.Check(h.Listen != "", "http.listen", "must be HOST:PORT, such as 127.0.0.1:8080")
+	v.Take(c.serve().Validate(), serveKey)
+	v.positive("http.limits.infer_body", int64(h.Limits.InferBody))
+	v.Take(oip.Config{MaxBody: int64(h.Limits.InferBody)}.Validate(), named(map[string]string{"max_body": "http.limits.infer_body"}))
+	v.positive("http.limits.model_body", int64(h.Limits.ModelBody))
+	v.Take(rest.Config{MaxModelBytes: int64(h.Limits.ModelBody)}.Validate(), named(map[string]string{"max_model_bytes": "http.limits.model_body"}))
+	v.positive("http.limits.header", int64(h.Limits.Header))
+	v.positive("http.limits.connections", int64(h.Limits.Connections))
 	for _, t := range []struct {
 		key string
 		d   Duration
@@ -136,47 +113,31 @@ func (v *validator) http(h *HTTPConfig) {
 		{"header", h.Timeouts.Header}, {"read", h.Timeouts.Read}, {"write", h.Timeouts.Write},
 		{"idle", h.Timeouts.Idle}, {"drain", h.Timeouts.Drain},
 	} {
-		v.check(t.d > 0, "http.timeouts."+t.key, "must be more than 0")
+		v.positive("http.timeouts."+t.key, int64(t.d))
 	}
 }
 
-func (v *validator) between(path string, s, least, most Size) {
-	v.check(s >= least && s <= most, path, "%v must be from %v to %v", s, least, most)
-}
-
-func (v *validator) grid(g *GridConfig) {
-	v.check(gridNameRE.MatchString(g.Name), "grid.name", "%q: it has 1 to 32 letters, digits, _ and -", g.Name)
-	v.check(g.Partitions == 0 || g.Partitions > 0 && g.Partitions <= 256 && bits.OnesCount(uint(g.Partitions)) == 1,
-		"grid.partitions", "%d must be a power of two from 1 to 256, or 0", g.Partitions)
+func (v *validator) grid(c *Config) {
+	g := c.Grid
+	v.Check(g.Name != "", "grid.name", "must name the grid")
+	v.positive("grid.marker_ttl", int64(g.MarkerTTL))
+	v.positive("grid.timeout", int64(g.Timeout))
+	v.Take(c.grid(nil).Validate(), func(path string) (string, bool) { return "grid." + path, path != "" }) // the place is node.data's or grid.url's
 	v.oneOf("grid.sync", g.Sync, "interval", "always")
-	v.check(g.MarkerTTL >= second, "grid.marker_ttl", "%v must be at least 1s", g.MarkerTTL)
-	v.check(g.Timeout > 0, "grid.timeout", "must be more than 0")
-	if g.URL == "" {
-		return
-	}
-	u, err := url.Parse(g.URL)
-	v.check(err == nil && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) && u.Host != "",
-		"grid.url", "%q is not an address such as nats://host:4222", g.URL)
-	v.check(g.Sync != "always", "grid.sync", "is a setting of the server at grid.url")
-	v.check(g.MaxBytes == 0, "grid.max_bytes", "is a setting of the server at grid.url")
-	v.check(g.MaxMemory == 0, "grid.max_memory", "is a setting of the server at grid.url")
 }
 
 func (v *validator) cache(path, name string, c CacheConfig) {
-	v.name(path, name)
-	v.check(!strings.HasPrefix(name, "_"), path, "names that begin with _ are the system's")
-	v.oneOf(path+".class", c.Class, "durable", "volatile")
-	v.atLeast(path+".max_entries", c.MaxEntries, 0)
-	v.between(path+".max_entry_bytes", c.MaxEntryBytes, 1, MaxEntryBytes)
-	v.check(c.Lifespan == 0 || c.Lifespan >= second/1000, path+".lifespan", "%v must be at least 1ms", c.Lifespan)
+	v.Check(!grid.IsSystem(name), path, "names that begin with _ are the system's")
+	v.Take(c.cache(name).Validate(), under(path))
 }
 
 func (v *validator) model(path, name string, m ModelConfig) {
-	v.name(path, name)
-	v.check(m.Path != "", path+".path", "must name an ONNX file or a folder of versions")
+	if err := registry.CheckName(name, 0); err != nil {
+		v.Add(path, "%v", err)
+	}
+	v.Check(m.Path != "", path+".path", "must name an ONNX file or a folder of versions")
 	v.oneOf(path+".engine", m.Engine, "auto", "native", "onnxruntime")
-	v.device(path+".device", m.Device)
-	v.atLeast(path+".threads", int64(m.Threads), 0)
+	v.Take(engine.Options{Threads: m.Threads, Device: m.Device}.Validate(), under(path))
 	if m.Scale != nil {
 		v.finite(path+".scale", *m.Scale)
 	}
@@ -189,54 +150,18 @@ func (v *validator) model(path, name string, m ModelConfig) {
 	v.oneOf(path+".output", m.Output, "", "auto", "probabilities", "logits", "log_probabilities")
 }
 
-func (v *validator) pipeline(path, name string, p PipelineConfig) {
-	v.name(path, name)
-	for _, f := range []struct{ key, s string }{{"from", p.From}, {"model", p.Model}, {"to", p.To}, {"errors", p.Errors}} {
-		if f.s == "" {
-			v.check(false, path+"."+f.key, "is required")
-			continue
+func (v *validator) pipelines(all map[string]PipelineConfig) {
+	var configs []pipeline.Config
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		p := all[name]
+		path := "pipelines." + name
+		v.Take(p.pipeline(name, nil).Validate(), under(path))
+		if p.Model != "" {
+			if err := registry.CheckName(p.Model, 0); err != nil {
+				v.Add(path+".model", "%v", err)
+			}
 		}
-		v.name(path+"."+f.key, f.s)
+		configs = append(configs, p.pipeline(name, nil))
 	}
-	v.check(p.Errors != p.To, path+".errors", "must be another cache than to")
-	v.check(p.Errors != p.From, path+".errors", "must be another cache than from")
-	v.atLeast(path+".version", int64(p.Version), 0)
-	v.check(p.MaxBatch >= 1 && p.MaxBatch <= 4096, path+".max_batch", "%d must be from 1 to 4096", p.MaxBatch)
-	v.oneOf(path+".start", p.Start, "all", "new")
-	v.oneOf(path+".on_remove", p.OnRemove, "remove", "keep")
-	v.check(p.Top >= 1 && p.Top <= 1000, path+".top", "%d must be from 1 to 1000", p.Top)
-}
-
-// cycles refuses pipelines whose results come back as their own inputs: they would never rest.
-func (v *validator) cycles(pipelines map[string]PipelineConfig) {
-	next := map[string][]string{}
-	for _, p := range pipelines {
-		next[p.From] = append(next[p.From], p.To)
-	}
-	for _, name := range slices.Sorted(maps.Keys(pipelines)) {
-		p := pipelines[name]
-		if p.From != "" && p.To != "" && reaches(next, p.To, p.From, map[string]bool{}) {
-			v.check(false, "pipelines."+name+".to", "what is written to %q comes back to %q, so the pipeline would feed itself", p.To, p.From)
-		}
-	}
-}
-
-func reaches(next map[string][]string, from, to string, seen map[string]bool) bool {
-	if from == to {
-		return true
-	}
-	if seen[from] {
-		return false
-	}
-	seen[from] = true
-	return slices.ContainsFunc(next[from], func(n string) bool { return reaches(next, n, to, seen) })
-}
-
-// isLoopback reports whether a host of http.listen is reached from this machine alone. The empty host is every address.
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
+	v.Take(pipeline.ValidateAll(configs), func(path string) (string, bool) { return fmt.Sprintf("pipelines.%s", path), true })
 }

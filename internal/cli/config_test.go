@@ -128,8 +128,8 @@ func TestConfigReportsEveryFaultWithItsPlace(t *testing.T) {
 			":2:3: grid.partitions: 3 must be a power of two from 1 to 256, or 0",
 			`:3:3: grid.sync: "never" must be one of interval, always`,
 			":5:3: pipelines.p.model: is required",
+			":7:5: pipelines.p.to: must be another cache than from: the pipeline would feed itself",
 			":8:5: pipelines.p.max_batch: 100000 must be from 1 to 4096",
-			`:7:5: pipelines.p.to: what is written to "a" comes back to "a", so the pipeline would feed itself`,
 		}},
 		{"anchors are refused", "node: &a {name: x}\nhttp: *a\n", []string{
 			":1:7: node: anchors, aliases and tags cannot be used here",

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/fault"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/registry"
 	"github.com/millrace/millrace/serve"
@@ -33,22 +34,22 @@ type Config struct {
 	Ready func(ctx context.Context) []string
 	// Version of the program, for GET /v2.
 	Version string
-	// MaxBody bounds a request's body, as it comes and unpacked (64 MiB).
+	// MaxBody bounds a request's body, as it comes and unpacked: 1 KiB to 1 TiB (64 MiB).
 	MaxBody int64
 	// Timeout bounds a run (60 s).
 	Timeout time.Duration
 }
 
-// Validate reports every fault at once.
+// Validate reports every fault at once, as fault.Errors.
 func (c Config) Validate() error {
-	var errs []error
-	if c.Models == nil {
-		errs = append(errs, errors.New("oip: Models is missing"))
+	var l fault.Errors
+	l.Check(c.Models != nil, "models", "is required")
+	l.Check(c.MaxBody == 0 || c.MaxBody >= 1<<10 && c.MaxBody <= 1<<40, "max_body", "%d must be from %d to %d", c.MaxBody, 1<<10, int64(1<<40))
+	l.Check(c.Timeout >= 0, "timeout", "%v must not be negative", c.Timeout)
+	if err := l.Err(); err != nil {
+		return fmt.Errorf("oip: %w", err)
 	}
-	if c.MaxBody < 0 || c.Timeout < 0 {
-		errs = append(errs, errors.New("oip: MaxBody and Timeout must not be negative"))
-	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // Prefixes are the paths that a Handler answers, for serve.Routes.

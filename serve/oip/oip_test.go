@@ -245,8 +245,7 @@ func TestInfer(t *testing.T) {
 }
 
 func TestConfigValidate(t *testing.T) {
-	if _, err := oip.New(oip.Config{MaxBody: -1}); err == nil || !strings.Contains(err.Error(), "Models is missing") ||
-		!strings.Contains(err.Error(), "must not be negative") {
+	if _, err := oip.New(oip.Config{MaxBody: -1, Timeout: -1}); err == nil || err.Error() != "oip: models: is required\nmax_body: -1 must be from 1024 to 1099511627776\ntimeout: -1ns must not be negative" {
 		t.Errorf("faults: %v", err)
 	}
 }

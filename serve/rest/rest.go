@@ -5,13 +5,14 @@ package rest
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/millrace/millrace/fault"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/registry"
 	"github.com/millrace/millrace/serve"
@@ -40,7 +41,7 @@ type Models interface {
 type Config struct {
 	Grid   Grid
 	Models Models
-	// MaxModelBytes bounds the body of a model (256 MiB), and twice that what an archive unpacks to.
+	// MaxModelBytes bounds the body of a model, 1 KiB to registry.MaxModelBytes (256 MiB), and twice that what an archive unpacks to.
 	MaxModelBytes int64
 	// KeepAlive is the time between comments on a quiet event stream (15 s).
 	KeepAlive time.Duration
@@ -50,16 +51,18 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Validate reports every fault at once.
+// Validate reports every fault at once, as fault.Errors.
 func (c Config) Validate() error {
-	var errs []error
-	if c.Grid == nil {
-		errs = append(errs, errors.New("rest: Grid is missing"))
+	var l fault.Errors
+	l.Check(c.Grid != nil, "grid", "is required")
+	l.Check(c.MaxModelBytes == 0 || c.MaxModelBytes >= 1<<10 && c.MaxModelBytes <= registry.MaxModelBytes,
+		"max_model_bytes", "%d must be from %d to %d", c.MaxModelBytes, 1<<10, registry.MaxModelBytes)
+	l.Check(c.KeepAlive >= 0, "keep_alive", "%v must not be negative", c.KeepAlive)
+	l.Check(c.SlowClient >= 0, "slow_client", "%v must not be negative", c.SlowClient)
+	if err := l.Err(); err != nil {
+		return fmt.Errorf("rest: %w", err)
 	}
-	if c.MaxModelBytes < 0 || c.KeepAlive < 0 || c.SlowClient < 0 {
-		errs = append(errs, errors.New("rest: MaxModelBytes, KeepAlive and SlowClient must not be negative"))
-	}
-	return errors.Join(errs...)
+	return nil
 }
 
 func (c Config) withDefaults() Config {

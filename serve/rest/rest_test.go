@@ -155,8 +155,8 @@ func (n *node) want(status int, method, path, body string, headers ...string) an
 }
 
 func TestConfigValidate(t *testing.T) {
-	if _, err := rest.New(rest.Config{MaxModelBytes: -1}); err == nil || !strings.Contains(err.Error(), "Grid is missing") ||
-		!strings.Contains(err.Error(), "must not be negative") {
+	if _, err := rest.New(rest.Config{MaxModelBytes: -1}); err == nil || !strings.Contains(err.Error(), "grid: is required") ||
+		!strings.Contains(err.Error(), "max_model_bytes: -1 must be from 1024") {
 		t.Errorf("faults: %v", err)
 	}
 }
