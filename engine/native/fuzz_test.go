@@ -194,7 +194,7 @@ var fuzzOps = []string{"Relu", "Add", "MatMul", "Gemm", "Conv", "ConvTranspose",
 	"Concat", "Split", "Slice", "Gather", "Pad", "Resize", "Tile", "Expand", "Cast", "OneHot", "TopK", "ReduceSum", "CumSum", "DepthToSpace",
 	"BatchNormalization", "LayerNormalization", "GroupNormalization", "SoftmaxCrossEntropyLoss", "ScatterElements", "GatherElements", "Trilu", "Range", "Where", "Pow", "Dropout",
 	"Einsum", "GatherND", "ScatterND", "NonZero", "Compress", "Unique", "ReverseSequence", "EyeLike", "Det", "Hardmax", "Shrink", "IsInf", "BitwiseNot", "BitShift",
-	"MeanVarianceNormalization", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "RNN", "GRU", "LSTM", "GridSample"}
+	"MeanVarianceNormalization", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "RNN", "GRU", "LSTM", "GridSample", "DFT", "STFT", "LpPool", "MaxUnpool", "RoiAlign", "LpNormalization"}
 
 func (m *mutator) change() {
 	n := m.g.Nodes[m.next(len(m.g.Nodes))]
