@@ -36,8 +36,8 @@ type Node struct {
 	listener  net.Listener
 }
 
-// Open starts what cfg, which is complete and valid, names, but for the pipelines and the serving of requests: Run does
-// that. version is the program's, for people. On an error nothing is left behind.
+// Open starts what cfg, which is complete, names, but for the pipelines and the serving of requests: Run does that. It refuses what Check
+// does. version is the program's, for people. On an error nothing is left behind.
 func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ *Node, err error) {
 	n := &Node{cfg: cfg, log: log, version: version, started: time.Now(), metrics: prometheus.NewRegistry()}
 	defer func() {
@@ -46,16 +46,13 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		}
 	}()
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	models, err := findModels(cfg)
+	p, err := prepare(cfg, log)
 	if err != nil {
 		return nil, err
 	}
+	n.server = p.server
 	n.engines = OpenEngines(cfg, log)
 	// The address is taken first: that it is in use should cost no time and leave no trace.
-	routes := &serve.Routes{}
-	if n.server, err = serve.New(cfg.serve(), routes, log); err != nil {
-		return nil, err
-	}
 	if n.listener, err = n.server.Listen(ctx); err != nil {
 		return nil, err
 	}
@@ -70,7 +67,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	}); err != nil {
 		return nil, err
 	}
-	addModels(ctx, n.registry, models, log)
+	addModels(ctx, n.registry, p.models, log)
 	shared := pipeline.NewMetrics(n.metrics)
 	for _, name := range slices.Sorted(maps.Keys(cfg.Pipelines)) {
 		p, err := pipeline.New(ctx, n.grid, lender{n.registry}, shared, cfg.Pipelines[name].pipeline(name, log))
@@ -80,7 +77,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		n.pipelines = append(n.pipelines, p)
 	}
 	n.metrics.MustRegister(gridCollector{n})
-	return n, n.route(routes)
+	return n, n.route(p.routes, p.page)
 }
 
 // Addr is the address that the node serves HTTP on.

@@ -18,7 +18,7 @@ import (
 )
 
 // route hangs the protocols and the page under their paths.
-func (n *Node) route(routes *serve.Routes) error {
+func (n *Node) route(routes *serve.Routes, page http.Handler) error {
 	api, err := rest.New(rest.Config{Grid: n.grid, Models: n.registry, MaxModelBytes: int64(n.cfg.HTTP.Limits.ModelBody), Logger: n.log})
 	if err != nil {
 		return err
@@ -36,12 +36,6 @@ func (n *Node) route(routes *serve.Routes) error {
 	admin.Handle(routes, admin.Config{
 		Metrics: promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}), Stats: n.stats, Profiles: n.cfg.HTTP.Debug,
 	})
-	page, err := web.Handler(web.Options{MNIST: string(n.cfg.HTTP.MNIST), NotFound: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		serve.WriteError(w, r, serve.NoRoute(r))
-	})})
-	if err != nil {
-		return err
-	}
 	routes.Handle("/", page)
 	return nil
 }

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -14,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/fault"
 	"github.com/millrace/millrace/internal/shipped"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/pipeline"
@@ -34,15 +34,15 @@ type configured struct {
 	config  ModelConfig
 }
 
-// findModels lists the versions that the configuration names, with every fault of their paths.
+// findModels lists the versions that the configuration names, with every fault of their paths as fault.Errors.
 func findModels(cfg Config) ([]configured, error) {
 	var all []configured
-	var faults []error
+	var faults fault.Errors
 	for _, name := range slices.Sorted(maps.Keys(cfg.Models)) {
 		m := cfg.Models[name]
 		versions, err := findVersions(name, string(m.Path))
 		if err != nil {
-			faults = append(faults, fmt.Errorf("models.%s.path: %w", name, err))
+			faults.Add("models."+name+".path", "%v", err)
 		}
 		for _, v := range versions {
 			v.config = m
@@ -50,12 +50,13 @@ func findModels(cfg Config) ([]configured, error) {
 		}
 	}
 	if cfg.ModelRepository == "" {
-		return all, errors.Join(faults...)
+		return all, faults.Err()
 	}
 	root := string(cfg.ModelRepository)
 	entries, err := os.ReadDir(root)
 	if err != nil {
-		return nil, errors.Join(append(faults, fmt.Errorf("model_repository: %w", err))...)
+		faults.Add("model_repository", "%v", err)
+		return nil, faults
 	}
 	for _, e := range entries {
 		if _, named := cfg.Models[e.Name()]; named || strings.HasPrefix(e.Name(), ".") || !isDir(root, e) {
@@ -63,14 +64,14 @@ func findModels(cfg Config) ([]configured, error) {
 		}
 		versions, err := findVersions(e.Name(), filepath.Join(root, e.Name()))
 		if err != nil {
-			faults = append(faults, fmt.Errorf("model_repository: %w", err))
+			faults.Add("model_repository", "%v", err)
 		}
 		for _, v := range versions {
 			v.config = ModelConfig{Engine: cfg.Engine}
 			all = append(all, v)
 		}
 	}
-	return all, errors.Join(faults...)
+	return all, faults.Err()
 }
 
 // isDir follows links, which repositories of models are often made of.

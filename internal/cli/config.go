@@ -24,6 +24,11 @@ const (
 // loadConfig makes a configuration of the defaults, then the file (where one is named), then the environment, then what
 // override changes. It returns a *configError with every fault, each at its place. Warnings go to warn.
 func loadConfig(file string, environ []string, override func(*app.Config), warn func(string)) (app.Config, error) {
+	return loadChecked(file, environ, override, warn, func(c app.Config) error { return c.Validate() })
+}
+
+// loadChecked is loadConfig with another check of the values.
+func loadChecked(file string, environ []string, override func(*app.Config), warn func(string), check func(app.Config) error) (app.Config, error) {
 	c := app.Defaults()
 	var places map[string]place
 	var faults []located
@@ -46,7 +51,7 @@ func loadConfig(file string, environ []string, override func(*app.Config), warn 
 		rt.Library = app.FindONNXRuntime(env(envLibrary), libraryDir(env))
 	}
 	c.Complete()
-	if err := c.Validate(); err != nil {
+	if err := check(c); err != nil {
 		var all app.ConfigErrors
 		if !errors.As(err, &all) {
 			return c, err

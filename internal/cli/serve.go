@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -37,19 +35,19 @@ docs/config.md lists the keys of the file. Each is an environment variable too: 
 		if *file == "" {
 			*file = c.env(envConfig)
 		}
-		config, err := loadConfig(*file, c.Environ, func(config *app.Config) {
+		config, err := loadChecked(*file, c.Environ, func(config *app.Config) {
 			setIf(&config.HTTP.Listen, *listen)
 			setIf(&config.Node.Data, app.Path(*dir))
 			setIf(&config.ModelRepository, app.Path(*models))
 			setIf(&config.HTTP.MNIST, app.Path(*mnist))
 			config.HTTP.Insecure = config.HTTP.Insecure || *insecure
-		}, c.warn)
+		}, c.warn, app.Check)
 		if err != nil {
 			return err
 		}
 		if *check {
-			if err := checkFiles(config); err != nil {
-				return err
+			for _, w := range app.Warnings(config) {
+				c.warn(w)
 			}
 			_, err := fmt.Fprintln(c.Stdout, "the configuration is valid")
 			return err
@@ -75,31 +73,6 @@ func (c *command) runNode(ctx context.Context, config app.Config, ready func(*ap
 		return nil
 	}
 	return err
-}
-
-// checkFiles looks whether the files are there that a configuration names, which --check does so that a start does not fail.
-func checkFiles(config app.Config) error {
-	files := map[string]app.Path{
-		"http.mnist":    config.HTTP.MNIST,
-		"http.tls.cert": config.HTTP.TLS.Cert, "http.tls.key": config.HTTP.TLS.Key,
-		"model_repository": config.ModelRepository, "engines.onnxruntime.library": config.Engines.ONNXRuntime.Library,
-	}
-	for name, m := range config.Models {
-		files["models."+name+".path"] = m.Path
-	}
-	var faults []located
-	for key, path := range files {
-		if path == "" || strings.HasPrefix(string(path), app.Builtin) {
-			continue
-		}
-		if _, err := os.Stat(string(path)); err != nil {
-			faults = append(faults, located{key, err.Error()})
-		}
-	}
-	if len(faults) > 0 {
-		return &configError{faults}
-	}
-	return nil
 }
 
 func setIf[T comparable](p *T, v T) {
