@@ -145,6 +145,19 @@ func TestPadCropsFirst(t *testing.T) {
 	}
 }
 
+// TestRangesOfFloats: the difference of two float32 is not rounded before it is divided.
+func TestRangesOfFloats(t *testing.T) {
+	n := node("Range", nil, []string{"x0", "x1", "x2"}, "y0")
+	for _, c := range []struct {
+		start, limit, delta float32
+		count               int
+	}{{-0.5, 1.6, 2.1, 2}, {4.2, -0.3, -0.9, 5}, {0.1, 1.3, 0.1, 12}} {
+		if got := apply(t, 13, n, tensor.Scalar(c.start), tensor.Scalar(c.limit), tensor.Scalar(c.delta))[0]; got.Size() != c.count {
+			t.Errorf("%+v: %v", c, got.Raw())
+		}
+	}
+}
+
 // TestRangesOfIntegers: integers are counted as such, up to the ends of their type.
 func TestRangesOfIntegers(t *testing.T) {
 	n := node("Range", nil, []string{"x0", "x1", "x2"}, "y0")

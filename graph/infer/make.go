@@ -137,13 +137,10 @@ func inferRange(c *call) error {
 		return nil
 	}
 	var n int64
-	switch {
-	case !start.isReal && !limit.isReal && !delta.isReal:
-		n, err = RangeLength(start.whole, limit.whole, delta.whole)
-	case dtype == tensor.Float32:
-		n, err = RangeLength(float32(start.float()), float32(limit.float()), float32(delta.float()))
-	default:
+	if start.isReal || limit.isReal || delta.isReal {
 		n, err = RangeLength(start.float(), limit.float(), delta.float())
+	} else {
+		n, err = RangeLength(start.whole, limit.whole, delta.whole)
 	}
 	if err != nil {
 		return c.fail("%w", err)
@@ -162,14 +159,14 @@ func inferRange(c *call) error {
 	return nil
 }
 
-// RangeLength returns how many numbers there are from start on, delta apart, before limit. Integers are counted as such;
-// of floating-point numbers the difference has their own precision, and the quotient that of a float64.
+// RangeLength returns how many numbers there are from start on, delta apart, before limit. Integers are counted as such,
+// floating-point numbers of both types in float64.
 func RangeLength[T int16 | int32 | int64 | float32 | float64](start, limit, delta T) (int64, error) {
 	if delta == 0 {
 		return 0, errors.New("a step of 0")
 	}
 	if T(1)/2 != 0 { // a floating-point type
-		n := math.Ceil(float64(limit-start) / float64(delta))
+		n := math.Ceil((float64(limit) - float64(start)) / float64(delta))
 		if !(n < 1<<63) {
 			return 0, fmt.Errorf("from %v to %v by %v is too long", start, limit, delta)
 		}
