@@ -255,11 +255,11 @@ func TestHostileObjects(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			paths, began := 0, time.Now()
+			paths, began := 0, cpuTime()
 			for range g.Paths() {
 				paths++
 			}
-			if took := time.Since(began); paths != n || took > time.Second {
+			if took := cpuTime() - began; paths != n || took > time.Second {
 				t.Errorf("%d paths in %v", paths, took)
 			}
 		})
@@ -306,7 +306,7 @@ func TestHostileMemory(t *testing.T) {
 				size += len(f.Data)
 			}
 			runtime.GC()
-			began := time.Now()
+			began := cpuTime()
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			err := readAll(fsys)
@@ -315,7 +315,7 @@ func TestHostileMemory(t *testing.T) {
 			if used > 4*size+64<<20 {
 				t.Errorf("%d bytes made it allocate %d (%v)", size, used, err)
 			}
-			if took := time.Since(began); took > time.Second {
+			if took := cpuTime() - began; took > time.Second {
 				t.Errorf("it took %v", took)
 			}
 			if size > 1<<16 {
