@@ -331,6 +331,31 @@ func TestOtherNode(t *testing.T) {
 	})
 }
 
+// TestPushUnderWay: a registry that opens leaves the chunks of a push alone that another node has begun.
+func TestPushUnderWay(t *testing.T) {
+	g := openGrid(t, "")
+	defer closeGrid(t, g)
+	o := &opener{}
+	one := openRegistry(t, g, o, nil)
+	defer one.Close()
+	c, err := g.Cache(t.Context(), registry.Cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 { // the manifest comes last
+		if _, err := c.Put(t.Context(), fmt.Sprintf("chunk/begun/%06d", i), []byte("part of a model"), grid.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	two := openRegistry(t, g, o, nil)
+	defer two.Close()
+	for i := range 3 {
+		if _, err := c.Get(t.Context(), fmt.Sprintf("chunk/begun/%06d", i)); err != nil {
+			t.Errorf("chunk %d of the push: %v", i, err)
+		}
+	}
+}
+
 func TestConcurrentPushes(t *testing.T) {
 	g := openGrid(t, "")
 	defer closeGrid(t, g)

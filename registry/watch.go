@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,16 +33,37 @@ func (r *Registry) readManifests(ctx context.Context) error {
 		}
 	}
 	r.mu.Unlock()
+	orphans := map[string][]string{} // keys of chunks, by push
 	for e, err := range r.cache.List(ctx, grid.ListOptions{Prefix: chunkPrefix, KeysOnly: true}) {
 		if err != nil {
 			return err
 		}
 		push, _, _ := strings.Cut(strings.TrimPrefix(e.Key, chunkPrefix), "/")
-		if known[push] || time.Since(e.Created) < orphanAge {
-			continue
+		if !known[push] {
+			orphans[push] = append(orphans[push], e.Key)
 		}
-		if _, err := r.cache.Delete(ctx, e.Key, grid.DeleteOptions{}); err != nil && !errors.Is(err, grid.ErrNotFound) {
+	}
+	for _, keys := range orphans {
+		if err := r.removeOrphans(ctx, keys); err != nil {
 			return fmt.Errorf("remove what a push left behind: %w", err)
+		}
+	}
+	return nil
+}
+
+// removeOrphans removes the chunks of a push without a manifest, unless the last of them was written lately: then the push
+// may be under way on another node.
+func (r *Registry) removeOrphans(ctx context.Context, keys []string) error {
+	last, err := r.cache.Last(ctx, slices.Max(keys))
+	if err != nil {
+		return err
+	}
+	if last.Live && time.Since(last.Entry.Created) < orphanAge {
+		return nil
+	}
+	for _, key := range keys {
+		if _, err := r.cache.Delete(ctx, key, grid.DeleteOptions{}); err != nil && !errors.Is(err, grid.ErrNotFound) {
+			return err
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,7 +31,7 @@ var writeLayout = flag.Bool("write-layout", false, "keep a node's folder as this
 
 // layoutName is the archive that -write-layout makes. A build that writes another layout takes another name, and the
 // old archives stay: every later build opens them all.
-const layoutName = "format-1.tar.gz"
+const layoutName = "format-2.tar.gz"
 
 // entries that a kept folder has.
 var layoutEntries = map[string]string{"a": "first", "b/with=odd {bytes}\x00": "second", "labelled": "third"}
@@ -59,6 +60,9 @@ func TestLayout(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkLayout(t, data)
+			if format, err := os.ReadFile(filepath.Join(data, "FORMAT")); err != nil || string(format) != "millrace-grid 2\n" {
+				t.Errorf("FORMAT %q, %v", format, err)
+			}
 		})
 	}
 }
@@ -124,6 +128,97 @@ func makeLayout(t *testing.T, dir string) {
 	if _, err := r.Push(t.Context(), "plus", 0, file); err != nil {
 		t.Fatal(err)
 	}
+	makeReader(t, g)
+}
+
+// makeReader leaves a reader behind that has dealt with ten changes, and has a result of one more that it did not come to
+// tell of; three wait. (format-1-readers.tar.gz has the same, as version 1 of the layout kept it: a durable consumer.)
+func makeReader(t *testing.T, g *grid.Grid) {
+	t.Helper()
+	for _, name := range []string{"inputs", "results"} {
+		if err := g.CreateCache(t.Context(), grid.CacheConfig{Name: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in, out := layoutCache(t, g, "inputs"), layoutCache(t, g, "results")
+	put := func(key string) grid.Made {
+		rev, err := in.Put(t.Context(), key, []byte("input"), grid.PutOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return grid.Made{Key: key, Value: []byte("result"), Reader: "reader", Revision: rev}
+	}
+	var made []grid.Made
+	for i := range 10 {
+		made = append(made, put(fmt.Sprint("done", i)))
+	}
+	r, err := g.Read(t.Context(), grid.ReaderConfig{Name: "reader", Cache: "inputs"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; n < 10; {
+		changes, err := r.Next(t.Context(), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Done(changes)
+		n += len(changes)
+	}
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range out.PutMade(t.Context(), append(made, put("stored"))) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 3 {
+		put(fmt.Sprint("waits", i))
+	}
+}
+
+func layoutCache(t *testing.T, g *grid.Grid, name string) *grid.Cache {
+	t.Helper()
+	c, err := g.Cache(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// checkReader holds that a reader goes on where it was: what it dealt with is not given out, and what it had stored and not
+// told of is known.
+func checkReader(t *testing.T, g *grid.Grid) {
+	t.Helper()
+	if _, err := g.Cache(t.Context(), "inputs"); errors.Is(err, grid.ErrNoCache) {
+		return // an archive from before there were readers in it
+	}
+	out := layoutCache(t, g, "results")
+	r, err := g.Read(t.Context(), grid.ReaderConfig{Name: "reader", Cache: "inputs"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := map[string]bool{}
+	for len(stored) < 4 {
+		changes, err := r.Next(t.Context(), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range changes {
+			made, err := out.MadeOf(t.Context(), c.Entry.Key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stored[c.Entry.Key] = made.Reader == "reader" && made.Revision >= c.Entry.Revision
+		}
+		r.Done(changes)
+	}
+	if want := map[string]bool{"stored": true, "waits0": false, "waits1": false, "waits2": false}; !maps.Equal(stored, want) {
+		t.Errorf("given out, and whether its result is stored: %v, want %v", stored, want)
+	}
+	if err := r.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 func checkLayout(t *testing.T, dir string) {
@@ -152,6 +247,7 @@ func checkLayout(t *testing.T, dir string) {
 	if len(keys) != len(layoutEntries) || slices.Contains(keys, "removed") {
 		t.Errorf("keys %q", keys)
 	}
+	checkReader(t, g)
 	h, err := r.Acquire(t.Context(), "plus", 1)
 	if err != nil {
 		t.Fatal(err)
