@@ -1,11 +1,15 @@
 package grid
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -334,3 +338,37 @@ func (c *cursor) describe(ctx context.Context) (*Position, error) {
 
 // ErrNoReader says that no reader of this name reads the cache.
 var ErrNoReader = errors.New("no such reader")
+
+// ReaderName is a reader of a cache that has positions in the grid.
+type ReaderName struct{ Cache, Reader string }
+
+// Readers returns the readers that have positions, by cache and name.
+func (g *Grid) Readers(ctx context.Context) ([]ReaderName, error) {
+	ctx, cancel := g.limited(ctx)
+	defer cancel()
+	found := map[ReaderName]bool{}
+	g.mu.Lock()
+	classes := maps.Clone(g.classes)
+	g.mu.Unlock()
+	for _, parts := range classes {
+		for _, p := range parts {
+			stream, err := g.js.Stream(ctx, p.stream)
+			if err != nil {
+				return nil, fmt.Errorf("open stream %s: %w", p.stream, apiError(err))
+			}
+			prefix := p.subject(reserved, readerToken+".")
+			info, err := stream.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
+			if err != nil {
+				return nil, fmt.Errorf("list the readers in %s: %w", p.stream, apiError(err))
+			}
+			for subject := range info.State.Subjects {
+				if cache, reader, ok := strings.Cut(strings.TrimPrefix(subject, prefix), "."); ok {
+					found[ReaderName{cache, reader}] = true
+				}
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Keys(found), func(a, b ReaderName) int {
+		return cmp.Or(strings.Compare(a.Cache, b.Cache), strings.Compare(a.Reader, b.Reader))
+	}), nil
+}

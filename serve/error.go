@@ -12,20 +12,23 @@ import (
 // The errors that protocols themselves find in a request. What the grid, the registry and the engines return is in
 // the table beside them.
 var (
-	ErrRequest      = errors.New("bad request")
-	ErrToken        = errors.New("no valid token")
-	ErrOrigin       = errors.New("cross-origin request refused")
-	ErrRoute        = errors.New("nothing is served here")
-	ErrMethod       = errors.New("method not allowed")
-	ErrPrecondition = errors.New("precondition failed")
-	ErrBodyTooLarge = errors.New("body is too large")
-	ErrBodyTimeout  = errors.New("body did not come in time")
-	ErrBodyCut      = errors.New("body ended early")
-	ErrMediaType    = errors.New("content type is not supported")
-	ErrEncoding     = errors.New("content encoding is not supported")
-	ErrNotReady     = errors.New("not ready")
-	ErrStopping     = errors.New("the server is stopping")
-	ErrOverloaded   = errors.New("too much at once")
+	ErrRequest = errors.New("bad request")
+	ErrToken   = errors.New("no valid token")
+	ErrOrigin  = errors.New("cross-origin request refused")
+	ErrRoute   = errors.New("nothing is served here")
+	ErrMethod  = errors.New("method not allowed")
+	// ErrNoPipeline says that a node knows no pipeline of a name; ErrPipelineInUse that it is configured.
+	ErrNoPipeline    = errors.New("no such pipeline")
+	ErrPipelineInUse = errors.New("the pipeline is configured")
+	ErrPrecondition  = errors.New("precondition failed")
+	ErrBodyTooLarge  = errors.New("body is too large")
+	ErrBodyTimeout   = errors.New("body did not come in time")
+	ErrBodyCut       = errors.New("body ended early")
+	ErrMediaType     = errors.New("content type is not supported")
+	ErrEncoding      = errors.New("content encoding is not supported")
+	ErrNotReady      = errors.New("not ready")
+	ErrStopping      = errors.New("the server is stopping")
+	ErrOverloaded    = errors.New("too much at once")
 )
 
 // A Kind is one kind of failure, as every protocol and docs/errors.md name it.

@@ -117,6 +117,16 @@ var kinds = []Kind{
 		Remedy: "Remove entries, raise `max_entries`, `max_bytes` or `grid.max_bytes`, or free the disk; then send it again.",
 	},
 	{
+		Code: "pipeline_not_found", HTTP: http.StatusNotFound, GRPC: GRPCNotFound, is: []error{ErrNoPipeline, grid.ErrNoReader},
+		Cause:  "No pipeline has this name, or it has yet to begin.",
+		Remedy: "Compare it with `millrace pipeline ls`.",
+	},
+	{
+		Code: "pipeline_in_use", HTTP: http.StatusConflict, GRPC: GRPCFailedPrecondition, is: []error{ErrPipelineInUse},
+		Cause:  "The pipeline is in the node's configuration: its positions are in use.",
+		Remedy: "Take it out of the configuration of every node first.",
+	},
+	{
 		Code: "model_not_found", HTTP: http.StatusNotFound, GRPC: GRPCNotFound, is: []error{registry.ErrNoModel},
 		Cause:  "There is no model of this name, or not this version of it.",
 		Remedy: "`GET /rest/v2/models` lists those that there are.",

@@ -19,7 +19,9 @@ import (
 
 // route hangs the protocols and the page under their paths.
 func (n *Node) route(routes *serve.Routes, page http.Handler) error {
-	api, err := rest.New(rest.Config{Grid: n.grid, Models: n.registry, MaxModelBytes: int64(n.cfg.HTTP.Limits.ModelBody), Logger: n.log})
+	api, err := rest.New(rest.Config{
+		Grid: n.grid, Models: n.registry, Pipelines: pipelines{n}, MaxModelBytes: int64(n.cfg.HTTP.Limits.ModelBody), Logger: n.log,
+	})
 	if err != nil {
 		return err
 	}
@@ -89,12 +91,8 @@ func (n *Node) stats(ctx context.Context) (admin.Stats, error) {
 		if err != nil {
 			return s, fmt.Errorf("pipeline %s: %w", cfg.Name, err)
 		}
-		state := status.Reason
-		if status.Running && state == "" {
-			state = "running"
-		}
 		s.Pipelines = append(s.Pipelines, admin.PipelineStats{
-			Name: cfg.Name, From: cfg.From, To: cfg.To, ErrorsTo: cfg.Errors, Model: cfg.Model, Version: status.Version, State: state,
+			Name: cfg.Name, From: cfg.From, To: cfg.To, ErrorsTo: cfg.Errors, Model: cfg.Model, Version: status.Version, State: state(status),
 			In: shot.Inputs, Out: shot.Results, Errors: shot.Errors, Lag: uint64(max(0, lag)), LagSeconds: age.Seconds(),
 			InRate: n.rates.of("in "+cfg.Name, shot.Inputs), OutRate: n.rates.of("out "+cfg.Name, shot.Results),
 			LatencyP50: float64(shot.LatencyP50.Microseconds()), LatencyP99: float64(shot.LatencyP99.Microseconds()),

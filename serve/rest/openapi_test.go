@@ -15,6 +15,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/serve"
 	"github.com/millrace/millrace/serve/admin"
@@ -219,6 +220,14 @@ var exercise = []struct {
 	{"DELETE", "/rest/v2/models/m/versions/1", "", 204, ""}, {"DELETE", "/rest/v2/models/m/versions/1", "", 404, ""}, {"DELETE", "/rest/v2/models/m/versions/x", "", 400, ""},
 	{"DELETE", "/rest/v2/models/fixed/versions/1", "", 409, ""},
 	{"DELETE", "/rest/v2/models/m", "", 204, ""}, {"DELETE", "/rest/v2/models/m", "", 404, ""}, {"DELETE", "/rest/v2/models/.m", "", 400, ""}, {"DELETE", "/rest/v2/models/fixed", "", 409, ""},
+	{"GET", "/rest/v2/pipelines", "", 200, ""}, {"HEAD", "/rest/v2/pipelines", "", 200, ""},
+	{"GET", "/rest/v2/pipelines/p", "", 200, ""}, {"HEAD", "/rest/v2/pipelines/p", "", 200, ""},
+	{"GET", "/rest/v2/pipelines/none", "", 404, ""}, {"HEAD", "/rest/v2/pipelines/none", "", 404, ""},
+	{"POST", "/rest/v2/pipelines/p?action=replay", "", 204, ""}, {"POST", "/rest/v2/pipelines/p?action=replay&from=now", "", 204, ""},
+	{"POST", "/rest/v2/pipelines/p?action=replay&from=2026-01-31T08:00:00Z", "", 204, ""},
+	{"POST", "/rest/v2/pipelines/p?action=replay&from=yesterday", "", 400, ""}, {"POST", "/rest/v2/pipelines/p?action=pause", "", 400, ""},
+	{"POST", "/rest/v2/pipelines/none?action=replay", "", 404, ""},
+	{"DELETE", "/rest/v2/pipelines/p", "", 409, ""}, {"DELETE", "/rest/v2/pipelines/left", "", 204, ""}, {"DELETE", "/rest/v2/pipelines/left", "", 404, ""},
 	{"GET", "/rest/v2/stats", "", 200, ""}, {"HEAD", "/rest/v2/stats", "", 200, ""},
 	{"GET", "/v2/health/live", "", 200, ""}, {"HEAD", "/v2/health/live", "", 200, ""},
 	{"GET", "/v2/health/ready", "", 200, ""}, {"HEAD", "/v2/health/ready", "", 200, ""}, {"GET", "/v2/health/ready", "", 503, "not ready"}, {"HEAD", "/v2/health/ready", "", 503, "not ready"},
@@ -248,7 +257,7 @@ func TestOpenAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := start(t, rest.Config{Grid: g, Models: r, MaxModelBytes: 1 << 20}, serve.Config{}, nil, func(routes *serve.Routes) {
+	n := start(t, rest.Config{Grid: g, Models: r, Pipelines: &somePipelines{left: true}, MaxModelBytes: 1 << 20}, serve.Config{}, nil, func(routes *serve.Routes) {
 		for _, p := range oip.Prefixes() {
 			routes.Handle(p, health)
 		}
@@ -291,6 +300,31 @@ func TestOpenAPI(t *testing.T) {
 		}
 	}
 	d.checkMethods(t, n)
+}
+
+// somePipelines are one that is configured, p, and one that has only positions left.
+type somePipelines struct{ left bool }
+
+func (s *somePipelines) Pipelines(context.Context) ([]rest.Pipeline, error) {
+	return []rest.Pipeline{rest.NewPipeline(rest.Pipeline{Name: "p", From: "c", State: "running"}, []grid.Position{{Sequence: 1, End: 2, Changes: 1}})}, nil
+}
+
+func (s *somePipelines) Replay(_ context.Context, name string, _ grid.Seek) error {
+	if name != "p" {
+		return serve.ErrNoPipeline
+	}
+	return nil
+}
+
+func (s *somePipelines) Forget(_ context.Context, name string) error {
+	switch {
+	case name == "p":
+		return serve.ErrPipelineInUse
+	case !s.left:
+		return serve.ErrNoPipeline
+	}
+	s.left = false
+	return nil
 }
 
 // checkAnswer holds the content type and a JSON body against the document.

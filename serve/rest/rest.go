@@ -37,10 +37,11 @@ type Models interface {
 	Delete(ctx context.Context, name string, version int64) error
 }
 
-// Config is what a Handler works with. Grid is required; without Models their addresses answer 404.
+// Config is what a Handler works with. Grid is required; without Models or Pipelines their addresses answer 404.
 type Config struct {
-	Grid   Grid
-	Models Models
+	Grid      Grid
+	Models    Models
+	Pipelines Pipelines
 	// MaxModelBytes bounds the body of a model, 1 KiB to registry.MaxModelBytes (256 MiB), and twice that what an archive unpacks to.
 	MaxModelBytes int64
 	// KeepAlive is the time between comments on a quiet event stream (15 s).
@@ -115,7 +116,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.model(w, r, rest)
 		return
 	}
+	if rest, ok := strings.CutPrefix(path, "/rest/v2/pipelines/"); ok && h.cfg.Pipelines != nil {
+		h.pipeline(w, r, rest)
+		return
+	}
 	switch {
+	case path == "/rest/v2/pipelines" && h.cfg.Pipelines != nil:
+		h.pipelines(w, r)
 	case path == "/rest/v2/caches":
 		h.caches(w, r)
 	case path == "/rest/v2/models" && h.cfg.Models != nil:

@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func (c *command) pipeline() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "pipeline",
+		Short:   "Look at the pipelines of a running node, and move them",
+		Long:    "Looks at the pipelines of a running node, and moves them in the changes that they read. " + remoteHelp,
+		Example: "  millrace pipeline ls\n  millrace pipeline replay classify --from start",
+		GroupID: "client",
+	}
+	open := opener(c.remote(cmd))
+	cmd.AddCommand(c.pipelineList(open), c.pipelineReplay(open), c.pipelineRemove(open))
+	return cmd
+}
+
+func (c *command) pipelineList(open opener) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "ls [PIPELINE]",
+		Short: "List pipelines and where they stand",
+		Long: "Lists the pipelines with what waits for them. With a PIPELINE, or --json, their positions too: one a partition, the sequence up to " +
+			"which everything is done. A pipeline that is configured no more is listed while it has positions.",
+		Example: "  millrace pipeline ls\n  millrace pipeline ls classify\n  millrace pipeline ls --json",
+		Args:    args("[PIPELINE]"),
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, given []string) error {
+		cl, err := open()
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		all, err := cl.Pipelines(cmd.Context())
+		if err != nil {
+			return fmt.Errorf("list the pipelines: %w", err)
+		}
+		var rows [][]string
+		for _, p := range all {
+			switch {
+			case len(given) > 0 && p.Name != given[0]:
+			case *asJSON:
+				if err := printJSON(c.Stdout, p); err != nil {
+					return err
+				}
+			case len(given) > 0:
+				for _, at := range p.Positions {
+					rows = append(rows, []string{fmt.Sprint(at.Partition), fmt.Sprint(at.Sequence), fmt.Sprint(at.End), fmt.Sprint(at.Lag)})
+				}
+				return printTable(c.Stdout, []string{"partition", "done up to", "end", "waiting"}, rows)
+			default:
+				age := (time.Duration(p.LagSeconds * float64(time.Second))).Round(time.Millisecond)
+				rows = append(rows, []string{p.Name, p.From, orNone(p.To), orNone(p.Model), p.State, fmt.Sprint(p.Lag), age.String()})
+			}
+		}
+		switch {
+		case *asJSON:
+			return nil
+		case len(given) > 0:
+			return fmt.Errorf("the node has no pipeline %s", given[0])
+		}
+		return printTable(c.Stdout, []string{"pipeline", "from", "to", "model", "state", "waiting", "for"}, rows)
+	}
+	return cmd
+}
+
+func (c *command) pipelineReplay(open opener) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "replay PIPELINE",
+		Short: "Process again what a pipeline has read",
+		Long: "Moves a pipeline to another place in its source cache. What lies after it is processed again, the newest revision of each key, with the " +
+			"model that serves now; results that are there are replaced. With --from now what waits is passed over.",
+		Example: "  millrace pipeline replay classify\n  millrace pipeline replay classify --from 2026-01-31T08:00:00Z",
+		Args:    args("PIPELINE"),
+	}
+	from := cmd.Flags().String("from", "start", "where to go on from: `start`, now, or a time such as 2026-01-31T08:00:00Z")
+	cmd.RunE = func(cmd *cobra.Command, given []string) error {
+		if *from != "start" && *from != "now" {
+			if _, err := time.Parse(time.RFC3339, *from); err != nil {
+				return usagef("--from %q is neither start, now nor a time such as 2026-01-31T08:00:00Z", *from)
+			}
+		}
+		cl, err := open()
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		if err := cl.ReplayPipeline(cmd.Context(), given[0], *from); err != nil {
+			return fmt.Errorf("replay %s: %w", given[0], err)
+		}
+		return nil
+	}
+	return cmd
+}
+
+func (c *command) pipelineRemove(open opener) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "rm PIPELINE",
+		Short:   "Forget where a pipeline stood that is configured no more",
+		Long:    "Removes the positions of a pipeline that is not in the node's configuration any more. If it is configured again it begins anew.",
+		Example: "  millrace pipeline rm classify",
+		Args:    args("PIPELINE"),
+	}
+	cmd.RunE = func(cmd *cobra.Command, given []string) error {
+		cl, err := open()
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		if err := cl.ForgetPipeline(cmd.Context(), given[0]); err != nil {
+			return fmt.Errorf("forget %s: %w", given[0], err)
+		}
+		return nil
+	}
+	return cmd
+}
