@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -64,7 +65,12 @@ func (r *Registry) Push(ctx context.Context, name string, number int64, data []b
 	if number == 0 {
 		f.Version = 1
 		if vs := r.newestFirst(name); len(vs) > 0 {
-			f.Version = vs[0].Version + 1
+			newest := vs[0].Version
+			if newest == math.MaxInt64 {
+				r.mu.Unlock()
+				return Info{}, noNext(name)
+			}
+			f.Version = max(newest, 0) + 1
 		}
 	} else if r.models[name][number] != nil {
 		r.mu.Unlock()
@@ -136,9 +142,17 @@ func (r *Registry) store(ctx context.Context, f manifest, data []byte, next bool
 			}
 			return f, errors.Join(fmt.Errorf("keep model %s version %d: %w", f.Name, f.Version, err), r.removeChunks(context.WithoutCancel(ctx), f))
 		}
+		if f.Version == math.MaxInt64 {
+			return f, errors.Join(noNext(f.Name), r.removeChunks(context.WithoutCancel(ctx), f))
+		}
 		f.Version++
 	}
 	return f, errors.Join(fmt.Errorf("keep model %s: no free version after %d", f.Name, f.Version), r.removeChunks(context.WithoutCancel(ctx), f))
+}
+
+// noNext says that the newest version has the last number that there is.
+func noNext(name string) error {
+	return fmt.Errorf("%w: %s version %d, and no number comes after it (push with a number of your own, or remove that version)", ErrVersionExists, name, int64(math.MaxInt64))
 }
 
 // serve makes an opened version visible.
@@ -146,7 +160,7 @@ func (r *Registry) serve(f manifest, m *model.Model, s engine.Session, engineNam
 	r.mu.Lock()
 	v := r.models[f.Name][f.Version]
 	if v == nil { // the listener may have been faster
-		v = &version{manifest: f, source: "pushed"}
+		v = &version{manifest: f, source: pushed}
 		r.put(v)
 	}
 	var unused []engine.Session
@@ -182,7 +196,7 @@ func (r *Registry) Delete(ctx context.Context, name string, number int64) error 
 		return noModel(name, number)
 	}
 	for _, v := range gone {
-		if v.fixed != nil {
+		if v.source != pushed {
 			return fmt.Errorf("%w: %s version %d comes from %s", ErrFixed, v.Name, v.Version, v.source)
 		}
 	}
@@ -217,7 +231,7 @@ func (r *Registry) Download(ctx context.Context, name string, number int64) ([]b
 	if v == nil {
 		return nil, Info{}, noModel(name, number)
 	}
-	if v.fixed != nil {
+	if v.source != pushed {
 		return nil, Info{}, fmt.Errorf("%w: the file of %s version %d is %s", ErrFixed, name, v.Version, v.source)
 	}
 	data, err := r.download(ctx, v.manifest)

@@ -4,6 +4,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -207,6 +208,23 @@ func (r *Registry) Add(m *model.Model, source string) error {
 	return nil
 }
 
+// AddFailed keeps a version that the configuration names and that could not be read, so that lists say why it is missing. Where there is a version of that
+// number it stays.
+func (r *Registry) AddFailed(name string, number int64, source string, reason error) error {
+	if err := CheckName(name, number); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.models[name][number] == nil {
+		r.put(&version{manifest: manifest{Name: name, Version: number, Created: time.Now().UTC()}, source: source, failure: reason})
+	}
+	return nil
+}
+
+// pushed is the source of versions that the grid keeps; all others are the configuration's.
+const pushed = "pushed"
+
 // put adds a version and tells who waits. The caller holds mu.
 func (r *Registry) put(v *version) {
 	if r.models[v.Name] == nil {
@@ -299,7 +317,7 @@ func (r *Registry) Get(ctx context.Context, name string, number int64) (Info, er
 // newestFirst lists a model's versions. The caller holds mu.
 func (r *Registry) newestFirst(name string) []*version {
 	vs := slices.Collect(maps.Values(r.models[name]))
-	slices.SortFunc(vs, func(a, b *version) int { return int(min(1, max(-1, b.Version-a.Version))) })
+	slices.SortFunc(vs, func(a, b *version) int { return cmp.Compare(b.Version, a.Version) })
 	return vs
 }
 

@@ -77,24 +77,29 @@ func (r *Registry) found(e grid.Entry) {
 		err = fmt.Errorf("it says %s version %d", f.Name, f.Version)
 	}
 	if err == nil {
-		err = CheckName(f.Name, f.Version)
+		err = CheckName(f.Name, 0)
 	}
 	if err != nil {
 		r.log.Error("model manifest is not valid", "key", e.Key, "error", err)
 		return
 	}
+	// Versions of such numbers were made before numbers were counted with care. They can be seen and removed.
+	var failure error
+	if f.Version < 1 {
+		failure = fmt.Errorf("%d is no number of a version, which begin with 1: remove it, and push the model again", f.Version)
+	}
 	r.mu.Lock()
 	old := r.models[f.Name][f.Version]
 	var unused engine.Session
 	switch {
-	case old != nil && old.fixed != nil:
+	case old != nil && old.source != pushed:
 		r.log.Warn("a pushed model hides behind one of the configuration", "model", f.Name, "version", f.Version)
 	case old != nil && old.Push == f.Push:
 	default:
 		if old != nil { // another node removed it and pushed it anew
 			unused = r.drop(old)
 		}
-		r.put(&version{manifest: f, source: "pushed"})
+		r.put(&version{manifest: f, source: pushed, failure: failure})
 	}
 	r.mu.Unlock()
 	r.close(old, unused)
@@ -143,7 +148,7 @@ func (r *Registry) removed(key string) {
 	r.mu.Lock()
 	v := r.models[name][n]
 	r.mu.Unlock()
-	if v != nil && v.fixed == nil {
+	if v != nil && v.source == pushed {
 		r.forget(v)
 	}
 }

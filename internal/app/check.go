@@ -51,7 +51,7 @@ func prepare(cfg Config, log *slog.Logger) (*parts, error) {
 		_, err := os.Stat(library)
 		l.Take(err, under("engines.onnxruntime.library"))
 	}
-	p.models, err = findModels(cfg)
+	p.models, err = findModels(cfg, log)
 	l.Take(err, func(path string) (string, bool) { return path, true })
 	if err := l.Err(); err != nil {
 		return nil, err
@@ -76,14 +76,18 @@ func checkFolder(dir string) error {
 
 // Warnings returns what of a checked cfg will not work, though a node starts with it: models that cannot be read.
 func Warnings(cfg Config) []string {
-	models, err := findModels(cfg)
+	models, err := findModels(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return []string{err.Error()}
 	}
 	var all []string
 	for _, c := range models {
 		if _, err := c.open(); err != nil {
-			all = append(all, fmt.Sprintf("models.%s: version %d will not be served: %v", c.name, c.version, err))
+			what := c.path
+			if c.version > 0 {
+				what = fmt.Sprintf("version %d", c.version)
+			}
+			all = append(all, fmt.Sprintf("models.%s: %s will not be served: %v", c.name, what, err))
 		}
 	}
 	return all

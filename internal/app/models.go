@@ -1,11 +1,14 @@
 package app
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +18,7 @@ import (
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/fault"
 	"github.com/millrace/millrace/internal/shipped"
+	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/pipeline"
 	"github.com/millrace/millrace/registry"
@@ -29,18 +33,23 @@ const modelFile = "model.onnx"
 // configured is one version of a model that the configuration names.
 type configured struct {
 	name    string
-	version int64
+	version int64  // 0 where a folder has none
 	path    string // of the file, or builtin:NAME
 	config  ModelConfig
+	fault   error // why there is nothing to read
 }
 
-// findModels lists the versions that the configuration names, with every fault of their paths as fault.Errors.
-func findModels(cfg Config) ([]configured, error) {
+// findModels lists the versions that the configuration names, and returns every fault of the paths that it names itself as fault.Errors. What is wrong inside of a folder
+// of models, which others fill, keeps nothing from starting: it is a version with a fault.
+func findModels(cfg Config, log *slog.Logger) ([]configured, error) {
 	var all []configured
 	var faults fault.Errors
 	for _, name := range slices.Sorted(maps.Keys(cfg.Models)) {
 		m := cfg.Models[name]
-		versions, err := findVersions(name, string(m.Path))
+		versions, err := findVersions(name, string(m.Path), log)
+		if err == nil && !slices.ContainsFunc(versions, func(c configured) bool { return c.fault == nil }) {
+			err = versions[0].fault
+		}
 		if err != nil {
 			faults.Add("models."+name+".path", "%v", err)
 		}
@@ -53,18 +62,19 @@ func findModels(cfg Config) ([]configured, error) {
 		return all, faults.Err()
 	}
 	root := string(cfg.ModelRepository)
-	entries, err := os.ReadDir(root)
+	entries, err := listFolder(root, log)
 	if err != nil {
 		faults.Add("model_repository", "%v", err)
 		return nil, faults
 	}
 	for _, e := range entries {
-		if _, named := cfg.Models[e.Name()]; named || strings.HasPrefix(e.Name(), ".") || !isDir(root, e) {
+		if _, named := cfg.Models[e.Name()]; named || !isDir(root, e) {
 			continue
 		}
-		versions, err := findVersions(e.Name(), filepath.Join(root, e.Name()))
+		path := filepath.Join(root, e.Name())
+		versions, err := findVersions(e.Name(), path, log)
 		if err != nil {
-			faults.Add("model_repository", "%v", err)
+			versions = []configured{{name: e.Name(), path: path, fault: err}}
 		}
 		for _, v := range versions {
 			v.config = ModelConfig{Engine: cfg.Engine}
@@ -74,6 +84,27 @@ func findModels(cfg Config) ([]configured, error) {
 	return all, faults.Err()
 }
 
+// listFolder lists a folder without what systems leave behind in it, which is logged.
+func listFolder(path string, log *slog.Logger) ([]fs.DirEntry, error) {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, err
+	}
+	first, left := "", 0
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+		if !media.Leftover(e.Name()) {
+			return false
+		}
+		left++
+		first = cmp.Or(first, e.Name())
+		return true
+	})
+	if left > 0 {
+		log.Info("files that systems left in a folder of models are passed over", "folder", path, "files", left, "example", first)
+	}
+	return entries, nil
+}
+
 // isDir follows links, which repositories of models are often made of.
 func isDir(root string, e fs.DirEntry) bool {
 	info, err := os.Stat(filepath.Join(root, e.Name()))
@@ -81,8 +112,8 @@ func isDir(root string, e fs.DirEntry) bool {
 }
 
 // findVersions returns the versions at a path: a file, or one in the binary, is version 1, and a folder has a folder
-// named by its number for each.
-func findVersions(name, path string) ([]configured, error) {
+// named by its number for each. There is at least one, which may have a fault.
+func findVersions(name, path string, log *slog.Logger) ([]configured, error) {
 	if strings.HasPrefix(path, Builtin) {
 		return []configured{{name: name, version: 1, path: path}}, nil
 	}
@@ -93,30 +124,59 @@ func findVersions(name, path string) ([]configured, error) {
 	if !info.IsDir() {
 		return []configured{{name: name, version: 1, path: path}}, nil
 	}
-	entries, err := os.ReadDir(path)
+	entries, err := listFolder(path, log)
 	if err != nil {
 		return nil, err
 	}
+	// A number as it is usually written goes before the same one with zeros.
+	slices.SortStableFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(len(a.Name()), len(b.Name())) })
+	folders := map[int64]string{}
 	var versions []configured
 	for _, e := range entries {
-		n, err := strconv.ParseInt(e.Name(), 10, 64)
-		if err != nil || n < 1 || !isDir(path, e) {
+		v, ok := readVersion(name, path, e)
+		if !ok {
 			continue
 		}
-		file := filepath.Join(path, e.Name(), modelFile)
-		if _, err := os.Stat(file); err != nil {
-			return nil, err
+		if other, taken := folders[v.version]; taken && v.version > 0 {
+			v = configured{name: name, path: v.path, fault: fmt.Errorf("folders %s and %s are the same version: %s is served, rename or remove the other one", other, e.Name(), other)}
+		} else {
+			folders[v.version] = e.Name()
 		}
-		versions = append(versions, configured{name: name, version: n, path: file})
+		versions = append(versions, v)
 	}
 	if len(versions) == 0 {
-		return nil, fmt.Errorf("folder %s has no version: expected %s", path, filepath.Join(path, "1", modelFile))
+		err := fmt.Errorf("folder %s has no version: expected %s", path, filepath.Join(path, "1", modelFile))
+		versions = append(versions, configured{name: name, path: path, fault: err})
 	}
 	return versions, nil
 }
 
+// readVersion looks at what a model's folder has; ok is false for what is named otherwise than versions are.
+func readVersion(name, path string, e fs.DirEntry) (_ configured, ok bool) {
+	if strings.Trim(e.Name(), "0123456789") != "" || !isDir(path, e) {
+		return configured{}, false
+	}
+	v := configured{name: name, path: filepath.Join(path, e.Name(), modelFile)}
+	n, err := strconv.ParseInt(e.Name(), 10, 64)
+	if err != nil || n < 1 {
+		v.path = filepath.Dir(v.path)
+		v.fault = fmt.Errorf("folder %s: a version is a number from 1 to %d", v.path, int64(math.MaxInt64))
+		return v, true
+	}
+	v.version = n
+	if info, err := os.Stat(v.path); err != nil {
+		v.fault = fmt.Errorf("the version's folder has no %s: %w", modelFile, err)
+	} else if info.IsDir() {
+		v.fault = fmt.Errorf("%s is a folder", v.path)
+	}
+	return v, true
+}
+
 // open reads the model.
 func (c configured) open() (*model.Model, error) {
+	if c.fault != nil {
+		return nil, c.fault
+	}
 	var m *model.Model
 	var err error
 	if builtin, ok := strings.CutPrefix(c.path, Builtin); ok {
@@ -142,6 +202,8 @@ func addModels(ctx context.Context, r *registry.Registry, models []configured, l
 		m, err := c.open()
 		if err == nil {
 			err = r.Add(m, c.path)
+		} else if c.version > 0 {
+			err = errors.Join(err, r.AddFailed(c.name, c.version, c.path, err))
 		}
 		if err != nil {
 			log.Error("model is not served", "model", c.name, "version", c.version, "path", c.path, "error", err)

@@ -115,7 +115,7 @@ func (h *Handler) models(w http.ResponseWriter, r *http.Request) {
 
 // model answers what is about one model; path is NAME or NAME/versions/VERSION.
 func (h *Handler) model(w http.ResponseWriter, r *http.Request, path string) {
-	name, version, err := modelPath(path)
+	name, version, err := modelPath(path, r.Method)
 	if errors.Is(err, serve.ErrRoute) {
 		err = serve.NoRoute(r)
 	}
@@ -136,7 +136,8 @@ func (h *Handler) model(w http.ResponseWriter, r *http.Request, path string) {
 	}
 }
 
-func modelPath(path string) (name string, version int64, err error) {
+// modelPath reads NAME or NAME/versions/VERSION. A version that a miscount made negative can be removed, and nothing else.
+func modelPath(path, method string) (name string, version int64, err error) {
 	parts := strings.Split(path, "/")
 	if len(parts) != 1 && (len(parts) != 3 || parts[1] != "versions") {
 		return "", 0, serve.ErrRoute
@@ -145,11 +146,11 @@ func modelPath(path string) (name string, version int64, err error) {
 		return "", 0, fmt.Errorf("%w: model %q: %w", serve.ErrRequest, parts[0], err)
 	}
 	if len(parts) == 3 {
-		if version, err = strconv.ParseInt(parts[2], 10, 64); err != nil || version < 1 {
+		if version, err = strconv.ParseInt(parts[2], 10, 64); err != nil || version == 0 || version < 0 && method != http.MethodDelete {
 			return "", 0, fmt.Errorf("%w: version %q is no positive number", serve.ErrRequest, parts[2])
 		}
 	}
-	return name, version, registry.CheckName(name, version)
+	return name, version, registry.CheckName(name, max(version, 0))
 }
 
 // getModel describes a version, or gives its file where the caller asks for bytes.
