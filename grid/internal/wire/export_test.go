@@ -8,4 +8,5 @@ const (
 	ReadBuffer  = readBuffer
 	ReadSlack   = slack + readFree + maxReadLine
 	ShrinkAfter = shrinkAfter
+	PendingMax  = pendingMax
 )

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
 	"github.com/millrace/millrace/grid/internal/wire"
@@ -75,6 +76,19 @@ func other(t testing.TB, srv *server.Server) *nats.Conn {
 	}
 	t.Cleanup(nc.Close)
 	return nc
+}
+
+// stream makes a stream, and says how to reach it.
+func stream(t testing.TB, srv *server.Server, cfg jetstream.StreamConfig) jetstream.JetStream {
+	t.Helper()
+	js, err := jetstream.New(other(t, srv), jetstream.WithPublishAsyncMaxPending(1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	return js
 }
 
 func subscribe(t testing.TB, c *wire.Conn, subject string, handle func(*wire.Msg)) uint64 {

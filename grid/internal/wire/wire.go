@@ -17,7 +17,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -65,17 +64,17 @@ type Conn struct {
 	conn       net.Conn
 	onClose    func(error)
 	maxPayload int
-	done       chan struct{} // closed when the reading goroutine ended
+	running    sync.WaitGroup
+	done       chan struct{} // closed when nothing more is read
 
-	writing sync.Mutex // held while conn is written, and before mu
+	out *writer
+	in  reader // the reading goroutine's
 
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards what follows; out's is taken before it
 	subs  map[uint64]func(*Msg)
 	last  uint64
 	pongs []chan struct{}
 	ended error
-
-	in reader // the reading goroutine's
 }
 
 // Dial greets the server over conn, which is the Conn's from here on, and starts the goroutine that reads. The context limits the greeting.
@@ -92,7 +91,9 @@ func Dial(ctx context.Context, conn net.Conn, name string, onClose func(error)) 
 		_ = conn.Close()
 		return nil, fmt.Errorf("greet the NATS server: %w", errors.Join(err, ctx.Err()))
 	}
-	go c.read()
+	c.out = newWriter(conn)
+	c.running.Go(c.read)
+	c.running.Go(c.out.run)
 	return c, nil
 }
 
@@ -206,37 +207,28 @@ func validFilter(subject string) bool {
 	return true
 }
 
-// Send writes a batch and returns when the server has read it; other senders wait meanwhile. The batch is the caller's again then. ErrTooLarge means that
-// nothing was written. Any other error has ended the connection, and how much of the batch the server got is not known.
+// Send writes a batch, which is the caller's again when it returns. While nobody else sends, it returns when the server has read the batch. Otherwise the batch is
+// copied and goes out with others'; what one goroutine sends stays in its order. It waits while 1 MiB is to go out.
+// ErrTooLarge means that nothing was sent. After any other error the connection has ended, or is about to, and onClose says why. How much the server has got of
+// what was sent before an end is not known.
 func (c *Conn) Send(b *Batch) error {
 	if b.largest > c.maxPayload {
 		return fmt.Errorf("%w: %d bytes, of at most %d", ErrTooLarge, b.largest, c.maxPayload)
 	}
-	if len(b.large) == 0 {
-		return c.write(b.buf)
+	if b.count == 0 {
+		return nil
 	}
-	pieces, at := make(net.Buffers, 0, 2*len(b.large)+1), 0
-	for _, l := range b.large {
-		pieces = append(pieces, b.buf[at:l.at], l.data)
-		at = l.at
-	}
-	pieces = append(pieces, b.buf[at:])
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	_, err := pieces.WriteTo(c.conn)
-	return c.wrote(err)
+	return c.out.write(b.buf, b.large, nil)
 }
 
 // Ping returns when the server has parsed all that was sent before. It must not be called in a handler.
 func (c *Conn) Ping(ctx context.Context) error {
 	answer := make(chan struct{})
-	c.writing.Lock()
-	c.mu.Lock()
-	c.pongs = append(c.pongs, answer)
-	c.mu.Unlock()
-	_, err := c.conn.Write([]byte("PING\r\n"))
-	err = c.wrote(err)
-	c.writing.Unlock()
+	err := c.out.write([]byte("PING\r\n"), nil, func() {
+		c.mu.Lock()
+		c.pongs = append(c.pongs, answer)
+		c.mu.Unlock()
+	})
 	if err != nil {
 		return err
 	}
@@ -250,51 +242,26 @@ func (c *Conn) Ping(ctx context.Context) error {
 	}
 }
 
-func (c *Conn) line(s string) error { return c.write([]byte(s)) }
-
-func (c *Conn) write(data []byte) error {
-	if len(data) == 0 {
-		return nil
-	}
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	_, err := c.conn.Write(data)
-	return c.wrote(err)
-}
-
-// wrote gives a failed write its reason and ends the connection: a part of a message may have gone out. Where the server closed it, the goroutine
-// that reads does that, since it may still find why.
-func (c *Conn) wrote(err error) error {
-	if err == nil {
-		return nil
-	}
-	err = fmt.Errorf("write to the NATS server: %w", err)
-	if !errors.Is(err, io.ErrClosedPipe) {
-		return c.end(err)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended != nil {
-		return c.ended
-	}
-	return err
-}
+func (c *Conn) line(s string) error { return c.out.write([]byte(s), nil, nil) }
 
 // end ends the connection for a reason and returns the first reason that there was.
 func (c *Conn) end(why error) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.ended == nil {
 		c.ended = why
-		_ = c.conn.Close()
 	}
-	return c.ended
+	why = c.ended
+	c.mu.Unlock()
+	_ = c.conn.Close()
+	c.out.end(why)
+	return why
 }
 
-// Close ends the connection and waits for the goroutine that reads, so for a handler under way. It must not be called in a handler or in onClose.
+// Close ends the connection and waits for its goroutines, so for a handler under way. What other goroutines have just sent may be lost: Ping before
+// it where that matters. It must not be called in a handler or in onClose.
 func (c *Conn) Close() {
 	_ = c.end(ErrClosed)
-	<-c.done
+	c.running.Wait()
 }
 
 var pong = []byte("PONG\r\n")
@@ -328,7 +295,7 @@ func (c *Conn) take(f *frame) error {
 			handle(&f.msg)
 		}
 	case kindPing:
-		return c.write(pong)
+		return c.out.write(pong, nil, nil)
 	case kindPong:
 		c.mu.Lock()
 		defer c.mu.Unlock()
