@@ -1,5 +1,5 @@
 // Command bench measures Millrace against peers on this machine, both in the same run: whole pipelines against Redis
-// Streams, the cache against Redis, inference over HTTP against nginx, and the engines against onnxruntime. Measuring Millrace
+// Streams, the same over REST against it in the process, the cache against Redis, inference over HTTP against nginx, and the engines against onnxruntime. Measuring Millrace
 // alone is left to `millrace bench`.
 package main
 
@@ -45,14 +45,14 @@ type suite struct {
 
 func suites() []suite {
 	return []suite{
-		{"pipeline", pipelineRows}, {"cache", cacheRows}, {"oip", inferRows},
+		{"pipeline", pipelineRows}, {"rest", restRows}, {"cache", cacheRows}, {"oip", inferRows},
 		{"engine", engineRows}, {"train", trainRows}, {"start", startRows},
 	}
 }
 
 func run(ctx context.Context) error {
 	short := flag.Bool("short", false, "fewer and smaller measurements: under three minutes")
-	only := flag.String("only", "", "suites to run, separated by commas: pipeline, cache, oip, engine, train, start")
+	only := flag.String("only", "", "suites to run, separated by commas: pipeline, rest, cache, oip, engine, train, start")
 	results := flag.String("out", "results.json", "file for the results")
 	page := flag.String("page", "", "page whose table is written anew")
 	worker := flag.String("redis-worker", "", "run as the Redis side's worker for this server (used by the program itself)")

@@ -53,8 +53,9 @@ func (o Options) sizes() sizes {
 
 // Names of what every node here has.
 const (
-	source   = "inputs"
-	target   = "results"
+	// Source and Target are the caches of the node's pipeline.
+	Source   = "inputs"
+	Target   = "results"
 	pipeline = "bench"
 	network  = "dense"
 )
@@ -124,8 +125,8 @@ func OnNode(ctx context.Context, o Options, class string, work func(context.Cont
 		c.Engine = o.Engine
 	}
 	c.Models = map[string]app.ModelConfig{network: {Path: app.Path(path)}}
-	c.Caches = map[string]app.CacheConfig{source: {Class: class}, target: {Class: class}}
-	c.Pipelines = map[string]app.PipelineConfig{pipeline: {From: source, Model: network, To: target}}
+	c.Caches = map[string]app.CacheConfig{Source: {Class: class}, Target: {Class: class}}
+	c.Pipelines = map[string]app.PipelineConfig{pipeline: {From: Source, Model: network, To: Target}}
 	c.Complete()
 	if err := c.Validate(); err != nil {
 		return err

@@ -20,11 +20,11 @@ type direct struct {
 
 // OpenDirect opens the way through Go calls into the node of OnNode.
 func OpenDirect(ctx context.Context, n *app.Node) (Way, error) {
-	from, err := n.Grid().Cache(ctx, source)
+	from, err := n.Grid().Cache(ctx, Source)
 	if err != nil {
 		return nil, err
 	}
-	to, err := n.Grid().Cache(ctx, target)
+	to, err := n.Grid().Cache(ctx, Target)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func openRemote(ctx context.Context, n *app.Node) (Way, error) {
 
 func (r *remote) listen(ctx context.Context) {
 	defer close(r.keys)
-	for e, err := range r.client.Listen(ctx, target, client.ListenOptions{Values: true, Current: true}) {
+	for e, err := range r.client.Listen(ctx, Target, client.ListenOptions{Values: true, Current: true}) {
 		if err != nil {
 			r.err = err
 			return
@@ -132,7 +132,7 @@ func (r *remote) Close() {
 
 func (r *remote) Put(ctx context.Context, keys []string, values [][]byte) error {
 	for i := range keys {
-		if _, err := r.client.Put(ctx, source, keys[i], values[i], client.PutOptions{ContentType: rawType}); err != nil {
+		if _, err := r.client.Put(ctx, Source, keys[i], values[i], client.PutOptions{ContentType: rawType}); err != nil {
 			return err
 		}
 	}
