@@ -85,3 +85,10 @@ func Fence(g *Grid, number int) uint64 {
 	}
 	return 0
 }
+
+// DropIndex forgets what the indexes have; the grid is of no use then.
+func DropIndex(g *Grid) {
+	for _, t := range g.tenures() {
+		t.index.reset()
+	}
+}
