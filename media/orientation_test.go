@@ -8,6 +8,8 @@ import (
 	"image"
 	"image/color"
 	"image/jpeg"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -236,4 +238,34 @@ func FuzzOrientation(f *testing.F) {
 			_, _ = media.Look(whole[:int(cut)%len(whole)], "") // whatever it says of half a file, it returns
 		}
 	})
+}
+
+// Files that others reported: photographs whose left and right are exchanged, and 16 bits for an input that has room for them.
+func TestReportedPictures(t *testing.T) {
+	read := func(name string) []byte {
+		data, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	colours := spec(tensor.Uint8, 3, 2, 2)
+	base := tensor.Data[uint8](decode(t, colours, "", read("base.jpg")))
+	for _, name := range []string{"exif2.jpg", "exif3.jpg"} { // its rows are alike, so that both look the same
+		got := tensor.Data[uint8](decode(t, colours, "", read(name)))
+		for i, v := range got {
+			if v != base[i^1] {
+				t.Errorf("%s: %v, and without orientation %v", name, got, base)
+				break
+			}
+		}
+		ignore := colours
+		ignore.Orientation = "ignore"
+		if got := tensor.Data[uint8](decode(t, ignore, "", read(name))); !slices.Equal(got, base) {
+			t.Errorf("%s, orientation ignored: %v, want %v", name, got, base)
+		}
+	}
+	if got := tensor.Data[uint16](decode(t, spec(tensor.Uint16, 1, 2, 2), "", read("grey16.png"))); !slices.Equal(got, []uint16{200, 100, 255, 0}) {
+		t.Errorf("grey16.png: %v", got)
+	}
 }
