@@ -161,7 +161,7 @@ func topKOf[T real](c *prep, l lines, shape tensor.Shape, k int) error {
 	s := c.in[0].slot
 	c.do(func(f *frame) {
 		src, dst, idx, ord := data[T](f, s), data[T](f, o), data[int64](f, index), data[int64](f, order)
-		for i := range l.outer * l.inner {
+		for i := range f.rows(l.outer * l.inner) {
 			at := i/l.inner*l.dim*l.inner + i%l.inner
 			for j := range ord {
 				ord[j] = int64(j)
@@ -230,7 +230,7 @@ func cumSumOf[T real](c *prep, l lines) error {
 	s := c.in[0].slot
 	c.do(func(f *frame) {
 		src, dst := data[T](f, s), data[T](f, o)
-		for i := range l.outer * l.inner {
+		for i := range f.rows(l.outer * l.inner) {
 			at, step := i/l.inner*l.dim*l.inner+i%l.inner, l.inner
 			if reverse {
 				at, step = at+(l.dim-1)*l.inner, -l.inner

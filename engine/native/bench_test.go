@@ -1,9 +1,12 @@
 package native_test
 
 import (
+	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/gradient"
 	"github.com/millrace/millrace/tensor"
@@ -99,4 +102,59 @@ func BenchmarkTrainConv64(b *testing.B) {
 	x = n.pool(n.relu(n.conv(x, 16, 32, 3, 1, true)), 2, 2, 0)
 	x = n.relu(n.dense(n.op("Flatten", nil, x), 32*7*7, 64))
 	benchmarkTraining(b, n.finish(n.dense(x, 64, 10)), 64, 1, 28, 28)
+}
+
+// smallConv is 5x5x8, pool, 3x3x16, pool, 10.
+func smallConv() *graph.Graph {
+	n := newNet("small conv", 1, 28, 28)
+	x := n.pool(n.relu(n.conv("x", 1, 8, 5, 1, true)), 2, 2, 0)
+	x = n.pool(n.relu(n.conv(x, 8, 16, 3, 1, true)), 2, 2, 0)
+	return n.finish(n.op("Softmax", nil, n.dense(n.op("Flatten", nil, x), 16*7*7, 10)))
+}
+
+// BenchmarkBatches runs batches of random sizes from 1 to 256 and batches of 128, by turns and as many rows of each, and reports what a row
+// costs beside one of the others.
+func BenchmarkBatches(b *testing.B) {
+	for _, net := range []struct {
+		name  string
+		graph *graph.Graph
+		dims  []int
+	}{
+		{"dense", mlp(batch, 784, 128, 32, 10), []int{784}},
+		{"conv", smallConv(), []int{1, 28, 28}},
+	} {
+		b.Run(net.name, func(b *testing.B) {
+			mixed, one := open(b, net.graph, 1), open(b, net.graph, 1)
+			in, out := make([][]*tensor.Tensor, 257), make([][]*tensor.Tensor, 257)
+			rowSize := tensor.Shape(net.dims).Size()
+			x := tensor.Data[float32](ramp(256 * rowSize)) // the same for all, so that none has more to fetch
+			for n := 1; n <= 256; n++ {
+				in[n] = []*tensor.Tensor{tensor.Must(tensor.Of(x[:n*rowSize], append([]int{n}, net.dims...)...))}
+				out[n] = []*tensor.Tensor{tensor.Must(tensor.New(tensor.Float32, n, 10))}
+			}
+			run := func(s engine.Session, n int) time.Duration {
+				begin := cpuTime() // which others on the machine do not add to
+				if err := s.Run(b.Context(), in[n], out[n]); err != nil {
+					b.Fatal(err)
+				}
+				return cpuTime() - begin
+			}
+			sizes := rand.New(rand.NewPCG(3, 4))
+			run(one, 128)
+			made := native.PlansMade(mixed)
+			var random, same time.Duration
+			rows, others := 0, 0
+			for b.Loop() {
+				n := 1 + sizes.IntN(256)
+				random += run(mixed, n)
+				for rows += n; others < rows; others += 128 {
+					same += run(one, 128)
+				}
+			}
+			perRow := func(d time.Duration, rows int) float64 { return float64(d.Nanoseconds()) / float64(rows) }
+			b.ReportMetric(perRow(random, rows), "cpu-ns/row")
+			b.ReportMetric(perRow(random, rows)/perRow(same, others), "x-of-one-size")
+			b.ReportMetric(float64(native.PlansMade(mixed)-made), "plans")
+		})
+	}
 }

@@ -87,6 +87,14 @@ func newWalk(shape tensor.Shape, strides ...[]int) *walk {
 	return w
 }
 
+// extent returns how many rows, of how many elements, a run visits: in a plan of rows the batch comes first.
+func (w *walk) extent(f *frame) (outer, inner int) {
+	if w.rank == 0 {
+		return w.outer, f.rows(w.inner)
+	}
+	return f.rows(w.outer), w.inner
+}
+
 // rowIter is where a walk is.
 type rowIter struct {
 	w       *walk

@@ -62,13 +62,28 @@ func castTo(c *prep, to tensor.DType) error {
 	if err != nil {
 		return err
 	}
-	s := in.slot
 	if in.dtype == tensor.String {
+		s := in.slot
 		c.step(func(f *frame) error { return parseInto(f.t[o], data[string](f, s)) })
 		return nil
 	}
-	c.do(func(f *frame) { castInto(f.t[o], f.t[s]) })
+	c.convert(o, in)
 	return nil
+}
+
+// convert adds a step that converts an input's elements to the type of a slot of its shape.
+func (c *prep) convert(o int, in *info) {
+	c.do(c.conversion(o, in.slot, in.size(), in.carries == carriesRows))
+}
+
+func (c *prep) conversion(o, s, n int, rows bool) func(f *frame) {
+	return func(f *frame) {
+		n := n
+		if rows {
+			n = f.rows(n)
+		}
+		castFirst(f.t[o], f.t[s], n)
+	}
 }
 
 func castable(d tensor.DType) bool {
@@ -77,34 +92,37 @@ func castable(d tensor.DType) bool {
 
 // castInto converts src to dst's type, element by element. It reports false for types that it does not convert:
 // complex numbers, and from strings.
-func castInto(dst, src *tensor.Tensor) bool {
+func castInto(dst, src *tensor.Tensor) bool { return castFirst(dst, src, src.Size()) }
+
+// castFirst is castInto for the first n elements.
+func castFirst(dst, src *tensor.Tensor, n int) bool {
 	switch s := src.Raw().(type) {
 	case []float32:
-		return castFrom(dst.Raw(), s)
+		return castFrom(dst.Raw(), s[:n])
 	case []float64:
-		return castFrom(dst.Raw(), s)
+		return castFrom(dst.Raw(), s[:n])
 	case []int8:
-		return castFrom(dst.Raw(), s)
+		return castFrom(dst.Raw(), s[:n])
 	case []int16:
-		return castFrom(dst.Raw(), s)
+		return castFrom(dst.Raw(), s[:n])
 	case []int32:
-		return castFrom(dst.Raw(), s)
+		return castFrom(dst.Raw(), s[:n])
 	case []int64:
-		return castFrom(dst.Raw(), s)
+		return castFrom(dst.Raw(), s[:n])
 	case []uint8:
-		return castFrom(dst.Raw(), s)
+		return castFrom(dst.Raw(), s[:n])
 	case []uint16:
-		return castFrom(dst.Raw(), s)
+		return castFrom(dst.Raw(), s[:n])
 	case []uint32:
-		return castFrom(dst.Raw(), s)
+		return castFrom(dst.Raw(), s[:n])
 	case []uint64:
-		return castFrom(dst.Raw(), s)
+		return castFrom(dst.Raw(), s[:n])
 	case []bool:
-		return castBool(dst.Raw(), s)
+		return castBool(dst.Raw(), s[:n])
 	case []tensor.Half:
-		return castHalf(dst.Raw(), s)
+		return castHalf(dst.Raw(), s[:n])
 	case []tensor.BHalf:
-		return castHalf(dst.Raw(), s)
+		return castHalf(dst.Raw(), s[:n])
 	}
 	return false
 }
@@ -154,7 +172,7 @@ func castFrom[S real](dst any, src []S) bool {
 }
 
 func castNumber[D, S real](dst []D, src []S) {
-	src = src[:len(dst)]
+	dst = dst[:len(src)]
 	for i, v := range src {
 		dst[i] = D(v)
 	}

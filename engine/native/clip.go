@@ -119,9 +119,8 @@ var pow = viaFloat32(func(c *prep) error {
 		if err != nil {
 			return err
 		}
-		from := b.slot
-		c.do(func(f *frame) { castInto(f.t[s], f.t[from]) })
-		b = info{dtype: a.dtype, shape: b.shape, slot: s}
+		c.convert(s, &b)
+		b = info{dtype: a.dtype, shape: b.shape, slot: s, carries: b.carries}
 	}
 	switch a.dtype {
 	case tensor.Float32:
@@ -175,8 +174,7 @@ func powInt[T int32 | int64](c *prep, a, b *info) error {
 		if err != nil {
 			return err
 		}
-		from := in.slot
-		c.do(func(f *frame) { castInto(f.t[s], f.t[from]) })
+		c.convert(s, in)
 		both[i] = info{dtype: tensor.Float64, shape: in.shape, slot: s}
 	}
 	return binaryOf(c, &both[0], &both[1], each(func(x, y float64) T { return T(math.Pow(x, y)) }))

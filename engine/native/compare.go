@@ -133,12 +133,13 @@ func whereOf[T word](c *prep, a whereArgs) error {
 	w := a.w
 	sc, sx, sy := w.step[1], w.step[2], w.step[3]
 	part := func(f *frame, lo, hi int) {
+		_, n := w.extent(f)
 		d, m, x, y := words[T](f, a.o), data[bool](f, a.cond), words[T](f, a.x), words[T](f, a.y)
 		for it := w.from(lo, hi); it.more(); it.next() {
 			at := &it.at
 
 			ic, ix, iy := at[1], at[2], at[3]
-			row := d[at[0] : at[0]+w.inner]
+			row := d[at[0] : at[0]+n]
 			for i := range row {
 				if m[ic] {
 					row[i] = x[ix]

@@ -160,14 +160,24 @@ func convPlanned(c *prep, cv *convolution, plan *gemm.Conv, kind string) error {
 	}
 	call := gemm.ConvCall{Batch: cv.n, Weights: weights, Add: cv.add >= 0, Act: c.act.kind, Lo: c.act.lo, Hi: c.act.hi}
 	call.Parallel = &frame{pool: c.pl.pool}
-	scratch, err := c.scratch(tensor.Float32, plan.Scratch(&call))
+	need := plan.Scratch(&call)
+	if c.in[0].carries == carriesRows {
+		need = c.mostScratch(func(batch int) int {
+			call.Batch = batch
+			return plan.Scratch(&call)
+		}, need)
+		call.Batch = cv.n
+	}
+	scratch, err := c.scratch(tensor.Float32, need)
 	if err != nil {
 		return err
 	}
 	call.Parallel = nil
+	size := c.pl.slots[cv.o].shape.Size() / max(1, cv.n)
 	c.step(func(f *frame) error {
 		p := &f.conv
 		*p = call
+		p.Batch = f.rows(cv.n)
 		p.Src, p.Dst, p.Scratch = data[float32](f, cv.x), data[float32](f, cv.o), data[float32](f, scratch)
 		if packed >= 0 {
 			p.Weights = data[float32](f, packed)
@@ -176,7 +186,7 @@ func convPlanned(c *prep, cv *convolution, plan *gemm.Conv, kind string) error {
 			p.Bias = data[float32](f, cv.bias)
 		}
 		if cv.add >= 0 {
-			startWith(p.Dst, data[float32](f, cv.add))
+			startWith(p.Dst[:p.Batch*size], data[float32](f, cv.add))
 		}
 		if f.pool.threads > 1 {
 			p.Parallel = f

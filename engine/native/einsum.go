@@ -278,7 +278,7 @@ func multiplyTerms[T real](c *prep, m einMatrix, o, x, y int, weight *info) erro
 		})
 		return nil
 	}
-	pr, err := c.newProduct(gemm.Product{M: m.rows, N: m.cols, K: m.inner, Alpha: 1, LDA: m.inner, LDB: max(br, bc), TransB: m.transposed, LDC: m.cols}, weight)
+	pr, err := c.newProduct(gemm.Product{M: m.rows, N: m.cols, K: m.inner, Alpha: 1, LDA: m.inner, LDB: max(br, bc), TransB: m.transposed, LDC: m.cols}, weight, false)
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,31 @@
 package native
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/tensor"
 )
 
 // PlanCount is how many plans a session remembers.
 func PlanCount(s engine.Session) int { return len(*s.(*Session).plans.Load()) }
+
+// PlansMade is how many plans a session has made.
+func PlansMade(s engine.Session) int { return int(s.(*Session).made.Load()) }
+
+// IdleBytes is what the frames that wait in a session's plans take, by the session's account and counted.
+func IdleBytes(s engine.Session) (account, counted int64) {
+	for _, p := range *s.(*Session).plans.Load() {
+		p.mu.Lock()
+		counted += int64(len(p.idle)) * int64(p.arena)
+		p.mu.Unlock()
+	}
+	return s.(*Session).idle.Load(), counted
+}
+
+// RowOperators are the operators that plans of rows may have.
+func RowOperators() []string { return slices.Sorted(maps.Keys(rowRules)) }
 
 // AddOperator adds an operator that copies its input, and panics at this element, to the table. The function that it
 // returns takes it out again.

@@ -2,6 +2,7 @@ package native
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/millrace/millrace/engine/native/gemm"
 	"github.com/millrace/millrace/tensor"
@@ -15,6 +16,8 @@ type frame struct {
 	pool *pool
 	loop loop
 	job  job
+
+	planned, given int // in a plan of rows: the batch it was made for, and this run's
 
 	product gemm.Product // the call in progress
 	conv    gemm.ConvCall
@@ -59,9 +62,22 @@ func (l *loop) Do(i int) {
 	}
 }
 
+// rows returns how many this run has of n planned elements, planes, lines or whatever else has the batch outermost. A
+// single one belongs to the whole batch. In a plan for one size it is n.
+func (f *frame) rows(n int) int {
+	if f.given == f.planned || n == 1 {
+		return n
+	}
+	if n%f.planned != 0 {
+		panic(fmt.Sprintf("a loop of %d does not go over a batch of %d", n, f.planned))
+	}
+	return n / f.planned * f.given
+}
+
 // parallel runs do over [0, n) in chunks of at least grain. The way it is cut does not depend on timing. Parts must
-// not call parallel themselves.
+// not call parallel themselves. In a plan of rows n is cut down to this run's batch.
 func (f *frame) parallel(n, grain int, do part) {
+	n = f.rows(n)
 	chunks := min(f.pool.threads, (n+grain-1)/max(grain, 1))
 	if chunks <= 1 {
 		do(f, 0, n)

@@ -54,7 +54,11 @@ func gather(c *prep) error {
 func gatherOf[T word](c *prep, a gatherAxis) error {
 	c.step(func(f *frame) error {
 		d, s, idx := words[T](f, a.o), words[T](f, a.in), f.t[a.index]
-		for k := range a.count {
+		outer, count := f.rows(a.outer), a.count
+		if a.outer == 1 { // the indices go over the batch
+			count = f.rows(count)
+		}
+		for k := range count {
 			i := indexOf(idx, k)
 			if i < 0 {
 				i += a.dim
@@ -62,7 +66,7 @@ func gatherOf[T word](c *prep, a gatherAxis) error {
 			if i < 0 || i >= a.dim {
 				return fmt.Errorf("index %d is outside a dimension of %d", indexOf(idx, k), a.dim)
 			}
-			for b := range a.outer {
+			for b := range outer {
 				copy(d[(b*a.count+k)*a.inner:(b*a.count+k+1)*a.inner], s[(b*a.dim+i)*a.inner:])
 			}
 		}
@@ -101,8 +105,7 @@ func oneHot(c *prep) error {
 		if where, err = c.scratchOf(tensor.Int64, index.shape); err != nil {
 			return err
 		}
-		from := index.slot
-		c.do(func(f *frame) { castInto(f.t[where], f.t[from]) })
+		c.convert(where, index)
 	}
 	return byWord(c, values.dtype, oneHotOf[uint8], oneHotOf[uint16], oneHotOf[uint32], oneHotOf[uint64], oneHotOf[complex128], oneHotOf[string],
 		gatherAxis{o: o, in: values.slot, index: where, outer: index.shape[:axis].Size(), dim: depth, inner: index.shape[axis:].Size()})
@@ -114,7 +117,7 @@ func oneHotOf[T word](c *prep, a gatherAxis) error {
 		for i := range d {
 			d[i] = v[0]
 		}
-		for b := range a.outer {
+		for b := range f.rows(a.outer) {
 			for k := range a.inner {
 				i := int(idx[b*a.inner+k])
 				if i < 0 {

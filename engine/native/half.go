@@ -43,21 +43,20 @@ func (c *prep) widen(in *info) error {
 		})
 		v := value{dtype: tensor.Float32, shape: in.shape, t: wide, slot: -1}
 		c.pl.useSlot(&v, c.pl.node)
-		*in = info{dtype: tensor.Float32, shape: in.shape, value: wide, weight: in.weight, slot: v.slot}
+		*in = info{dtype: tensor.Float32, shape: in.shape, value: wide, weight: in.weight, slot: v.slot, carries: in.carries}
 		return nil
 	}
 	s, err := c.scratchOf(tensor.Float32, in.shape)
 	if err != nil {
 		return err
 	}
-	from := in.slot
-	c.do(func(f *frame) { castInto(f.t[s], f.t[from]) })
+	c.convert(s, in)
 	var known *tensor.Tensor
 	if in.value != nil { // kernels that read a value while they prepare
 		known = tensor.Must(tensor.New(tensor.Float32, in.shape...))
 		castInto(known, in.value)
 	}
-	*in = info{dtype: tensor.Float32, shape: in.shape, value: known, slot: s}
+	*in = info{dtype: tensor.Float32, shape: in.shape, value: known, slot: s, carries: in.carries}
 	return nil
 }
 
@@ -71,6 +70,7 @@ func (c *prep) outHalf(i int, shape tensor.Shape) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	c.after = append(c.after, func(f *frame) error { castInto(f.t[o], f.t[s]); return nil })
+	round := c.conversion(o, s, shape.Size(), c.carriesRows())
+	c.after = append(c.after, func(f *frame) error { round(f); return nil })
 	return s, nil
 }

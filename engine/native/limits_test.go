@@ -202,3 +202,38 @@ func TestEvaluator(t *testing.T) {
 		t.Fatalf("got %v, %v", out, err)
 	}
 }
+
+// TestIdleMemory runs many sizes at once, more than there may be plans, and looks at what the session keeps afterwards.
+func TestIdleMemory(t *testing.T) {
+	const limit = 300_000 // of rows of 4,000 bytes and a little: two of 32 or one of 64
+	s, err := native.New(native.Config{MaxIdleBytes: limit, MaxPlans: 5}).Open(t.Context(), mlp(batch, 8, 500, 500, 4), engine.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var wg sync.WaitGroup
+	for k := range 8 {
+		wg.Go(func() {
+			for i := range 100 {
+				if err := s.Run(t.Context(), []*tensor.Tensor{ramp(1+(i*7+k)%64, 8)}, make([]*tensor.Tensor, 1)); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	account, counted := native.IdleBytes(s)
+	if account != counted || counted == 0 || counted > limit {
+		t.Errorf("%d bytes wait, %d are accounted for; the limit is %d", counted, account, limit)
+	}
+	// A run over the limit keeps its own memory alone.
+	for range 3 {
+		if err := s.Run(t.Context(), []*tensor.Tensor{ramp(256, 8)}, make([]*tensor.Tensor, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if account, counted := native.IdleBytes(s); account != counted || counted < 256*4000 || counted > 256*4100 {
+		t.Errorf("%d bytes wait, %d are accounted for, after runs of a megabyte", counted, account)
+	}
+}

@@ -13,12 +13,13 @@ type product struct {
 	kernel  *gemm.Kernel
 	p       gemm.Product // without slices
 	scratch int          // slot, or -1
+	rows    bool         // M goes over the batch
 }
 
 // newProduct completes a product: it takes the node's activation, packs b where it is a weight, and sizes the scratch
-// memory.
-func (c *prep) newProduct(p gemm.Product, b *info) (*product, error) {
-	pr := &product{kernel: c.pl.e.kernel, p: p, scratch: -1}
+// memory. rows says that the rows of a go over the batch, if anything does.
+func (c *prep) newProduct(p gemm.Product, b *info, rows bool) (*product, error) {
+	pr := &product{kernel: c.pl.e.kernel, p: p, scratch: -1, rows: rows}
 	pr.p.Act, pr.p.Lo, pr.p.Hi = c.act.kind, c.act.lo, c.act.hi
 	if b != nil && b.weight && p.N > 0 && p.K > 0 {
 		key := fmt.Sprintf("pack %d %d %d %v", p.K, p.N, p.LDB, p.TransB)
@@ -34,6 +35,13 @@ func (c *prep) newProduct(p gemm.Product, b *info) (*product, error) {
 	}
 	pr.p.Parallel = &frame{pool: c.pl.pool}
 	n := pr.kernel.Scratch(&pr.p)
+	if rows {
+		n = c.mostScratch(func(batch int) int {
+			pr.p.M = p.M / c.pl.batch * batch
+			return pr.kernel.Scratch(&pr.p)
+		}, n)
+		pr.p.M = p.M
+	}
 	pr.p.Parallel = nil
 	if n > 0 {
 		s, err := c.scratch(tensor.Float32, n)
@@ -49,6 +57,9 @@ func (c *prep) newProduct(p gemm.Product, b *info) (*product, error) {
 func (pr *product) run(f *frame, a, b, dst, colBias, rowBias []float32) error {
 	p := &f.product
 	*p = pr.p
+	if pr.rows {
+		p.M = f.rows(p.M)
+	}
 	p.A, p.C, p.ColBias, p.RowBias = a, dst, colBias, rowBias
 	if p.Packed.N == 0 {
 		p.B = b
@@ -158,7 +169,7 @@ func matmulFloat32(c *prep, p *matrices, o int) error {
 	if w.outer*w.inner == 1 {
 		weight = &c.in[1]
 	}
-	pr, err := c.newProduct(gemm.Product{M: m, N: n, K: k, Alpha: 1, LDA: k, LDB: n, LDC: n}, weight)
+	pr, err := c.newProduct(gemm.Product{M: m, N: n, K: k, Alpha: 1, LDA: k, LDB: n, LDC: n}, weight, weight != nil)
 	if err != nil {
 		return err
 	}
@@ -169,11 +180,12 @@ func matmulFloat32(c *prep, p *matrices, o int) error {
 		if bias >= 0 {
 			col = data[float32](f, bias)
 		}
-		for it := w.from(0, w.outer); it.more(); it.next() {
+		outer, inner := w.extent(f)
+		for it := w.from(0, outer); it.more(); it.next() {
 			at := &it.at
 
 			po, pa, pb := at[0], at[1], at[2]
-			for range w.inner {
+			for range inner {
 				if err == nil {
 					err = pr.run(f, x[pa:], y[pb:], d[po:], col, nil)
 				}
@@ -189,11 +201,16 @@ func matmulOf[T real](c *prep, p *matrices, o, a, b int) error {
 	w, m, n, k, act := p.w, p.m, p.n, p.k, c.act
 	c.do(func(f *frame) {
 		x, y, d := data[T](f, a), data[T](f, b), data[T](f, o)
-		for it := w.from(0, w.outer); it.more(); it.next() {
+		outer, inner := w.extent(f)
+		m := m // of this run
+		if w.outer*w.inner == 1 {
+			m = f.rows(m)
+		}
+		for it := w.from(0, outer); it.more(); it.next() {
 			at := &it.at
 
 			po, pa, pb := at[0], at[1], at[2]
-			for range w.inner {
+			for range inner {
 				multiply(d[po:po+m*n], x[pa:], y[pb:], m, n, k, k, 1, n, 1)
 				applyTo(act, d[po:po+m*n])
 				po, pa, pb = po+w.step[0], pa+w.step[1], pb+w.step[2]
@@ -300,7 +317,7 @@ func gemmFloat32(c *prep, o int, p gemm.Product, bias *info, beta float32) error
 		}
 		p.Beta = beta
 	}
-	pr, err := c.newProduct(p, &c.in[1])
+	pr, err := c.newProduct(p, &c.in[1], c.in[0].carries == carriesRows)
 	if err != nil {
 		return err
 	}
@@ -333,7 +350,8 @@ func gemmOf[T real](c *prep, o, m, n, k int, ta, tb bool, alpha, beta float32, b
 	}
 	s, act := bias.slot, c.act
 	c.do(func(f *frame) {
-		d := data[T](f, o)
+		m := f.rows(m) // of this run
+		d := data[T](f, o)[:m*n]
 		defer applyTo(act, d)
 		multiply(d, data[T](f, a), data[T](f, b), m, n, k, ar, ac, br, bc)
 		var x []T

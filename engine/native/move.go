@@ -62,8 +62,8 @@ func strided(c *prep, dtype tensor.DType, shape tensor.Shape, o int, oStrides []
 func stridedOf[T word](c *prep, a gatherArgs) error {
 	w := a.w
 	so, si := w.step[0], w.step[1]
-	n := w.inner
 	part := func(f *frame, lo, hi int) {
+		_, n := w.extent(f)
 		d, s := words[T](f, a.o)[a.outStart:], words[T](f, a.i)
 		for it := w.from(lo, hi); it.more(); it.next() {
 			at := &it.at
@@ -86,7 +86,7 @@ func stridedOf[T word](c *prep, a gatherArgs) error {
 			}
 		}
 	}
-	c.do(func(f *frame) { f.parallel(w.outer, max(1, grain/max(n, 8)), part) })
+	c.do(func(f *frame) { f.parallel(w.outer, max(1, grain/max(w.inner, 8)), part) })
 	return nil
 }
 

@@ -30,8 +30,12 @@ type Config struct {
 	MaxTensorBytes int64
 	// MaxRunBytes is the most that all intermediate tensors of one run may take; 0 is twice MaxTensorBytes.
 	MaxRunBytes int64
-	// MaxPlans is how many sets of input shapes a session remembers the plan of; 0 is 24.
+	// MaxPlans is how many sets of input shapes a session remembers the plan of; 0 is 24. Sizes of batches up to the next
+	// power of two are one set where the model's rows do not depend on each other.
 	MaxPlans int
+	// MaxIdleBytes is the most memory that a session keeps between runs for the next ones, beside the weights; 0 is 512 MiB.
+	// What one run needs is kept even where it is more.
+	MaxIdleBytes int64
 	// MaxThreads is the most threads that a session may have, and what it has by default; 0 is one for each processor,
 	// at most 8.
 	MaxThreads int
@@ -45,7 +49,7 @@ func (c Config) Validate() error {
 	for _, s := range []struct {
 		name  string
 		value int64
-	}{{"MaxTensorBytes", c.MaxTensorBytes}, {"MaxRunBytes", c.MaxRunBytes}, {"MaxPlans", int64(c.MaxPlans)}, {"MaxThreads", int64(c.MaxThreads)}} {
+	}{{"MaxTensorBytes", c.MaxTensorBytes}, {"MaxRunBytes", c.MaxRunBytes}, {"MaxIdleBytes", c.MaxIdleBytes}, {"MaxPlans", int64(c.MaxPlans)}, {"MaxThreads", int64(c.MaxThreads)}} {
 		if s.value < 0 {
 			errs = append(errs, fmt.Errorf("native engine: %s is %d and must not be negative", s.name, s.value))
 		}
@@ -71,6 +75,9 @@ func New(cfg Config) *Engine {
 	}
 	if cfg.MaxPlans <= 0 {
 		cfg.MaxPlans = 24
+	}
+	if cfg.MaxIdleBytes <= 0 {
+		cfg.MaxIdleBytes = 512 << 20
 	}
 	if cfg.MaxThreads <= 0 {
 		cfg.MaxThreads = min(runtime.GOMAXPROCS(0), 8)

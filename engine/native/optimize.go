@@ -2,6 +2,7 @@ package native
 
 import (
 	"context"
+	"maps"
 	"math"
 	"slices"
 
@@ -12,12 +13,28 @@ import (
 
 // optimize folds constants and joins nodes, so that fewer of them pass over memory. It does not change what the
 // program computes but for the rounding of weights that normalizations are folded into.
-func (p *program) optimize(ctx context.Context, e *Engine) {
+func (p *program) optimize(ctx context.Context, e *Engine, opset map[string]int64) {
 	p.fold(ctx, e)
 	p.prune()
+	p.plain = p.unfused(opset)
 	for p.fuse() {
 		p.prune()
 	}
+}
+
+// unfused returns the program as a graph, without inputs and outputs, or nil where a node has another opset than the rest.
+func (p *program) unfused(opset map[string]int64) *graph.Graph {
+	g := &graph.Graph{Name: p.name, Opset: maps.Clone(opset)}
+	for id, t := range p.consts {
+		g.Initializers = append(g.Initializers, graph.Initializer{Name: p.names[id], Tensor: t})
+	}
+	for _, n := range p.nodes {
+		if n.node.Domain == graph.OnnxDomain && n.opset != opset[graph.OnnxDomain] && n.node.OpType != "Identity" {
+			return nil
+		}
+		g.Nodes = append(g.Nodes, n.node)
+	}
+	return g
 }
 
 // fold computes the nodes whose inputs are constants. Errors are left to those who make a plan.

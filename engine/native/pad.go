@@ -152,12 +152,15 @@ type tableArgs struct {
 func tableOf[T word](c *prep, a tableArgs) error {
 	rank := len(a.shape)
 	c.do(func(f *frame) {
-		d, s := words[T](f, a.o), words[T](f, a.in)
+		d, s := words[T](f, a.o)[:f.rows(a.shape.Size())], words[T](f, a.in)
 		if rank == 0 {
 			copy(d, s)
 			return
 		}
 		last := a.from[rank-1]
+		if rank == 1 {
+			last = last[:len(d)]
+		}
 		var idx [maxRank]int
 		for at := 0; at < len(d); {
 			base := 0

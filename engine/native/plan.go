@@ -43,11 +43,14 @@ type plan struct {
 	steps []planStep
 	outs  []planOut
 	arena int // bytes
+	// batch is not 0 in a plan of rows, which serves batches of up to this many.
+	batch int
 	// dynamic plans have no steps: their shapes depend on the values of a run, so each run walks the program.
 	dynamic bool
 
-	mu   sync.Mutex
-	idle []*frame
+	mu     sync.Mutex
+	idle   []*frame
+	closed bool // forgotten by the session: no frame waits for it
 }
 
 type planStep struct {
@@ -61,6 +64,7 @@ type planOut struct {
 	shape tensor.Shape
 	slot  int // what frames hold the caller's tensor in; -1 where it is only copied to
 	from  int // the slot to copy from, or -1
+	rows  bool
 }
 
 // A value is what the planner knows of a value of the program.
@@ -72,6 +76,8 @@ type value struct {
 	weight bool
 	bytes  int64 // that count against the limit of a run at once
 	slot   int   // -1 until it has one
+
+	carries carries
 }
 
 // planner makes a plan, or, where eager is set, runs the program node by node.
@@ -90,6 +96,9 @@ type planner struct {
 	group   group // element-wise nodes that will be one step
 	folded  int   // bytes of constants that folding made
 	total   int64 // bytes of what is alive; of everything where a plan is made
+
+	batch int // of a plan of rows, else 0
+	proof *rowProof
 }
 
 func newPlanner(ctx context.Context, e *Engine, prog *program, p *pool) *planner {
@@ -108,15 +117,21 @@ func (pl *planner) plan(types []tensor.DType, shapes []tensor.Shape) (*plan, err
 	for i, id := range pl.prog.inputs {
 		s := pl.addSlot(slot{kind: slotInput, dtype: types[i], shape: shapes[i], index: i, last: -1})
 		pl.vals[id] = value{ready: true, dtype: types[i], shape: shapes[i], slot: s}
+		if pl.batch > 0 && pl.prog.open[i] {
+			pl.vals[id].carries = carriesRows
+		}
 	}
 	if err := pl.nodes(); err != nil {
 		return nil, err
 	}
 	pl.flush()
+	if err := pl.checkOutputs(); err != nil {
+		return nil, err
+	}
 	p := &plan{}
 	for i, id := range pl.prog.outputs {
 		v := &pl.vals[id]
-		o := planOut{dtype: v.dtype, shape: v.shape, slot: -1, from: -1}
+		o := planOut{dtype: v.dtype, shape: v.shape, slot: -1, from: -1, rows: v.carries == carriesRows}
 		pl.useSlot(v, len(pl.prog.nodes))
 		if s := &pl.slots[v.slot]; s.kind == slotOutput && s.index == i {
 			o.slot = v.slot
@@ -186,11 +201,16 @@ func (pl *planner) prepare(n *pnode) error {
 			return fmt.Errorf("node %s: input %q has no value", n.label(), pl.prog.names[id])
 		}
 		pl.useSlot(v, pl.node)
-		c.in[j] = info{dtype: v.dtype, shape: v.shape, value: v.t, weight: v.weight, slot: v.slot}
+		c.in[j] = info{dtype: v.dtype, shape: v.shape, value: v.t, weight: v.weight, slot: v.slot, carries: v.carries}
 		known = known && v.t != nil
 	}
 	if err := n.prepare(c); err != nil {
 		return err
+	}
+	if pl.batch > 0 {
+		if err := pl.checkRows(c, known); err != nil {
+			return err
+		}
 	}
 	c.steps = append(c.steps, c.after...)
 	for j, id := range n.out {
@@ -201,7 +221,7 @@ func (pl *planner) prepare(n *pnode) error {
 			return &unsupported{op: n.node.Op(), reason: fmt.Sprintf("output %d", j)}
 		}
 		o := &c.outs[j]
-		pl.vals[id] = value{ready: true, dtype: o.dtype, shape: o.shape, t: o.value, slot: o.slot}
+		pl.vals[id] = value{ready: true, dtype: o.dtype, shape: o.shape, t: o.value, slot: o.slot, carries: o.carries}
 		if o.value != nil {
 			pl.vals[id].slot = -1
 		}

@@ -3,6 +3,7 @@ package native
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
@@ -36,8 +37,9 @@ type info struct {
 	shape tensor.Shape
 	value *tensor.Tensor // where the plan knows it
 	// weight says that value lives as long as the session, so that what is derived from it may be kept.
-	weight bool
-	slot   int // -1: left out
+	weight  bool
+	slot    int // -1: left out
+	carries carries
 }
 
 func (i *info) has() bool { return i.slot >= 0 }
@@ -71,6 +73,20 @@ type outInfo struct {
 	value *tensor.Tensor
 	slot  int
 	alias int // 1 + the slot that it shares, else 0
+	carries
+}
+
+// carriesRows reports whether an input has the batch as its first dimension.
+func (c *prep) carriesRows() bool {
+	return slices.ContainsFunc(c.in, func(in info) bool { return in.carries == carriesRows })
+}
+
+// mostScratch returns the most scratch memory that a batch needs of those that a plan of rows serves, and so on.
+func (c *prep) mostScratch(of func(batch int) int, most int) int {
+	for batch := c.pl.batch/2 + 1; batch < c.pl.batch; batch++ {
+		most = max(most, of(batch))
+	}
+	return most
 }
 
 // errf describes what is wrong with this node for these shapes or values.

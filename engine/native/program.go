@@ -24,7 +24,9 @@ type program struct {
 	outputs []int
 	consts  map[int]*tensor.Tensor
 	in, out []graph.Value
-	derived sync.Map // derivedKey to what was made of a weight
+	open    []bool       // inputs whose first dimension is not declared
+	plain   *graph.Graph // before fusion, for shape inference; nil where that would misread it
+	derived sync.Map     // derivedKey to what was made of a weight
 	// derivations counts what was put into derived.
 	derivations atomic.Int64
 }
@@ -63,6 +65,7 @@ func (e *Engine) compile(ctx context.Context, g *graph.Graph) (*program, error) 
 		return nil, err
 	}
 	p := &program{name: g.Name, consts: map[int]*tensor.Tensor{}, in: g.Placeholders(), out: slices.Clone(g.Outputs)}
+	p.open = openInputs(p.in)
 	ids := map[string]int{}
 	id := func(name string) int {
 		if name == "" {
@@ -115,7 +118,7 @@ func (e *Engine) compile(ctx context.Context, g *graph.Graph) (*program, error) 
 		p.outputs = append(p.outputs, k)
 	}
 	p.prune()
-	p.optimize(ctx, e)
+	p.optimize(ctx, e, g.Opset)
 	p.prune()
 	p.nvals = len(p.names)
 	p.liveness()

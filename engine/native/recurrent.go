@@ -297,7 +297,7 @@ func productFor[T float](c *prep, m, n, k, ldc int) (rowProduct[T], error) {
 			return nil
 		}, nil
 	}
-	pr, err := c.newProduct(gemm.Product{M: m, N: n, K: k, Alpha: 1, LDA: k, LDB: k, TransB: true, LDC: ldc}, nil)
+	pr, err := c.newProduct(gemm.Product{M: m, N: n, K: k, Alpha: 1, LDA: k, LDB: k, TransB: true, LDC: ldc}, nil, false)
 	if err != nil {
 		return nil, err
 	}

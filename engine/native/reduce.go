@@ -145,16 +145,17 @@ func reduceOf[T real](c *prep, op reduction, drop []bool, shape tensor.Shape) er
 	}
 	s, k := in.slot, c.pl.e.kernel
 	if p.dense && (op == redSum || op == redMean && isFloat) {
-		c.do(func(f *frame) { sumRows(p, data[T](f, o), data[T](f, s), op == redMean) })
+		c.do(func(f *frame) { sumRows(f, p, data[T](f, o), data[T](f, s), op == redMean) })
 		return nil
 	}
 	part := func(f *frame, lo, hi int) {
 		d, x := data[T](f, o), data[T](f, s)
+		_, n := p.kept.extent(f)
 		for it := p.kept.from(lo, hi); it.more(); it.next() {
 			at := &it.at
 
 			po, pi := at[0], at[1]
-			for range p.kept.inner {
+			for range n {
 				d[po] = reduceOne(p, op, x[min(pi, len(x)):], k)
 				po, pi = po+p.kept.step[0], pi+p.kept.step[1]
 			}
@@ -165,9 +166,9 @@ func reduceOf[T real](c *prep, op reduction, drop []bool, shape tensor.Shape) er
 }
 
 // sumRows adds rows to rows: the kept dimensions are innermost.
-func sumRows[T real](p *reducePlan, d, x []T, mean bool) {
-	n := p.kept.inner
-	for it := p.kept.from(0, p.kept.outer); it.more(); it.next() {
+func sumRows[T real](f *frame, p *reducePlan, d, x []T, mean bool) {
+	rows, n := p.kept.extent(f)
+	for it := p.kept.from(0, rows); it.more(); it.next() {
 		at := &it.at
 
 		row := d[at[0] : at[0]+n]
@@ -408,11 +409,12 @@ func reduceBool(c *prep, drop []bool, shape tensor.Shape, top bool) error {
 	s := in.slot
 	c.do(func(f *frame) {
 		d, x := data[bool](f, o), data[bool](f, s)
-		for it := p.kept.from(0, p.kept.outer); it.more(); it.next() {
+		rows, n := p.kept.extent(f)
+		for it := p.kept.from(0, rows); it.more(); it.next() {
 			at := &it.at
 
 			po, base := at[0], at[1]
-			for range p.kept.inner {
+			for range n {
 				found := !top
 				for it2 := p.inner.from(0, p.inner.outer); it2.more(); it2.next() {
 					in := &it2.at

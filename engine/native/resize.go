@@ -338,8 +338,8 @@ func (c *prep) resample(p *resizePlan, o int, shape tensor.Shape, tables []resam
 	if err != nil {
 		return err
 	}
-	at, from := wide, in.slot
-	c.do(func(f *frame) { castInto(f.t[wide], f.t[from]) })
+	at := wide
+	c.convert(wide, in)
 	now := in.shape.Clone()
 	for d, t := range tables {
 		if t.identity {
@@ -352,18 +352,19 @@ func (c *prep) resample(p *resizePlan, o int, shape tensor.Shape, tables []resam
 			return err
 		}
 		outer, inner, src := now[:d].Size(), now[d+1:].Size(), at
-		c.do(func(f *frame) { t.apply(data[float64](f, to), data[float64](f, src), outer, inner, p.extrapolation) })
+		c.do(func(f *frame) {
+			t.apply(data[float64](f, to), data[float64](f, src), f.rows(outer), inner, p.extrapolation)
+		})
 		at, now = to, next
 	}
-	round := in.dtype.IsInteger()
-	c.do(func(f *frame) {
-		if round {
+	if in.dtype.IsInteger() {
+		c.do(func(f *frame) {
 			for i, v := range data[float64](f, at) {
 				data[float64](f, at)[i] = math.RoundToEven(v)
 			}
-		}
-		castInto(f.t[o], f.t[at])
-	})
+		})
+	}
+	c.do(c.conversion(o, at, now.Size(), c.carriesRows()))
 	return nil
 }
 

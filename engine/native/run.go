@@ -3,6 +3,7 @@ package native
 import (
 	"context"
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"github.com/millrace/millrace/engine/native/gemm"
@@ -12,16 +13,21 @@ import (
 // maxIdleFrames is how many frames a plan keeps for the next runs.
 const maxIdleFrames = 8
 
-// frame takes a frame of a finished run, or makes one.
-func (p *plan) frame(pool *pool) (*frame, error) {
+// frame takes a frame of a finished run of p, or makes one.
+func (s *Session) frame(p *plan) (*frame, error) {
 	p.mu.Lock()
 	if n := len(p.idle); n > 0 {
 		f := p.idle[n-1]
 		p.idle = p.idle[:n-1]
 		p.mu.Unlock()
+		s.idle.Add(-int64(p.arena))
 		return f, nil
 	}
 	p.mu.Unlock()
+	return p.newFrame(s.pool)
+}
+
+func (p *plan) newFrame(pool *pool) (*frame, error) {
 	f := &frame{t: make([]*tensor.Tensor, len(p.slots)), pool: pool}
 	var base unsafe.Pointer
 	if p.arena > 0 {
@@ -49,18 +55,42 @@ func (p *plan) frame(pool *pool) (*frame, error) {
 	return f, nil
 }
 
-// release keeps f for the next run. It forgets the caller's tensors.
-func (p *plan) release(f *frame) {
+// release keeps f for p's next run, and forgets the caller's tensors. Where a session then keeps too much, the plans that
+// were made first give up their frames.
+func (s *Session) release(p *plan, f *frame) {
 	for i := range p.slots {
 		if k := p.slots[i].kind; k == slotInput || k == slotOutput {
 			f.t[i] = nil
 		}
 	}
 	f.ctx, f.product, f.conv, f.convWeights = nil, gemm.Product{}, gemm.ConvCall{}, gemm.ConvWeightCall{}
+	size, limit := int64(p.arena), s.e.cfg.MaxIdleBytes
 	p.mu.Lock()
-	if len(p.idle) < maxIdleFrames {
+	keep := !p.closed && len(p.idle) < maxIdleFrames && (len(p.idle) == 0 || s.idle.Load()+size <= limit)
+	if keep {
 		p.idle = append(p.idle, f)
+		s.idle.Add(size)
 	}
+	p.mu.Unlock()
+	if !keep {
+		return
+	}
+	for _, other := range slices.Backward(*s.plans.Load()) {
+		if s.idle.Load() <= limit {
+			return
+		}
+		if other != p {
+			s.dropIdle(other, false)
+		}
+	}
+}
+
+// dropIdle gives up the frames that wait for p, and keeps no more of them where p is forgotten.
+func (s *Session) dropIdle(p *plan, forget bool) {
+	p.mu.Lock()
+	s.idle.Add(-int64(len(p.idle)) * int64(p.arena))
+	clear(p.idle)
+	p.idle, p.closed = p.idle[:0], p.closed || forget
 	p.mu.Unlock()
 }
 
@@ -78,7 +108,7 @@ func (p *plan) run(ctx context.Context, f *frame, in, out []*tensor.Tensor) (err
 		o := &p.outs[i]
 		t := out[i]
 		if t == nil {
-			if t, err = tensor.New(o.dtype, o.shape...); err != nil {
+			if t, err = tensor.New(o.dtype, o.shapeOf(f.given)...); err != nil {
 				return err
 			}
 			out[i] = t
@@ -124,7 +154,7 @@ func (p *plan) run(ctx context.Context, f *frame, in, out []*tensor.Tensor) (err
 	}
 	for i := range p.outs {
 		if from := p.outs[i].from; from >= 0 {
-			copyTensor(out[i], f.t[from])
+			copyTensor(out[i], f.t[from]) // which may have more rows
 		}
 	}
 	ok = true

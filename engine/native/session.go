@@ -25,6 +25,9 @@ type Session struct {
 
 	plans  atomic.Pointer[[]*plan] // the latest first
 	makers sync.Mutex              // held while a plan is made
+	proofs []*rowProof             // the latest first; under makers
+	made   atomic.Int64            // plans
+	idle   atomic.Int64            // bytes of the frames that wait in plans
 }
 
 var _ engine.Session = (*Session)(nil)
@@ -67,7 +70,9 @@ func (s *Session) rehearse(ctx context.Context) (planned bool, err error) {
 			return false, fmt.Errorf("engine native: input %q: %w", v.Name, err)
 		}
 	}
-	p, err := s.makePlan(ctx, types, shapes)
+	s.makers.Lock()
+	p, err := s.makePlan(types, shapes, func() (*plan, error) { return s.makeExact(ctx, types, shapes) })
+	s.makers.Unlock()
 	var u *unsupported
 	switch {
 	case errors.As(err, &u):
@@ -126,22 +131,27 @@ func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) (err error)
 	if p.dynamic {
 		return s.runDynamic(ctx, in, out)
 	}
+	batch := 0
+	if p.batch > 0 {
+		batch = s.prog.batchOf(in)
+	}
 	for i := range p.outs {
-		if err := checkOut(s.prog.out[i].Name, out[i], p.outs[i].dtype, p.outs[i].shape); err != nil {
+		if err := p.outs[i].check(s.prog.out[i].Name, out[i], batch); err != nil {
 			return err
 		}
 	}
-	f, err := p.frame(s.pool)
+	f, err := s.frame(p)
 	if err != nil {
 		return s.runError(ctx, err)
 	}
+	f.planned, f.given = p.batch, batch
 	s.pool.runs.Add(1)
 	defer s.pool.runs.Add(-1)
-	if err := p.run(ctx, f, in, out); err != nil {
-		p.release(f)
+	err = p.run(ctx, f, in, out)
+	s.release(p, f)
+	if err != nil {
 		return s.runError(ctx, err)
 	}
-	p.release(f)
 	return nil
 }
 
@@ -164,6 +174,28 @@ func checkOut(name string, t *tensor.Tensor, dtype tensor.DType, shape tensor.Sh
 		return fmt.Errorf("%w: output %q is %v%v, the tensor given for it %v%v", engine.ErrInput, name, dtype, shape, t.DType(), t.Shape())
 	}
 	return nil
+}
+
+// check holds a tensor that is given for the output against what a run of this batch makes.
+func (o *planOut) check(name string, t *tensor.Tensor, batch int) error {
+	if t == nil || !o.rows {
+		return checkOut(name, t, o.dtype, o.shape)
+	}
+	shape := t.Shape()
+	if t.DType() == o.dtype && len(shape) == len(o.shape) && shape[0] == batch && slices.Equal(shape[1:], o.shape[1:]) {
+		return nil
+	}
+	return checkOut(name, t, o.dtype, o.shapeOf(batch))
+}
+
+// shapeOf is the output's shape in a run of this batch.
+func (o *planOut) shapeOf(batch int) tensor.Shape {
+	if !o.rows {
+		return o.shape
+	}
+	shape := o.shape.Clone()
+	shape[0] = batch
+	return shape
 }
 
 // runDynamic runs a program whose shapes depend on values.
@@ -226,23 +258,55 @@ func copyTensor(dst, src *tensor.Tensor) {
 	copy(dst.Bytes(), src.Bytes())
 }
 
-// planFor finds or makes the plan for these inputs.
+// planFor finds or makes the plan for these inputs: a plan of rows where there can be one.
 func (s *Session) planFor(ctx context.Context, in []*tensor.Tensor) (*plan, error) {
-	key := keyOf(in)
-	if p := find(*s.plans.Load(), key, in); p != nil {
-		return p, nil
+	plans, batch := *s.plans.Load(), s.prog.batchOf(in)
+	size := 0
+	if batch > 1 {
+		size = roundUp(batch)
+		if p := s.prog.find(plans, in, size); p != nil && (p.batch > 0 || batch == size) {
+			return p, nil
+		}
+	}
+	if size != batch || size == 0 {
+		if p := s.prog.find(plans, in, 0); p != nil {
+			return p, nil
+		}
 	}
 	types := make([]tensor.DType, len(in))
 	shapes := make([]tensor.Shape, len(in))
 	for i, t := range in {
 		types[i], shapes[i] = t.DType(), t.Shape().Clone()
 	}
-	return s.makePlan(ctx, types, shapes)
-}
-
-func (s *Session) makePlan(ctx context.Context, types []tensor.DType, shapes []tensor.Shape) (*plan, error) {
 	s.makers.Lock()
 	defer s.makers.Unlock()
+	if size > 0 {
+		open := slices.Clone(shapes)
+		for i := range open {
+			if s.prog.open[i] {
+				open[i] = open[i].Clone()
+				open[i][0] = size
+			}
+		}
+		p, err := s.makePlan(types, open, func() (*plan, error) { return s.makeRows(ctx, types, open, size) })
+		if !errors.Is(err, errNotRows) && (err != nil || p.batch > 0 || batch == size) {
+			return p, err
+		}
+	}
+	return s.makePlan(types, shapes, func() (*plan, error) { return s.makeExact(ctx, types, shapes) })
+}
+
+// makeExact makes the plan for these shapes alone.
+func (s *Session) makeExact(ctx context.Context, types []tensor.DType, shapes []tensor.Shape) (*plan, error) {
+	p, err := newPlanner(ctx, s.e, s.prog, s.pool).plan(types, shapes)
+	if errors.Is(err, errDynamic) {
+		return &plan{dynamic: true}, nil
+	}
+	return p, err
+}
+
+// makePlan remembers what make makes, unless another run did meanwhile. The caller holds s.makers.
+func (s *Session) makePlan(types []tensor.DType, shapes []tensor.Shape, make func() (*plan, error)) (*plan, error) {
 	var sig []int
 	for i, shape := range shapes {
 		sig = append(sig, int(types[i]), len(shape))
@@ -255,19 +319,21 @@ func (s *Session) makePlan(ctx context.Context, types []tensor.DType, shapes []t
 	old := *s.plans.Load()
 	for _, p := range old {
 		if p.key == key && slices.Equal(p.sig, sig) {
-			return p, nil // another run made it meanwhile
+			return p, nil
 		}
 	}
-	p, err := newPlanner(ctx, s.e, s.prog, s.pool).plan(types, shapes)
-	if errors.Is(err, errDynamic) {
-		p, err = &plan{dynamic: true}, nil
-	}
+	p, err := make()
 	if err != nil {
 		return nil, err
 	}
+	s.made.Add(1)
 	p.key, p.sig = key, sig
-	now := append([]*plan{p}, old[:min(len(old), s.e.cfg.MaxPlans-1)]...)
+	kept := min(len(old), s.e.cfg.MaxPlans-1)
+	now := append([]*plan{p}, old[:kept]...)
 	s.plans.Store(&now)
+	for _, p := range old[kept:] {
+		s.dropIdle(p, true)
+	}
 	return p, nil
 }
 
@@ -275,35 +341,45 @@ const fnvOffset = 14695981039346656037
 
 func mix(h uint64, d int) uint64 { return (h ^ uint64(d)) * 1099511628211 }
 
-func keyOf(in []*tensor.Tensor) uint64 {
+// find returns the plan for these inputs, with size in place of the batch where that is not 0.
+func (p *program) find(plans []*plan, in []*tensor.Tensor, size int) *plan {
 	h := uint64(fnvOffset)
-	for _, t := range in {
+	for i, t := range in {
 		shape := t.Shape()
 		h = mix(mix(h, int(t.DType())), len(shape))
-		for _, d := range shape {
+		for j, d := range shape {
+			if size > 0 && j == 0 && p.open[i] {
+				d = size
+			}
 			h = mix(h, d)
 		}
 	}
-	return h
-}
-
-func find(plans []*plan, key uint64, in []*tensor.Tensor) *plan {
-	for _, p := range plans {
-		if p.key == key && p.fits(in) {
-			return p
+	for _, pl := range plans {
+		if pl.key == h && p.fits(pl.sig, in, size) {
+			return pl
 		}
 	}
 	return nil
 }
 
-func (p *plan) fits(in []*tensor.Tensor) bool {
-	sig := p.sig
-	for _, t := range in {
+// fits holds a plan's signature against inputs, as find does.
+func (p *program) fits(sig []int, in []*tensor.Tensor, size int) bool {
+	for i, t := range in {
 		shape := t.Shape()
-		if len(sig) < 2+len(shape) || sig[0] != int(t.DType()) || sig[1] != len(shape) || !slices.Equal(sig[2:2+len(shape)], shape) {
+		if len(sig) < 2+len(shape) || sig[0] != int(t.DType()) || sig[1] != len(shape) {
 			return false
 		}
-		sig = sig[2+len(shape):]
+		dims := sig[2 : 2+len(shape)]
+		if size > 0 && p.open[i] {
+			if dims[0] != size {
+				return false
+			}
+			dims, shape = dims[1:], shape[1:]
+		}
+		if !slices.Equal(dims, shape) {
+			return false
+		}
+		sig = sig[2+len(t.Shape()):]
 	}
 	return len(sig) == 0
 }
