@@ -130,6 +130,23 @@ func TestReadSplitAnywhere(t *testing.T) {
 	}
 }
 
+// Messages of any size find their place in the read buffer, wherever in it they begin.
+func TestReadSizes(t *testing.T) {
+	sizes := []int{60_000, 100_000, 1, 127_000, 0, wire.ReadBuffer, 64_000, 90_000, 300_000, 10, 60_000, 5, 120_000, 131_000, 700, 64 << 10}
+	var says []byte
+	for _, size := range append(sizes, sizes...) {
+		says = fmt.Appendf(says, "MSG a 1 %d\r\n%s\r\n", size, bytes.Repeat([]byte{'a' + byte(size%26)}, size))
+	}
+	for _, piece := range []int{1000, 4096, 50_000, 62_000, 64 << 10, 128 << 10, 1 << 20} {
+		got := heard(t, slices.Clone(says), piece)
+		for i, size := range append(sizes, sizes...) {
+			if want := fmt.Sprintf("0 \"a\" \"\" false \"\" %q", bytes.Repeat([]byte{'a' + byte(size%26)}, size)); got[i] != want {
+				t.Fatalf("pieces of %d: message %d of %d bytes is %.60s with %d", piece, i, size, got[i], len(got[i]))
+			}
+		}
+	}
+}
+
 func TestReadWhatIsWrong(t *testing.T) {
 	for says, want := range map[string]string{
 		"MSG a 1 5\r\nhello\n\n":              "without its end",

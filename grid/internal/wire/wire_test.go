@@ -252,6 +252,30 @@ func TestUnsubscribe(t *testing.T) {
 	}
 }
 
+// What the server sent before it heard of the end is not handed out either.
+func TestUnsubscribeInHandler(t *testing.T) {
+	c := dial(t, serve(t, nil), nil)
+	got := 0
+	var sid uint64
+	sid = subscribe(t, c, "a", func(*wire.Msg) {
+		got++
+		if err := c.Unsubscribe(sid); err != nil {
+			t.Error(err)
+		}
+	})
+	var b wire.Batch
+	for range 1000 {
+		add(t, &b, "a", "", nil, nil)
+	}
+	send(t, c, &b)
+	if err := c.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got != 1 {
+		t.Fatalf("%d messages were handed out", got)
+	}
+}
+
 func TestSendInHandler(t *testing.T) {
 	c := dial(t, serve(t, nil), nil)
 	const last = 20_000
