@@ -20,6 +20,8 @@ type question struct {
 	Op string `json:"op"`
 	// After is the last sequence that the asker wrote: the answer includes it.
 	After Sequence `json:"after,omitempty"`
+	// Born is the stream that After is of, as answer.Born tells it; 0 where the asker does not know.
+	Born int64 `json:"born,omitempty"`
 
 	Cache   string   `json:"cache,omitempty"`
 	Prefix  []byte   `json:"prefix,omitempty"`
@@ -91,10 +93,13 @@ func (g *Grid) ownerSubject(p *partition) string {
 func (g *Grid) ask(ctx context.Context, p *partition, q question) (answer, error) {
 	ctx, cancel := g.limited(ctx)
 	defer cancel()
-	q.After = Sequence(p.flow.written.Load())
 	for {
+		q.After, q.Born = Sequence(p.flow.written.Load()), p.flow.born.Load()
 		a, err := g.askOnce(ctx, p, q)
 		if !errors.Is(err, ErrNotOwner) {
+			if a.Born != 0 {
+				p.flow.of(a.Born)
+			}
 			return a, err
 		}
 		if err := g.settleDown(ctx); err != nil {
@@ -196,7 +201,7 @@ func (t *tenure) answer(ctx context.Context, q question) (answer, error) {
 	if err := x.wait(ctx, end); err != nil {
 		return answer{}, err
 	}
-	a := answer{Fence: t.fence}
+	a := answer{Fence: t.fence, Born: t.p.flow.born.Load()}
 	switch q.Op {
 	case askForget:
 		return a, t.forget(ctx, q.Cache)
@@ -211,7 +216,7 @@ func (t *tenure) answer(ctx context.Context, q question) (answer, error) {
 		return answer{}, ErrNotOwner
 	}
 	x.settle(t.g.cfg.Now())
-	a.Sequence, a.Born = x.seq, x.born
+	a.Sequence = x.seq
 	s := x.spaces[q.Cache]
 	switch q.Op {
 	case askEnd:
@@ -238,7 +243,10 @@ func (t *tenure) answer(ctx context.Context, q question) (answer, error) {
 // writtenBy returns up to where an answer must see the stream: what the asker wrote and this node wrote, and, since others may
 // have written too, where other nodes are, the stream's end.
 func (t *tenure) writtenBy(ctx context.Context, q question) (Sequence, error) {
-	end := max(q.After, Sequence(t.p.flow.written.Load()))
+	end := Sequence(t.p.flow.written.Load())
+	if q.Born == 0 || q.Born == t.p.flow.born.Load() {
+		end = max(end, q.After)
+	}
 	if t.g.server != nil || q.Op == askTouch {
 		return end, nil
 	}

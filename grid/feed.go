@@ -34,8 +34,8 @@ type feed struct {
 	begun bool          // whether ready is closed
 
 	mu      sync.Mutex
-	broken  error           // why the feed does not run at the moment
-	lost    <-chan struct{} // closed when the connection of the session breaks
+	broken  error  // why the feed does not run at the moment
+	epoch   uint64 // how often the connection had been made anew when the session began
 	stopped chan struct{}
 	ended   chan struct{}
 	once    sync.Once
@@ -72,7 +72,7 @@ func (f *feed) close() {
 
 func (f *feed) note(err error) {
 	f.mu.Lock()
-	f.broken, f.lost = err, nil
+	f.broken = err
 	f.mu.Unlock()
 }
 
@@ -80,12 +80,10 @@ func (f *feed) note(err error) {
 func (f *feed) trouble() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	select {
-	case <-f.lost:
+	if f.broken == nil && f.epoch != f.t.g.feeds.Stats().Reconnects {
 		return errLost
-	default:
-		return f.broken
 	}
+	return f.broken
 }
 
 // errFeed is why a session ends that is begun anew, and errLost the most common reason.
@@ -97,7 +95,10 @@ var (
 // session reads the stream until something breaks.
 func (f *feed) session() error {
 	g, p := f.t.g, f.t.p
-	lost := g.lost()
+	lost, epoch := g.lost(), g.feeds.Stats().Reconnects
+	if !g.feeds.IsConnected() {
+		return errLost
+	}
 	setup, cancel := context.WithTimeout(until(f.stopped), g.cfg.Timeout)
 	defer cancel()
 	last, err := f.prepare(setup)
@@ -139,7 +140,7 @@ func (f *feed) session() error {
 		f.caughtUp(last)
 	}
 	f.mu.Lock()
-	f.broken, f.lost = nil, lost
+	f.broken, f.epoch = nil, epoch
 	f.mu.Unlock()
 	return s.wait(f.stopped, lost)
 }
@@ -173,6 +174,7 @@ func (f *feed) prepare(ctx context.Context) (last Sequence, err error) {
 	another := x.born != 0 && x.born != born
 	x.born = born
 	x.mu.Unlock()
+	p.flow.of(born)
 	if another {
 		f.startOver()
 	}
@@ -185,7 +187,6 @@ func (f *feed) prepare(ctx context.Context) (last Sequence, err error) {
 // startOver forgets what was in a stream that is gone.
 func (f *feed) startOver() {
 	f.t.index.reset()
-	f.t.p.flow.written.Store(0)
 	f.t.rewind()
 }
 

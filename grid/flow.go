@@ -12,8 +12,10 @@ const flightMax = 4096
 // flow is what this node has under way to a partition's stream, and how far it has come.
 type flow struct {
 	flight *semaphore.Weighted
-	// written is the last sequence that this node got acknowledged.
+	// written is the last sequence that this node got acknowledged, in the stream that was made at born (Unix nanoseconds, 0
+	// while that is not known).
 	written atomic.Uint64
+	born    atomic.Int64
 }
 
 func (f *flow) init() { f.flight = semaphore.NewWeighted(flightMax) }
@@ -25,6 +27,13 @@ func (f *flow) wrote(seq Sequence) {
 		if uint64(seq) <= old || f.written.CompareAndSwap(old, uint64(seq)) {
 			return
 		}
+	}
+}
+
+// of notes which stream this is: what was written to one that was lost is nobody's to wait for.
+func (f *flow) of(born int64) {
+	if old := f.born.Swap(born); old != 0 && old != born {
+		f.written.Store(0)
 	}
 }
 

@@ -291,20 +291,32 @@ func (g *Grid) makeClass(ctx context.Context, class Class) ([]*partition, error)
 	return parts, nil
 }
 
-// makeStreams makes the streams of all classes that are in use where they are not there.
+// makeStreams makes the streams of all classes that are in use where they are not there. What is asked while the connection is
+// made anew gets no answer: it is asked again, within ctx.
 func (g *Grid) makeStreams(ctx context.Context) error {
 	g.mu.Lock()
 	classes := maps.Clone(g.classes)
 	g.mu.Unlock()
 	for _, parts := range classes {
 		for _, p := range parts {
-			if err := g.makeStream(ctx, p); err != nil {
-				return err
+			for {
+				try, cancel := context.WithTimeout(ctx, streamTry)
+				err := g.makeStream(try, p)
+				cancel()
+				if err == nil {
+					break
+				}
+				if g.settleDown(ctx) != nil {
+					return err
+				}
 			}
 		}
 	}
 	return nil
 }
+
+// streamTry is how long one request for a stream waits after the server was restarted.
+const streamTry = time.Second
 
 func (g *Grid) makeStream(ctx context.Context, p *partition) error {
 	_, err := g.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{

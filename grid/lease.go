@@ -167,13 +167,18 @@ func (g *Grid) renew(ctx context.Context, p *partition, l *lease) error {
 
 // release gives a lease to a node, or to nobody.
 func (g *Grid) release(ctx context.Context, p *partition, l *lease, to string) error {
-	l.mu.Lock()
-	last := l.last
-	l.lost = true
-	l.mu.Unlock()
-	_, err := g.writeLease(ctx, p, leaseRecord{Node: to, Offered: to != ""}, last)
-	if isWrongSequence(err) {
-		return nil
+	for again := false; ; again = true {
+		l.mu.Lock()
+		last := l.last
+		l.lost = true
+		l.mu.Unlock()
+		_, err := g.writeLease(ctx, p, leaseRecord{Node: to, Offered: to != ""}, last)
+		if !isWrongSequence(err) {
+			return err
+		}
+		if again {
+			return nil // somebody else has it
+		}
+		// A renewal was under way: its sequence is known by now, or a moment later the lease ends by itself.
 	}
-	return err
 }

@@ -46,7 +46,7 @@ type Listener struct {
 	bytes     int
 	positions []Sequence // what the reader has, by partition
 	live      []bool     // whether a partition's changes are queued; else they are read from its owner's index
-	born      []int64    // when the stream was made that positions is of, where another node owns it
+	born      []int64    // when the stream was made that positions is of; 0 where that is not known
 	current   []bool     // partitions whose first reading is the current state, not a resumption
 	// ahead is which events the reader has from beyond its position.
 	ahead     map[string]reached
@@ -307,6 +307,10 @@ func (l *Listener) readIndex(t *tenure, part int) bool {
 	x.settle(t.g.cfg.Now())
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if born := l.born[part]; born != 0 && born != x.born {
+		l.startOver(part)
+	}
+	l.born[part] = x.born
 	found := x.changes(l.cache.name, l.opts.Prefix, l.positions[part], l.current[part])
 	l.live[part] = true
 	l.found(part, found, x.seq)

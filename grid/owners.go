@@ -24,6 +24,7 @@ type owners struct {
 	mu      sync.Mutex
 	seen    []seenLease
 	held    []*lease // by partition number; nil for those of others
+	leaving []bool   // which of them are being given away
 	classes [][]*partition
 	members members
 
@@ -39,7 +40,7 @@ const (
 func newOwners(g *Grid, durable []*partition) *owners {
 	n := len(durable)
 	return &owners{
-		g: g, durable: durable, wake: make(chan struct{}, 1), seen: make([]seenLease, n), held: make([]*lease, n),
+		g: g, durable: durable, wake: make(chan struct{}, 1), seen: make([]seenLease, n), held: make([]*lease, n), leaving: make([]bool, n),
 		begun: make([]sync.Mutex, n), members: members{last: make(map[string]time.Time)},
 	}
 }
@@ -107,13 +108,19 @@ func (o *owners) begin(ctx context.Context, p *partition) error {
 	o.mu.Lock()
 	l := o.held[p.number]
 	o.mu.Unlock()
-	if l == nil || p.tenure() != nil || !l.held(time.Now()) {
+	if l == nil || o.isLeaving(p.number) || p.tenure() != nil || !l.held(time.Now()) {
 		return nil
 	}
 	if _, err := o.g.begin(ctx, p, l); err != nil {
 		return fmt.Errorf("read partition %d: %w", p.number, err)
 	}
 	return nil
+}
+
+func (o *owners) isLeaving(number int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.leaving[number]
 }
 
 // end ends the tenures of a number.
@@ -143,6 +150,8 @@ func (o *owners) run() {
 	ticker := time.NewTicker(ownersEvery)
 	defer ticker.Stop()
 	var given time.Time
+	var giving sync.WaitGroup
+	defer giving.Wait()
 	for {
 		select {
 		case <-ticker.C:
@@ -154,10 +163,15 @@ func (o *owners) run() {
 		for number := range o.durable {
 			o.look(ctx, number)
 		}
-		if time.Since(given) > handOverEvery && o.balance(ctx) {
-			given = time.Now()
-		}
 		cancel()
+		if time.Since(given) <= handOverEvery {
+			continue
+		}
+		if number, to, ok := o.surplus(); ok {
+			given = time.Now()
+			// Beside the loop, which goes on renewing: what is under way in the partition is waited for.
+			giving.Go(func() { o.giveAway(until(o.g.done), number, to) })
+		}
 	}
 }
 
@@ -165,11 +179,13 @@ func (o *owners) run() {
 func (o *owners) look(ctx context.Context, number int) {
 	g, p := o.g, o.durable[number]
 	o.mu.Lock()
-	mine := o.held[number]
+	mine, leaving := o.held[number], o.leaving[number]
 	o.mu.Unlock()
 	now := time.Now()
 	if mine != nil {
-		o.beginAll(number)
+		if !leaving {
+			o.beginAll(number)
+		}
 		if mine.held(now) && !mine.due(now) {
 			return
 		}
@@ -179,7 +195,7 @@ func (o *owners) look(ctx context.Context, number int) {
 		}
 		switch {
 		case err == nil:
-		case mine.held(time.Now()):
+		case mine.held(time.Now()), leaving:
 			g.cfg.Logger.Debug("renew a lease", "partition", number, "error", err)
 		default:
 			g.cfg.Logger.Warn("this node owns a partition no more", "partition", number, "reason", err)
@@ -268,16 +284,18 @@ var canceled = func() context.Context {
 func (o *owners) giveAway(ctx context.Context, number int, to string) {
 	o.mu.Lock()
 	l := o.held[number]
-	o.mu.Unlock()
-	if l == nil {
+	if l == nil || o.leaving[number] {
+		o.mu.Unlock()
 		return
 	}
+	o.leaving[number] = true
+	o.mu.Unlock()
 	o.end(ctx, number)
 	if err := o.g.release(ctx, o.durable[number], l, to); err != nil {
 		o.g.cfg.Logger.Debug("release a lease", "partition", number, "error", err)
 	}
 	o.mu.Lock()
-	o.held[number] = nil
+	o.held[number], o.leaving[number] = nil, false
 	o.seen[number] = seenLease{record: leaseRecord{Node: to, Offered: to != ""}, at: time.Now()}
 	o.mu.Unlock()
 	o.say("lease")
@@ -345,28 +363,28 @@ func (o *owners) owned() []int {
 	return out
 }
 
-// balance gives a partition away where this node has more than its share and another less. It reports whether it did.
-func (o *owners) balance(ctx context.Context) bool {
-	if o.g.server != nil {
-		return false
-	}
+// surplus returns a partition to give away, and to whom, where this node has more than its share and another less.
+func (o *owners) surplus() (number int, to string, ok bool) {
 	nodes := o.members.alive(o.g.node, time.Now())
 	if len(nodes) < 2 {
-		return false
+		return 0, "", false
 	}
-	mine := o.owned()
-	count := map[string]int{o.g.node: len(mine)}
+	count := map[string]int{}
+	last := -1
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	for number, s := range o.seen {
-		if o.held[number] == nil {
+		switch {
+		case o.held[number] == nil:
 			count[s.record.Node]++
+		case !o.leaving[number]:
+			count[o.g.node]++
+			last = number
 		}
 	}
-	o.mu.Unlock()
 	poorest := slices.MinFunc(nodes, func(a, b string) int { return count[a] - count[b] })
-	if len(mine) == 0 || count[o.g.node] < count[poorest]+2 {
-		return false
+	if last < 0 || count[o.g.node] < count[poorest]+2 {
+		return 0, "", false
 	}
-	o.giveAway(ctx, mine[len(mine)-1], poorest)
-	return true
+	return last, poorest, true
 }

@@ -44,11 +44,9 @@ func (g *Grid) begin(ctx context.Context, p *partition, l *lease) (*tenure, erro
 	}
 	t.feed = newFeed(t)
 	g.running.Go(t.feed.run)
-	select {
-	case <-t.feed.ready:
-	case <-ctx.Done():
+	if err := t.awaitFeed(ctx); err != nil {
 		t.feed.close()
-		return nil, contextError(ctx)
+		return nil, err
 	}
 	if g.server == nil {
 		var err error
@@ -61,6 +59,24 @@ func (g *Grid) begin(ctx context.Context, p *partition, l *lease) (*tenure, erro
 	t.offer(true)
 	g.attachReaders(t)
 	return t, nil
+}
+
+// awaitFeed returns when the index has what was in the stream, or when the lease is over before.
+func (t *tenure) awaitFeed(ctx context.Context) error {
+	ticker := time.NewTicker(leaseRenew)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-t.feed.ready:
+			return nil
+		case <-ctx.Done():
+			return contextError(ctx)
+		case now := <-ticker.C:
+			if !t.valid(now) {
+				return ErrNotOwner
+			}
+		}
+	}
 }
 
 // end gives the partition up: readers stop where they are, and the index is forgotten.
