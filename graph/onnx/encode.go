@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"math"
 	"slices"
@@ -17,12 +18,25 @@ import (
 // graph.LowestOpset; where it leaves the IR version out, it is the one that came with that opset. Domains that nodes
 // use and g.Opset lacks are written with version 1.
 func Encode(g *graph.Graph) ([]byte, error) {
+	e, err := encode(g)
+	if err != nil {
+		return nil, err
+	}
+	file := make([]byte, 0, e.size())
+	for part := range e.parts() {
+		file = append(file, part...)
+	}
+	return file, nil
+}
+
+// encode writes the file but for the elements of large tensors, which are only referred to.
+func encode(g *graph.Graph) (*encoder, error) {
 	opset := opsetOf(g)
 	ir := g.IRVersion
 	if ir == 0 {
 		ir = irOf(g, opset[graph.OnnxDomain])
 	}
-	e := &encoder{buf: make([]byte, 0, sizeHint(g)), model: g, opset: opset}
+	e := &encoder{buf: make([]byte, 0, 4096+128*len(g.Nodes)), model: g, opset: opset}
 	e.int(1, ir)
 	producer := g.Producer
 	if producer == "" {
@@ -40,20 +54,20 @@ func Encode(g *graph.Graph) ([]byte, error) {
 	if e.err != nil {
 		return nil, fmt.Errorf("encode model: %w", e.err)
 	}
-	if len(e.buf) > math.MaxInt32 {
-		return nil, fmt.Errorf("encode model: %d bytes; a protobuf file holds at most %d", len(e.buf), math.MaxInt32)
+	if e.size() > math.MaxInt32 {
+		return nil, fmt.Errorf("encode model: %d bytes; a protobuf file holds at most %d", e.size(), math.MaxInt32)
 	}
-	return e.buf, nil
+	return e, nil
 }
 
 // EncodeTensor returns a single tensor as DecodeTensor reads it.
 func EncodeTensor(name string, t *tensor.Tensor) ([]byte, error) {
-	e := &encoder{buf: make([]byte, 0, len(t.Bytes())+len(name)+64)}
+	e := &encoder{}
 	e.tensor(name, t)
 	if e.err != nil {
 		return nil, fmt.Errorf("encode tensor: %w", e.err)
 	}
-	return e.buf, nil
+	return slices.Concat(slices.Collect(e.parts())...), nil
 }
 
 // opsetOf returns the versions of all domains that g uses.
@@ -101,22 +115,50 @@ func irOf(g *graph.Graph, opset int64) int64 {
 	return ir
 }
 
-// sizeHint guesses the size of the file.
-func sizeHint(g *graph.Graph) int {
-	n := 4096 + 128*len(g.Nodes)
-	for _, in := range g.Initializers {
-		n += len(in.Tensor.Bytes()) + len(in.Name) + 64
-	}
-	return n
-}
-
 // encoder appends protobuf fields. The first error stays in err.
 type encoder struct {
 	buf   []byte
+	large []large // what stands between parts of buf, in order
+	extra int     // the bytes of that
 	model *graph.Graph
 	opset map[string]int64
 	f     *graph.Function // whose body is being written; nil outside
 	err   error
+}
+
+// large is the elements of a tensor, which are not copied: they come before byte at of the encoder's own.
+type large struct {
+	at   int
+	data []byte
+}
+
+func (e *encoder) size() int { return len(e.buf) + e.extra }
+
+// parts gives the bytes of the file in order.
+func (e *encoder) parts() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		from := 0
+		for _, l := range e.large {
+			if !yield(e.buf[from:l.at]) || !yield(l.data) {
+				return
+			}
+			from = l.at
+		}
+		yield(e.buf[from:])
+	}
+}
+
+// elements writes a field of a tensor's bytes.
+func (e *encoder) elements(num protowire.Number, data []byte) {
+	const small = 4096
+	e.buf = protowire.AppendTag(e.buf, num, protowire.BytesType)
+	if len(data) < small {
+		e.buf = protowire.AppendBytes(e.buf, data)
+		return
+	}
+	e.buf = protowire.AppendVarint(e.buf, uint64(len(data)))
+	e.large = append(e.large, large{len(e.buf), data})
+	e.extra += len(data)
 }
 
 func (e *encoder) fail(format string, args ...any) {
@@ -152,13 +194,16 @@ func (e *encoder) float(num protowire.Number, v float32) {
 func (e *encoder) message(num protowire.Number, write func()) {
 	e.buf = protowire.AppendTag(e.buf, num, protowire.BytesType)
 	e.buf = append(e.buf, 0)
-	start := len(e.buf)
+	start, larges, extra := len(e.buf), len(e.large), e.extra
 	write()
-	n := len(e.buf) - start
-	more := protowire.SizeVarint(uint64(n)) - 1
-	if more > 0 {
+	own := len(e.buf) - start
+	n := own + e.extra - extra
+	if more := protowire.SizeVarint(uint64(n)) - 1; more > 0 {
 		e.buf = append(e.buf, make([]byte, more)...)
-		copy(e.buf[start+more:], e.buf[start:start+n])
+		copy(e.buf[start+more:], e.buf[start:start+own])
+		for i := larges; i < len(e.large); i++ {
+			e.large[i].at += more
+		}
 	}
 	protowire.AppendVarint(e.buf[:start-1], uint64(n))
 }

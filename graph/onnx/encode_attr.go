@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
@@ -160,6 +158,5 @@ func (e *encoder) tensor(name string, t *tensor.Tensor) {
 		}
 		return
 	}
-	e.buf = protowire.AppendTag(e.buf, 9, protowire.BytesType)
-	e.buf = protowire.AppendBytes(e.buf, t.Bytes())
+	e.elements(9, t.Bytes())
 }

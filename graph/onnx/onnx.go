@@ -131,14 +131,16 @@ func DecodeTensor(data []byte) (*tensor.Tensor, error) {
 	return t, nil
 }
 
-// Write writes a model to w as Encode does.
+// Write writes a model to w as Encode does, without a copy of large tensors.
 func Write(w io.Writer, g *graph.Graph) error {
-	data, err := Encode(g)
+	e, err := encode(g)
 	if err != nil {
 		return err
 	}
-	if _, err := w.Write(data); err != nil {
-		return fmt.Errorf("write model: %w", err)
+	for part := range e.parts() {
+		if _, err := w.Write(part); err != nil {
+			return fmt.Errorf("write model: %w", err)
+		}
 	}
 	return nil
 }
