@@ -28,7 +28,8 @@ var smallNets = []string{
 // TestCases imports and runs the cases that are in the repository.
 func TestCases(t *testing.T) {
 	engines := engines(t)
-	for _, c := range cases(t, unpack(t)) {
+	all := append(cases(t, unpack(t)), readCase(t, "checkpoint/testdata/nn2h-v1"))
+	for _, c := range all {
 		for name, o := range c.check(t, engines) {
 			if !o.ok && !(o.refused && c.refusable()) {
 				t.Errorf("%s on %s: %s", filepath.Base(c.dir), name, o.text)

@@ -421,8 +421,11 @@ func inferenceOutputs(g *graphdef.Graph, fed map[string]bool) []string {
 		if !fed[n.Name] || strings.HasPrefix(n.Name, "gradients") || strings.Contains(n.Name, "_grad/") {
 			continue
 		}
+		if d, err := n.Attrs.Type("T", graphdef.Float); err != nil || d == graphdef.String {
+			continue
+		}
 		switch n.Op {
-		case "Softmax", "BiasAdd", "Sigmoid", "Tanh", "Relu", "ArgMax", "Add", "AddV2":
+		case "Softmax", "BiasAdd", "Sigmoid", "Tanh", "Relu", "ArgMax", "Add", "AddV2", "Identity":
 			names = append(names, n.Name+":0")
 		}
 	}

@@ -15,6 +15,7 @@ var randomOps = map[string]operator{
 	"RandomShuffle": random, "RandomGamma": random, "RandomPoissonV2": random, "ParameterizedTruncatedNormal": random,
 	"StatelessRandomUniform": random, "StatelessRandomUniformV2": random, "StatelessRandomNormal": random, "StatelessRandomNormalV2": random,
 	"StatelessTruncatedNormal": random, "StatelessTruncatedNormalV2": random, "StatelessRandomUniformIntV2": random, "StatelessMultinomial": random,
+	"StatelessRandomGetKeyCounter": randomKey, "StatelessRandomGetAlg": randomKey, "StatelessRandomGetKeyCounterAlg": randomKey,
 	"StatefulUniform": random, "StatefulStandardNormalV2": random, "StatefulTruncatedNormal": random, "StatefulUniformInt": random,
 }
 
@@ -22,6 +23,11 @@ var randomOps = map[string]operator{
 type drawn struct {
 	low, high float64
 	shape     *value
+}
+
+// randomKey is what other operators draw by.
+func randomKey(*call) []*value {
+	return []*value{{handle: "random key"}, {handle: "random key"}, {handle: "random key"}}
 }
 
 func random(c *call) []*value {

@@ -55,6 +55,9 @@ func Import(ctx context.Context, path string, opts Options) (*Result, error) {
 
 // Import converts the graph. The errors are ErrRefused for what cannot be converted, ErrChoice, ErrInvalid, and those of the readers.
 func (s *Source) Import(ctx context.Context, opts Options) (*Result, error) {
+	if opts.Evaluator == nil {
+		return nil, fmt.Errorf("import %s: there is no evaluator for its constants", s.path)
+	}
 	sel, err := s.choose(opts)
 	if err != nil {
 		return nil, fmt.Errorf("import %s: %w", s.path, err)
