@@ -1,11 +1,13 @@
 package main
 
 import (
+	"archive/zip"
 	"context"
 	"encoding/binary"
 	"image"
 	"image/color"
 	"image/png"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -38,6 +40,7 @@ func TestScript(t *testing.T) {
 			"mkpng":    makePNG,
 			"mknpz":    makeNPZ,
 			"mkdigits": makeDigits,
+			"mkcase":   makeCase,
 		},
 	})
 }
@@ -117,6 +120,22 @@ func makeNPZ(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	ts.Check(media.WriteNPZ(f, tensors))
 	ts.Check(f.Close())
+}
+
+// makeCase is `mkcase NAME`: a folder of that name with a model that TensorFlow wrote, and what it computed.
+func makeCase(ts *testscript.TestScript, _ bool, args []string) {
+	const tensorflow = "../../graph/tensorflow/"
+	dir := file(ts, args)
+	if args[0] == "nn2h-v1" { // the talk's network
+		ts.Check(os.CopyFS(dir, os.DirFS(tensorflow+"checkpoint/testdata/nn2h-v1")))
+		return
+	}
+	z, err := zip.OpenReader(tensorflow + "testdata/cases.zip")
+	ts.Check(err)
+	defer z.Close()
+	sub, err := fs.Sub(z, args[0])
+	ts.Check(err)
+	ts.Check(os.CopyFS(dir, sub))
 }
 
 // makeDigits is `mkdigits DIR`: a small training set in MNIST's files, of bars whose place is their label.

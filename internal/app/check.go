@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -82,7 +83,7 @@ func Warnings(cfg Config) []string {
 	}
 	var all []string
 	for _, c := range models {
-		if _, err := c.open(); err != nil {
+		if _, err := c.open(context.Background()); err != nil {
 			what := c.path
 			if c.version > 0 {
 				what = fmt.Sprintf("version %d", c.version)

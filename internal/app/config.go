@@ -162,7 +162,8 @@ type CacheConfig struct {
 
 // ModelConfig describes one model. From labels on, a key that is there replaces the `millrace.*` metadata in the file.
 type ModelConfig struct {
-	// An ONNX file, a folder with numbered versions (`1/model.onnx`, `2/model.onnx`), or `builtin:digits` for the one in the binary.
+	// An ONNX file, a model of TensorFlow's (a SavedModel's folder, `.pb`, `.pbtxt` or `.meta`), a folder with numbered versions
+	// (`1/model.onnx`, or SavedModels `1`, `2`), or `builtin:digits` for the one in the binary.
 	Path Path `yaml:"path" default:"required"`
 	// The engine, where it is not the one that `engine` names.
 	Engine string `yaml:"engine" default:"what engine says"`
@@ -170,6 +171,16 @@ type ModelConfig struct {
 	Device string `yaml:"device" default:"the engine's"`
 	// How many threads one run may use; 0 leaves it to the engine.
 	Threads int `yaml:"threads" default:"0"`
+	// Of a model of TensorFlow's: which signature of a SavedModel; nothing is the one sensible one.
+	Signature string `yaml:"signature" default:"serving_default, or the only one"`
+	// The tags of a SavedModel's graph.
+	Tags []string `yaml:"tags" default:"[serve], or the only ones"`
+	// The checkpoint with the variables of a graph of TensorFlow's.
+	Checkpoint Path `yaml:"checkpoint" default:"the SavedModel's own"`
+	// Which tensors of TensorFlow's graph are fed, such as `images:0` or `images[-1,784]`.
+	Inputs []string `yaml:"inputs" default:"the signature's, or the placeholders"`
+	// Which tensors of TensorFlow\'s graph are fetched, such as `logits`, or keys of the signature.
+	Outputs []string `yaml:"outputs" default:"the signature's, or the final ones"`
 	// The names of the classes, in the output's order.
 	Labels []string `yaml:"labels" default:"the file's"`
 	// What each sample of a picture, or each of the raw bytes that are sent, is multiplied with. Without it that is 1/255 for pictures that become a

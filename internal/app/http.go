@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/serve"
 	"github.com/millrace/millrace/serve/admin"
@@ -20,7 +21,8 @@ import (
 // route hangs the protocols and the page under their paths.
 func (n *Node) route(routes *serve.Routes, page http.Handler) error {
 	api, err := rest.New(rest.Config{
-		Grid: n.grid, Models: n.registry, Pipelines: pipelines{n}, MaxModelBytes: int64(n.cfg.HTTP.Limits.ModelBody), Logger: n.log,
+		Grid: n.grid, Models: n.registry, Pipelines: pipelines{n}, Evaluator: native.Evaluator(),
+		MaxModelBytes: int64(n.cfg.HTTP.Limits.ModelBody), Logger: n.log,
 	})
 	if err != nil {
 		return err

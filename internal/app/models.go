@@ -16,7 +16,9 @@ import (
 	"strings"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/fault"
+	"github.com/millrace/millrace/graph/tensorflow"
 	"github.com/millrace/millrace/internal/shipped"
 	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/model"
@@ -111,8 +113,8 @@ func isDir(root string, e fs.DirEntry) bool {
 	return err == nil && info.IsDir()
 }
 
-// findVersions returns the versions at a path: a file, or one in the binary, is version 1, and a folder has a folder
-// named by its number for each. There is at least one, which may have a fault.
+// findVersions returns the versions at a path: a file, a SavedModel, or one in the binary, is version 1, and another folder has
+// a folder named by its number for each. There is at least one, which may have a fault.
 func findVersions(name, path string, log *slog.Logger) ([]configured, error) {
 	if strings.HasPrefix(path, Builtin) {
 		return []configured{{name: name, version: 1, path: path}}, nil
@@ -121,7 +123,7 @@ func findVersions(name, path string, log *slog.Logger) ([]configured, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !info.IsDir() {
+	if !info.IsDir() || tensorflow.IsModel(path) {
 		return []configured{{name: name, version: 1, path: path}}, nil
 	}
 	entries, err := listFolder(path, log)
@@ -145,7 +147,7 @@ func findVersions(name, path string, log *slog.Logger) ([]configured, error) {
 		versions = append(versions, v)
 	}
 	if len(versions) == 0 {
-		err := fmt.Errorf("folder %s has no version: expected %s", path, filepath.Join(path, "1", modelFile))
+		err := fmt.Errorf("folder %s has no version: expected %s, or a SavedModel in it", path, filepath.Join(path, "1", modelFile))
 		versions = append(versions, configured{name: name, path: path, fault: err})
 	}
 	return versions, nil
@@ -165,6 +167,10 @@ func readVersion(name, path string, e fs.DirEntry) (_ configured, ok bool) {
 	}
 	v.version = n
 	if info, err := os.Stat(v.path); err != nil {
+		if folder := filepath.Dir(v.path); tensorflow.IsModel(folder) {
+			v.path = folder
+			return v, true
+		}
 		v.fault = fmt.Errorf("the version's folder has no %s: %w", modelFile, err)
 	} else if info.IsDir() {
 		v.fault = fmt.Errorf("%s is a folder", v.path)
@@ -172,8 +178,38 @@ func readVersion(name, path string, e fs.DirEntry) (_ configured, ok bool) {
 	return v, true
 }
 
+// OpenModel reads an ONNX file, or a model of TensorFlow's as what it becomes, with notes for people. Of opts the evaluator is not looked at.
+func OpenModel(ctx context.Context, path string, opts tensorflow.Options) (*model.Model, []string, error) {
+	if tensorflow.IsModel(path) {
+		return ImportModel(ctx, path, opts)
+	}
+	m, err := model.Open(path)
+	return m, nil, err
+}
+
+// ImportModel is OpenModel for what is a model of TensorFlow's, whatever its name.
+func ImportModel(ctx context.Context, path string, opts tensorflow.Options) (*model.Model, []string, error) {
+	opts.Evaluator = native.Evaluator()
+	return model.Import(ctx, path, opts)
+}
+
+// InspectTensorFlow describes a file of TensorFlow's.
+func InspectTensorFlow(ctx context.Context, path string, opts tensorflow.Options) (*tensorflow.Info, error) {
+	s, err := tensorflow.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	opts.Evaluator = native.Evaluator()
+	return s.Inspect(ctx, opts)
+}
+
+// tensorFlow says what is wanted of a model of TensorFlow's.
+func (m ModelConfig) tensorFlow() tensorflow.Options {
+	return tensorflow.Options{Signature: m.Signature, Tags: m.Tags, Checkpoint: string(m.Checkpoint), Inputs: m.Inputs, Outputs: m.Outputs}
+}
+
 // open reads the model.
-func (c configured) open() (*model.Model, error) {
+func (c configured) open(ctx context.Context) (*model.Model, error) {
 	if c.fault != nil {
 		return nil, c.fault
 	}
@@ -186,7 +222,7 @@ func (c configured) open() (*model.Model, error) {
 		}
 		m, err = model.Decode(data)
 	} else {
-		m, err = model.Open(c.path)
+		m, _, err = OpenModel(ctx, c.path, c.config.tensorFlow())
 	}
 	if err != nil {
 		return nil, err
@@ -199,7 +235,7 @@ func (c configured) open() (*model.Model, error) {
 func addModels(ctx context.Context, r *registry.Registry, models []configured, log *slog.Logger) {
 	names := map[string]bool{}
 	for _, c := range models {
-		m, err := c.open()
+		m, err := c.open(ctx)
 		if err == nil {
 			err = r.Add(m, c.path)
 		} else if c.version > 0 {

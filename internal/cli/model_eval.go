@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millrace/millrace/engine"
-	"github.com/millrace/millrace/model"
+	"github.com/millrace/millrace/internal/app"
 	"github.com/millrace/millrace/train"
 )
 
@@ -39,6 +39,7 @@ right, and for each label how often it gave which answer.`,
 	var o train.Options
 	readFlags(cmd, &o)
 	engines := c.engineFlag(cmd)
+	opts := tensorFlowFlags(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
 		if *data == "" {
@@ -55,10 +56,12 @@ right, and for each label how often it gave which answer.`,
 		if err != nil {
 			return err
 		}
-		m, err := model.Open(given[0])
+		splitInputs(opts)
+		m, notes, err := app.OpenModel(cmd.Context(), given[0], *opts)
 		if err != nil {
 			return err
 		}
+		c.note(notes)
 		if o.Orientation == "" {
 			o.Orientation = m.Orientation
 		}

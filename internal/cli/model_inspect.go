@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/tensorflow"
+	"github.com/millrace/millrace/internal/app"
 	"github.com/millrace/millrace/model"
 )
 
@@ -38,13 +40,23 @@ type valueOut struct {
 
 func (c *command) modelInspect() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "inspect FILE",
-		Short:   "Print a model's signature, operators, metadata and size",
-		Example: "  millrace model inspect digits.onnx\n  millrace model inspect digits.onnx --json",
+		Use:   "inspect FILE",
+		Short: "Print a model's signature, operators, metadata and size",
+		Long: `Prints an ONNX file's signature, operators, metadata and size, or of a model of TensorFlow's (a SavedModel's folder, .pb, .pbtxt, .meta) the
+signatures, placeholders, variables and operators, and what cannot be converted.`,
+		Example: "  millrace model inspect digits.onnx\n  millrace model inspect saved_model/ --json",
 		Args:    args("FILE"),
 	}
+	checkpoint := cmd.Flags().String("checkpoint", "", "TensorFlow: the `prefix` or file of the variables (default: the model's own)")
 	asJSON := jsonFlag(cmd)
-	cmd.RunE = func(_ *cobra.Command, given []string) error {
+	cmd.RunE = func(cmd *cobra.Command, given []string) error {
+		if tensorflow.IsModel(given[0]) {
+			info, err := app.InspectTensorFlow(cmd.Context(), given[0], tensorflow.Options{Checkpoint: *checkpoint})
+			if err != nil {
+				return err
+			}
+			return c.printTensorFlow(given[0], info, *asJSON)
+		}
 		m, err := model.Open(given[0])
 		if err != nil {
 			return err
@@ -86,21 +98,26 @@ func inspect(path string, m *model.Model) modelOut {
 func valuesOut(values []graph.Value) []valueOut {
 	out := make([]valueOut, len(values))
 	for i, v := range values {
-		out[i] = valueOut{Name: v.Name, Type: v.DType.String(), text: v.String()}
-		if v.Shape == nil {
-			continue
-		}
-		out[i].Shape = make([]any, len(v.Shape))
-		for j, d := range v.Shape {
-			switch {
-			case d.Known():
-				out[i].Shape[j] = d.Size
-			case d.Symbol != "":
-				out[i].Shape[j] = d.Symbol
-			}
-		}
+		out[i] = valueOut{Name: v.Name, Type: v.DType.String(), Shape: dimsOut(v.Shape), text: v.String()}
 	}
 	return out
+}
+
+// dimsOut is a shape as JSON has it: null where not even the rank is known.
+func dimsOut(shape graph.Shape) []any {
+	if shape == nil {
+		return nil
+	}
+	dims := make([]any, len(shape))
+	for i, d := range shape {
+		switch {
+		case d.Known():
+			dims[i] = d.Size
+		case d.Symbol != "":
+			dims[i] = d.Symbol
+		}
+	}
+	return dims
 }
 
 func (c *command) printModel(o modelOut) error {

@@ -23,7 +23,7 @@ func (c *command) modelRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run FILE --in FILE",
 		Short: "Run a model once",
-		Long: `Runs a model once. The input is an .npz whose arrays are named as the model's inputs, JSON with named tensors, or for a model
+		Long: `Runs a model once: an ONNX file, or a model of TensorFlow's (a SavedModel's folder, .pb, .pbtxt, .meta). The input is an .npz whose arrays are named as the model's inputs, JSON with named tensors, or for a model
 with one input an .npy with all its dimensions, or one item as a picture, nested JSON arrays or raw bytes. What is given for an input that has a default, as the variables and state of a
 training graph have, takes its place. The outputs go to an .npz, or as JSON to
 the standard output, a line each.`,
@@ -32,6 +32,7 @@ the standard output, a line each.`,
 		Args: args("FILE"),
 	}
 	engines := c.engineFlag(cmd)
+	opts := tensorFlowFlags(cmd)
 	in := cmd.Flags().String("in", "", "`file` with the inputs (- is the standard input)")
 	out := cmd.Flags().String("out", "", ".npz `file` for the outputs")
 	cmd.RunE = func(cmd *cobra.Command, given []string) (err error) {
@@ -45,10 +46,12 @@ the standard output, a line each.`,
 		if err != nil {
 			return err
 		}
-		m, err := model.Open(given[0])
+		splitInputs(opts)
+		m, notes, err := app.OpenModel(cmd.Context(), given[0], *opts)
 		if err != nil {
 			return err
 		}
+		c.note(notes)
 		data, err := c.readInput(*in)
 		if err != nil {
 			return err

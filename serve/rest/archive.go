@@ -5,6 +5,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +15,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/onnx"
+	"github.com/millrace/millrace/graph/tensorflow"
 	"github.com/millrace/millrace/registry"
 )
 
@@ -22,14 +25,14 @@ import (
 const maxArchiveFiles = 10_000
 
 // unpackModel returns the ONNX file of a body: the body itself, or the model in a zip, tar or tar.gz of a folder. What
-// such a model keeps in files beside itself is taken into it. limit bounds what an archive unpacks to. Every fault is
-// an ErrRefused.
-func unpackModel(body []byte, limit int64) ([]byte, error) {
+// such a model keeps in files beside itself is taken into it; a SavedModel of TensorFlow's is converted, with ev. limit bounds
+// what an archive unpacks to. Every fault is an ErrRefused.
+func unpackModel(ctx context.Context, body []byte, limit int64, ev graph.Evaluator) ([]byte, error) {
 	var folder *folder
 	var err error
 	switch {
 	case len(body) == 0:
-		return nil, fmt.Errorf("%w: the body is empty; send an ONNX file, or a zip or tar of its folder", registry.ErrRefused)
+		return nil, fmt.Errorf("%w: the body is empty; send an ONNX file, or a zip or tar of its folder or of a SavedModel", registry.ErrRefused)
 	case bytes.HasPrefix(body, []byte("PK\x03\x04")) || bytes.HasPrefix(body, []byte("PK\x05\x06")):
 		folder, err = unzip(body, limit)
 	case bytes.HasPrefix(body, []byte{0x1f, 0x8b}):
@@ -45,7 +48,7 @@ func unpackModel(body []byte, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: archive: %w", registry.ErrRefused, err)
 	}
-	return folder.model(limit)
+	return folder.model(ctx, limit, ev)
 }
 
 func unzip(body []byte, limit int64) (*folder, error) {
@@ -134,8 +137,8 @@ func (f *folder) add(name string, mode fs.FileMode, open func() (io.ReadCloser, 
 	return nil
 }
 
-// model finds the ONNX file, at the top or in the one folder at the top.
-func (f *folder) model(limit int64) ([]byte, error) {
+// model finds the ONNX file or the SavedModel, at the top or in the folders that hold everything.
+func (f *folder) model(ctx context.Context, limit int64, ev graph.Evaluator) ([]byte, error) {
 	f.strip()
 	name := "model.onnx"
 	if _, ok := f.files[name]; !ok {
@@ -150,10 +153,10 @@ func (f *folder) model(limit int64) ([]byte, error) {
 			name = found[0]
 		case len(found) > 1:
 			return nil, fmt.Errorf("%w: archive: which of %s? Name one model.onnx", registry.ErrRefused, strings.Join(found, ", "))
-		case f.files["saved_model.pb"] != nil:
-			return nil, fmt.Errorf("%w: archive: a TensorFlow SavedModel cannot be put here; turn it into ONNX first", registry.ErrRefused)
+		case f.files["saved_model.pb"] != nil || f.files["saved_model.pbtxt"] != nil:
+			return f.savedModel(ctx, ev)
 		default:
-			return nil, fmt.Errorf("%w: archive: there is no model.onnx in it", registry.ErrRefused)
+			return nil, fmt.Errorf("%w: archive: there is no model.onnx and no saved_model.pb in it", registry.ErrRefused)
 		}
 	}
 	data := f.files[name]
@@ -171,21 +174,40 @@ func (f *folder) model(limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// strip takes the one folder away that holds everything, where there is one.
+// savedModel converts the SavedModel that the folder is.
+func (f *folder) savedModel(ctx context.Context, ev graph.Evaluator) ([]byte, error) {
+	if ev == nil {
+		return nil, fmt.Errorf("%w: archive: a SavedModel of TensorFlow's cannot be converted here; send ONNX", registry.ErrRefused)
+	}
+	s, err := tensorflow.OpenFS(f, ".")
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", registry.ErrRefused, err)
+	}
+	res, err := s.Import(ctx, tensorflow.Options{Evaluator: ev})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", registry.ErrRefused, err)
+	}
+	data, err := onnx.Encode(res.Graph)
+	if err != nil {
+		return nil, fmt.Errorf("%w: write the converted model: %w", registry.ErrRefused, err)
+	}
+	return data, nil
+}
+
+// strip takes away the folders that hold everything, one in the other.
 func (f *folder) strip() {
-	if len(f.names) == 0 {
-		return
+	for len(f.names) > 0 {
+		top, _, ok := strings.Cut(f.names[0], "/")
+		if !ok || slices.ContainsFunc(f.names, func(n string) bool { return !strings.HasPrefix(n, top+"/") }) {
+			return
+		}
+		files := make(map[string][]byte, len(f.files))
+		for i, n := range f.names {
+			f.names[i] = n[len(top)+1:]
+			files[f.names[i]] = f.files[n]
+		}
+		f.files = files
 	}
-	top, _, ok := strings.Cut(f.names[0], "/")
-	if !ok || slices.ContainsFunc(f.names, func(n string) bool { return !strings.HasPrefix(n, top+"/") }) {
-		return
-	}
-	files := make(map[string][]byte, len(f.files))
-	for i, n := range f.names {
-		f.names[i] = n[len(top)+1:]
-		files[f.names[i]] = f.files[n]
-	}
-	f.files = files
 }
 
 // Open implements fs.FS for the files.

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -8,10 +9,12 @@ import (
 )
 
 // DecodeKey and UnpackModel are tested alone, without a grid behind them.
-var (
-	DecodeKey   = decodeKey
-	UnpackModel = unpackModel
-)
+var DecodeKey = decodeKey
+
+// UnpackModel is without a converter for TensorFlow's models.
+func UnpackModel(body []byte, limit int64) ([]byte, error) {
+	return unpackModel(context.Background(), body, limit, nil)
+}
 
 // ParseHeaders reads every header of a put, and holds its conditions against an entry of a revision.
 func ParseHeaders(h http.Header, revision grid.Revision) error {

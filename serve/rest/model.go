@@ -232,7 +232,7 @@ func (h *Handler) putModel(w http.ResponseWriter, r *http.Request, name string, 
 	if err != nil {
 		return err
 	}
-	onnx, err := unpackModel(body, 2*h.cfg.MaxModelBytes)
+	onnx, err := unpackModel(r.Context(), body, 2*h.cfg.MaxModelBytes, h.cfg.Evaluator)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/fault"
+	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/registry"
 	"github.com/millrace/millrace/serve"
@@ -42,6 +43,8 @@ type Config struct {
 	Grid      Grid
 	Models    Models
 	Pipelines Pipelines
+	// Evaluator computes the constants of a model of TensorFlow's; without it such models are refused.
+	Evaluator graph.Evaluator
 	// MaxModelBytes bounds the body of a model, 1 KiB to registry.MaxModelBytes (256 MiB), and twice that what an archive unpacks to.
 	MaxModelBytes int64
 	// KeepAlive is the time between comments on a quiet event stream (15 s).
