@@ -71,6 +71,22 @@ type Engine interface {
 	Open(ctx context.Context, g *graph.Graph, opts Options) (Session, error)
 }
 
+// A Doubt is a node that an engine is known to compute wrongly, always or for some values.
+type Doubt struct {
+	Op     string // as in UnsupportedError
+	Node   string // its name, or the name of its first output
+	Reason string
+}
+
+func (d Doubt) String() string { return fmt.Sprintf("%s %q: %s", d.Op, d.Node, d.Reason) }
+
+// A Doubter is an engine that knows of such nodes. Open takes them nevertheless: who has a choice of engines asks.
+type Doubter interface {
+	// Doubts returns the nodes of g, those of its functions and subgraphs included, that may come out wrong. It is for
+	// graphs that the engine would open, and leaves g as it is.
+	Doubts(g *graph.Graph) []Doubt
+}
+
 // A Session runs one graph. It is safe for concurrent use.
 type Session interface {
 	// Inputs are the graph's placeholders (inputs without an initializer), in order.

@@ -11,6 +11,8 @@ import (
 	"github.com/millrace/millrace/engine/enginetest/conformance"
 	"github.com/millrace/millrace/engine/enginetest/random"
 	"github.com/millrace/millrace/engine/native"
+	"github.com/millrace/millrace/engine/onnxruntime"
+	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -145,6 +147,71 @@ func TestEdges(t *testing.T) {
 	for _, c := range r.Cases {
 		if apart := edgesApart[c.Name] != ""; apart == (c.Verdict == conformance.Passed) {
 			t.Errorf("%s %s: %s", c.Verdict, c.Name, c.Reason)
+		}
+	}
+}
+
+// TestDoubtsAreTrue: the library is wrong, and native right, on each case that was reported. One that the library mends has to leave
+// Doubts and docs/engines.md.
+func TestDoubtsAreTrue(t *testing.T) {
+	library := open(t)
+	right, err := conformance.Run(t.Context(), cases, native.New(native.Config{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong, err := conformance.Run(t.Context(), cases, library)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range right.Cases {
+		if c.Verdict != conformance.Passed {
+			t.Errorf("%s: native: %s: %s", c.Name, c.Verdict, c.Reason)
+		}
+		if o := wrong.Cases[i]; o.Verdict != conformance.Wrong {
+			t.Errorf("%s: onnxruntime: %s: %s", o.Name, o.Verdict, o.Reason)
+		}
+	}
+}
+
+// TestDoubtsAreEnough: the library is right where Doubts has no doubt although it has of the operator.
+func TestDoubtsAreEnough(t *testing.T) {
+	library, own := open(t), native.New(native.Config{})
+	hold := func(g *graph.Graph, x *tensor.Tensor) {
+		t.Helper()
+		if d := onnxruntime.Doubts(g); len(d) > 0 {
+			t.Fatalf("%v: %v", g, d)
+		}
+		c := random.Case{Graph: g, Inputs: map[string]*tensor.Tensor{"a": x}}
+		if err := conformance.Alike(answer(t, library, c)[0], answer(t, own, c)[0]); err != nil {
+			t.Errorf("%v %v of %v: %v", g, g.Nodes[0].Attrs, x.Shape(), err)
+		}
+	}
+	count := func(dims ...int) *tensor.Tensor {
+		x := tensor.Must(tensor.New(tensor.Float32, dims...))
+		for i := range tensor.Data[float32](x) {
+			tensor.Data[float32](x)[i] = float32(i)
+		}
+		return x
+	}
+	for _, transform := range []string{"half_pixel", "asymmetric", "pytorch_half_pixel", "half_pixel_symmetric"} {
+		for _, nearest := range []string{"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"} {
+			for _, scale := range []float32{0.25, 0.5, 2, 3, 5, 7} {
+				attrs := graph.Attrs{"coordinate_transformation_mode": transform, "nearest_mode": nearest}
+				g := one(19, "Resize", attrs, []any{of(tensor.Float32, 1, -1), nil, tensor.Vector(1, scale)})
+				for _, n := range []int{4, 6, 7, 10, 13} {
+					if whole := float32(n) * scale; transform == "half_pixel_symmetric" && whole != float32(int(whole)) {
+						continue // its correction is a third of something, which neither engine computes exactly
+					}
+					hold(g, count(1, n))
+				}
+			}
+		}
+	}
+	for begin := range int64(5) {
+		for end := int64(-1); end < 9; end++ {
+			if begin <= 4+min(0, end) {
+				hold(one(19, "Pad", graph.Attrs{"mode": "wrap"}, []any{of(tensor.Float32, 2, 4), tensor.Vector(0, begin, 0, end)}), count(2, 4))
+			}
 		}
 	}
 }

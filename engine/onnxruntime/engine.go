@@ -50,6 +50,11 @@ func (e *Engine) Capabilities() engine.Capabilities {
 	}
 }
 
+// Doubts are the function's, as engine.Doubter wants it.
+func (e *Engine) Doubts(g *graph.Graph) []engine.Doubt { return Doubts(g) }
+
+var _ engine.Doubter = (*Engine)(nil)
+
 // smallModel is the size of weights under which a run is too short to share between threads.
 const smallModel = 8 << 20
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/native"
+	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/model"
 )
 
@@ -23,14 +24,18 @@ type Engines struct {
 
 // OpenEngines finds the engines that this build and machine have. One that is not there is no error: Get says why.
 func OpenEngines(cfg Config, log *slog.Logger) *Engines {
-	e := &Engines{cfg: cfg, log: log, why: map[string]error{}}
+	why := map[string]error{}
+	var list []engine.Engine
 	if rt, err := openONNXRuntime(cfg.Engines.ONNXRuntime); err != nil {
-		e.why["onnxruntime"] = err
+		why["onnxruntime"] = err
 	} else {
-		e.list = append(e.list, rt)
+		list = append(list, rt)
 	}
-	e.list = append(e.list, native.New(native.Config{}))
-	return e
+	return newEngines(cfg, log, why, append(list, native.New(native.Config{}))...)
+}
+
+func newEngines(cfg Config, log *slog.Logger, why map[string]error, list ...engine.Engine) *Engines {
+	return &Engines{cfg: cfg, log: log, list: list, why: why}
 }
 
 // List returns the engines that are there, the preferred one first.
@@ -60,22 +65,25 @@ func (e *Engines) Get(name string) (engine.Engine, error) {
 }
 
 // Open opens m on the engine that its settings, or else the configuration, name. With "auto", what the preferred
-// engine does not support is tried on the others.
+// engine does not support, or is known to compute wrongly, is tried on the others first; the log says why.
 func (e *Engines) Open(ctx context.Context, m *model.Model, settings ModelConfig) (engine.Session, string, error) {
-	name := cmp.Or(settings.Engine, e.cfg.Engine)
-	first, err := e.Get(name)
+	candidates, doubts, err := e.order(m.Graph, settings)
 	if err != nil {
 		return nil, "", err
-	}
-	candidates := []engine.Engine{first}
-	if name == "" || name == "auto" {
-		candidates = e.list
 	}
 	var faults []error
 	for _, eng := range candidates {
 		s, err := eng.Open(ctx, m.Graph, e.options(eng.Name(), settings))
 		if err == nil {
-			e.log.Info("model opened", "model", m.Name, "version", m.Version, "engine", eng.Name())
+			log := e.log.With("model", m.Name, "version", m.Version, "engine", eng.Name())
+			log.Info("model opened")
+			for other, reasons := range doubts {
+				if other == eng.Name() {
+					log.Warn("no other engine takes this model, and some of its results may be wrong", "why", few(reasons))
+				} else {
+					log.Info("an engine that is preferred was passed over", "passed_over", other, "why", few(reasons))
+				}
+			}
 			return s, eng.Name(), nil
 		}
 		faults = append(faults, err)
@@ -84,6 +92,57 @@ func (e *Engines) Open(ctx context.Context, m *model.Model, settings ModelConfig
 		}
 	}
 	return nil, "", errors.Join(faults...)
+}
+
+// For returns the engine that Open would try first for g, by the name of an engine or "auto".
+func (e *Engines) For(name string, g *graph.Graph) (engine.Engine, error) {
+	candidates, _, err := e.order(g, ModelConfig{Engine: name})
+	if err != nil {
+		return nil, err
+	}
+	return candidates[0], nil
+}
+
+// order returns the engines to try. With "auto", those that doubt their own answers come last, and doubts has their
+// reasons; but an engine that has the device that is asked for has no rival.
+func (e *Engines) order(g *graph.Graph, settings ModelConfig) (candidates []engine.Engine, doubts map[string][]engine.Doubt, err error) {
+	name := cmp.Or(settings.Engine, e.cfg.Engine)
+	if name != "" && name != "auto" {
+		eng, err := e.Get(name)
+		return []engine.Engine{eng}, nil, err
+	}
+	doubts = map[string][]engine.Doubt{}
+	var last []engine.Engine
+	for _, eng := range e.list {
+		if d, ok := eng.(engine.Doubter); ok && onProcessor(e.options(eng.Name(), settings).Device) {
+			if reasons := d.Doubts(g); len(reasons) > 0 {
+				doubts[eng.Name()] = reasons
+				last = append(last, eng)
+				continue
+			}
+		}
+		candidates = append(candidates, eng)
+	}
+	return append(candidates, last...), doubts, nil
+}
+
+func onProcessor(device string) bool { return device == "" || device == "cpu" }
+
+// few lists the first reasons, for a line of the log.
+func few(doubts []engine.Doubt) string {
+	const most = 5
+	var b strings.Builder
+	for i, d := range doubts {
+		if i == most {
+			fmt.Fprintf(&b, "; and %d more", len(doubts)-most)
+			break
+		}
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(d.String())
+	}
+	return b.String()
 }
 
 func (e *Engines) options(name string, settings ModelConfig) engine.Options {

@@ -52,12 +52,12 @@ right, and for each label how often it gave which answer.`,
 		if err != nil {
 			return err
 		}
-		e, err := all.Get(name)
+		splitInputs(opts)
+		m, notes, err := app.OpenModel(cmd.Context(), given[0], *opts)
 		if err != nil {
 			return err
 		}
-		splitInputs(opts)
-		m, notes, err := app.OpenModel(cmd.Context(), given[0], *opts)
+		e, err := all.For(name, m.Graph)
 		if err != nil {
 			return err
 		}

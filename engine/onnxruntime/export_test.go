@@ -1,0 +1,4 @@
+package onnxruntime
+
+// Doubtful are the operators that Doubts knows.
+var Doubtful = doubtful
