@@ -152,13 +152,15 @@ func watchResults(t *testing.T, url string) *resultHistory {
 	return h
 }
 
+var errNoSource = errors.New("not that of a result of the pipeline")
+
 func (h *resultHistory) add(stream, token string, header nats.Header) {
 	key, err := grid.Unescape(token)
 	fields := strings.SplitN(header.Get(grid.HeaderSource), " ", 3)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err != nil || len(fields) != 3 || fields[2] != "classify" {
-		h.faults = append(h.faults, fmt.Errorf("%s has the source %q, %v", token, fields, err))
+		h.faults = append(h.faults, fmt.Errorf("%s has the source %q: %w", token, fields, errors.Join(err, errNoSource)))
 		return
 	}
 	revision, err1 := strconv.ParseUint(fields[0], 10, 64)
