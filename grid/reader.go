@@ -191,13 +191,16 @@ func (r *Reader) attach(ctx context.Context, t *tenure) error {
 	if err != nil {
 		return err
 	}
+	// It is offered changes before Next can see it: from where the index was read on, none is missed.
+	t.p.hub.add(r.cache.name, c)
 	r.mu.Lock()
 	closed := r.closed
 	if !closed {
-		r.cursors = append(r.cursors, c)
+		r.cursors = append(slices.Clip(r.cursors), c)
 	}
 	r.mu.Unlock()
 	if closed {
+		c.halt()
 		return ErrClosed
 	}
 	t.mu.Lock()
@@ -210,7 +213,6 @@ func (r *Reader) attach(ctx context.Context, t *tenure) error {
 		c.halt()
 		return ErrNotOwner
 	}
-	t.p.hub.add(r.cache.name, c)
 	r.signal()
 	return nil
 }
