@@ -1,0 +1,94 @@
+package grid
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// class returns the partitions of a class; it makes their streams when it is asked first.
+func (g *Grid) class(ctx context.Context, class Class) ([]*partition, error) {
+	g.making.Lock()
+	defer g.making.Unlock()
+	g.mu.Lock()
+	parts, closed := g.classes[class], g.closed
+	g.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	if parts != nil {
+		return parts, nil
+	}
+	parts, err := g.makeClass(ctx, class)
+	if err != nil {
+		return nil, err
+	}
+	return parts, g.owners.addClass(ctx, parts)
+}
+
+func (g *Grid) makeClass(ctx context.Context, class Class) ([]*partition, error) {
+	parts := make([]*partition, g.partitions)
+	for i := range parts {
+		parts[i] = newPartition(g.cfg.Name, class, i)
+		if err := g.makeStream(ctx, parts[i]); err != nil {
+			return nil, err
+		}
+	}
+	g.mu.Lock()
+	g.classes[class] = parts
+	g.mu.Unlock()
+	return parts, nil
+}
+
+// makeStreams makes the streams of all classes that are in use where they are not there. What is asked while the connection is
+// made anew gets no answer: it is asked again, within ctx.
+func (g *Grid) makeStreams(ctx context.Context) error {
+	g.mu.Lock()
+	classes := maps.Clone(g.classes)
+	g.mu.Unlock()
+	for _, parts := range classes {
+		for _, p := range parts {
+			for {
+				try, cancel := context.WithTimeout(ctx, streamTry)
+				err := g.makeStream(try, p)
+				cancel()
+				if err == nil {
+					break
+				}
+				if g.settleDown(ctx) != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// streamTry is how long one request for a stream waits after the server was restarted.
+const streamTry = time.Second
+
+func (g *Grid) makeStream(ctx context.Context, p *partition) error {
+	_, err := g.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name:                   p.stream,
+		Description:            fmt.Sprintf("Millrace grid, %s partition %d of %d", p.class, p.number, g.partitions),
+		Subjects:               []string{"$KV." + p.bucket + ".>"},
+		Storage:                g.storage(p.class),
+		MaxMsgsPerSubject:      1,
+		Discard:                jetstream.DiscardNew,
+		DenyDelete:             true,
+		AllowRollup:            true,
+		AllowDirect:            true,
+		AllowMsgTTL:            true,
+		AllowBatchPublish:      true,
+		AllowAtomicPublish:     true,
+		SubjectDeleteMarkerTTL: g.markerTTL,
+		Duplicates:             duplicateWindow,
+	})
+	if err != nil {
+		return fmt.Errorf("make stream %s: %w", p.stream, apiError(err))
+	}
+	return nil
+}
