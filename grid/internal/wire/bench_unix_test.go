@@ -68,18 +68,34 @@ func BenchmarkFeed(b *testing.B) {
 	for _, storage := range []jetstream.StorageType{jetstream.FileStorage, jetstream.MemoryStorage} {
 		b.Run(storage.String(), func(b *testing.B) {
 			srv := serve(b, nil)
-			js := stream(b, srv, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}, Storage: storage, AllowDirect: true})
-			value := bytes.Repeat([]byte{7}, feedSize)
-			for i := range feedMessages {
-				h := nats.Header{"Content-Type": {"image/png"}, "Millrace-Labels": {"a=b"}}
-				if _, err := js.PublishMsgAsync(&nats.Msg{Subject: "s.digits." + strconv.Itoa(i), Header: h, Data: value}); err != nil {
-					b.Fatal(err)
-				}
-			}
-			within(b, js.PublishAsyncComplete())
+			js := stream(b, srv, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}, Storage: storage})
+			fill(b, srv)
 			b.Run("nats.go", func(b *testing.B) { benchFeed(b, srv, js, feedByNATS) })
 			b.Run("wire", func(b *testing.B) { benchFeed(b, srv, js, feedByWire) })
 		})
+	}
+}
+
+func fill(b *testing.B, srv *server.Server) {
+	c := dial(b, srv, nil)
+	defer c.Close()
+	stored := make(chan struct{}, feedMessages)
+	subscribe(b, c, "stored", func(m *wire.Msg) {
+		if bytes.Contains(m.Data, []byte(`"seq"`)) {
+			stored <- struct{}{}
+		}
+	})
+	value := bytes.Repeat([]byte{7}, feedSize)
+	h := wire.Header(nil).Append("Content-Type", "image/png").Append("Millrace-Labels", "a=b")
+	var out wire.Batch
+	for i := range feedMessages {
+		add(b, &out, "s.digits."+strconv.Itoa(i), "stored", h, value)
+		if out.Len() == 100 {
+			send(b, c, &out)
+			for range 100 {
+				within(b, stored)
+			}
+		}
 	}
 }
 
@@ -144,10 +160,15 @@ func BenchmarkIngest(b *testing.B) {
 	for _, storage := range []jetstream.StorageType{jetstream.FileStorage, jetstream.MemoryStorage} {
 		for _, size := range []int{1, 64, 256} {
 			b.Run(fmt.Sprintf("%s/%d", storage, size), func(b *testing.B) {
-				srv := serve(b, nil)
-				stream(b, srv, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}, Storage: storage, MaxMsgsPerSubject: 1, AllowBatchPublish: true})
-				b.Run("nats.go", func(b *testing.B) { benchIngest(b, size, ingestByNATS(b, srv)) })
-				b.Run("wire", func(b *testing.B) { benchIngest(b, size, ingestByWire(b, srv)) })
+				// A server each: the second would find a larger stream.
+				cfg := jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}, Storage: storage, MaxMsgsPerSubject: 1, AllowBatchPublish: true}
+				for name, newIngester := range map[string]func(*testing.B, *server.Server) ingester{"nats.go": ingestByNATS, "wire": ingestByWire} {
+					b.Run(name, func(b *testing.B) {
+						srv := serve(b, nil)
+						stream(b, srv, cfg)
+						benchIngest(b, size, newIngester(b, srv))
+					})
+				}
 			})
 		}
 	}
@@ -161,6 +182,7 @@ var keys atomic.Int64 // each key is new
 func benchIngest(b *testing.B, size int, ingest ingester) {
 	var m measure
 	rounds := 0
+	runtime.GC()
 	m.start()
 	for b.Loop() {
 		ingest(int(keys.Add(int64(size)))-size, size)

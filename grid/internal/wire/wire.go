@@ -6,9 +6,12 @@
 // Nothing is allocated for a message: a message is read where it lies in the read buffer, by the goroutine that reads, and a batch is
 // one buffer that is used again.
 //
-// A connection in the process is a net.Pipe: a write waits until the server has read it. The server collects what it has for
-// us while a handler runs. It closes the connection when it has more than its MaxPending for us, or when a write of its own
-// waits for longer than its write deadline (10 s by default). So a handler may be busy but must not block.
+// A connection in the process is a net.Pipe, since the server makes both ends itself: a write waits until the server has read it, and a read
+// gives one of the server's pieces, of 0.5 to 64 KiB. (For messages of 784 bytes that is 0.6 reads a message. A TCP socket would take 4 to 9 %
+// off a feed's processor time; another pipe cannot be handed in.)
+//
+// The server collects what it has for us while a handler runs. It closes the connection when that is more than its MaxPending, or when a
+// write of its own waits for longer than its write deadline (10 s by default). So a handler may be busy but must not block.
 package wire
 
 import (
@@ -77,8 +80,8 @@ type Conn struct {
 	ended error
 }
 
-// Dial greets the server over conn, which is the Conn's from here on, and starts the goroutine that reads. The context limits the greeting.
-// When the connection ends other than by Close, that goroutine calls onClose once, as its last act, with the reason: ErrRefused, ErrProtocol, or what reading or
+// Dial greets the server over conn, which is the Conn's from here on, and starts the goroutines that read and write. The context limits the greeting.
+// When the connection ends other than by Close, the one that reads calls onClose once, as its last act, with the reason: ErrRefused, ErrProtocol, or what reading or
 // writing gave. A nil onClose is allowed. Close must be called in either case, and not in onClose.
 func Dial(ctx context.Context, conn net.Conn, name string, onClose func(error)) (*Conn, error) {
 	c := &Conn{conn: conn, onClose: onClose, done: make(chan struct{}), subs: map[uint64]func(*Msg){}}
@@ -89,7 +92,10 @@ func Dial(ctx context.Context, conn net.Conn, name string, onClose func(error)) 
 	}
 	if err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("greet the NATS server: %w", errors.Join(err, ctx.Err()))
+		if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
+		return nil, fmt.Errorf("greet the NATS server: %w", err)
 	}
 	c.out = newWriter(conn)
 	c.running.Go(c.read)

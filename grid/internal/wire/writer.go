@@ -8,9 +8,7 @@ import (
 	"sync"
 )
 
-const (
-	pendingMax = 1 << 20 // senders wait when as much is collected
-)
+const pendingMax = 1 << 20 // senders wait when as much is collected
 
 // writer writes to the connection. What comes while nothing is being written is written at once by the goroutine that brings it: the fastest
 // way for one sender. What comes meanwhile is collected and written together by run: a write in the process waits until the server has
