@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -34,8 +32,8 @@ type feed struct {
 	begun bool          // whether ready is closed
 
 	mu      sync.Mutex
-	broken  error  // why the feed does not run at the moment
-	epoch   uint64 // how often the connection had been made anew when the session began
+	broken  error // why the feed does not run at the moment
+	line    line  // that the session came over
 	stopped chan struct{}
 	ended   chan struct{}
 	once    sync.Once
@@ -80,7 +78,7 @@ func (f *feed) note(err error) {
 func (f *feed) trouble() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.broken == nil && f.epoch != f.t.g.feeds.Stats().Reconnects {
+	if f.broken == nil && f.line != nil && f.line.broken() {
 		return errLost
 	}
 	return f.broken
@@ -95,12 +93,12 @@ var (
 // session reads the stream until something breaks.
 func (f *feed) session() error {
 	g, p := f.t.g, f.t.p
-	lost, epoch := g.lost(), g.feeds.Stats().Reconnects
-	if !g.feeds.IsConnected() {
-		return errLost
-	}
 	setup, cancel := context.WithTimeout(until(f.stopped), g.cfg.Timeout)
 	defer cancel()
+	line, err := g.feeds.open(setup)
+	if err != nil {
+		return err
+	}
 	last, err := f.prepare(setup)
 	if err != nil {
 		return err
@@ -111,18 +109,12 @@ func (f *feed) session() error {
 		}
 	}
 	s := &session{f: f, end: make(chan error, 1)}
-	inbox := g.feeds.NewInbox()
-	sub, err := g.feeds.Subscribe(inbox, s.take)
+	inbox := nats.NewInbox()
+	stop, err := line.subscribe(inbox, s)
 	if err != nil {
-		return fmt.Errorf("feed partition %d: %w", p.number, connError(err))
+		return fmt.Errorf("feed partition %d: %w", p.number, err)
 	}
-	defer func() {
-		// The connection may be gone: what Unsubscribe says of it does not matter.
-		_ = sub.Unsubscribe()
-	}()
-	if err := sub.SetPendingLimits(feedMessages, feedBytes); err != nil {
-		return fmt.Errorf("feed partition %d: %w", p.number, connError(err))
-	}
+	defer stop()
 	from := uint64(f.at()) + 1
 	s.last = last
 	setup, cancel = context.WithTimeout(until(f.stopped), g.cfg.Timeout)
@@ -140,9 +132,9 @@ func (f *feed) session() error {
 		f.caughtUp(last)
 	}
 	f.mu.Lock()
-	f.broken, f.epoch = nil, epoch
+	f.broken, f.line = nil, line
 	f.mu.Unlock()
-	return s.wait(f.stopped, lost)
+	return s.wait(f.stopped, line.lost())
 }
 
 // deleteConsumer ends the server's side of a session at once; without it the server does so a while later.
@@ -243,174 +235,4 @@ func (f *feed) caughtUp(last Sequence) {
 		f.begun = true
 		close(f.ready)
 	}
-}
-
-// session is one push consumer's messages. take is called on one goroutine.
-type session struct {
-	f        *feed
-	last     Sequence // where the stream ended when it began
-	caughtUp bool
-	count    uint64 // of messages so far
-	end      chan error
-	mu       sync.Mutex
-	heard    bool // since the last look
-}
-
-func (s *session) fail(err error) {
-	select {
-	case s.end <- err:
-	default:
-	}
-}
-
-// take is called with one pushed message after the other.
-func (s *session) take(m *nats.Msg) {
-	s.mu.Lock()
-	s.heard = true
-	s.mu.Unlock()
-	if len(m.Data) == 0 && len(m.Header) > 0 && status(m) != "" {
-		s.hear(m)
-		return
-	}
-	d, ok := parseDelivery(m.Reply)
-	if !ok {
-		s.fail(fmt.Errorf("%w: a message without number: %q", errFeed, m.Reply))
-		return
-	}
-	if s.count++; d.number != s.count {
-		s.fail(fmt.Errorf("%w: message %d came as number %d", errFeed, d.number, s.count))
-		return
-	}
-	in := message{seq: d.seq, at: d.at, size: len(m.Data)}
-	in.readHeaders(m.Header)
-	s.f.t.take(m.Subject, &in, m.Data)
-	if !s.caughtUp && (d.seq >= s.last || d.pending == 0) {
-		s.caughtUp = true
-		s.f.caughtUp(s.last)
-	}
-}
-
-// hear reads what the server says beside messages: how many it sent, and how far in the stream it has come. What was purged
-// there is passed over without a message.
-func (s *session) hear(m *nats.Msg) {
-	if code := status(m); code != "100" {
-		s.fail(fmt.Errorf("%w: the server says %s %s", errFeed, code, first(m.Header, "Description")))
-		return
-	}
-	sent, err := strconv.ParseUint(first(m.Header, "Nats-Last-Consumer"), 10, 64)
-	if err != nil {
-		return
-	}
-	if sent != s.count {
-		s.fail(fmt.Errorf("%w: the server sent %d messages, %d came", errFeed, sent, s.count))
-		return
-	}
-	if last, err := strconv.ParseUint(first(m.Header, "Nats-Last-Stream"), 10, 64); err == nil {
-		x := s.f.t.index
-		x.mu.Lock()
-		x.advance(Sequence(last))
-		x.mu.Unlock()
-	}
-}
-
-// wait returns why the session is over.
-func (s *session) wait(stopped, lost <-chan struct{}) error {
-	ticker := time.NewTicker(2*feedHeartbeat + feedHeartbeat/2)
-	defer ticker.Stop()
-	for {
-		select {
-		case err := <-s.end:
-			return err
-		case <-lost:
-			return errLost
-		case <-stopped:
-			return nil
-		case <-ticker.C:
-			s.mu.Lock()
-			heard := s.heard
-			s.heard = false
-			s.mu.Unlock()
-			if !heard {
-				return fmt.Errorf("%w: the server is silent", errFeed)
-			}
-		}
-	}
-}
-
-// delivery is what the server says of a pushed message in its reply subject,
-// $JS.ACK.[domain.account.]stream.consumer.deliveries.sequence.number.time.pending[.token].
-type delivery struct {
-	seq     Sequence
-	number  uint64 // of this message to its consumer
-	at      time.Time
-	pending uint64
-}
-
-func parseDelivery(reply string) (delivery, bool) {
-	rest, ok := strings.CutPrefix(reply, "$JS.ACK.")
-	if !ok {
-		return delivery{}, false
-	}
-	skip := 3 // stream, consumer, deliveries
-	if dots := strings.Count(rest, "."); dots > 6 {
-		skip = 5
-	} else if dots < 6 {
-		return delivery{}, false
-	}
-	for range skip {
-		_, rest, _ = strings.Cut(rest, ".")
-	}
-	var n [4]uint64
-	for i := range n {
-		var token string
-		token, rest, _ = strings.Cut(rest, ".")
-		var err error
-		if n[i], err = strconv.ParseUint(token, 10, 64); err != nil {
-			return delivery{}, false
-		}
-	}
-	return delivery{seq: Sequence(n[0]), number: n[1], at: time.Unix(0, int64(n[2])), pending: n[3]}, true
-}
-
-// take puts one stored message into the index and hands its change to who takes it. The value is read only while take
-// runs.
-func (t *tenure) take(subject string, m *message, value []byte) {
-	x := t.index
-	cache, key, ok := t.p.parse(subject)
-	now := t.g.cfg.Now()
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	defer x.advance(m.seq)
-	if !ok {
-		return // not an entry: the grid's own, or some NATS client's
-	}
-	kind := x.apply(cache, key, m, now)
-	if kind == 0 {
-		return
-	}
-	if takers := t.p.hub.of(cache); takers != nil && t.offering {
-		c := change{seq: m.seq, kind: kind}
-		if takers.values && m.kind == kindValue {
-			c.entry = m.entry(cache, key, append(make([]byte, 0, len(value)), value...))
-		} else {
-			c.entry = Entry{Cache: cache, Key: key, Revision: m.revision, Created: m.at}
-		}
-		takers.offer(t.p.number, c)
-	}
-	if len(x.overdue) > 0 {
-		t.g.wakeSweeper()
-	}
-}
-
-// parse splits an entry's subject. The reserved subjects of the partition are none.
-func (p *partition) parse(subject string) (cache, key string, ok bool) {
-	if len(subject) <= len(p.prefix) || subject[:len(p.prefix)] != p.prefix {
-		return "", "", false
-	}
-	cache, token, ok := strings.Cut(subject[len(p.prefix):], ".")
-	if !ok || cache == reserved {
-		return "", "", false
-	}
-	key, err := Unescape(token)
-	return cache, key, err == nil
 }

@@ -35,7 +35,7 @@ type Grid struct {
 	server *embedded // nil for an external one
 	// Writes, reads and feeds have a connection each, so that none waits behind another.
 	writes, reads *nats.Conn
-	feeds         *nats.Conn
+	feeds         lines
 	asks          *requester
 	js, events    jetstream.JetStream
 	meta          jetstream.KeyValue
@@ -50,7 +50,6 @@ type Grid struct {
 	stats     map[string]*counters
 	classes   map[Class][]*partition
 	readers   map[*Reader]struct{}
-	broken    chan struct{} // closed when the feeds' connection breaks, and replaced
 	closed    bool
 
 	making  sync.Mutex // held while a class's streams are made
@@ -86,7 +85,7 @@ func Open(ctx context.Context, cfg Config) (*Grid, error) {
 	g := &Grid{
 		cfg: cfg, node: nuid.Next(), caches: make(map[string]*Cache), revisions: make(map[string]uint64), stats: make(map[string]*counters),
 		classes: make(map[Class][]*partition), readers: make(map[*Reader]struct{}), sweep: make(chan struct{}, 1),
-		done: make(chan struct{}), broken: make(chan struct{}),
+		done: make(chan struct{}),
 	}
 	g.asking.SetLimit(askMax)
 	g.relays = &relays{g: g, running: make(map[relayKey]*relay)}
@@ -113,7 +112,9 @@ func (g *Grid) open(ctx context.Context) error {
 	if g.reads, err = g.connect("reads"); err != nil {
 		return err
 	}
-	if g.feeds, err = g.connect("feeds", nats.DisconnectErrHandler(func(*nats.Conn, error) { g.lose() })); err != nil {
+	if g.server != nil {
+		g.feeds = &wireLines{server: g.server, name: g.cfg.Name + " feeds"}
+	} else if g.feeds, err = newNATSLines(g); err != nil {
 		return err
 	}
 	if g.asks, err = newRequester(g.writes); err != nil {
@@ -168,21 +169,6 @@ func (g *Grid) openOwners(ctx context.Context) error {
 		g.loops.Go(g.relays.run)
 	}
 	return g.owners.addClass(ctx, parts)
-}
-
-// lose tells the feeds that their connection broke.
-func (g *Grid) lose() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	close(g.broken)
-	g.broken = make(chan struct{})
-}
-
-// lost is closed when the feeds' connection breaks the next time.
-func (g *Grid) lost() <-chan struct{} {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.broken
 }
 
 func (g *Grid) connect(what string, more ...nats.Option) (*nats.Conn, error) {
@@ -280,7 +266,7 @@ func (g *Grid) Ready(ctx context.Context) error {
 	if g.isClosed() {
 		return ErrClosed
 	}
-	for _, nc := range []*nats.Conn{g.writes, g.reads, g.feeds} {
+	for _, nc := range []*nats.Conn{g.writes, g.reads} {
 		if !nc.IsConnected() {
 			return fmt.Errorf("%w: no connection to NATS (%s)", ErrUnavailable, nc.Status())
 		}
@@ -375,10 +361,13 @@ func (g *Grid) shut(ctx context.Context) {
 	if g.asks != nil {
 		g.asks.close()
 	}
-	for _, nc := range []*nats.Conn{g.writes, g.reads, g.feeds} {
+	for _, nc := range []*nats.Conn{g.writes, g.reads} {
 		if nc != nil {
 			nc.Close()
 		}
+	}
+	if g.feeds != nil {
+		g.feeds.close()
 	}
 	if g.server != nil {
 		g.server.close()

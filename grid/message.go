@@ -1,6 +1,7 @@
 package grid
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"net/url"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/millrace/millrace/grid/internal/wire"
 )
 
 // Headers of a stored message. The first group is NATS's own.
@@ -35,6 +38,9 @@ const (
 	// owner, and the reader's name, with blanks between.
 	HeaderSource = "Millrace-Source"
 )
+
+// readNames is how many of these names readHeader knows.
+const readNames = 11
 
 // kind is what a stored message does to its key.
 type kind uint8
@@ -70,9 +76,9 @@ func (m *message) expires() time.Time {
 	return m.at.Add(m.lifespan)
 }
 
-// readHeader takes one header in. What another client wrote may be unreadable; it counts as absent. Name and value are
-// those of the caller's buffer.
-func (m *message) readHeader(name string, value []byte) {
+// readHeader takes one header in. What another client wrote may be unreadable; it counts as absent. The value is the caller's
+// buffer. It reports whether the name is one of those that are read.
+func (m *message) readHeader(name string, value []byte) (known bool) {
 	switch name {
 	case headerMarker:
 		m.kind = kindRemoved
@@ -111,7 +117,10 @@ func (m *message) readHeader(name string, value []byte) {
 		if n, err := strconv.Atoi(string(value)); err == nil {
 			m.size = n
 		}
+	default:
+		return false
 	}
+	return true
 }
 
 // readHeaders takes the headers in. Sequence and time are set before.
@@ -120,6 +129,26 @@ func (m *message) readHeaders(h nats.Header) {
 	for name, values := range h {
 		if len(values) > 0 {
 			m.readHeader(name, []byte(values[0]))
+		}
+	}
+	m.finish()
+}
+
+// readBlock is readHeaders of a block as it came. Of a name that is there twice the first counts.
+func (m *message) readBlock(h wire.Header) {
+	m.revision = Revision(m.seq)
+	var seen [readNames][]byte
+	n := 0
+next:
+	for name, value := range h.All() {
+		for _, s := range seen[:n] {
+			if bytes.Equal(s, name) {
+				continue next
+			}
+		}
+		if m.readHeader(string(name), value) {
+			seen[n] = name
+			n++
 		}
 	}
 	m.finish()
@@ -191,18 +220,24 @@ func parseSource(b []byte) (source Revision, fence uint64, reader []byte, ok boo
 
 // cutNumber reads a number and the blank after it.
 func cutNumber(b []byte) (n uint64, rest []byte, ok bool) {
-	i := 0
-	for ; i < len(b) && b[i] >= '0' && b[i] <= '9'; i++ {
-		d := uint64(b[i] - '0')
-		if n > (math.MaxUint64-d)/10 {
-			return 0, nil, false
+	i := bytes.IndexByte(b, ' ')
+	if i < 0 {
+		return 0, nil, false
+	}
+	n, ok = number(b[:i])
+	return n, b[i+1:], ok
+}
+
+// number reads digits.
+func number(b []byte) (n uint64, ok bool) {
+	for _, c := range b {
+		d := uint64(c - '0')
+		if d > 9 || n > (math.MaxUint64-d)/10 {
+			return 0, false
 		}
 		n = n*10 + d
 	}
-	if i == 0 || i >= len(b) || b[i] != ' ' {
-		return 0, nil, false
-	}
-	return n, b[i+1:], true
+	return n, len(b) > 0
 }
 
 // parseMsgID reads what the first format of the folder had in place of HeaderSource: a message id

@@ -37,6 +37,9 @@ func Unescape(token string) (string, error) {
 	if token == "" {
 		return "", fmt.Errorf("%w: empty token", ErrKey)
 	}
+	if allPlain(token) {
+		return token, nil
+	}
 	b := make([]byte, 0, len(token))
 	for i := 0; i < len(token); i++ {
 		c := token[i]
@@ -55,6 +58,15 @@ func Unescape(token string) (string, error) {
 		i += 2
 	}
 	return string(b), nil
+}
+
+func allPlain(s string) bool {
+	for i := range len(s) {
+		if !plain(s[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 func plain(c byte) bool {

@@ -2,6 +2,7 @@ package grid
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,4 +127,47 @@ func (t *tenure) rewind() {
 			taker.rewind(t.p.number)
 		}
 	}
+}
+
+// take puts one stored message into the index and hands its change to who takes it. The value is read only while take
+// runs.
+func (t *tenure) take(subject string, m *message, value []byte) {
+	x := t.index
+	cache, key, ok := t.p.parse(subject)
+	now := t.g.cfg.Now()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	defer x.advance(m.seq)
+	if !ok {
+		return // not an entry: the grid's own, or some NATS client's
+	}
+	kind := x.apply(cache, key, m, now)
+	if kind == 0 {
+		return
+	}
+	if takers := t.p.hub.of(cache); takers != nil && t.offering {
+		c := change{seq: m.seq, kind: kind}
+		if takers.values && m.kind == kindValue {
+			c.entry = m.entry(cache, key, append(make([]byte, 0, len(value)), value...))
+		} else {
+			c.entry = Entry{Cache: cache, Key: key, Revision: m.revision, Created: m.at}
+		}
+		takers.offer(t.p.number, c)
+	}
+	if len(x.overdue) > 0 {
+		t.g.wakeSweeper()
+	}
+}
+
+// parse splits an entry's subject. The reserved subjects of the partition are none.
+func (p *partition) parse(subject string) (cache, key string, ok bool) {
+	if len(subject) <= len(p.prefix) || subject[:len(p.prefix)] != p.prefix {
+		return "", "", false
+	}
+	cache, token, ok := strings.Cut(subject[len(p.prefix):], ".")
+	if !ok || cache == reserved {
+		return "", "", false
+	}
+	key, err := Unescape(token)
+	return cache, key, err == nil
 }

@@ -1,0 +1,166 @@
+package grid
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/millrace/millrace/grid/internal/wire"
+)
+
+// line is a connection that feeds are pushed over.
+type line interface {
+	// subscribe has the session take what comes to a subject until stop is called.
+	subscribe(subject string, s *session) (stop func(), err error)
+	// lost is closed when the connection breaks.
+	lost() <-chan struct{}
+	// broken reports whether the connection broke since the line was opened, also where lost is yet to be closed.
+	broken() bool
+}
+
+// lines gives feeds the connection that they share. It has nothing else to carry.
+type lines interface {
+	open(ctx context.Context) (line, error)
+	close()
+}
+
+// natsLines is a connection of nats.go, to a server outside.
+type natsLines struct {
+	nc *nats.Conn
+
+	mu   sync.Mutex
+	gone chan struct{} // closed when the connection breaks, and replaced
+}
+
+func newNATSLines(g *Grid) (lines, error) {
+	l := &natsLines{gone: make(chan struct{})}
+	var err error
+	if l.nc, err = g.connect("feeds", nats.DisconnectErrHandler(func(*nats.Conn, error) { l.lose() })); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *natsLines) lose() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.gone)
+	l.gone = make(chan struct{})
+}
+
+func (l *natsLines) open(context.Context) (line, error) {
+	l.mu.Lock()
+	gone := l.gone
+	l.mu.Unlock()
+	of := &natsLine{nc: l.nc, gone: gone, epoch: l.nc.Stats().Reconnects}
+	if !l.nc.IsConnected() {
+		return nil, errLost
+	}
+	return of, nil
+}
+
+func (l *natsLines) close() { l.nc.Close() }
+
+// natsLine is the connection between two breaks.
+type natsLine struct {
+	nc    *nats.Conn
+	gone  chan struct{}
+	epoch uint64 // how often the connection had been made anew
+}
+
+func (l *natsLine) subscribe(subject string, s *session) (stop func(), err error) {
+	sub, err := l.nc.Subscribe(subject, s.takeNATS)
+	if err != nil {
+		return nil, connError(err)
+	}
+	stop = func() {
+		// The connection may be gone: what Unsubscribe says of it does not matter.
+		_ = sub.Unsubscribe()
+	}
+	if err := sub.SetPendingLimits(feedMessages, feedBytes); err != nil {
+		stop()
+		return nil, connError(err)
+	}
+	return stop, nil
+}
+
+func (l *natsLine) lost() <-chan struct{} { return l.gone }
+
+func (l *natsLine) broken() bool { return l.nc.Stats().Reconnects != l.epoch || isDone(l.gone) }
+
+// wireLines is a connection of our own client, to the server in this process. It is dialled when somebody needs it, and again
+// after the server was restarted.
+type wireLines struct {
+	server *embedded
+	name   string
+
+	mu      sync.Mutex
+	current *wireLine
+	closed  bool
+}
+
+func (l *wireLines) open(ctx context.Context) (line, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, ErrClosed
+	}
+	if l.current != nil {
+		if !l.current.broken() {
+			return l.current, nil
+		}
+		l.current.conn.Close()
+		l.current = nil
+	}
+	conn, err := l.server.InProcessConn()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errFeed, err)
+	}
+	of := &wireLine{gone: make(chan struct{})}
+	if of.conn, err = wire.Dial(ctx, conn, l.name, func(error) { close(of.gone) }); err != nil {
+		return nil, fmt.Errorf("%w: %w", errFeed, err)
+	}
+	l.current = of
+	return of, nil
+}
+
+func (l *wireLines) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	if l.current != nil {
+		l.current.conn.Close()
+	}
+}
+
+// wireLine is one connection, which does not come back.
+type wireLine struct {
+	conn *wire.Conn
+	gone chan struct{}
+}
+
+func (l *wireLine) subscribe(subject string, s *session) (stop func(), err error) {
+	id, err := l.conn.Subscribe(subject, s.takeWire)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		// The connection may be gone: what Unsubscribe says of it does not matter.
+		_ = l.conn.Unsubscribe(id)
+	}, nil
+}
+
+func (l *wireLine) lost() <-chan struct{} { return l.gone }
+
+func (l *wireLine) broken() bool { return isDone(l.gone) }
+
+func isDone(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
