@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/nats-io/nats.go"
+	"github.com/millrace/millrace/grid/internal/wire"
 )
 
 // Put is one write of a batch.
@@ -96,13 +96,14 @@ func (c *Cache) writeMany(ctx context.Context, writes []write, unread bool) []ou
 		n := writes[i].partition.number
 		byPartition[n] = append(byPartition[n], i)
 	}
-	var sent []sending
 	for n, indexes := range byPartition {
 		if len(indexes) > 0 {
-			sent = append(sent, m.send(ctx, c.partitions[n], indexes)...)
+			m.send(ctx, c.partitions[n], indexes)
 		}
 	}
+	m.flush(ctx)
 	m.finished(1)
+	sent := m.sent
 	select {
 	case <-m.done:
 	case <-ctx.Done():
@@ -126,6 +127,9 @@ type many struct {
 	unread  bool // nobody reads the sequences
 	results []outcome
 	rooms   []room
+	out     *outbox // what was not sent yet, nil for nothing
+	sent    []sending
+	flushed int // how many of sent have left the outbox
 
 	mu   sync.Mutex // answers come from one goroutine, except when all fail
 	left int        // answers that are awaited, and one for the sender
@@ -160,35 +164,72 @@ func (m *many) finishedLocked(n int) {
 	}
 }
 
+// flush sends what waits in the outbox. Where that fails, what was in it has no answer to wait for.
+func (m *many) flush(ctx context.Context) {
+	if m.out == nil {
+		return
+	}
+	err := m.out.send(ctx)
+	m.out = nil
+	for _, s := range m.sent[m.flushed:] {
+		if err != nil {
+			m.c.grid.asks.forget(s.id)
+			s.by.answer(nil, err)
+		}
+	}
+	m.flushed = len(m.sent)
+}
+
+// add puts a message into the outbox.
+func (m *many) add(reply string, w write) error {
+	if m.out == nil {
+		m.out = m.c.grid.asks.link.post()
+	}
+	return m.out.add(w.subject, reply, w.header, w.value)
+}
+
+// acquire waits for room in the flight of a partition. What was not sent is part of it, and is sent before.
+func (m *many) acquire(ctx context.Context, p *partition, weight int64) error {
+	if p.flow.flight.TryAcquire(weight) {
+		return nil
+	}
+	m.flush(ctx)
+	if err := p.flow.flight.Acquire(ctx, weight); err != nil {
+		return contextError(ctx)
+	}
+	return nil
+}
+
 // send sends the writes of one partition.
-func (m *many) send(ctx context.Context, p *partition, indexes []int) []sending {
+func (m *many) send(ctx context.Context, p *partition, indexes []int) {
 	if m.unread {
-		var out []sending
 		for len(indexes) > 0 {
 			n := min(len(indexes), fastMax)
-			out = append(out, m.sendFast(ctx, p, indexes[:n])...)
+			m.sendFast(ctx, p, indexes[:n])
 			indexes = indexes[n:]
 		}
-		return out
+		return
 	}
-	out := make([]sending, 0, len(indexes))
+	asks := m.c.grid.asks
 	for _, i := range indexes {
-		one := &oneOfMany{m: m, i: i}
-		weight := m.writes[i].weight()
-		if err := p.flow.flight.Acquire(ctx, weight); err != nil {
-			m.results[i].err = contextError(ctx)
+		w := m.writes[i]
+		one := &oneOfMany{m: m, i: i, weight: w.weight()}
+		if err := m.acquire(ctx, p, one.weight); err != nil {
+			m.results[i].err = err
 			m.rooms[i].release()
 			continue
 		}
-		one.weight = weight
 		m.finished(-1)
-		id, err := m.c.grid.asks.publish(one, m.writes[i])
+		id, reply, err := asks.expect(one, true)
+		if err == nil {
+			err = m.add(reply, w)
+		}
 		if err != nil {
+			asks.forget(id)
 			one.answer(nil, err)
 		}
-		out = append(out, sending{id: id, by: one})
+		m.sent = append(m.sent, sending{id: id, by: one})
 	}
-	return out
 }
 
 // oneOfMany takes the answer to one write.
@@ -199,7 +240,7 @@ type oneOfMany struct {
 	done   bool
 }
 
-func (a *oneOfMany) answer(msg *nats.Msg, err error) bool {
+func (a *oneOfMany) answer(msg *wire.Msg, err error) bool {
 	a.m.mu.Lock()
 	defer a.m.mu.Unlock()
 	if a.done {
@@ -207,18 +248,7 @@ func (a *oneOfMany) answer(msg *nats.Msg, err error) bool {
 	}
 	a.done = true
 	r := &a.m.results[a.i]
-	var stored ack
-	switch {
-	case err != nil:
-		r.err = err
-	case status(msg) == "503":
-		r.err = errNoJetStream
-	default:
-		if stored, err = parseAck(msg.Data); err != nil {
-			r.err = apiError(err)
-		}
-		r.seq = stored.seq
-	}
+	r.seq, r.err = readAck(msg, err)
 	a.m.writes[a.i].partition.flow.flight.Release(a.weight)
 	a.m.finishedLocked(1)
 	return true

@@ -218,7 +218,7 @@ func (f *feed) catchUp(ctx context.Context, last Sequence) error {
 			return fmt.Errorf("read partition %d: %w", p.number, err)
 		}
 		in := message{seq: Sequence(meta.Sequence.Stream), at: meta.Timestamp}
-		in.readHeaders(m.Headers())
+		in.readHeaders(appendHeader(nil, m.Headers()))
 		f.t.take(m.Subject(), &in, nil)
 		if in.seq+catchUp/2 >= last || meta.NumPending == 0 {
 			return nil

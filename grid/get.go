@@ -4,13 +4,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"strconv"
 	"time"
-
-	"github.com/nats-io/nats.go"
 )
-
-const directGet = "$JS.API.DIRECT.GET."
 
 // stored is what a partition's stream has for a key.
 type stored struct {
@@ -51,37 +46,27 @@ func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
 // read asks the partition's stream for a key's last message. Where that is a use of the entry it
 // extends its idle time.
 func (c *Cache) read(ctx context.Context, at place, use bool) (stored, error) {
-	m, err := c.grid.asks.read(ctx, directGet+at.partition.stream+"."+at.subject)
-	if err != nil {
+	m, seq, err := c.grid.readStored(ctx, at.partition, at.subject)
+	if err != nil || seq == 0 {
 		return stored{}, err
 	}
-	return c.stored(ctx, at, m, use)
+	return c.stored(ctx, at, seq, m, use)
 }
 
 // stored reads the answer to a direct get.
-func (c *Cache) stored(ctx context.Context, at place, m *nats.Msg, use bool) (stored, error) {
-	switch s := status(m); s {
-	case "":
-	case "404":
-		return stored{}, nil
-	default:
-		return stored{}, fmt.Errorf("%w: the stream answers %s %s", ErrUnavailable, s, first(m.Header, "Description"))
-	}
-	seq, err := strconv.ParseUint(first(m.Header, headerSequence), 10, 64)
-	if err != nil {
-		return stored{}, fmt.Errorf("%w: an answer without sequence", ErrUnavailable)
-	}
-	when, err := time.Parse(time.RFC3339Nano, first(m.Header, headerTime))
+func (c *Cache) stored(ctx context.Context, at place, seq Sequence, m reply, use bool) (stored, error) {
+	value, _ := m.header.Value(headerTime)
+	when, err := time.Parse(time.RFC3339Nano, string(value))
 	if err != nil {
 		return stored{}, fmt.Errorf("%w: an answer without time", ErrUnavailable)
 	}
-	in := message{seq: Sequence(seq), at: when, size: len(m.Data)}
-	in.readHeaders(m.Header)
+	in := message{seq: seq, at: when, size: len(m.data)}
+	in.readHeaders(m.header)
 	s := stored{seq: in.seq, at: in.at, revision: in.revision, kind: in.kind, source: in.source, reader: string(in.reader)}
 	if in.kind != kindValue {
 		return s, nil
 	}
-	e := in.entry(c.name, at.key, m.Data)
+	e := in.entry(c.name, at.key, m.data)
 	now := c.grid.cfg.Now()
 	s.found = e.Expires.IsZero() || now.Before(e.Expires)
 	if s.found && e.MaxIdle > 0 {
@@ -149,41 +134,22 @@ const readAhead = 64
 func (c *Cache) readMany(ctx context.Context, places []place, use bool) ([]stored, error) {
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
-	r := c.grid.asks
-	out := make([]stored, len(places))
-	waits := make([]*single, len(places))
-	ids := make([]uint64, len(places))
-	defer func() {
-		for i, s := range waits {
-			if s != nil {
-				r.forget(ids[i])
-			}
-		}
-	}()
+	subjects := make([]string, len(places))
 	for i, at := range places {
-		s := &single{c: make(chan answerOrError, 1)}
-		id, reply, err := r.expect(s, false)
+		subjects[i] = directGet + at.partition.stream + "." + at.subject
+	}
+	answers, err := c.grid.asks.readMany(ctx, subjects)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]stored, len(places))
+	for i, m := range answers {
+		seq, err := m.stored()
+		if err == nil && seq > 0 {
+			out[i], err = c.stored(ctx, places[i], seq, m, use)
+		}
 		if err != nil {
 			return nil, err
-		}
-		waits[i], ids[i] = s, id
-		if err := r.nc.PublishRequest(directGet+at.partition.stream+"."+at.subject, reply, nil); err != nil {
-			return nil, connError(err)
-		}
-	}
-	for i, s := range waits {
-		select {
-		case a := <-s.c:
-			waits[i] = nil
-			if a.err != nil {
-				return nil, a.err
-			}
-			var err error
-			if out[i], err = c.stored(ctx, places[i], a.msg, use); err != nil {
-				return nil, err
-			}
-		case <-ctx.Done():
-			return nil, contextError(ctx)
 		}
 	}
 	return out, nil

@@ -117,7 +117,7 @@ func (g *Grid) open(ctx context.Context) error {
 	} else if g.feeds, err = newNATSLines(g); err != nil {
 		return err
 	}
-	if g.asks, err = newRequester(g.writes); err != nil {
+	if g.asks, err = newRequester(g.askOver); err != nil {
 		return err
 	}
 	if g.js, err = jetstream.New(g.writes, jetstream.WithDefaultTimeout(g.cfg.Timeout)); err != nil {
@@ -193,6 +193,14 @@ func (g *Grid) connect(what string, more ...nats.Option) (*nats.Conn, error) {
 		return nil, fmt.Errorf("%w: the NATS server's max_payload is %d; set it to %d or more", ErrConfig, size, maxPayload)
 	}
 	return nc, nil
+}
+
+// askOver opens the connection of the requester.
+func (g *Grid) askOver(r *requester) (link, error) {
+	if g.server != nil {
+		return newWireLink(&wireLines{server: g.server, name: g.cfg.Name + " asks"}, r), nil
+	}
+	return newNATSLink(g.writes, r)
 }
 
 func (g *Grid) storage(class Class) jetstream.StorageType {

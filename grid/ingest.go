@@ -8,8 +8,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/millrace/millrace/grid/internal/wire"
 )
 
 // JetStream's fast ingest. A batch is messages whose reply subject is
@@ -42,21 +43,22 @@ type fastBatch struct {
 }
 
 // sendFast sends writes of one partition.
-func (m *many) sendFast(ctx context.Context, p *partition, indexes []int) []sending {
+func (m *many) sendFast(ctx context.Context, p *partition, indexes []int) {
 	b := &fastBatch{m: m, p: p, indexes: indexes}
 	for _, i := range indexes {
 		b.weight += m.writes[i].weight()
 	}
 	b.weight = min(b.weight, flightMax)
-	if err := p.flow.flight.Acquire(ctx, b.weight); err != nil {
+	if err := m.acquire(ctx, p, b.weight); err != nil {
 		b.weight = 0
-		b.failRest(contextError(ctx))
+		b.failRest(err)
 		b.settle(ctx)
-		return nil
+		return
 	}
 	m.finished(-1)
 	asks := m.c.grid.asks
 	id, reply, err := asks.expect(b, true)
+	to := append(make([]byte, 0, len(reply)+len(fastFlow)+16), reply+fastFlow...)
 	for n := 0; n < len(indexes) && err == nil; n++ {
 		w := m.writes[indexes[n]]
 		operation := fastNext
@@ -66,26 +68,24 @@ func (m *many) sendFast(ctx context.Context, p *partition, indexes []int) []send
 		case 0:
 			operation = fastFirst
 		}
-		err = connError(asks.nc.PublishMsg(&nats.Msg{
-			Subject: w.subject, Header: w.header, Data: w.value,
-			Reply: reply + fastFlow + strconv.Itoa(n+1) + operation,
-		}))
+		numbered := append(strconv.AppendInt(to, int64(n+1), 10), operation...)
+		err = m.add(string(numbered), w)
 	}
 	if err != nil {
 		asks.forget(id)
 		b.answer(nil, err)
 	}
-	return []sending{{id: id, by: b}}
+	m.sent = append(m.sent, sending{id: id, by: b})
 }
 
-func (b *fastBatch) answer(msg *nats.Msg, err error) bool {
+func (b *fastBatch) answer(msg *wire.Msg, err error) bool {
 	b.m.mu.Lock()
 	defer b.m.mu.Unlock()
 	if b.done {
 		return true
 	}
-	if err == nil && status(msg) == "503" {
-		err = errNoJetStream
+	if err == nil {
+		err = noResponders(msg)
 	}
 	if err == nil {
 		var last bool
@@ -103,13 +103,13 @@ func (b *fastBatch) answer(msg *nats.Msg, err error) bool {
 }
 
 // read reads one answer. An error is that of all messages that have none yet.
-func (b *fastBatch) read(msg *nats.Msg) (last bool, err error) {
+func (b *fastBatch) read(msg *wire.Msg) (last bool, err error) {
 	if bytes.Contains(msg.Data, []byte(fastTypeMark)) {
 		return false, b.readNote(msg.Data)
 	}
 	if bytes.Contains(msg.Data, ackError) {
 		_, err := parseAck(msg.Data)
-		n, last := fastNumber(msg.Subject)
+		n, last := fastNumber(string(msg.Subject))
 		if last {
 			return true, apiError(err)
 		}
@@ -119,8 +119,7 @@ func (b *fastBatch) read(msg *nats.Msg) (last bool, err error) {
 	if bytes.Contains(msg.Data, ackNothing) {
 		return true, nil // every message was refused
 	}
-	a, err := parseAck(msg.Data)
-	b.last = a.seq
+	b.last, err = parseAck(msg.Data)
 	return true, err
 }
 

@@ -81,28 +81,17 @@ type seenLease struct {
 // readLease asks the partition's stream for its lease. A replica that lags may answer with an older record: what decides is
 // the condition of the write.
 func (g *Grid) readLease(ctx context.Context, p *partition) (leaseRecord, Sequence, error) {
-	m, err := g.asks.read(ctx, directGet+p.stream+"."+p.subject(reserved, leaseToken))
-	if err != nil {
+	m, seq, err := g.readStored(ctx, p, p.subject(reserved, leaseToken))
+	if err != nil || seq == 0 {
 		return leaseRecord{}, 0, err
 	}
-	switch s := status(m); s {
-	case "":
-	case "404":
-		return leaseRecord{}, 0, nil
-	default:
-		return leaseRecord{}, 0, fmt.Errorf("%w: the stream answers %s %s", ErrUnavailable, s, first(m.Header, "Description"))
-	}
-	seq, err := strconv.ParseUint(first(m.Header, headerSequence), 10, 64)
-	if err != nil {
-		return leaseRecord{}, 0, fmt.Errorf("%w: an answer without sequence", ErrUnavailable)
-	}
 	var r leaseRecord
-	if len(m.Data) > 0 {
-		if err := json.Unmarshal(m.Data, &r); err != nil {
-			return leaseRecord{}, 0, fmt.Errorf("%w: the lease of partition %d: %q", ErrFormat, p.number, m.Data)
+	if len(m.data) > 0 {
+		if err := json.Unmarshal(m.data, &r); err != nil {
+			return leaseRecord{}, 0, fmt.Errorf("%w: the lease of partition %d: %q", ErrFormat, p.number, m.data)
 		}
 	}
-	return r, Sequence(seq), nil
+	return r, seq, nil
 }
 
 // writeLease writes a record in place of the one at expected.
@@ -120,16 +109,11 @@ func (g *Grid) writeLease(ctx context.Context, p *partition, r leaseRecord, expe
 
 // writeOwn writes one of the grid's own messages.
 func (g *Grid) writeOwn(ctx context.Context, w write) (Sequence, error) {
-	m, err := g.asks.write(ctx, w)
-	if err != nil {
-		return 0, err
+	seq, err := g.asks.write(ctx, w)
+	if err == nil {
+		w.partition.flow.wrote(seq)
 	}
-	a, err := parseAck(m.Data)
-	if err != nil {
-		return 0, apiError(err)
-	}
-	w.partition.flow.wrote(a.seq)
-	return a.seq, nil
+	return seq, err
 }
 
 // take takes a lease in place of the record at expected, and returns nil where somebody else was faster.

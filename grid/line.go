@@ -71,7 +71,7 @@ type natsLine struct {
 }
 
 func (l *natsLine) subscribe(subject string, s *session) (stop func(), err error) {
-	sub, err := l.nc.Subscribe(subject, s.takeNATS)
+	sub, err := l.nc.Subscribe(subject, func(m *nats.Msg) { s.take(wireMsg(m)) })
 	if err != nil {
 		return nil, connError(err)
 	}
@@ -95,6 +95,7 @@ func (l *natsLine) broken() bool { return l.nc.Stats().Reconnects != l.epoch || 
 type wireLines struct {
 	server *embedded
 	name   string
+	onLost func() // called when a connection broke; may be nil
 
 	mu      sync.Mutex
 	current *wireLine
@@ -102,6 +103,15 @@ type wireLines struct {
 }
 
 func (l *wireLines) open(ctx context.Context) (line, error) {
+	of, err := l.dial(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errFeed, err)
+	}
+	return of, nil
+}
+
+// dial returns the connection that there is, or a new one.
+func (l *wireLines) dial(ctx context.Context) (*wireLine, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -116,11 +126,17 @@ func (l *wireLines) open(ctx context.Context) (line, error) {
 	}
 	conn, err := l.server.InProcessConn()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errFeed, err)
+		return nil, err
 	}
 	of := &wireLine{gone: make(chan struct{})}
-	if of.conn, err = wire.Dial(ctx, conn, l.name, func(error) { close(of.gone) }); err != nil {
-		return nil, fmt.Errorf("%w: %w", errFeed, err)
+	of.conn, err = wire.Dial(ctx, conn, l.name, func(error) {
+		close(of.gone)
+		if l.onLost != nil {
+			l.onLost()
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	l.current = of
 	return of, nil
@@ -142,7 +158,7 @@ type wireLine struct {
 }
 
 func (l *wireLine) subscribe(subject string, s *session) (stop func(), err error) {
-	id, err := l.conn.Subscribe(subject, s.takeWire)
+	id, err := l.conn.Subscribe(subject, s.take)
 	if err != nil {
 		return nil, err
 	}

@@ -123,19 +123,8 @@ func (m *message) readHeader(name string, value []byte) (known bool) {
 	return true
 }
 
-// readHeaders takes the headers in. Sequence and time are set before.
-func (m *message) readHeaders(h nats.Header) {
-	m.revision = Revision(m.seq)
-	for name, values := range h {
-		if len(values) > 0 {
-			m.readHeader(name, []byte(values[0]))
-		}
-	}
-	m.finish()
-}
-
-// readBlock is readHeaders of a block as it came. Of a name that is there twice the first counts.
-func (m *message) readBlock(h wire.Header) {
+// readHeaders takes a header block in. Sequence and time are set before. Of a name that is there twice the first counts.
+func (m *message) readHeaders(h wire.Header) {
 	m.revision = Revision(m.seq)
 	var seen [readNames][]byte
 	n := 0
@@ -295,11 +284,4 @@ func (o PutOptions) headers() (nats.Header, error) {
 		set(HeaderLabels, s)
 	}
 	return h, nil
-}
-
-func first(h nats.Header, name string) string {
-	if v := h[name]; len(v) > 0 {
-		return v[0]
-	}
-	return ""
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -49,26 +48,18 @@ func (p *partition) positionSubject(cache, reader string) string {
 }
 
 func (g *Grid) readPosition(ctx context.Context, p *partition, cache, reader string) (position, error) {
-	m, err := g.asks.read(ctx, directGet+p.stream+"."+p.positionSubject(cache, reader))
+	m, seq, err := g.readStored(ctx, p, p.positionSubject(cache, reader))
 	if err != nil {
 		return position{}, fmt.Errorf("read the position of %s in partition %d: %w", reader, p.number, err)
 	}
-	switch s := status(m); s {
-	case "":
-	case "404":
+	if seq == 0 {
 		return position{}, nil
-	default:
-		return position{}, fmt.Errorf("%w: the stream answers %s %s", ErrUnavailable, s, first(m.Header, "Description"))
-	}
-	seq, err := strconv.ParseUint(first(m.Header, headerSequence), 10, 64)
-	if err != nil {
-		return position{}, fmt.Errorf("%w: an answer without sequence", ErrUnavailable)
 	}
 	var at position
-	if err := json.Unmarshal(m.Data, &at); err != nil {
-		return position{}, fmt.Errorf("%w: the position of %s in partition %d: %q", ErrFormat, reader, p.number, m.Data)
+	if err := json.Unmarshal(m.data, &at); err != nil {
+		return position{}, fmt.Errorf("%w: the position of %s in partition %d: %q", ErrFormat, reader, p.number, m.data)
 	}
-	at.stored = Sequence(seq)
+	at.stored = seq
 	return at, nil
 }
 
@@ -226,22 +217,18 @@ func (t *tenure) find(ctx context.Context, cache string, to seekTo) (Sequence, e
 	if err != nil {
 		return 0, fmt.Errorf("look for %v: %w", to.Time, err)
 	}
-	m, err := t.g.reads.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+t.p.stream, b)
+	m, err := t.g.asks.read(ctx, directGet+t.p.stream, b)
 	if err != nil {
-		return 0, fmt.Errorf("look for %v: %w", to.Time, connError(err))
+		return 0, fmt.Errorf("look for %v: %w", to.Time, err)
 	}
-	switch s := status(m); s {
-	case "", "204":
-	case "404":
+	seq, err := m.stored()
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("look for %v: %w", to.Time, err)
+	case seq == 0:
 		return t.indexEnd(), nil
-	default:
-		return 0, fmt.Errorf("%w: the stream answers %s %s", ErrUnavailable, s, first(m.Header, "Description"))
 	}
-	seq, err := strconv.ParseUint(first(m.Header, headerSequence), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("%w: an answer without sequence", ErrUnavailable)
-	}
-	return Sequence(seq) - 1, nil
+	return seq - 1, nil
 }
 
 // describe tells where a reader stands; nil where there is none.

@@ -241,20 +241,15 @@ func (c *Cache) write(ctx context.Context, w write) (Sequence, error) {
 		room.release()
 		return 0, contextError(ctx)
 	}
-	m, err := c.grid.asks.write(ctx, w)
+	seq, err := c.grid.asks.write(ctx, w)
 	flow.flight.Release(weight)
 	if err != nil {
 		room.release()
 		return 0, err
 	}
-	a, err := parseAck(m.Data)
-	if err != nil {
-		room.release()
-		return 0, apiError(err)
-	}
-	flow.wrote(a.seq)
-	room.releaseAfter(w.partition, a.seq)
-	return a.seq, nil
+	flow.wrote(seq)
+	room.releaseAfter(w.partition, seq)
+	return seq, nil
 }
 
 func isWrongSequence(err error) bool {

@@ -268,7 +268,7 @@ func (s *relay) take(m *nats.Msg) {
 		return
 	}
 	in := message{seq: Sequence(seq), at: time.Unix(0, nanos), size: len(m.Data)}
-	in.readHeaders(m.Header)
+	in.readHeaders(appendHeader(nil, m.Header))
 	takers.offer(s.key.p.number, change{seq: Sequence(seq), kind: EventType(kind), entry: in.entry(s.key.cache, key, m.Data)})
 }
 

@@ -6,21 +6,22 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/millrace/millrace/grid/internal/wire"
 )
 
-// requester sends messages that are answered, many at a time, over one inbox. It exists because
-// the answers are what costs: it reads a publish acknowledgement without decoding JSON, and takes
-// the answers of a fast-ingest batch, of which there are several.
+// requester sends messages that are answered, many at a time, over one inbox. It exists because the answers are what costs:
+// it reads a publish acknowledgement where it lies and without decoding JSON, and takes the answers of a fast-ingest batch, of
+// which there are several.
 type requester struct {
-	nc     *nats.Conn
+	link   link
 	prefix string // inbox with its last dot
-	sub    *nats.Subscription
 
 	mu      sync.Mutex
 	next    uint64
@@ -28,10 +29,10 @@ type requester struct {
 	stopped error // set once: every later request fails with it
 }
 
-// answerer receives the answers to one request, on the subscription's goroutine; it must not
-// block. It returns whether that was the last one. An error instead of a message is the last one.
+// answerer receives the answers to one request, on the goroutine that reads the connection; it must not block, nor keep the
+// message. It returns whether that was the last one. An error instead of a message is the last one.
 type answerer interface {
-	answer(*nats.Msg, error) (last bool)
+	answer(*wire.Msg, error) (last bool)
 }
 
 type asked struct {
@@ -39,25 +40,23 @@ type asked struct {
 	write bool
 }
 
-func newRequester(nc *nats.Conn) (*requester, error) {
-	r := &requester{nc: nc, prefix: nc.NewInbox() + ".", waiting: make(map[uint64]asked)}
-	sub, err := nc.Subscribe(r.prefix+">", r.receive)
-	if err != nil {
-		return nil, fmt.Errorf("subscribe to answers: %w", err)
+// newRequester returns a requester over a connection to which it gives where answers go.
+func newRequester(over func(r *requester) (link, error)) (*requester, error) {
+	r := &requester{prefix: nats.NewInbox() + ".", waiting: make(map[uint64]asked)}
+	var err error
+	if r.link, err = over(r); err != nil {
+		return nil, err
 	}
-	if err := sub.SetPendingLimits(-1, -1); err != nil {
-		return nil, fmt.Errorf("subscribe to answers: %w", err)
-	}
-	r.sub = sub
 	return r, nil
 }
 
-func (r *requester) receive(m *nats.Msg) {
-	token := m.Subject[len(r.prefix):]
-	if dot := strings.IndexByte(token, '.'); dot >= 0 {
-		token = token[:dot]
+// receive takes one answer.
+func (r *requester) receive(m *wire.Msg) {
+	token := m.Subject[min(len(r.prefix), len(m.Subject)):]
+	if i := bytes.IndexByte(token, '.'); i >= 0 {
+		token = token[:i]
 	}
-	id, err := strconv.ParseUint(token, 36, 64)
+	id, err := strconv.ParseUint(string(token), 36, 64)
 	if err != nil {
 		return // nobody's
 	}
@@ -112,79 +111,192 @@ func (r *requester) close() {
 	r.stopped = ErrClosed
 	r.mu.Unlock()
 	r.fail(ErrClosed, true)
-	// The connection is closed right after; what Unsubscribe says of it does not matter.
-	_ = r.sub.Unsubscribe()
+	r.link.close()
 }
 
-// single is a request with one answer.
+// reply is an answer that belongs to whoever waited for it.
+type reply struct {
+	header wire.Header
+	data   []byte
+}
+
+// stored returns the sequence of the message that a direct get answered with; 0 where there is none.
+func (m reply) stored() (Sequence, error) {
+	switch code, text := m.header.Status(); code {
+	case 0, 204:
+	case 404:
+		return 0, nil
+	default:
+		return 0, fmt.Errorf("%w: the stream answers %d %s", ErrUnavailable, code, text)
+	}
+	value, _ := m.header.Value(headerSequence)
+	seq, ok := number(value)
+	if !ok || seq == 0 {
+		return 0, fmt.Errorf("%w: an answer without sequence", ErrUnavailable)
+	}
+	return Sequence(seq), nil
+}
+
+// single is a request with one answer, which is copied for whoever waits for it.
 type single struct {
-	c chan answerOrError
+	c chan replyOrError
 }
 
-type answerOrError struct {
-	msg *nats.Msg
-	err error
+type replyOrError struct {
+	reply reply
+	err   error
 }
 
-var singles = sync.Pool{New: func() any { return &single{c: make(chan answerOrError, 1)} }}
+var singles = sync.Pool{New: func() any { return &single{c: make(chan replyOrError, 1)} }}
 
-func (s *single) answer(m *nats.Msg, err error) bool {
-	s.c <- answerOrError{m, err}
+func (s *single) answer(m *wire.Msg, err error) bool {
+	if err == nil {
+		err = noResponders(m)
+	}
+	if err != nil {
+		s.c <- replyOrError{err: err}
+		return true
+	}
+	own := append(append(make([]byte, 0, len(m.Header)+len(m.Data)), m.Header...), m.Data...)
+	n := len(m.Header)
+	s.c <- replyOrError{reply: reply{header: wire.Header(own[:n:n]), data: own[n:]}}
 	return true
 }
 
-// publish sends a write whose answer goes to a.
-func (r *requester) publish(a answerer, w write) (uint64, error) {
+// acked is a write with one acknowledgement.
+type acked struct {
+	c chan ackOrError
+}
+
+type ackOrError struct {
+	seq Sequence
+	err error
+}
+
+var ackeds = sync.Pool{New: func() any { return &acked{c: make(chan ackOrError, 1)} }}
+
+func (a *acked) answer(m *wire.Msg, err error) bool {
+	seq, err := readAck(m, err)
+	a.c <- ackOrError{seq, err}
+	return true
+}
+
+// write sends a write and waits until it is stored.
+func (r *requester) write(ctx context.Context, w write) (Sequence, error) {
+	a := ackeds.Get().(*acked)
 	id, reply, err := r.expect(a, true)
 	if err != nil {
 		return 0, err
 	}
-	if err := r.nc.PublishMsg(&nats.Msg{Subject: w.subject, Reply: reply, Header: w.header, Data: w.value}); err != nil {
+	if err := r.sendOne(ctx, w.subject, reply, w.header, w.value); err != nil {
 		r.forget(id)
-		return 0, connError(err)
+		return 0, err
 	}
-	return id, nil
+	select {
+	case got := <-a.c:
+		ackeds.Put(a)
+		return got.seq, got.err
+	case <-ctx.Done():
+		r.forget(id) // a may still be answered: it does not go back to the pool
+		return 0, contextError(ctx)
+	}
 }
 
-// write sends a write and waits for its answer.
-func (r *requester) write(ctx context.Context, w write) (*nats.Msg, error) {
-	s := singles.Get().(*single)
-	id, err := r.publish(s, w)
-	if err != nil {
-		return nil, err
+// read sends a request for a stored message and waits for its answer. A connection that breaks meanwhile is waited for.
+func (r *requester) read(ctx context.Context, subject string, body []byte) (reply, error) {
+	for {
+		m, err := r.readOnce(ctx, subject, body)
+		if !errors.Is(err, errGone) {
+			return m, err
+		}
 	}
-	return r.wait(ctx, id, s)
 }
 
-// read sends a request for a stored message and waits for its answer.
-func (r *requester) read(ctx context.Context, subject string) (*nats.Msg, error) {
+func (r *requester) readOnce(ctx context.Context, subject string, body []byte) (reply, error) {
 	s := singles.Get().(*single)
-	id, reply, err := r.expect(s, false)
+	id, inbox, err := r.expect(s, false)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
-	if err := r.nc.PublishRequest(subject, reply, nil); err != nil {
+	if err := r.sendOne(ctx, subject, inbox, nil, body); err != nil {
 		r.forget(id)
-		return nil, connError(err)
+		return reply{}, err
 	}
-	return r.wait(ctx, id, s)
-}
-
-func (r *requester) wait(ctx context.Context, id uint64, s *single) (*nats.Msg, error) {
 	select {
 	case a := <-s.c:
 		singles.Put(s)
-		if a.err != nil {
-			return nil, a.err
-		}
-		if status(a.msg) == "503" {
-			return nil, errNoJetStream
-		}
-		return a.msg, nil
+		return a.reply, a.err
 	case <-ctx.Done():
 		r.forget(id) // s may still be answered: it does not go back to the pool
-		return nil, contextError(ctx)
+		return reply{}, contextError(ctx)
 	}
+}
+
+// readStored asks a stream's replicas for the last message of a subject, by direct get.
+func (g *Grid) readStored(ctx context.Context, p *partition, subject string) (m reply, seq Sequence, err error) {
+	if m, err = g.asks.read(ctx, directGet+p.stream+"."+subject, nil); err != nil {
+		return reply{}, 0, err
+	}
+	seq, err = m.stored()
+	return m, seq, err
+}
+
+// readMany sends requests that are under way together and returns their answers in order, as read does.
+func (r *requester) readMany(ctx context.Context, subjects []string) ([]reply, error) {
+	for {
+		answers, err := r.readManyOnce(ctx, subjects)
+		if !errors.Is(err, errGone) {
+			return answers, err
+		}
+	}
+}
+
+func (r *requester) readManyOnce(ctx context.Context, subjects []string) ([]reply, error) {
+	waits, ids := make([]*single, len(subjects)), make([]uint64, len(subjects))
+	defer func() {
+		for i, s := range waits {
+			if s != nil {
+				r.forget(ids[i])
+			}
+		}
+	}()
+	out := r.link.post()
+	for i, subject := range subjects {
+		s := &single{c: make(chan replyOrError, 1)}
+		id, inbox, err := r.expect(s, false)
+		if err != nil {
+			return nil, err
+		}
+		waits[i], ids[i] = s, id
+		if err := out.add(subject, inbox, nil, nil); err != nil {
+			return nil, err
+		}
+	}
+	if err := out.send(ctx); err != nil {
+		return nil, err
+	}
+	answers := make([]reply, len(subjects))
+	for i, s := range waits {
+		select {
+		case a := <-s.c:
+			waits[i] = nil
+			if a.err != nil {
+				return nil, a.err
+			}
+			answers[i] = a.reply
+		case <-ctx.Done():
+			return nil, contextError(ctx)
+		}
+	}
+	return answers, nil
+}
+
+func (r *requester) sendOne(ctx context.Context, subject, reply string, h nats.Header, data []byte) error {
+	out := r.link.post()
+	if err := out.add(subject, reply, h, data); err != nil {
+		return err
+	}
+	return out.send(ctx)
 }
 
 // contextError tells a caller who gave up from a grid that did not answer.
@@ -195,8 +307,22 @@ func contextError(ctx context.Context) error {
 	return fmt.Errorf("%w: no answer in time: %w", ErrUnavailable, ctx.Err())
 }
 
-// errNoJetStream is what a request gets that nobody receives.
-var errNoJetStream = fmt.Errorf("%w: no JetStream answers", ErrUnavailable)
+var (
+	// errNoJetStream is what a request gets that nobody receives.
+	errNoJetStream = fmt.Errorf("%w: no JetStream answers", ErrUnavailable)
+	// errGone is what requests get that were under way when their connection broke.
+	errGone = fmt.Errorf("%w: the connection to NATS broke", ErrUnavailable)
+)
+
+func noResponders(m *wire.Msg) error {
+	if len(m.Data) > 0 {
+		return nil
+	}
+	if code, _ := m.Header.Status(); code == 503 {
+		return errNoJetStream
+	}
+	return nil
+}
 
 func connError(err error) error {
 	switch {
@@ -210,52 +336,51 @@ func connError(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-func status(m *nats.Msg) string {
-	if len(m.Header) == 0 {
-		return ""
-	}
-	return first(m.Header, "Status")
-}
-
-// ack is the acknowledgement of a stored message.
-type ack struct {
-	seq Sequence
-}
-
 var (
 	ackSeq     = []byte(`"seq":`)
 	ackError   = []byte(`"error":`)
 	ackNothing = []byte(`"seq":0,`)
 )
 
+// readAck reads the answer to a write.
+func readAck(m *wire.Msg, err error) (Sequence, error) {
+	if err == nil {
+		err = noResponders(m)
+	}
+	if err != nil {
+		return 0, err
+	}
+	seq, err := parseAck(m.Data)
+	if err != nil {
+		return 0, apiError(err)
+	}
+	return seq, nil
+}
+
 // parseAck reads a publish acknowledgement, {"stream":"S","seq":N} with optional fields, or the
 // error in it as an *jetstream.APIError.
-func parseAck(data []byte) (ack, error) {
+func parseAck(data []byte) (Sequence, error) {
 	if bytes.Contains(data, ackError) {
 		var bad struct {
 			Error *jetstream.APIError `json:"error"`
 		}
 		if err := json.Unmarshal(data, &bad); err == nil && bad.Error != nil {
-			return ack{}, bad.Error
+			return 0, bad.Error
 		}
-		return ack{}, fmt.Errorf("%w: unreadable acknowledgement %q", ErrUnavailable, data)
+		return 0, fmt.Errorf("%w: unreadable acknowledgement %q", ErrUnavailable, data)
 	}
-	i := bytes.Index(data, ackSeq)
-	if i < 0 {
-		return ack{}, fmt.Errorf("%w: unreadable acknowledgement %q", ErrUnavailable, data)
-	}
-	var a ack
-	for _, c := range data[i+len(ackSeq):] {
-		if c == ' ' && a.seq == 0 {
-			continue
+	if i := bytes.Index(data, ackSeq); i >= 0 {
+		rest := bytes.TrimLeft(data[i+len(ackSeq):], " ")
+		n := slices.IndexFunc(rest, func(c byte) bool { return c < '0' || c > '9' })
+		if n < 0 {
+			n = len(rest)
 		}
-		if c < '0' || c > '9' {
-			break
+		if seq, ok := number(rest[:n]); ok && seq > 0 {
+			return Sequence(seq), nil
 		}
-		a.seq = a.seq*10 + Sequence(c-'0')
 	}
-	if a.seq == 0 {
-		return ack{}, fmt.Errorf("%w: unreadable acknowledgement %q", ErrUnavailable, data)
-	}
-	return a, nil
+	return 0, fmt.Errorf("%w: unreadable acknowledgement %q", ErrUnavailable, data)
 }
+
+// directGet begins the subjects on which the server answers reads of stored messages.
+const directGet = "$JS.API.DIRECT.GET."

@@ -3,11 +3,8 @@ package grid
 import (
 	"bytes"
 	"fmt"
-	"strconv"
 	"sync/atomic"
 	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/millrace/millrace/grid/internal/wire"
 )
@@ -29,44 +26,17 @@ func (s *session) fail(err error) {
 	}
 }
 
-// takeWire is called with one pushed message after the other. What it is given is valid only while it runs.
-func (s *session) takeWire(m *wire.Msg) {
+// take is called with one pushed message after the other. What it is given is valid only while it runs.
+func (s *session) take(m *wire.Msg) {
 	s.heard.Store(true)
-	if len(m.Data) == 0 && len(m.Header) > 0 {
-		if code, text := m.Header.Status(); code != 0 {
-			s.hear(notice{
-				code: strconv.Itoa(code), text: string(text), sent: header(m.Header, headerLastConsumer), end: header(m.Header, headerLastStream),
-			})
-			return
-		}
+	if code, text := m.Header.Status(); len(m.Data) == 0 && code != 0 {
+		s.hear(code, text, m.Header)
+		return
 	}
 	if d, ok := s.next(m.Reply); ok {
 		in := message{seq: d.seq, at: d.at, size: len(m.Data)}
-		in.readBlock(m.Header)
-		s.deliver(d, string(m.Subject), &in, m.Data)
-	}
-}
-
-func header(h wire.Header, name string) string {
-	v, _ := h.Value(name)
-	return string(v)
-}
-
-// takeNATS is takeWire for a server outside.
-func (s *session) takeNATS(m *nats.Msg) {
-	s.heard.Store(true)
-	if len(m.Data) == 0 && len(m.Header) > 0 {
-		if code := status(m); code != "" {
-			s.hear(notice{
-				code: code, text: first(m.Header, "Description"), sent: first(m.Header, headerLastConsumer), end: first(m.Header, headerLastStream),
-			})
-			return
-		}
-	}
-	if d, ok := s.next([]byte(m.Reply)); ok {
-		in := message{seq: d.seq, at: d.at, size: len(m.Data)}
 		in.readHeaders(m.Header)
-		s.deliver(d, m.Subject, &in, m.Data)
+		s.deliver(d, string(m.Subject), &in, m.Data)
 	}
 }
 
@@ -92,33 +62,24 @@ func (s *session) deliver(d delivery, subject string, m *message, value []byte) 
 	}
 }
 
-// Headers of a heartbeat.
-const (
-	headerLastConsumer = "Nats-Last-Consumer"
-	headerLastStream   = "Nats-Last-Stream"
-)
-
-// notice is what the server says beside messages.
-type notice struct {
-	code, text string
-	sent, end  string // how many messages were sent, and how far in the stream the server has come
-}
-
-// hear reads a notice. What was purged in the stream is passed over without a message.
-func (s *session) hear(n notice) {
-	if n.code != "100" {
-		s.fail(fmt.Errorf("%w: the server says %s %s", errFeed, n.code, n.text))
+// hear reads what the server says beside messages: how many it sent, and how far in the stream it has come. What was purged
+// there is passed over without a message.
+func (s *session) hear(code int, text []byte, h wire.Header) {
+	if code != 100 {
+		s.fail(fmt.Errorf("%w: the server says %d %s", errFeed, code, text))
 		return
 	}
-	sent, err := strconv.ParseUint(n.sent, 10, 64)
-	if err != nil {
+	value, _ := h.Value("Nats-Last-Consumer")
+	sent, ok := number(value)
+	if !ok {
 		return
 	}
 	if sent != s.count {
 		s.fail(fmt.Errorf("%w: the server sent %d messages, %d came", errFeed, sent, s.count))
 		return
 	}
-	if end, err := strconv.ParseUint(n.end, 10, 64); err == nil {
+	value, _ = h.Value("Nats-Last-Stream")
+	if end, ok := number(value); ok {
 		x := s.f.t.index
 		x.mu.Lock()
 		x.advance(Sequence(end))
