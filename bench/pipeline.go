@@ -29,8 +29,8 @@ func pipelineRows(ctx context.Context, o options) ([]Row, error) {
 		peer    string
 		flood   float64
 	}{
-		{"durable", true, "Redis Streams, appendfsync everysec", 1.2},
-		{"volatile", false, "Redis Streams, no persistence", 1},
+		{"durable", true, "Redis Streams, appendfsync everysec", 1},
+		{"volatile", false, "Redis Streams, no persistence", 0.9},
 	} {
 		var latency, rate []pair
 		for range o.rounds {

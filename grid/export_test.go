@@ -92,3 +92,13 @@ func DropIndex(g *Grid) {
 		t.index.reset()
 	}
 }
+
+// Restart restarts the server in the process, as what a frozen stream needs.
+func Restart(g *Grid) error { return g.server.restart() }
+
+// ReadHeaders reads a header block and returns what became of the message.
+func ReadHeaders(block string) (revision Revision, contentType string) {
+	m := message{seq: 7}
+	m.readHeaders([]byte(block))
+	return m.revision, string(m.contentType)
+}

@@ -16,6 +16,8 @@ import (
 type link interface {
 	// post begins messages that are sent together.
 	post() *outbox
+	// comesBack waits a moment for a server that does not answer, and says whether to ask it again.
+	comesBack(ctx context.Context) bool
 	close()
 }
 
@@ -77,6 +79,9 @@ func newNATSLink(nc *nats.Conn, r *requester) (link, error) {
 
 func (l *natsLink) post() *outbox { return &outbox{nats: l.nc} }
 
+// comesBack is false: what the server outside does nobody knows here.
+func (l *natsLink) comesBack(context.Context) bool { return false }
+
 func (l *natsLink) close() {
 	// The connection is closed right after; what Unsubscribe says of it does not matter.
 	_ = l.sub.Unsubscribe()
@@ -128,11 +133,19 @@ func (l *wireLink) open(ctx context.Context) (*wireLine, error) {
 		if err == nil || errors.Is(err, ErrClosed) {
 			return line, err
 		}
-		select {
-		case <-ctx.Done():
+		if !l.comesBack(ctx) {
 			return nil, fmt.Errorf("%w: %w", contextError(ctx), err)
-		case <-time.After(linkAgain):
 		}
+	}
+}
+
+// comesBack is false when the context ends: the server in this process is restarted when it is away.
+func (l *wireLink) comesBack(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(linkAgain):
+		return true
 	}
 }
 

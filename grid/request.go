@@ -181,8 +181,17 @@ func (a *acked) answer(m *wire.Msg, err error) bool {
 	return true
 }
 
-// write sends a write and waits until it is stored.
+// write sends a write and waits until it is stored. One that nobody received is sent again.
 func (r *requester) write(ctx context.Context, w write) (Sequence, error) {
+	for {
+		seq, err := r.writeOnce(ctx, w)
+		if !errors.Is(err, errNoJetStream) || !r.link.comesBack(ctx) {
+			return seq, err
+		}
+	}
+}
+
+func (r *requester) writeOnce(ctx context.Context, w write) (Sequence, error) {
 	a := ackeds.Get().(*acked)
 	id, reply, err := r.expect(a, true)
 	if err != nil {
@@ -202,11 +211,11 @@ func (r *requester) write(ctx context.Context, w write) (Sequence, error) {
 	}
 }
 
-// read sends a request for a stored message and waits for its answer. A connection that breaks meanwhile is waited for.
+// read sends a request for a stored message and waits for its answer. A server that is being restarted is waited for.
 func (r *requester) read(ctx context.Context, subject string, body []byte) (reply, error) {
 	for {
 		m, err := r.readOnce(ctx, subject, body)
-		if !errors.Is(err, errGone) {
+		if !isAway(err) || !r.link.comesBack(ctx) {
 			return m, err
 		}
 	}
@@ -245,7 +254,7 @@ func (g *Grid) readStored(ctx context.Context, p *partition, subject string) (m 
 func (r *requester) readMany(ctx context.Context, subjects []string) ([]reply, error) {
 	for {
 		answers, err := r.readManyOnce(ctx, subjects)
-		if !errors.Is(err, errGone) {
+		if !isAway(err) || !r.link.comesBack(ctx) {
 			return answers, err
 		}
 	}
@@ -313,6 +322,8 @@ var (
 	// errGone is what requests get that were under way when their connection broke.
 	errGone = fmt.Errorf("%w: the connection to NATS broke", ErrUnavailable)
 )
+
+func isAway(err error) bool { return errors.Is(err, errGone) || errors.Is(err, errNoJetStream) }
 
 func noResponders(m *wire.Msg) error {
 	if len(m.Data) > 0 {
