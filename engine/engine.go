@@ -1,5 +1,6 @@
 // Package engine is the contract between graphs and what executes them: Engine, Session and Capabilities.
-// The implementations are in its subfolders, and enginetest is the suite that each of them passes.
+// The implementations are in its subfolders, with batching, which decorates any session; enginetest is the suite that
+// each of them passes.
 package engine
 
 import (
@@ -22,6 +23,8 @@ var (
 	// ErrUnavailable says that an engine or device is not on this machine or not in this build. The message says
 	// what to install, set or build.
 	ErrUnavailable = errors.New("engine is not available")
+	// ErrBusy says that so many runs wait for the model already that this one was not taken. Trying again later helps.
+	ErrBusy = errors.New("too many runs wait")
 	// ErrPanic says that a kernel panicked; it is the engine's fault. The session goes on.
 	ErrPanic = errors.New("panic in the engine")
 )

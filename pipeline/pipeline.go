@@ -138,6 +138,9 @@ func (p *Pipeline) ended(ctx context.Context, err error) error {
 	return fmt.Errorf("pipeline %s: %w", p.cfg.Name, err)
 }
 
+// busyWait is how long a pipeline waits where others' runs fill the model's queue.
+const busyWait = 5 * time.Millisecond
+
 // compute fetches what is queued, runs the model on it and hands the results on, until ctx ends. While batches are
 // published the next is computed.
 func (p *Pipeline) compute(ctx, work context.Context, reader *grid.Reader, batches chan<- *batch) error {
@@ -167,7 +170,14 @@ func (p *Pipeline) compute(ctx, work context.Context, reader *grid.Reader, batch
 			if err == nil {
 				break
 			}
-			if !isClosed(err) {
+			switch {
+			case isBusy(err):
+				select {
+				case <-work.Done():
+					return work.Err()
+				case <-time.After(busyWait):
+				}
+			case !isClosed(err):
 				return err
 			}
 		}

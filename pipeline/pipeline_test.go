@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -481,6 +482,30 @@ func TestRunFails(t *testing.T) {
 		}
 		w.result(w.listen("out"), key, revs[key])
 	}
+}
+
+// busy takes a run only at the third time that it is asked.
+type busy struct {
+	engine.Session
+	asked atomic.Int32
+}
+
+func (b *busy) Run(ctx context.Context, in, out []*tensor.Tensor) error {
+	if b.asked.Add(1)%3 != 0 {
+		return fmt.Errorf("%w: somebody else's", engine.ErrBusy)
+	}
+	return b.Session.Run(ctx, in, out)
+}
+
+// TestBusyModel shows that other users of a model cost an input time, not its result.
+func TestBusyModel(t *testing.T) {
+	w := newWorkbench(t)
+	rev := w.put("a", "[1, 2]")
+	w.serve(1, w.larger(free, true), func(s engine.Session) engine.Session { return &busy{Session: s} })
+	w.run(nil)
+	w.result(w.listen("out"), "a", rev)
+	named := w.put("b", `{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[3,4]}]}`)
+	w.result(w.listen("out"), "b", named)
 }
 
 func TestOutputs(t *testing.T) {

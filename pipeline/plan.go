@@ -145,7 +145,7 @@ func (p *plan) runRows(ctx context.Context, s engine.Session, items []*item, clo
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case isClosed(err):
+		case passes(err):
 			return err
 		case n == 1:
 			items[0].fails = &fails{codeRun, err}
@@ -212,7 +212,7 @@ func (p *plan) runNamed(ctx context.Context, s engine.Session, it *item) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if isClosed(err) {
+		if passes(err) {
 			return err
 		}
 		it.fails = &fails{codeRun, err}

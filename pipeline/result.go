@@ -201,3 +201,8 @@ func appendString(b []byte, s string) []byte {
 }
 
 func isClosed(err error) bool { return errors.Is(err, engine.ErrClosed) }
+
+func isBusy(err error) bool { return errors.Is(err, engine.ErrBusy) }
+
+// passes reports whether a run's error is no input's fault and goes by itself.
+func passes(err error) bool { return isClosed(err) || isBusy(err) }

@@ -187,7 +187,7 @@ var kinds = []Kind{
 		Remedy: "Wait until it is ready, or repair what is listed.",
 	},
 	{
-		Code: "overloaded", HTTP: http.StatusServiceUnavailable, GRPC: GRPCUnavailable, is: []error{ErrOverloaded},
+		Code: "overloaded", HTTP: http.StatusServiceUnavailable, GRPC: GRPCUnavailable, is: []error{ErrOverloaded, engine.ErrBusy},
 		Cause:  "A limit on what is done at once is reached.",
 		Remedy: "Send less at a time, and try again after `Retry-After`.",
 	},

@@ -471,3 +471,34 @@ func (t *Tensor) Slice(from, to int) (*Tensor, error) {
 	}
 	return s, nil
 }
+
+// Concat returns a new tensor with the rows of parts behind each other, along the first dimension. It returns ErrShape
+// where parts differ in type or in another dimension, for scalars, and for no parts.
+func Concat(parts ...*Tensor) (*Tensor, error) {
+	if len(parts) == 0 || parts[0].Rank() == 0 {
+		return nil, fmt.Errorf("%w: nothing that has rows", ErrShape)
+	}
+	shape := parts[0].shape.Clone()
+	shape[0] = 0
+	for _, p := range parts {
+		if p.dtype != parts[0].dtype || p.Rank() == 0 || !p.shape[1:].Equal(shape[1:]) {
+			return nil, fmt.Errorf("%w: rows of %v%v and of %v%v", ErrShape, parts[0].dtype, parts[0].shape, p.dtype, p.shape)
+		}
+		shape[0] += p.shape[0]
+	}
+	t, err := New(parts[0].dtype, shape...)
+	if err != nil {
+		return nil, err
+	}
+	if to, ok := t.data.([]string); ok {
+		for _, p := range parts {
+			to = to[copy(to, p.data.([]string)):]
+		}
+		return t, nil
+	}
+	to := t.Bytes()
+	for _, p := range parts {
+		to = to[copy(to, p.Bytes()):]
+	}
+	return t, nil
+}

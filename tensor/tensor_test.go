@@ -156,3 +156,26 @@ func TestMust(t *testing.T) {
 	}()
 	tensor.Must(tensor.New(tensor.Float32, -1))
 }
+
+func TestConcat(t *testing.T) {
+	a, b := tensor.Must(tensor.Of([]int64{1, 2, 3, 4}, 2, 2)), tensor.Must(tensor.Of([]int64{5, 6}, 1, 2))
+	c, err := tensor.Concat(a, tensor.Must(tensor.New(tensor.Int64, 0, 2)), b)
+	if err != nil || !c.Shape().Equal(tensor.Shape{3, 2}) || !slices.Equal(tensor.Data[int64](c), []int64{1, 2, 3, 4, 5, 6}) {
+		t.Fatalf("got %v, %v", c, err)
+	}
+	tensor.Data[int64](c)[0] = 9
+	if tensor.Data[int64](a)[0] != 1 {
+		t.Error("the result shares its part's memory")
+	}
+	if s, err := tensor.Concat(tensor.Vector("a"), tensor.Vector("b", "c")); err != nil || !slices.Equal(tensor.Data[string](s), []string{"a", "b", "c"}) {
+		t.Errorf("strings: %v, %v", s, err)
+	}
+	for name, parts := range map[string][]*tensor.Tensor{
+		"none": nil, "scalars": {tensor.Scalar(1.0)}, "a scalar among them": {tensor.Vector(1.0), tensor.Scalar(1.0)},
+		"types": {tensor.Vector[int64](1), tensor.Vector(1.0)}, "lengths": {a, tensor.Must(tensor.New(tensor.Int64, 1, 3))}, "ranks": {a, tensor.Vector[int64](1, 2)},
+	} {
+		if got, err := tensor.Concat(parts...); !errors.Is(err, tensor.ErrShape) {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/batching"
 	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/fault"
 	"github.com/millrace/millrace/graph/tensorflow"
@@ -257,14 +258,23 @@ func addModels(ctx context.Context, r *registry.Registry, models []configured, l
 	}
 }
 
-// opener chooses a model's engine by the configuration.
+// opener chooses a model's engine by the configuration. Runs of a model that come together are gathered; as many may wait as there
+// may be connections.
 func opener(cfg Config, engines *Engines) registry.Opener {
 	return func(ctx context.Context, m *model.Model) (engine.Session, string, error) {
 		settings, ok := cfg.Models[m.Name]
 		if !ok {
 			settings = ModelConfig{}
 		}
-		return engines.Open(ctx, m, settings)
+		s, name, err := engines.Open(ctx, m, settings)
+		if err != nil {
+			return nil, "", err
+		}
+		gathering, err := batching.New(s, batching.Options{MaxQueue: cfg.HTTP.Limits.Connections})
+		if err != nil {
+			return nil, "", errors.Join(err, s.Close())
+		}
+		return gathering, name, nil
 	}
 }
 

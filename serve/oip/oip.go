@@ -1,6 +1,6 @@
 // Package oip answers the Open Inference Protocol v2 over REST, with the binary tensor extension, and the :predict of
-// its predecessor that KServe's v1 clients send. It turns requests into tensors and back, and gathers what comes
-// together into batches; models are the registry's business, and tokens and connections package serve's.
+// its predecessor that KServe's v1 clients send. It turns requests into tensors and back; models and the gathering of
+// what comes together are the business of whoever lends sessions, and tokens and connections package serve's.
 package oip
 
 import (
@@ -57,8 +57,7 @@ func Prefixes() []string { return []string{"/v2", "/v1/models"} }
 
 // A Handler answers the protocol. It is safe for concurrent use.
 type Handler struct {
-	cfg     Config
-	batches *batcher
+	cfg Config
 }
 
 // New returns a handler.
@@ -72,7 +71,7 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = time.Minute
 	}
-	return &Handler{cfg: cfg, batches: newBatcher(cfg.Timeout)}, nil
+	return &Handler{cfg: cfg}, nil
 }
 
 // ServeHTTP picks by the path as it was sent, so that a name may hold %2F and blanks.
@@ -194,10 +193,11 @@ func (h *Handler) infer(w http.ResponseWriter, r *http.Request, t target) error 
 	return nil
 }
 
-// run computes, in a batch with others where the model allows it.
 func (h *Handler) run(ctx context.Context, s engine.Session, q *inferRequest) ([]*tensor.Tensor, error) {
-	results, err := h.batches.run(ctx, s, q.tensors)
-	if err != nil {
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
+	defer cancel()
+	results := make([]*tensor.Tensor, len(s.Outputs()))
+	if err := s.Run(ctx, q.tensors, results); err != nil {
 		return nil, err
 	}
 	return results, checkResults(s.Outputs(), results)

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/batching"
 	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/grid"
@@ -50,7 +51,11 @@ func newRegistry(t testing.TB) *registry.Registry {
 	r, err := registry.Open(t.Context(), g, registry.Config{
 		Open: func(ctx context.Context, m *model.Model) (engine.Session, string, error) {
 			s, err := e.Open(ctx, m.Graph, engine.Options{Threads: 1})
-			return s, e.Name(), err
+			if err != nil {
+				return nil, "", err
+			}
+			gathering, err := batching.New(s, batching.Options{})
+			return gathering, e.Name(), err
 		},
 	})
 	if err != nil {

@@ -109,8 +109,7 @@ func (q *inferRequest) parseInstances(body []byte, ins []graph.Value) error {
 		return badRequest("there is no \"instances\" with a row in it")
 	}
 	for i := range all {
-		n := len(all[i].parts)
-		t, err := join(all[i].parts, n)
+		t, err := tensor.Concat(all[i].parts...)
 		if err != nil {
 			return fmt.Errorf("%w: %w", serve.ErrRequest, err)
 		}
@@ -206,7 +205,7 @@ func appendPredictions(b []byte, outs []graph.Value, results []*tensor.Tensor, n
 			b = append(b, ',')
 		}
 		for i, t := range results {
-			one, err := rowsOf(t, row, 1)
+			one, err := t.Slice(row, row+1)
 			if err != nil {
 				return b, err
 			}
@@ -246,7 +245,7 @@ func appendNested(b []byte, t *tensor.Tensor, shape []int) ([]byte, error) {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		one, err := rowsOf(parts, i, 1)
+		one, err := parts.Slice(i, i+1)
 		if err != nil {
 			return b, err
 		}
