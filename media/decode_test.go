@@ -264,9 +264,9 @@ func TestErrorsSayWhy(t *testing.T) {
 		{"not a number in JSON", spec(tensor.Float32, 2, 2), "application/json", []byte("[[1,2],[3,NaN]]"), media.ErrNotFinite, "[1,1]"},
 		{"half", spec(tensor.Float16, 2), "", []byte{0, 0, 1, 0xfe}, media.ErrNotFinite, "[1]"},
 		{"JSON shape", spec(tensor.Float32, 2, 2), "application/json", []byte("[[1,2,3]]"), media.ErrShape, "[1,3]"},
-		{"JSON ragged", spec(tensor.Float32, 2, 2), "application/json", []byte("[[1,2],[3]]"), media.ErrMalformed, "byte 10"},
-		{"JSON text", spec(tensor.Float32, 2), "application/json", []byte(`[1,"2"]`), media.ErrMalformed, "string"},
-		{"JSON range", spec(tensor.Int8, 2), "application/json", []byte(`[1,200]`), media.ErrMalformed, "int8"},
+		{"JSON ragged", spec(tensor.Float32, 2, 2), "application/json", []byte("[[1,2],[3]]"), media.ErrMalformed, "byte 9"},
+		{"JSON text", spec(tensor.Float32, 2), "application/json", []byte(`[1,"2"]`), media.ErrMalformed, "where a number should be"},
+		{"JSON range", spec(tensor.Int8, 2), "application/json", []byte(`[1,200]`), media.ErrMalformed, "element 1: 200 is out of INT8"},
 	} {
 		_, err := decoder(t, c.spec).Decode(c.kind, c.data)
 		if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {

@@ -1,13 +1,9 @@
 package media
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"math"
-	"strconv"
-	"unicode/utf8"
 
+	"github.com/millrace/millrace/media/jsontensor"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -37,91 +33,122 @@ func ParseDatatype(name string) (tensor.DType, error) {
 	return d, nil
 }
 
-// inferRequest is the Open Inference Protocol's body of an inference request or response, as far as tensors go.
-type inferRequest struct {
-	Inputs  []jsonTensor `json:"inputs"`
-	Outputs []jsonTensor `json:"outputs"`
-}
+// dialect is how an entry's JSON is read. Null is no number here.
+var dialect = jsontensor.Dialect{Malformed: ErrMalformed, Shape: ErrShape}
 
+// jsonTensor is a tensor in the protocol's form, as far as it was read.
 type jsonTensor struct {
-	Name     string          `json:"name"`
-	Shape    []int           `json:"shape"`
-	Datatype string          `json:"datatype"`
-	Data     json.RawMessage `json:"data"`
+	name, datatype string
+	shape          []int
+	data           int // where data begins, -1 where it is not there
 }
 
 // parseJSON reads {"inputs":[tensors]}, {"outputs":[tensors]} or one tensor by itself, whose name may be missing.
 func parseJSON(data []byte) (map[string]*tensor.Tensor, error) {
-	var body struct {
-		inferRequest
-		jsonTensor
+	s := jsontensor.NewScanner(data, dialect)
+	alone := jsonTensor{data: -1}
+	lists := map[string][]jsonTensor{}
+	seen := map[string]bool{}
+	err := s.Object(func(field string) error {
+		if field != "inputs" && field != "outputs" {
+			return alone.field(s, field, seen)
+		}
+		if seen[field] {
+			return s.Fault("%q comes twice", field)
+		}
+		seen[field] = true
+		if s.Null() {
+			return nil
+		}
+		return s.Array(func() error {
+			t := jsonTensor{data: -1}
+			seen := map[string]bool{}
+			err := s.Object(func(field string) error { return t.field(s, field, seen) })
+			lists[field] = append(lists[field], t)
+			return err
+		})
+	})
+	if err == nil && !s.End() {
+		err = s.Fault("something follows the object")
 	}
-	if err := json.Unmarshal(data, &body); err != nil {
-		return nil, fmt.Errorf("%w: JSON: %w", ErrMalformed, err)
+	if err != nil {
+		return nil, err
 	}
-	list := body.Inputs
+	list := lists["inputs"]
 	switch {
 	case len(list) > 0:
-	case len(body.Outputs) > 0:
-		list = body.Outputs
-	case body.Data != nil:
-		list = []jsonTensor{body.jsonTensor}
+	case len(lists["outputs"]) > 0:
+		list = lists["outputs"]
+	case alone.data >= 0:
+		list = []jsonTensor{alone}
 	default:
 		return nil, fmt.Errorf(`%w: JSON: neither "inputs" nor "data" is there`, ErrMalformed)
 	}
 	all := make(map[string]*tensor.Tensor, len(list))
 	for _, j := range list {
-		if all[j.Name] != nil {
-			return nil, fmt.Errorf("%w: tensor %q is there twice", ErrMalformed, j.Name)
+		if all[j.name] != nil {
+			return nil, fmt.Errorf("%w: tensor %q is there twice", ErrMalformed, j.name)
 		}
-		t, err := j.parse()
+		t, err := j.parse(s)
 		if err != nil {
-			return nil, fmt.Errorf("tensor %q: %w", j.Name, err)
+			return nil, fmt.Errorf("tensor %q: %w", j.name, err)
 		}
-		all[j.Name] = t
+		all[j.name] = t
 	}
 	return all, nil
 }
 
-func (j jsonTensor) parse() (*tensor.Tensor, error) {
-	d, err := ParseDatatype(j.Datatype)
-	if err != nil {
+// field reads one field of a tensor. Data is read when all that says what it is was found.
+func (j *jsonTensor) field(s *jsontensor.Scanner, name string, seen map[string]bool) (err error) {
+	switch name {
+	case "name", "datatype", "shape", "data":
+		if seen[name] {
+			return s.Fault("%q comes twice", name)
+		}
+		seen[name] = true
+	}
+	switch name {
+	case "name":
+		j.name, err = s.String()
+	case "datatype":
+		j.datatype, err = s.String()
+	case "shape":
+		j.shape, err = s.Shape()
+	case "data":
+		s.Peek()
+		j.data = s.Pos()
+		err = s.Skip()
+	default:
+		err = s.Skip()
+	}
+	return err
+}
+
+func (j jsonTensor) parse(s *jsontensor.Scanner) (*tensor.Tensor, error) {
+	d, err := ParseDatatype(j.datatype)
+	switch {
+	case err != nil:
 		return nil, err
+	case j.shape == nil:
+		return nil, fmt.Errorf("%w: JSON: it has no shape", ErrMalformed)
+	case j.data < 0:
+		return nil, fmt.Errorf("%w: JSON: it has no data", ErrMalformed)
 	}
-	n, err := tensor.Shape(j.Shape).Check()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	// Each element takes at least two bytes of JSON, so that the allocation is bounded by what was sent.
-	if n > len(j.Data)/2+1 {
-		return nil, fmt.Errorf("%w: shape %v needs %d elements, the data has fewer", ErrShape, tensor.Shape(j.Shape), n)
-	}
-	t, err := tensor.New(d, j.Shape...)
-	if err != nil {
-		return nil, err
-	}
-	p := elements{dst: t, most: n}
-	shape, err := p.parse(j.Data)
-	if err != nil {
-		return nil, err
-	}
-	if len(shape) != 1 && !shape.Equal(j.Shape) {
-		return nil, fmt.Errorf("%w: the data is nested as %v, the shape says %v", ErrShape, shape, tensor.Shape(j.Shape))
-	}
-	if p.n != n {
-		return nil, fmt.Errorf("%w: shape %v needs %d elements, the data has %d", ErrShape, tensor.Shape(j.Shape), n, p.n)
-	}
-	return t, nil
+	return s.At(j.data).Data(d, j.shape, nil)
 }
 
 // decodeJSON reads nested arrays in the item's shape, a flat array, or one tensor in the Open Inference Protocol's form.
 func (d *Decoder) decodeJSON(dst *tensor.Tensor, at int, data []byte) error {
-	trimmed := bytes.TrimLeft(data, " \t\r\n")
-	if len(trimmed) > 0 && trimmed[0] == '{' {
+	python := dialect
+	python.Special = true // so that NaN is refused as what it is, and an infinity taken
+	s := jsontensor.NewScanner(data, python)
+	if s.Peek() == '{' {
 		return d.decodeNamed(dst, at, typeJSON, data)
 	}
-	p := elements{dst: dst, at: at, most: d.size}
-	shape, err := p.parse(data)
+	shape, err := s.Into(dst, at, d.size)
+	if err == nil && !s.End() {
+		err = s.Fault("nothing more was expected")
+	}
 	if err != nil {
 		return err
 	}
@@ -154,66 +181,18 @@ func AppendJSON(dst []byte, name string, t *tensor.Tensor) ([]byte, error) {
 	if kind == "" {
 		return dst, fmt.Errorf("%w: tensor %q is %v, which the protocol lacks", ErrUnsupportedType, name, t.DType())
 	}
-	start := len(dst)
-	quoted, err := json.Marshal(name)
-	if err != nil {
-		return dst, fmt.Errorf("name of a tensor: %w", err)
+	if i := jsontensor.NotFinite(t); i >= 0 {
+		v, err := floatAt(t, i)
+		if err != nil {
+			return dst, err
+		}
+		return dst, fmt.Errorf("tensor %q: element %s: %w: %v", name, position(t.Shape(), i), ErrNotFinite, v)
 	}
-	dst = append(append(dst, `{"name":`...), quoted...)
+	if i := jsontensor.NotText(t); i >= 0 {
+		return dst, fmt.Errorf("tensor %q: element %s: %w: the string is not UTF-8", name, position(t.Shape(), i), ErrUnsupportedType)
+	}
+	dst = jsontensor.AppendString(append(dst, `{"name":`...), name)
 	dst = append(append(append(dst, `,"shape":`...), t.Shape().String()...), `,"datatype":"`...)
-	dst = append(append(dst, kind...), `","data":[`...)
-	for i := range t.Size() {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		if dst, err = appendElement(dst, t, i); err != nil {
-			return dst[:start], fmt.Errorf("tensor %q: element %s: %w", name, position(t.Shape(), i), err)
-		}
-	}
-	return append(dst, "]}"...), nil
-}
-
-func appendElement(dst []byte, t *tensor.Tensor, i int) ([]byte, error) {
-	switch d := t.Raw().(type) {
-	case []float32:
-		return appendFloat(dst, float64(d[i]), 32)
-	case []float64:
-		return appendFloat(dst, d[i], 64)
-	case []tensor.Half:
-		return appendFloat(dst, float64(d[i].Float32()), 32)
-	case []tensor.BHalf:
-		return appendFloat(dst, float64(d[i].Float32()), 32)
-	case []int64:
-		return strconv.AppendInt(dst, d[i], 10), nil
-	case []int32:
-		return strconv.AppendInt(dst, int64(d[i]), 10), nil
-	case []int16:
-		return strconv.AppendInt(dst, int64(d[i]), 10), nil
-	case []int8:
-		return strconv.AppendInt(dst, int64(d[i]), 10), nil
-	case []uint64:
-		return strconv.AppendUint(dst, d[i], 10), nil
-	case []uint32:
-		return strconv.AppendUint(dst, uint64(d[i]), 10), nil
-	case []uint16:
-		return strconv.AppendUint(dst, uint64(d[i]), 10), nil
-	case []uint8:
-		return strconv.AppendUint(dst, uint64(d[i]), 10), nil
-	case []bool:
-		return strconv.AppendBool(dst, d[i]), nil
-	case []string:
-		if !utf8.ValidString(d[i]) {
-			return dst, fmt.Errorf("%w: the string is not UTF-8", ErrUnsupportedType)
-		}
-		quoted, err := json.Marshal(d[i])
-		return append(dst, quoted...), err
-	}
-	return dst, fmt.Errorf("%w: %v", ErrUnsupportedType, t.DType())
-}
-
-func appendFloat(dst []byte, v float64, bits int) ([]byte, error) {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return dst, fmt.Errorf("%w: %v", ErrNotFinite, v)
-	}
-	return strconv.AppendFloat(dst, v, 'g', -1, bits), nil
+	dst = jsontensor.Append(append(append(dst, kind...), `","data":`...), t)
+	return append(dst, '}'), nil
 }

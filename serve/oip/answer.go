@@ -2,11 +2,10 @@ package oip
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 
 	"github.com/millrace/millrace/graph"
-	"github.com/millrace/millrace/serve"
+	"github.com/millrace/millrace/media/jsontensor"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -14,11 +13,11 @@ import (
 // length of the JSON where there is binary data, and 0 else.
 func (q *inferRequest) encode(name string, version int64, outs []graph.Value, results []*tensor.Tensor) (int, error) {
 	b := append(q.answer[:0], `{"model_name":`...)
-	b = serve.AppendString(b, name)
+	b = jsontensor.AppendString(b, name)
 	b = strconv.AppendInt(append(b, `,"model_version":"`...), version, 10)
 	b = append(b, '"')
 	if q.hasID {
-		b = serve.AppendString(append(b, `,"id":`...), q.id)
+		b = jsontensor.AppendString(append(b, `,"id":`...), q.id)
 	}
 	b = append(b, `,"outputs":[`...)
 	someBinary := false
@@ -51,7 +50,7 @@ func appendOutput(b []byte, name string, t *tensor.Tensor, binary bool) ([]byte,
 	if !ok {
 		return b, badRequest("output %q is of %v, which has no form in this protocol", name, t.DType())
 	}
-	b = serve.AppendString(append(b, `{"name":`...), name)
+	b = jsontensor.AppendString(append(b, `{"name":`...), name)
 	b = append(append(b, `,"datatype":"`...), datatype...)
 	b = append(b, `","shape":[`...)
 	for i, d := range t.Shape() {
@@ -66,10 +65,10 @@ func appendOutput(b []byte, name string, t *tensor.Tensor, binary bool) ([]byte,
 		b = strconv.AppendInt(b, int64(binarySize(t)), 10)
 		return append(b, "}}"...), nil
 	}
-	if !isText(t) {
+	if jsontensor.NotText(t) >= 0 {
 		return b, badRequest("output %q has bytes that are no UTF-8, which JSON cannot hold: ask for binary_data", name)
 	}
-	return append(appendData(append(b, `,"data":`...), t), '}'), nil
+	return append(jsontensor.Append(append(b, `,"data":`...), t), '}'), nil
 }
 
 func binarySize(t *tensor.Tensor) int {
@@ -81,72 +80,6 @@ func binarySize(t *tensor.Tensor) int {
 		n += 4 + len(s)
 	}
 	return n
-}
-
-// appendData writes a tensor's elements, flat. A number that is none becomes null, because JSON has no NaN.
-func appendData(b []byte, t *tensor.Tensor) []byte {
-	b = append(b, '[')
-	switch d := t.Raw().(type) {
-	case []float32:
-		b = appendAll(b, d, func(b []byte, v float32) []byte { return appendFloat(b, float64(v), 32) })
-	case []float64:
-		b = appendAll(b, d, func(b []byte, v float64) []byte { return appendFloat(b, v, 64) })
-	case []tensor.Half:
-		b = appendAll(b, d, func(b []byte, v tensor.Half) []byte { return appendFloat(b, float64(v.Float32()), 32) })
-	case []tensor.BHalf:
-		b = appendAll(b, d, func(b []byte, v tensor.BHalf) []byte { return appendFloat(b, float64(v.Float32()), 32) })
-	case []int8:
-		b = appendSigned(b, d)
-	case []int16:
-		b = appendSigned(b, d)
-	case []int32:
-		b = appendSigned(b, d)
-	case []int64:
-		b = appendSigned(b, d)
-	case []uint8:
-		b = appendUnsigned(b, d)
-	case []uint16:
-		b = appendUnsigned(b, d)
-	case []uint32:
-		b = appendUnsigned(b, d)
-	case []uint64:
-		b = appendUnsigned(b, d)
-	case []bool:
-		b = appendAll(b, d, strconv.AppendBool)
-	case []string:
-		b = appendAll(b, d, serve.AppendString)
-	}
-	return append(b, ']')
-}
-
-func appendAll[T any](b []byte, d []T, one func([]byte, T) []byte) []byte {
-	for i, v := range d {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = one(b, v)
-	}
-	return b
-}
-
-func appendSigned[T int8 | int16 | int32 | int64](b []byte, d []T) []byte {
-	return appendAll(b, d, func(b []byte, v T) []byte { return strconv.AppendInt(b, int64(v), 10) })
-}
-
-func appendUnsigned[T uint8 | uint16 | uint32 | uint64](b []byte, d []T) []byte {
-	return appendAll(b, d, func(b []byte, v T) []byte { return strconv.AppendUint(b, uint64(v), 10) })
-}
-
-// appendFloat writes the shortest decimal that reads back as the same number.
-func appendFloat(b []byte, v float64, bits int) []byte {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return append(b, "null"...)
-	}
-	format := byte('f')
-	if abs := math.Abs(v); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
-		format = 'e'
-	}
-	return strconv.AppendFloat(b, v, format, -1, bits)
 }
 
 // checkResults refuses what an engine should never give, before anything is written.

@@ -53,20 +53,20 @@ func (h *Handler) onlyReady(w http.ResponseWriter, r *http.Request) (ready bool,
 	if err != nil {
 		return false, err
 	}
-	s := &scanner{b: body}
-	if s.peek(); s.i == len(body) {
+	s := newScanner(body)
+	if s.End() {
 		return false, nil
 	}
-	err = s.object(func(name string) error {
+	err = s.Object(func(name string) error {
 		if name != "ready" {
-			return s.skip()
+			return s.Skip()
 		}
 		var err error
-		ready, err = s.bool()
+		ready, err = s.Bool()
 		return err
 	})
-	if s.peek(); err == nil && s.i < len(body) {
-		err = s.fault("something follows the object")
+	if err == nil && !s.End() {
+		err = s.Fault("something follows the object")
 	}
 	return ready, err
 }

@@ -10,12 +10,17 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/media/jsontensor"
 	"github.com/millrace/millrace/serve"
 	"github.com/millrace/millrace/tensor"
 )
 
-// maxRank is how many dimensions a tensor of a request may have.
-const maxRank = 32
+type scanner = jsontensor.Scanner
+
+// newScanner returns one that reads as the protocol says. Null is NaN, which an answer has in its place.
+func newScanner(data []byte) *scanner {
+	return jsontensor.NewScanner(data, jsontensor.Dialect{Malformed: serve.ErrRequest, Shape: serve.ErrRequest, Null: true, Special: true})
+}
 
 // inferRequest is one request with the memory that it is read into; it is used again once it was answered.
 type inferRequest struct {
@@ -99,13 +104,13 @@ func split(head http.Header, body []byte) (json, binary []byte, err error) {
 
 // parse reads a request for a session with these inputs and outputs, and puts its tensors into the session's order.
 func (q *inferRequest) parse(json, binary []byte, ins, outs []graph.Value) error {
-	s := &scanner{b: json}
-	if s.peek() == 0 && s.i >= len(json) {
+	s := newScanner(json)
+	if s.End() {
 		return badRequest("the body is empty; send {\"inputs\":[...]}")
 	}
 	var seen fields
 	hasInputs := false
-	err := s.object(func(name string) error {
+	err := s.Object(func(name string) error {
 		if err := seen.once(s, name); err != nil {
 			return err
 		}
@@ -116,20 +121,20 @@ func (q *inferRequest) parse(json, binary []byte, ins, outs []graph.Value) error
 			return q.parseParameters(s)
 		case "inputs":
 			hasInputs = true
-			return s.array(func() error { return q.parseInput(s, ins) })
+			return s.Array(func() error { return q.parseInput(s, ins) })
 		case "outputs":
-			if s.null() {
+			if s.Null() {
 				return nil
 			}
-			return s.array(func() error { return q.parseOutput(s, outs) })
+			return s.Array(func() error { return q.parseOutput(s, outs) })
 		}
-		return s.skip()
+		return s.Skip()
 	})
 	if err != nil {
 		return err
 	}
-	if s.peek(); s.i < len(json) {
-		return s.fault("something follows the request")
+	if !s.End() {
+		return s.Fault("something follows the request")
 	}
 	if !hasInputs {
 		return badRequest("there is no \"inputs\"")
@@ -150,59 +155,59 @@ func (f *fields) once(s *scanner, name string) error {
 		return nil
 	}
 	if *f&(1<<i) != 0 {
-		return s.fault("%q comes twice", name)
+		return s.Fault("%q comes twice", name)
 	}
 	*f |= 1 << i
 	return nil
 }
 
 func (q *inferRequest) parseID(s *scanner) (err error) {
-	if s.null() {
+	if s.Null() {
 		return nil
 	}
-	q.id, err = s.text()
+	q.id, err = s.Text()
 	q.hasID = true
 	return err
 }
 
 func (q *inferRequest) parseParameters(s *scanner) error {
-	if s.null() {
+	if s.Null() {
 		return nil
 	}
 	var seen fields
-	return s.object(func(name string) (err error) {
+	return s.Object(func(name string) (err error) {
 		if err := seen.once(s, name); err != nil {
 			return err
 		}
 		if name == "binary_data_output" {
-			q.binary, err = s.bool()
+			q.binary, err = s.Bool()
 			return err
 		}
-		return s.skip()
+		return s.Skip()
 	})
 }
 
 func (q *inferRequest) parseInput(s *scanner, ins []graph.Value) error {
 	in := input{data: -1, size: -1}
 	var seen fields
-	err := s.object(func(name string) (err error) {
+	err := s.Object(func(name string) (err error) {
 		if err := seen.once(s, name); err != nil {
 			return err
 		}
 		switch name {
 		case "name":
-			in.name, err = s.text()
+			in.name, err = s.Text()
 		case "datatype":
-			in.datatype, err = s.text()
+			in.datatype, err = s.Text()
 		case "shape":
-			in.shape, err = s.shape()
+			in.shape, err = s.Shape()
 			in.hasShape = true
 		case "data":
 			err = q.parseData(s, &in, ins)
 		case "parameters":
 			err = in.parseParameters(s)
 		default:
-			err = s.skip()
+			err = s.Skip()
 		}
 		return err
 	})
@@ -210,7 +215,7 @@ func (q *inferRequest) parseInput(s *scanner, ins []graph.Value) error {
 		return err
 	}
 	if in.name == "" {
-		return s.fault("an input has no name")
+		return s.Fault("an input has no name")
 	}
 	q.inputs = append(q.inputs, in)
 	return nil
@@ -218,16 +223,16 @@ func (q *inferRequest) parseInput(s *scanner, ins []graph.Value) error {
 
 // parseData reads data at once where everything that it needs came before it, and later otherwise.
 func (q *inferRequest) parseData(s *scanner, in *input, ins []graph.Value) error {
-	s.peek()
-	in.data = s.i
+	s.Peek()
+	in.data = s.Pos()
 	if in.name == "" || in.datatype == "" || !in.hasShape {
-		return s.skip()
+		return s.Skip()
 	}
 	v, err := declared(in, ins)
 	if err != nil {
 		return err
 	}
-	in.tensor, err = readData(s, v.DType, in.shape, &q.floats)
+	in.tensor, err = s.Data(v.DType, in.shape, &q.floats)
 	in.done = true
 	return in.named(err)
 }
@@ -271,26 +276,26 @@ func list(vs []graph.Value) string {
 }
 
 func (in *input) parseParameters(s *scanner) error {
-	if s.null() {
+	if s.Null() {
 		return nil
 	}
 	var seen fields
-	return s.object(func(name string) error {
+	return s.Object(func(name string) error {
 		if err := seen.once(s, name); err != nil {
 			return err
 		}
 		switch name {
 		case "binary_data_size":
-			mag, neg, err := s.integer()
+			mag, neg, err := s.Integer()
 			if err == nil && (neg || mag > math.MaxInt32) {
-				err = s.fault("binary_data_size is out of range")
+				err = s.Fault("binary_data_size is out of range")
 			}
 			in.size = int(mag)
 			return err
 		case "shared_memory_region":
-			return s.fault("shared memory is not served here")
+			return s.Fault("shared memory is not served here")
 		}
-		return s.skip()
+		return s.Skip()
 	})
 }
 
@@ -298,19 +303,19 @@ func (q *inferRequest) parseOutput(s *scanner, outs []graph.Value) error {
 	var out output
 	asked := 0 // 1: binary_data false, 2: true
 	var seen fields
-	err := s.object(func(name string) (err error) {
+	err := s.Object(func(name string) (err error) {
 		if err := seen.once(s, name); err != nil {
 			return err
 		}
 		switch name {
 		case "name":
-			out.name, err = s.text()
+			out.name, err = s.Text()
 			return err
 		case "parameters":
 			asked, err = parseOutputParameters(s)
 			return err
 		}
-		return s.skip()
+		return s.Skip()
 	})
 	if err != nil {
 		return err
@@ -331,45 +336,28 @@ func (q *inferRequest) parseOutput(s *scanner, outs []graph.Value) error {
 }
 
 func parseOutputParameters(s *scanner) (asked int, err error) {
-	if s.null() {
+	if s.Null() {
 		return 0, nil
 	}
 	var seen fields
-	err = s.object(func(name string) error {
+	err = s.Object(func(name string) error {
 		if err := seen.once(s, name); err != nil {
 			return err
 		}
 		switch name {
 		case "binary_data":
-			yes, err := s.bool()
+			yes, err := s.Bool()
 			asked = 1
 			if yes {
 				asked = 2
 			}
 			return err
 		case "classification", "shared_memory_region":
-			return s.fault("output parameter %q is not served here", name)
+			return s.Fault("output parameter %q is not served here", name)
 		}
-		return s.skip()
+		return s.Skip()
 	})
 	return asked, err
-}
-
-// shape reads an array of lengths.
-func (s *scanner) shape() ([]int, error) {
-	shape := make([]int, 0, 4)
-	err := s.array(func() error {
-		if len(shape) == maxRank {
-			return s.fault("a shape has more than %d dimensions", maxRank)
-		}
-		mag, neg, err := s.integer()
-		if err == nil && (neg || mag > math.MaxInt32) {
-			err = s.fault("a dimension must be from 0 to %d", math.MaxInt32)
-		}
-		shape = append(shape, int(mag))
-		return err
-	})
-	return shape, err
 }
 
 // resolve reads the data that could not be read on the way, and puts all into the model's order.
@@ -395,7 +383,7 @@ func (q *inferRequest) resolve(s *scanner, binary []byte, ins, outs []graph.Valu
 			in.tensor, err = readBinary(binary[:in.size], v.DType, in.shape)
 			binary = binary[in.size:]
 		case !in.done:
-			in.tensor, err = readData(&scanner{b: s.b, i: in.data}, v.DType, in.shape, &q.floats)
+			in.tensor, err = s.At(in.data).Data(v.DType, in.shape, &q.floats)
 		}
 		if err != nil {
 			return in.named(err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/media/jsontensor"
 	"github.com/millrace/millrace/registry"
 	"github.com/millrace/millrace/serve"
 	"github.com/millrace/millrace/tensor"
@@ -87,23 +88,23 @@ func (q *inferRequest) parseInstances(body []byte, ins []graph.Value) error {
 		}
 		all[i].value = v
 	}
-	s := &scanner{b: body}
+	s := newScanner(body)
 	found := false
-	err := s.object(func(name string) error {
+	err := s.Object(func(name string) error {
 		if name != "instances" {
-			return s.skip()
+			return s.Skip()
 		}
 		if found {
-			return s.fault("%q comes twice", name)
+			return s.Fault("%q comes twice", name)
 		}
 		found = true
-		return s.array(func() error { return q.parseInstance(s, all) })
+		return s.Array(func() error { return q.parseInstance(s, all) })
 	})
 	if err != nil {
 		return err
 	}
-	if s.peek(); s.i < len(body) {
-		return s.fault("something follows the request")
+	if !s.End() {
+		return s.Fault("something follows the request")
 	}
 	if !found || len(all) == 0 || len(all[0].parts) == 0 {
 		return badRequest("there is no \"instances\" with a row in it")
@@ -119,23 +120,23 @@ func (q *inferRequest) parseInstances(body []byte, ins []graph.Value) error {
 }
 
 func (q *inferRequest) parseInstance(s *scanner, all []rows) error {
-	if s.peek() != '{' {
+	if s.Peek() != '{' {
 		if len(all) != 1 {
-			return s.fault("an instance must be an object of the inputs' names")
+			return s.Fault("an instance must be an object of the inputs' names")
 		}
 		return q.parseRow(s, &all[0])
 	}
 	before := len(all[0].parts)
-	err := s.object(func(name string) error {
+	err := s.Object(func(name string) error {
 		i := slices.IndexFunc(all, func(r rows) bool { return r.value.Name == name })
 		if i < 0 {
-			return s.fault("there is no input %q", name)
+			return s.Fault("there is no input %q", name)
 		}
 		return q.parseRow(s, &all[i])
 	})
 	for i := range all {
 		if err == nil && len(all[i].parts) != before+1 {
-			err = s.fault("an instance must have input %q once", all[i].value.Name)
+			err = s.Fault("an instance must have input %q once", all[i].value.Name)
 		}
 	}
 	return err
@@ -144,7 +145,7 @@ func (q *inferRequest) parseInstance(s *scanner, all []rows) error {
 // parseRow reads one row. Dimensions that the model leaves open are as the nesting says.
 func (q *inferRequest) parseRow(s *scanner, r *rows) error {
 	shape := []int{1}
-	seen, err := s.sizes()
+	seen, err := sizes(s)
 	if err != nil {
 		return err
 	}
@@ -155,39 +156,38 @@ func (q *inferRequest) parseRow(s *scanner, r *rows) error {
 		case i < len(seen):
 			shape = append(shape, seen[i])
 		default:
-			return s.fault("an instance of input %q is nested less deep than %v", r.value.Name, r.value.Shape)
+			return s.Fault("an instance of input %q is nested less deep than %v", r.value.Name, r.value.Shape)
 		}
 	}
 	// A row is data without the outermost brackets.
-	at := s.i
-	if err := s.skip(); err != nil {
+	at := s.Pos()
+	if err := s.Skip(); err != nil {
 		return err
 	}
-	text := make([]byte, 0, s.i-at+2)
-	text = append(append(append(text, '['), s.b[at:s.i]...), ']')
-	t, err := readData(&scanner{b: text}, r.value.DType, shape, &q.floats)
+	row := s.Since(at)
+	text := append(append(append(make([]byte, 0, len(row)+2), '['), row...), ']')
+	t, err := newScanner(text).Data(r.value.DType, shape, &q.floats)
 	if err != nil {
 		return fmt.Errorf("instance %d of input %q: %w", len(r.parts), r.value.Name, err)
 	}
 	if len(r.parts) > 0 && !slices.Equal(r.parts[0].Shape(), t.Shape()) {
-		return s.fault("instances of input %q have different shapes", r.value.Name)
+		return s.Fault("instances of input %q have different shapes", r.value.Name)
 	}
 	r.parts = append(r.parts, t)
 	return nil
 }
 
 // sizes looks at nested arrays and returns the length of the first one on each level; the scanner stays.
-func (s *scanner) sizes() ([]int, error) {
+func sizes(s *scanner) ([]int, error) {
 	var out []int
-	look := *s
-	for look.peek() == '[' && len(out) < maxRank {
-		level := look
+	for look := s; look.Peek() == '[' && len(out) < jsontensor.MaxRank; {
+		level := s.At(look.Pos())
+		look = s.At(look.Pos() + 1)
 		n := 0
-		if err := level.array(func() error { n++; return level.skip() }); err != nil {
+		if err := level.Array(func() error { n++; return level.Skip() }); err != nil {
 			return nil, err
 		}
 		out = append(out, n)
-		look.i++
 	}
 	return out, nil
 }
@@ -195,7 +195,7 @@ func (s *scanner) sizes() ([]int, error) {
 // appendPredictions writes {"predictions":[...]}: bare rows for one output, objects for several.
 func appendPredictions(b []byte, outs []graph.Value, results []*tensor.Tensor, n int) ([]byte, error) {
 	for i, t := range results {
-		if _, ok := datatypes[t.DType()]; !ok || t.Rank() == 0 || t.Shape()[0] != n || !isText(t) {
+		if _, ok := datatypes[t.DType()]; !ok || t.Rank() == 0 || t.Shape()[0] != n || jsontensor.NotText(t) >= 0 {
 			return b, badRequest("output %q, %v%v, has no form of rows; use /v2", outs[i].Name, t.DType(), t.Shape())
 		}
 	}
@@ -214,7 +214,7 @@ func appendPredictions(b []byte, outs []graph.Value, results []*tensor.Tensor, n
 				if i == 0 {
 					sep = '{'
 				}
-				b = append(serve.AppendString(append(b, sep), outs[i].Name), ':')
+				b = append(jsontensor.AppendString(append(b, sep), outs[i].Name), ':')
 			}
 			if b, err = appendNested(b, one, one.Shape()[1:]); err != nil {
 				return b, err
@@ -230,11 +230,11 @@ func appendPredictions(b []byte, outs []graph.Value, results []*tensor.Tensor, n
 // appendNested writes the elements of t nested as shape says.
 func appendNested(b []byte, t *tensor.Tensor, shape []int) ([]byte, error) {
 	if len(shape) == 0 {
-		flat := appendData(nil, t)
+		flat := jsontensor.Append(nil, t)
 		return append(b, flat[1:len(flat)-1]...), nil
 	}
 	if len(shape) == 1 {
-		return appendData(b, t), nil
+		return jsontensor.Append(b, t), nil
 	}
 	parts, err := t.Reshape(shape...)
 	if err != nil {

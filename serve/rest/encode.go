@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/millrace/millrace/grid"
-	"github.com/millrace/millrace/serve"
+	"github.com/millrace/millrace/media/jsontensor"
 )
 
 // appendEntry appends an entry as one line of JSON: key, revision and, where there is a value, what is known of it.
@@ -27,7 +27,7 @@ func appendEntry(dst []byte, e *grid.Entry, value bool) []byte {
 	dst = e.Created.UTC().AppendFormat(append(dst, `,"created":"`...), time.RFC3339Nano)
 	dst = append(dst, '"')
 	if e.ContentType != "" {
-		dst = serve.AppendString(append(dst, `,"contentType":`...), e.ContentType)
+		dst = jsontensor.AppendString(append(dst, `,"contentType":`...), e.ContentType)
 	}
 	if !e.Expires.IsZero() {
 		dst = strconv.AppendInt(append(dst, `,"timeToLiveSeconds":`...), secondsUp(time.Until(e.Expires)), 10)
@@ -39,8 +39,8 @@ func appendEntry(dst []byte, e *grid.Entry, value bool) []byte {
 		dst = append(dst, `,"labels":`...)
 		sep := byte('{')
 		for _, name := range slices.Sorted(maps.Keys(e.Labels)) {
-			dst = serve.AppendString(append(dst, sep), name)
-			dst = serve.AppendString(append(dst, ':'), e.Labels[name])
+			dst = jsontensor.AppendString(append(dst, sep), name)
+			dst = jsontensor.AppendString(append(dst, ':'), e.Labels[name])
 			sep = ','
 		}
 		dst = append(dst, '}')

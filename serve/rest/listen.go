@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/media/jsontensor"
 	"github.com/millrace/millrace/serve"
 )
 
@@ -168,8 +169,8 @@ func (s *eventStream) end(ctx context.Context, err error) {
 	if serve.KindOf(err).HTTP == http.StatusInternalServerError {
 		s.h.cfg.Logger.Error("event stream ended", "request_id", serve.RequestID(s.w), "error", err)
 	}
-	b := append([]byte("event: error\ndata: {\"error\":"), serve.AppendString(nil, serve.Message(s.w, err))...)
-	b = serve.AppendString(append(b, `,"code":`...), serve.KindOf(err).Code)
+	b := append([]byte("event: error\ndata: {\"error\":"), jsontensor.AppendString(nil, serve.Message(s.w, err))...)
+	b = jsontensor.AppendString(append(b, `,"code":`...), serve.KindOf(err).Code)
 	s.send(append(b, "}\n\n"...))
 }
 

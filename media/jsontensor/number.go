@@ -1,4 +1,4 @@
-package oip
+package jsontensor
 
 import (
 	"math"
@@ -12,7 +12,7 @@ var pow10 = [...]float64{
 // float reads a number that nearly all are like: up to 15 digits, and a power of ten that is exact (Clinger 1990,
 // "How to read floating point numbers accurately": one rounding of two exact operands is right). ok is false for any
 // other, with the scanner where it was.
-func (s *scanner) float() (v float64, ok bool) {
+func (s *Scanner) float() (v float64, ok bool) {
 	b, i := s.b, s.i
 	neg := i < len(b) && b[i] == '-'
 	if neg {
@@ -66,15 +66,21 @@ func (s *scanner) float() (v float64, ok bool) {
 // pow10f are the powers of ten that float32 holds exactly.
 var pow10f = [...]float32{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10}
 
-// floats appends the numbers of an array until its end, or until dst has most, where it stops behind a comma. The loop
-// itself reads what nearly all numbers are like: a whole number below 2^24 over one of these powers of ten, which is
-// one rounding of two exact operands as above. Everything else goes through float32.
-func (s *scanner) floats(dst []float32, most int) ([]float32, error) {
-	if s.peek() == ']' {
-		return dst, nil
+// outOf is the fault of an element that its type cannot hold.
+func (s *Scanner) outOf(kind, text string) error {
+	return s.Fault("element %d: %.40s is out of %s's range", s.element, text, kind)
+}
+
+// floats reads the numbers of an array into dst from n on, until the array's end or until dst is full, where it stops behind a
+// comma; it returns how many there are then. The loop itself reads what nearly all numbers are like: a whole number below
+// 2^24 over one of these powers of ten, which is one rounding of two exact operands as above. Everything else goes through
+// float32.
+func (s *Scanner) floats(dst []float32, n int) (int, error) {
+	if s.Peek() == ']' {
+		return n, nil
 	}
 	b := s.b
-	for len(dst) < most {
+	for n < len(dst) {
 		i := s.i
 		neg := i < len(b) && b[i] == '-'
 		if neg {
@@ -100,13 +106,15 @@ func (s *scanner) floats(dst []float32, most int) ([]float32, error) {
 			ok = exp > 0
 		}
 		if !ok || mant > 1<<24 || i >= len(b) || b[i] != ',' && b[i] != ']' {
+			s.element = n
 			v, err := s.float32()
 			if err != nil {
-				return dst, err
+				return n, err
 			}
-			dst = append(dst, v)
-			if s.peek() != ',' {
-				return dst, nil
+			dst[n] = v
+			n++
+			if s.Peek() != ',' {
+				return n, nil
 			}
 			i = s.i
 		} else {
@@ -117,25 +125,26 @@ func (s *scanner) floats(dst []float32, most int) ([]float32, error) {
 			if neg {
 				v = -v
 			}
-			dst = append(dst, v)
+			dst[n] = v
+			n++
 			s.i = i
 			if b[i] == ']' {
-				return dst, nil
+				return n, nil
 			}
 		}
 		s.i = i + 1
 		if s.i < len(b) && (b[s.i]-'0' <= 9 || b[s.i] == '-') {
 			continue
 		}
-		if s.peek() == ']' {
-			return dst, s.unexpected("a number")
+		if s.Peek() == ']' {
+			return n, s.Unexpected("a number")
 		}
 	}
-	return dst, nil
+	return n, nil
 }
 
-// float32 reads one number; NaN and infinities as their tokens, and null as NaN.
-func (s *scanner) float32() (float32, error) {
+// float32 reads one number; NaN and infinities as their tokens.
+func (s *Scanner) float32() (float32, error) {
 	if v, ok := s.float(); ok {
 		if f, ok := narrow(v); ok {
 			return f, nil
@@ -152,7 +161,7 @@ func (s *scanner) float32() (float32, error) {
 	}
 	f, err := strconv.ParseFloat(text, 32)
 	if err != nil {
-		return 0, s.fault("%.40s is out of FP32's range", text)
+		return 0, s.outOf("FP32", text)
 	}
 	return float32(f), nil
 }
@@ -173,19 +182,19 @@ func narrow(v float64) (float32, bool) {
 }
 
 // slow32 rounds a number that float read; it goes back to its text.
-func (s *scanner) slow32(v float64) (float32, error) {
+func (s *Scanner) slow32(v float64) (float32, error) {
 	start := s.i
 	for start > 0 && (s.b[start-1]-'0' <= 9 || s.b[start-1] == '.' || s.b[start-1] == '-') {
 		start--
 	}
 	f, err := strconv.ParseFloat(string(s.b[start:s.i]), 32)
 	if err != nil {
-		return 0, s.fault("%v is out of FP32's range", v)
+		return 0, s.outOf("FP32", strconv.FormatFloat(v, 'g', -1, 64))
 	}
 	return float32(f), nil
 }
 
-func (s *scanner) float64() (float64, error) {
+func (s *Scanner) float64() (float64, error) {
 	if v, ok := s.float(); ok {
 		return v, nil
 	}
@@ -199,38 +208,89 @@ func (s *scanner) float64() (float64, error) {
 	}
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil {
-		return 0, s.fault("%.40s is out of FP64's range", text)
+		return 0, s.outOf("FP64", text)
 	}
 	return f, nil
 }
 
 // special reads null and the tokens that are no JSON numbers.
-func (s *scanner) special() (v float64, ok bool, err error) {
-	switch c := s.peek(); {
-	case c == 'n' && s.literal("null"), c == 'N' && s.literal("NaN"):
+func (s *Scanner) special() (v float64, ok bool, err error) {
+	c := s.Peek()
+	if c == 'n' && s.dialect.Null && s.literal("null") {
 		return math.NaN(), true, nil
-	case c == 'I' && s.literal("Infinity"):
-		return math.Inf(1), true, nil
-	case c == '-' && s.literal("-Infinity"):
-		return math.Inf(-1), true, nil
-	case c == '-' || c >= '0' && c <= '9':
+	}
+	if v, ok := s.token(); ok {
+		return v, true, nil
+	}
+	if c == '-' || c >= '0' && c <= '9' {
 		return 0, false, nil
 	}
-	return 0, false, s.unexpected("a number")
+	return 0, false, s.Unexpected("a number")
 }
 
-// integer reads a whole number of at most 64 bits, exactly: its size and whether it is negative.
-func (s *scanner) integer() (mag uint64, neg bool, err error) {
+// token takes one of Python's bare tokens.
+func (s *Scanner) token() (v float64, ok bool) {
+	if !s.dialect.Special || s.i >= len(s.b) {
+		return 0, false
+	}
+	switch s.b[s.i] {
+	case 'N':
+		return math.NaN(), s.literal("NaN")
+	case 'I':
+		return math.Inf(1), s.literal("Infinity")
+	case '-':
+		return math.Inf(-1), s.literal("-Infinity")
+	}
+	return 0, false
+}
+
+// Integer reads a whole number of at most 64 bits, exactly: its size and whether it is negative.
+func (s *Scanner) Integer() (mag uint64, neg bool, err error) {
 	text, err := s.number()
 	if err != nil {
 		return 0, false, err
 	}
+	mag, neg, ok := parseWhole(text)
+	if !ok {
+		err = s.Fault("%.40s is no whole number of at most 64 bits", text)
+	}
+	return mag, neg, err
+}
+
+// whole is Integer for an element.
+func (s *Scanner) whole() (mag uint64, neg bool, err error) {
+	text, err := s.number()
+	if err != nil {
+		return 0, false, err
+	}
+	mag, neg, ok := parseWhole(text)
+	if !ok {
+		err = s.Fault("element %d: %.40s is no whole number of at most 64 bits", s.element, text)
+	}
+	return mag, neg, err
+}
+
+func parseWhole(text string) (mag uint64, neg, ok bool) {
 	if text[0] == '-' {
 		neg, text = true, text[1:]
 	}
-	mag, err = strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		return 0, false, s.fault("%.40s is no whole number of at most 64 bits", text)
-	}
-	return mag, neg, nil
+	mag, err := strconv.ParseUint(text, 10, 64)
+	return mag, neg, err == nil
+}
+
+// Shape reads an array of lengths.
+func (s *Scanner) Shape() ([]int, error) {
+	shape := make([]int, 0, 4)
+	err := s.Array(func() error {
+		if len(shape) == MaxRank {
+			return s.Fault("a shape has more than %d dimensions", MaxRank)
+		}
+		mag, neg, err := s.Integer()
+		if err == nil && (neg || mag > math.MaxInt32) {
+			err = s.Fault("a dimension must be from 0 to %d", math.MaxInt32)
+		}
+		shape = append(shape, int(mag))
+		return err
+	})
+	return shape, err
 }
