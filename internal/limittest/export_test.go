@@ -1,0 +1,4 @@
+package limittest
+
+// HoldFor is Hold with another limit of time.
+var HoldFor = hold
