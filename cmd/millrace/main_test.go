@@ -27,7 +27,7 @@ import (
 
 // The scripts in testdata/script run this program itself, as its users do: `go test ./cmd/millrace -run Script/serve`.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"millrace": main})
+	testscript.Main(m, map[string]func(){"millrace": main, "millrace-peak": peak})
 }
 
 func TestScript(t *testing.T) {

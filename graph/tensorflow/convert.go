@@ -40,14 +40,17 @@ type converter struct {
 	opOutputs map[string][]string
 	fed       map[string]*value // inputs by "node:output"
 	variables *variables
+	load      *loader
+	decoded   map[*graphdef.Node]*value // constants that were read
 	advice    string
 
 	names     map[string]int
 	nodes     []*graph.Node
-	constants map[string]*value // that nodes use, by name
-	shared    map[string]*value // small constants by type, shape and bytes
-	left      int               // nodes that may still be visited
-	grown     int               // bytes of constants that may still be added
+	late      map[*graph.Node]bool // whose outputs are constants that settle computes
+	constants map[string]*value    // that nodes use, by name
+	shared    map[string]*value    // small constants by type, shape and bytes
+	left      int                  // nodes that may still be visited
+	grown     int                  // bytes of constants that may still be added
 }
 
 // demand converts the nodes that edges come from, and all before them. It goes by a stack of its own, since graphs may be very deep.

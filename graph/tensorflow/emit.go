@@ -69,7 +69,7 @@ func (c *call) multi(op string, outputs int, attrs graph.Attrs, in ...*value) []
 			n.Inputs = append(n.Inputs, "")
 			continue
 		}
-		constant = constant && v.con != nil
+		constant = constant && (v.con != nil || v.late)
 		n.Inputs = append(n.Inputs, c.use(v))
 	}
 	for len(n.Inputs) > 0 && n.Inputs[len(n.Inputs)-1] == "" {
@@ -137,15 +137,16 @@ func (c *converter) followed(v *value) bool {
 	return true
 }
 
-// fold computes a node of constants.
+// fold computes a node of constants, or leaves it to settle where what it gives is large.
 func (c *call) fold(n *graph.Node, in, out []*value) bool {
-	given := 0
+	given, late := 0, false
 	g := &graph.Graph{Name: "fold", Nodes: []*graph.Node{n}}
 	for _, v := range in {
 		if v == nil || slices.ContainsFunc(g.Initializers, func(i graph.Initializer) bool { return i.Name == v.name }) {
 			continue
 		}
-		given += v.con.Size() * max(1, v.con.DType().Size())
+		given += max(0, v.size()) * max(1, v.dtype.Size())
+		late = late || v.late
 		g.Initializers = append(g.Initializers, graph.Initializer{Name: v.name, Tensor: v.con})
 	}
 	made := 0
@@ -161,14 +162,19 @@ func (c *call) fold(n *graph.Node, in, out []*value) bool {
 		return false
 	}
 	c.grown -= made
-	g.Opset = map[string]int64{graph.OnnxDomain: graph.LowestOpset(g)}
-	raiseReductions(g)
-	results, err := c.ev.Evaluate(c.ctx, g)
-	if err != nil || len(results) != len(out) {
-		if err := c.ctx.Err(); err != nil {
-			panic(stopped{err: err})
+	if late || made > maxConstant {
+		for _, v := range out {
+			v.late = true
 		}
-		return false // it stays, and the engine says why when the graph is opened
+		c.late[n] = true
+		return false
+	}
+	results, err := evaluate(c.ctx, c.ev, g)
+	if err != nil {
+		panic(stopped{err: err})
+	}
+	if results == nil {
+		return false
 	}
 	for i, t := range results {
 		out[i].con, out[i].dtype, out[i].shape = t, t.DType(), graph.Dims(t.Shape()...)

@@ -10,7 +10,7 @@ import (
 	"github.com/millrace/millrace/tensor"
 )
 
-// finish puts the graph together: outputs under their names, the constants that nodes use, and the lowest opset that will do.
+// finish puts the graph together: outputs under their names, and the constants that nodes use.
 func (c *converter) finish(g *graph.Graph, sel *selection, edges []edge) error {
 	g.Nodes = c.nodes
 	made := map[string]bool{}
@@ -51,6 +51,11 @@ func (c *converter) finish(g *graph.Graph, sel *selection, edges []edge) error {
 	if err := g.Sort(); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
+	return nil
+}
+
+// check sets the opset of a graph that is whole, and finds its shapes.
+func check(g *graph.Graph) error {
 	g.Opset = map[string]int64{graph.OnnxDomain: graph.LowestOpset(g)}
 	raiseReductions(g)
 	if err := g.Validate(); err != nil {

@@ -44,12 +44,23 @@ var structureOps = map[string]operator{
 	"Switch": switchOp, "RefSwitch": switchOp, "Merge": mergeOp, "RefMerge": mergeOp,
 }
 
+// constOp reads a constant, of all calls of a function once.
 func constOp(c *call) *value {
+	own := len(c.st.attrs) > 0 && &c.st.attrs[0] == &c.st.node.Attrs[0] // no attribute is the call's
+	if v := c.decoded[c.st.node]; v != nil && own {
+		again := *v
+		again.by = c.st
+		return &again
+	}
 	t, err := c.st.attrs.Tensor("value")
 	if got(c, t, err) == nil {
 		c.damaged("it has no value")
 	}
-	return c.tensor(t)
+	v := c.tensor(t)
+	if own && v.con != nil {
+		c.decoded[c.st.node] = v
+	}
+	return v
 }
 
 // tensor makes a constant of a stored tensor. One with many elements of which few are stored becomes a node, so that a small file does
@@ -59,6 +70,8 @@ func (c *call) tensor(t *graphdef.Tensor) *value {
 	if dtype == tensor.Invalid {
 		c.refuse("a constant of type %v", t.Type)
 	}
+	t, err := c.load.tensor(t)
+	got(c, t, err)
 	size := t.Shape.Size() * max(1, dtype.Size())
 	stored, err := t.Stored()
 	got(c, stored, err)

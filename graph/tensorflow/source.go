@@ -3,6 +3,7 @@ package tensorflow
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -22,6 +23,9 @@ type Source struct {
 	graph *graphdef.Graph       // of a GraphDef
 	metas []*graphdef.MetaGraph // of a SavedModel or meta graph
 	kind  string
+	// elements are the weights that were left in the file, which file opens; nil where the file was read as a whole.
+	elements *graphdef.Elements
+	file     func() (fs.File, error)
 	// beside is the path of a checkpoint that stands beside a .meta file.
 	beside string
 }
@@ -98,28 +102,80 @@ func openFS(fsys fs.FS, dir, label string) (*Source, error) {
 	return nil, fmt.Errorf("open TensorFlow model %s: the folder has neither %s nor %s", label, savedModelFile, savedModelText)
 }
 
-// readSource reads one file.
+// smallFile is the size up to which a file is read as a whole.
+const smallFile = 1 << 20
+
+// readSource reads one file. The weights in a large one stay there until they are needed.
 func readSource(fsys fs.FS, name, label string) (*Source, error) {
-	info, err := fs.Stat(fsys, name)
-	if err != nil {
-		return nil, fmt.Errorf("open TensorFlow model: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("open TensorFlow model %s: it is no regular file", label)
-	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("open TensorFlow model %s: %d bytes are more than the limit of %d", label, info.Size(), int64(maxFile))
-	}
-	data, err := fs.ReadFile(fsys, name)
-	if err != nil {
-		return nil, fmt.Errorf("open TensorFlow model: %w", err)
-	}
-	s, err := Decode(data, kindOf(path.Base(name)))
+	f, info, err := openFile(fsys, name)
 	if err != nil {
 		return nil, fmt.Errorf("open TensorFlow model %s: %w", label, err)
 	}
+	defer f.Close()
+	s, err := readFile(f, info, kindOf(path.Base(name)))
+	if err != nil {
+		return nil, fmt.Errorf("open TensorFlow model %s: %w", label, err)
+	}
+	if s.elements != nil {
+		s.file = func() (fs.File, error) { return reopen(fsys, name, info) }
+	}
 	s.path = label
 	return s, nil
+}
+
+func openFile(fsys fs.FS, name string) (fs.File, fs.FileInfo, error) {
+	info, err := fs.Stat(fsys, name) // before it is opened, which waits where it is a pipe
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case !info.Mode().IsRegular():
+		return nil, nil, errors.New("it is no regular file")
+	case info.Size() > maxFile:
+		return nil, nil, fmt.Errorf("%d bytes are more than the limit of %d", info.Size(), int64(maxFile))
+	}
+	f, err := fsys.Open(name)
+	return f, info, err
+}
+
+// reopen opens a file that was read in part, and refuses one that has changed.
+func reopen(fsys fs.FS, name string, was fs.FileInfo) (fs.File, error) {
+	f, info, err := openFile(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() != was.Size() || !info.ModTime().Equal(was.ModTime()) {
+		f.Close()
+		return nil, fmt.Errorf("%s was changed while it was read; try again", name)
+	}
+	return f, nil
+}
+
+func readFile(f fs.File, info fs.FileInfo, kind string) (*Source, error) {
+	head := make([]byte, min(info.Size(), 4096))
+	r, ok := f.(io.ReaderAt)
+	if ok {
+		if _, err := r.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+	}
+	if !ok || info.Size() <= smallFile || graphdef.IsText(head) {
+		data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+		if err != nil {
+			return nil, err
+		}
+		return Decode(data, kind)
+	}
+	return decodeAny(kind, func(kind string) (*Source, error) {
+		data, elements, err := graphdef.Shrink(kind, r, info.Size())
+		if err != nil {
+			return nil, err
+		}
+		s, err := decode(data, kind)
+		if s != nil {
+			s.elements = elements
+		}
+		return s, err
+	})
 }
 
 // kindOf returns which message a file of that name holds.
@@ -136,12 +192,16 @@ func kindOf(name string) string {
 // Decode reads a file of TensorFlow's from memory: a graphdef.GraphDef, graphdef.MetaGraphDef or graphdef.SavedModel, in the binary or the text
 // form. A GraphDef that is none is tried as the two others. It keeps data, which must not change.
 func Decode(data []byte, kind string) (*Source, error) {
-	s, err := decode(data, kind)
+	return decodeAny(kind, func(kind string) (*Source, error) { return decode(data, kind) })
+}
+
+func decodeAny(kind string, decode func(kind string) (*Source, error)) (*Source, error) {
+	s, err := decode(kind)
 	if err == nil || kind != graphdef.GraphDef {
 		return s, err
 	}
 	for _, other := range []string{graphdef.SavedModel, graphdef.MetaGraphDef} {
-		if s, err := decode(data, other); err == nil {
+		if s, err := decode(other); err == nil {
 			return s, nil
 		}
 	}
@@ -197,4 +257,33 @@ func (s *Source) checkpoint(opts Options) (*checkpoint.Checkpoint, error) {
 		return checkpoint.Open(s.beside)
 	}
 	return nil, nil
+}
+
+// loader reads the elements of large constants from the model's file.
+type loader struct {
+	elements *graphdef.Elements
+	file     fs.File
+}
+
+func (s *Source) loader() (*loader, error) {
+	if s.elements == nil {
+		return &loader{}, nil
+	}
+	f, err := s.file()
+	if err != nil {
+		return nil, err
+	}
+	return &loader{s.elements, f}, nil
+}
+
+func (l *loader) tensor(t *graphdef.Tensor) (*graphdef.Tensor, error) {
+	r, _ := l.file.(io.ReaderAt)
+	return l.elements.Load(r, t)
+}
+
+// Close closes the file.
+func (l *loader) Close() {
+	if l.file != nil {
+		l.file.Close()
+	}
 }

@@ -69,7 +69,12 @@ func (s *Source) Import(ctx context.Context, opts Options) (*Result, error) {
 	if from != nil {
 		defer from.Close()
 	}
-	res, err := convert(ctx, sel, from, opts.Evaluator)
+	load, err := s.loader()
+	if err != nil {
+		return nil, fmt.Errorf("import %s: %w", s.path, err)
+	}
+	defer load.Close()
+	res, err := convert(ctx, sel, from, load, opts.Evaluator)
 	if err != nil {
 		return nil, fmt.Errorf("import %s: %w", s.path, err)
 	}
@@ -77,16 +82,30 @@ func (s *Source) Import(ctx context.Context, opts Options) (*Result, error) {
 }
 
 // convert makes the ONNX graph of a selection.
-func convert(ctx context.Context, sel *selection, from *checkpoint.Checkpoint, ev graph.Evaluator) (*Result, error) {
-	vs, err := collectVariables(sel.graph, sel.meta, from)
+func convert(ctx context.Context, sel *selection, from *checkpoint.Checkpoint, load *loader, ev graph.Evaluator) (*Result, error) {
+	res, late, err := assemble(ctx, sel, from, load, ev)
 	if err != nil {
 		return nil, err
 	}
+	// From here on nothing but the graph holds the weights.
+	if err := settle(ctx, ev, res.Graph, late); err != nil {
+		return nil, err
+	}
+	return res, check(res.Graph)
+}
+
+// assemble is convert without what is done when the graph is whole; the large constants that are still to be computed are apart.
+func assemble(ctx context.Context, sel *selection, from *checkpoint.Checkpoint, load *loader, ev graph.Evaluator) (*Result, map[*graph.Node]bool, error) {
+	vs, err := collectVariables(sel.graph, sel.meta, from)
+	if err != nil {
+		return nil, nil, err
+	}
 	vs.fallback = sel.noCheckpoint
 	c := &converter{
-		ctx: ctx, ev: ev, step: infer.NewStepper(stepOpset), variables: vs, advice: sel.advice,
+		ctx: ctx, ev: ev, step: infer.NewStepper(stepOpset), variables: vs, load: load, advice: sel.advice,
 		functions: map[string]*graphdef.Function{}, bodies: map[string]map[string]*graphdef.Node{}, opOutputs: map[string][]string{},
 		fed: map[string]*value{}, names: map[string]int{}, constants: map[string]*value{}, shared: map[string]*value{},
+		late: map[*graph.Node]bool{}, decoded: map[*graphdef.Node]*value{},
 		left: maxNodes + moreNodes*len(sel.graph.Nodes), grown: maxGrown,
 	}
 	for _, f := range sel.graph.Functions {
@@ -109,7 +128,7 @@ func convert(ctx context.Context, sel *selection, from *checkpoint.Checkpoint, e
 		c.names[out.name] = 0
 	}
 	if err := c.feed(g, sel); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var edges []edge
 	var names []string
@@ -118,15 +137,15 @@ func convert(ctx context.Context, sel *selection, from *checkpoint.Checkpoint, e
 		names = append(names, out.name)
 	}
 	if err := c.demand(edges); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := c.refused(edges, names); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := c.finish(g, sel, edges); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return &Result{Graph: g, Notes: append(sel.notes, vs.note()...)}, nil
+	return &Result{Graph: g, Notes: append(sel.notes, vs.note()...)}, c.late, nil
 }
 
 // stepOpset is the opset whose forms the operator functions write; finish raises what needs a later one.

@@ -12,6 +12,8 @@ type value struct {
 	dtype tensor.DType
 	shape graph.Shape // with symbols; nil of unknown rank
 	con   *tensor.Tensor
+	// late is a constant that is large, and computed only when the graph is whole: see settle.
+	late bool
 	// variable is what a handle, or a reference of TensorFlow 1, refers to.
 	variable *variable
 	// dead is what comes out of the side of a Switch that is not taken.

@@ -17,6 +17,7 @@ type Tensor struct {
 	// content is all elements in memory order; a tensor that has none has them in one of the typed fields, where the last
 	// element stands for all that are missing.
 	content []byte
+	refs    [][]byte // to elements that are still in the file
 }
 
 func decodeTensor(data []byte) (*Tensor, error) {
@@ -36,6 +37,8 @@ func decodeTensor(data []byte) (*Tensor, error) {
 			}
 		case 4:
 			t.content = s.bytes("tensor_content")
+		case fieldRef:
+			t.refs = append(t.refs, s.bytes("elements elsewhere"))
 		}
 	}
 	if s.err != nil {
