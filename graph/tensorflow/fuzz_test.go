@@ -4,18 +4,17 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
-	"time"
 
 	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/graph/tensorflow"
 	"github.com/millrace/millrace/graph/tensorflow/graphdef"
+	"github.com/millrace/millrace/internal/limittest"
 )
 
 var kinds = []string{graphdef.GraphDef, graphdef.MetaGraphDef, graphdef.SavedModel}
 
-// FuzzImport: whatever a file says, it becomes a graph or an error, in less than a second and in little memory.
+// FuzzImport: whatever a file says, it becomes a graph or an error, in a second and in four times its size.
 func FuzzImport(f *testing.F) {
 	files, err := filepath.Glob(filepath.Join(unpack(f), "*", "*.pb"))
 	if err != nil || len(files) == 0 {
@@ -41,18 +40,7 @@ func FuzzImport(f *testing.F) {
 		if len(data) > 1<<20 {
 			return
 		}
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		start := time.Now()
-		_ = importBytes(t.Context(), data, kinds[int(kind)%len(kinds)])
-		if d := time.Since(start); d > 5*time.Second { // a second, on a machine that is not loaded
-			t.Errorf("it took %v", d)
-		}
-		runtime.ReadMemStats(&after)
-		// What was allocated in all is more than what was held at once.
-		if got := after.TotalAlloc - before.TotalAlloc; got > uint64(1<<30) {
-			t.Errorf("%d bytes were allocated for a file of %d", got, len(data))
-		}
+		limittest.Hold(t, len(data), func() { _ = importBytes(t.Context(), data, kinds[int(kind)%len(kinds)]) })
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/millrace/millrace/graph/tensorflow/checkpoint"
 	"github.com/millrace/millrace/graph/tensorflow/checkpoint/checkpointtest"
+	"github.com/millrace/millrace/internal/limittest"
 )
 
 // seeds are small checkpoints as files "" or ".index" and ".data-00000-of-00001".
@@ -40,10 +41,20 @@ func FuzzFile(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, v1, index, data []byte) {
 		if len(v1) > 0 {
-			_ = readAll(folder("m", map[string][]byte{"": v1}))
+			holdAll(t, folder("m", map[string][]byte{"": v1}))
 		}
-		_ = readAll(folder("m", map[string][]byte{".index": index, ".data-00000-of-00001": data}))
+		holdAll(t, folder("m", map[string][]byte{".index": index, ".data-00000-of-00001": data}))
 	})
+}
+
+// holdAll reads all of a checkpoint within the limits for one of its size.
+func holdAll(t *testing.T, fsys fstest.MapFS) {
+	t.Helper()
+	size := 0
+	for _, f := range fsys {
+		size += len(f.Data)
+	}
+	limittest.Hold(t, size, func() { _ = readAll(fsys) })
 }
 
 func fileOf(fsys fstest.MapFS, name string) []byte {
@@ -61,7 +72,7 @@ func FuzzIndex(f *testing.F) {
 	f.Add(checkpointtest.BundleHeader(1, true), "w", float([]int{2}, 0, 0, nil, a, b), checkpointtest.SliceKey("w", a), float([]int{1}, 0, 4, data[:4]), data)
 	f.Add(checkpointtest.BundleHeader(2, false), "s", checkpointtest.BundleEntry(7, []int{1}, 0, 0, 8, sum(data), nil), "b", checkpointtest.BundleEntry(10, []int{8}, 0, 0, 8, sum(data), nil), data)
 	f.Fuzz(func(t *testing.T, header []byte, key1 string, entry1 []byte, key2 string, entry2, data []byte) {
-		_ = readAll(index(entries{"": header, key1: entry1, key2: entry2}, data))
+		holdAll(t, index(entries{"": header, key1: entry1, key2: entry2}, data))
 	})
 }
 
@@ -76,7 +87,7 @@ func FuzzSlices(f *testing.F) {
 			checkpointtest.SliceKey("w", b), checkpointtest.SavedSlice("w", b, msg(4, "12345678")))
 	}
 	f.Fuzz(func(t *testing.T, meta []byte, key1 string, value1 []byte, key2 string, value2 []byte) {
-		_ = readAll(v1(meta, entries{key1: value1, key2: value2}))
+		holdAll(t, v1(meta, entries{key1: value1, key2: value2}))
 	})
 }
 
@@ -84,16 +95,18 @@ func FuzzObjects(f *testing.F) {
 	msg := checkpointtest.Message
 	f.Add(append(msg(1, msg(1, msg(1, 1, 2, "layer"))), msg(1, msg(2, msg(1, "VARIABLE_VALUE", 2, "dense/kernel", 3, "layer/.ATTRIBUTES/VARIABLE_VALUE"), 3, msg(1, 1, 2, "m", 3, 0)))...))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		g, err := checkpoint.DecodeObjects(data)
-		if err != nil {
-			return
-		}
-		seen := map[int]bool{}
-		for node := range g.Paths() {
-			if seen[node] || node < 0 || node >= len(g.Nodes) {
-				t.Fatalf("node %d is wrong or comes twice", node)
+		limittest.Hold(t, len(data), func() {
+			g, err := checkpoint.DecodeObjects(data)
+			if err != nil {
+				return
 			}
-			seen[node] = true
-		}
+			seen := make([]bool, len(g.Nodes))
+			for node := range g.Paths() {
+				if node < 0 || node >= len(g.Nodes) || seen[node] {
+					t.Fatalf("node %d is wrong or comes twice", node)
+				}
+				seen[node] = true
+			}
+		})
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/millrace/millrace/graph/tensorflow/graphdef"
+	"github.com/millrace/millrace/internal/limittest"
 )
 
 const text = `# a comment
@@ -257,19 +258,23 @@ func FuzzDecode(f *testing.F) {
 			f.Add(data)
 		}
 	}
-	f.Fuzz(func(_ *testing.T, data []byte) {
-		if g, err := graphdef.DecodeGraph(data); err == nil {
-			touch(g)
-		}
-		if m, err := graphdef.DecodeMeta(data); err == nil {
+	f.Fuzz(func(t *testing.T, data []byte) {
+		limittest.Hold(t, len(data), func() { decodeAll(data) })
+	})
+}
+
+func decodeAll(data []byte) {
+	if g, err := graphdef.DecodeGraph(data); err == nil {
+		touch(g)
+	}
+	if m, err := graphdef.DecodeMeta(data); err == nil {
+		touch(m.Graph)
+	}
+	if ms, err := graphdef.DecodeSavedModel(data); err == nil {
+		for _, m := range ms {
 			touch(m.Graph)
 		}
-		if ms, err := graphdef.DecodeSavedModel(data); err == nil {
-			for _, m := range ms {
-				touch(m.Graph)
-			}
-		}
-	})
+	}
 }
 
 // touch decodes what is decoded on demand.
@@ -296,11 +301,13 @@ func touch(g *graphdef.Graph) {
 func FuzzText(f *testing.F) {
 	f.Add([]byte(text))
 	f.Add([]byte(`node: { name: "a" 'b' } node <> [x.y/z]: 5; library { function { ret { key: "a" } } }`))
-	f.Fuzz(func(_ *testing.T, data []byte) {
-		for _, kind := range []string{graphdef.GraphDef, graphdef.SavedModel} {
-			if out, err := graphdef.Binary(kind, data); err == nil {
-				_, _ = graphdef.DecodeGraph(out)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		limittest.Hold(t, len(data), func() {
+			for _, kind := range []string{graphdef.GraphDef, graphdef.SavedModel} {
+				if out, err := graphdef.Binary(kind, data); err == nil {
+					_, _ = graphdef.DecodeGraph(out)
+				}
 			}
-		}
+		})
 	})
 }

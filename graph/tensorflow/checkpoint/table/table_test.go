@@ -17,6 +17,7 @@ import (
 
 	"github.com/millrace/millrace/graph/tensorflow/checkpoint/checkpointtest"
 	"github.com/millrace/millrace/graph/tensorflow/checkpoint/table"
+	"github.com/millrace/millrace/internal/limittest"
 )
 
 func open(data []byte) (*table.Table, error) {
@@ -223,7 +224,7 @@ func TestManyEntries(t *testing.T) {
 		all = append(all, checkpointtest.Entry{Key: strings.Repeat("k", 200) + string(binary.BigEndian.AppendUint32(nil, uint32(i)))})
 	}
 	data := checkpointtest.Table(all, checkpointtest.Options{Block: 1 << 30, Restart: 1 << 30})
-	began := cpuTime()
+	began := limittest.CPU()
 	tab, err := open(data)
 	if err != nil {
 		t.Fatal(err)
@@ -235,7 +236,7 @@ func TestManyEntries(t *testing.T) {
 		}
 		n++
 	}
-	if took := cpuTime() - began; n != len(all) || took > time.Second {
+	if took := limittest.CPU() - began; n != len(all) || took > time.Second {
 		t.Errorf("%d entries in %d bytes took %v", n, len(data), took)
 	}
 }
@@ -245,7 +246,9 @@ func FuzzTable(f *testing.F) {
 		f.Add(tt.data)
 	}
 	f.Add(checkpointtest.Table(sorted(20)[:20], checkpointtest.Options{Block: 100, Snappy: true}))
-	f.Fuzz(func(_ *testing.T, data []byte) { _ = readAll(data) })
+	f.Fuzz(func(t *testing.T, data []byte) {
+		limittest.Hold(t, len(data), func() { _ = readAll(data) })
+	})
 }
 
 // What FuzzTable hardly reaches: the content of a block whose checksum is right.
@@ -257,7 +260,10 @@ func FuzzBlock(f *testing.F) {
 		if compressed {
 			kind = 1
 		}
-		if err := readAll(checkpointtest.Raw(content, kind)); err != nil && !errors.Is(err, table.ErrFormat) && !strings.Contains(err.Error(), "\\xff") {
+		file := checkpointtest.Raw(content, kind)
+		var err error
+		limittest.Hold(t, len(file), func() { err = readAll(file) })
+		if err != nil && !errors.Is(err, table.ErrFormat) && !strings.Contains(err.Error(), "\\xff") {
 			t.Fatal(err)
 		}
 	})
