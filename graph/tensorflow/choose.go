@@ -32,6 +32,8 @@ type input struct {
 	dtype  tensor.DType
 	shape  graph.Shape
 	unused bool // and of a type that engines do not have
+	// def is what it is where nothing is fed; nil where it must be fed.
+	def *graphdef.Tensor
 }
 
 type output struct{ name, tensor string }
@@ -201,19 +203,16 @@ func near(name string, nodes map[string]*graphdef.Node) string {
 
 func (sel *selection) chooseInputs(wanted []string, sig *graphdef.Signature, nodes map[string]*graphdef.Node) error {
 	reached := sel.reach(nodes)
+	var defaults map[string]*graphdef.Tensor // of those that nobody asked for by name
 	if len(wanted) == 0 {
 		if sig == nil {
 			for _, n := range sel.graph.Nodes {
-				if n.Op == "Placeholder" && reached[n.Name] {
+				if (n.Op == "Placeholder" || n.Op == "PlaceholderV2") && reached[n.Name] {
 					wanted = append(wanted, n.Name+":0")
 				}
 			}
 		} else {
-			for _, key := range slices.Sorted(maps.Keys(sig.Inputs)) {
-				if _, ok := sig.Defaults[key]; !ok {
-					wanted = append(wanted, key)
-				}
-			}
+			wanted, defaults = slices.Sorted(maps.Keys(sig.Inputs)), sig.Defaults
 		}
 	}
 	for _, text := range wanted {
@@ -245,6 +244,13 @@ func (sel *selection) chooseInputs(wanted []string, sig *graphdef.Signature, nod
 		if in.dtype == tensor.String && !reached[node] {
 			in.unused = true
 			sel.notes = append(sel.notes, fmt.Sprintf("input %q is left out: the outputs do not depend on it", name))
+		}
+		if t := defaults[name]; t != nil && !in.unused {
+			if t.Type.DType() != in.dtype {
+				return fmt.Errorf("%w: input %q is %v, and its default %v", ErrInvalid, name, in.dtype, t.Type)
+			}
+			in.def = t
+			sel.notes = append(sel.notes, fmt.Sprintf("input %q may be left out: the signature has a default for it", name))
 		}
 		if slices.ContainsFunc(sel.inputs, func(i input) bool { return i.tensor == in.tensor || i.name == in.name }) {
 			return fmt.Errorf("%w: input %q is named twice", ErrChoice, name)

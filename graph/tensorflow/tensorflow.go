@@ -16,6 +16,7 @@ import (
 	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/tensorflow/checkpoint"
 	"github.com/millrace/millrace/graph/tensorflow/graphdef"
+	"github.com/millrace/millrace/tensor"
 )
 
 // ErrChoice says that a file leaves open what is meant: which signature, tags, inputs or outputs. The message lists the choices.
@@ -155,7 +156,7 @@ const stepOpset = 17
 func (c *converter) feed(g *graph.Graph, sel *selection) error {
 	open := 0
 	for _, in := range sel.inputs {
-		if len(in.shape) > 0 && !in.shape[0].Known() {
+		if len(in.shape) > 0 && !in.shape[0].Known() && in.def == nil {
 			open++
 		}
 	}
@@ -163,7 +164,14 @@ func (c *converter) feed(g *graph.Graph, sel *selection) error {
 		if in.unused {
 			continue
 		}
-		v := graph.Value{Name: in.name, DType: in.dtype, Shape: symbols(in, open == 1)}
+		v := graph.Value{Name: in.name, DType: in.dtype, Shape: symbols(in, open == 1 && in.def == nil)}
+		if in.def != nil {
+			t, err := c.preset(in)
+			if err != nil {
+				return fmt.Errorf("%w: the default of input %q: %w", ErrInvalid, in.name, err)
+			}
+			g.Initializers = append(g.Initializers, graph.Initializer{Name: in.name, Tensor: t})
+		}
 		if err := c.step.Value(v); err != nil {
 			return err
 		}
@@ -171,6 +179,38 @@ func (c *converter) feed(g *graph.Graph, sel *selection) error {
 		g.Inputs = append(g.Inputs, v)
 	}
 	return nil
+}
+
+// preset returns the default of an input, which ONNX has as an initializer of the input's name.
+func (c *converter) preset(in input) (*tensor.Tensor, error) {
+	t, err := c.load.tensor(in.def)
+	if err != nil {
+		return nil, err
+	}
+	if stored, err := t.Stored(); err != nil || stored < t.Shape.Size() && t.Shape.Size()*t.Type.DType().Size() > maxConstant {
+		return nil, errors.Join(errors.New("few of its elements are in the file"), err)
+	}
+	v, err := t.Decode()
+	if err == nil && !fits(in.shape, v.Shape()) {
+		err = fmt.Errorf("its shape is %v, the input's %v", v.Shape(), in.shape)
+	}
+	return v, err
+}
+
+// fits reports whether a shape is one that another leaves open.
+func fits(open graph.Shape, shape tensor.Shape) bool {
+	if open == nil {
+		return true
+	}
+	if len(open) != len(shape) {
+		return false
+	}
+	for i, d := range open {
+		if d.Known() && d.Size != int64(shape[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // symbols names the lengths of an input that are not known: N for the batch where it is the only one, else after the input, since

@@ -174,55 +174,6 @@ func decodeNode(data []byte, mem *budget) (*Node, error) {
 	return n, nil
 }
 
-func decodeFunction(data []byte, mem *budget) (*Function, error) {
-	f := &Function{Return: map[string]string{}}
-	if err := mem.charge(512); err != nil {
-		return nil, err
-	}
-	s := scan(data)
-	for s.next() {
-		switch s.num {
-		case 1:
-			def, err := decodeOp(s.bytes("signature"), mem)
-			if err != nil {
-				return nil, fmt.Errorf("signature: %w", err)
-			}
-			f.Name, f.Inputs, f.Outputs = def.Name, def.Inputs, def.Outputs
-		case 2:
-			return nil, fmt.Errorf("%w: function %q is in the form that TensorFlow wrote before version 0.12", ErrUnsupported, f.Name)
-		case 3:
-			n, err := decodeNode(s.bytes("node_def"), mem)
-			if err != nil {
-				return nil, fmt.Errorf("%q: node %d: %w", f.Name, len(f.Nodes), err)
-			}
-			f.Nodes = append(f.Nodes, n)
-		case 4, 6:
-			name, value := s.pair("ret")
-			if s.err == nil {
-				s.err = mem.charge(4*stringCost + 32)
-			}
-			if s.num == 4 {
-				f.Return[name] = value
-			} else {
-				f.ControlReturn = append(f.ControlReturn, value)
-			}
-		case 5:
-			a, err := decodeAttr(s.bytes("attr"))
-			if err == nil {
-				err = mem.charge(2 * attrCost)
-			}
-			if err != nil {
-				return nil, fmt.Errorf("%q: %w", f.Name, err)
-			}
-			f.Attrs = append(f.Attrs, a)
-		}
-	}
-	if s.err != nil {
-		return nil, fmt.Errorf("%q: %w", f.Name, s.err)
-	}
-	return f, nil
-}
-
 // An Op is an operator's definition, as far as it says how arguments and tensors go together.
 type Op struct {
 	Name            string

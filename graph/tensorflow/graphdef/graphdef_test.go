@@ -300,6 +300,7 @@ func touch(g *graphdef.Graph) {
 // FuzzText: every text is turned into a binary file, or refused.
 func FuzzText(f *testing.F) {
 	f.Add([]byte(text))
+	f.Add([]byte(`library { function { signature { name: "f" output_arg { name: "b_o1" } } node { ret: "b" ret: "b_o1" op: "TopK" arg: "a" dep: "b" } } }`))
 	f.Add([]byte(`node: { name: "a" 'b' } node <> [x.y/z]: 5; library { function { ret { key: "a" } } }`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		limittest.Hold(t, len(data), func() {

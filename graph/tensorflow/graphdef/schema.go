@@ -35,9 +35,12 @@ var schema = map[string]message{
 	"NodeDef":    {"name": texts(1), "op": texts(2), "input": texts(3), "device": texts(4), "attr": stringMap(5, "AttrValue")},
 	"Library":    {"function": msgs(1, "FunctionDef")},
 	"FunctionDef": {
-		"signature": msgs(1, "OpDef"), "node": msgs(2, "NodeDef"), "node_def": msgs(3, "NodeDef"), "ret": stringMap(4, "string"),
+		"signature": msgs(1, "OpDef"), "node": msgs(2, "FunctionNode"), "node_def": msgs(3, "NodeDef"), "ret": stringMap(4, "string"),
 		"attr": stringMap(5, "AttrValue"), "control_ret": stringMap(6, "string"),
 	},
+	// before version 0.12
+	"FunctionNode": {"ret": texts(1), "op": texts(2), "arg": texts(3), "dep": texts(4), "attr": stringMap(5, "AttrValue")},
+
 	"OpDef":  {"name": texts(1), "input_arg": msgs(2, "ArgDef"), "output_arg": msgs(3, "ArgDef")},
 	"ArgDef": {"name": texts(1), "type": types(3), "type_attr": texts(4), "number_attr": texts(5), "type_list_attr": texts(6)},
 	"AttrValue": {
