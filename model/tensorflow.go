@@ -4,18 +4,25 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/graph/tensorflow"
 )
 
 // Import reads a model of TensorFlow's, a file or a SavedModel's folder, as the ONNX model that it becomes; its digest and size are those
-// of the ONNX file. It returns what a person might want to know beside it.
+// of the ONNX file. It returns what a person might want to know beside it. The errors are ErrInvalid,
+// tensorflow.ErrChoice and fs.ErrNotExist.
 func Import(ctx context.Context, path string, opts tensorflow.Options) (*Model, []string, error) {
 	res, err := tensorflow.Import(ctx, path, opts)
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(err, tensorflow.ErrChoice), errors.Is(err, fs.ErrNotExist): // nothing is wrong with the model
+		return nil, nil, err
+	default:
 		return nil, nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	m, err := New(res.Graph)

@@ -54,7 +54,7 @@ type VariableInfo struct {
 }
 
 // Inspect describes the file. It tries to convert each signature, to say what would be refused; opts has the evaluator and the
-// checkpoint.
+// checkpoint, and may choose tags, a signature or outputs.
 func (s *Source) Inspect(ctx context.Context, opts Options) (*Info, error) {
 	info := &Info{Kind: s.kind}
 	if s.metas == nil {
@@ -66,12 +66,20 @@ func (s *Source) Inspect(ctx context.Context, opts Options) (*Info, error) {
 		return info, nil
 	}
 	for _, m := range s.metas {
+		if len(opts.Tags) > 0 && !sameSet(m.Tags, opts.Tags) {
+			continue
+		}
+		opts := opts
 		opts.Tags = m.Tags
 		g, err := s.inspect(ctx, m.Graph, m, opts)
 		if err != nil {
 			return nil, err
 		}
 		info.Graphs = append(info.Graphs, *g)
+	}
+	if info.Graphs == nil {
+		_, err := s.meta(opts.Tags)
+		return nil, err
 	}
 	return info, nil
 }
@@ -98,7 +106,11 @@ func (s *Source) inspect(ctx context.Context, g *graphdef.Graph, meta *graphdef.
 	names := []string{""}
 	if meta != nil {
 		info.Tags, info.TensorFlow = meta.Tags, meta.TensorFlow
-		if all := signatures(meta); len(all) > 0 {
+		all := signatures(meta)
+		switch {
+		case opts.Signature != "" || len(opts.Outputs) > 0:
+			names = []string{opts.Signature}
+		case len(all) > 0:
 			names = all
 		}
 		for _, name := range signatures(meta) {

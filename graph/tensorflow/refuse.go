@@ -133,7 +133,7 @@ func (w *blame) push(e edge, from int, output string) {
 		return
 	}
 	key := edgeKey{st, out}
-	if st.body == nil {
+	if st.body == nil && st.out == nil { // all outputs are bad for one reason
 		key.out = 0
 	}
 	if w.seen[key] {
@@ -156,12 +156,29 @@ func (w *blame) visit(i int) {
 	if st.body != nil {
 		if at.out < len(st.returns) {
 			w.push(st.returns[at.out], i, "")
+		} else if st.fault == nil {
+			w.missing(i)
 		}
 		return
 	}
+	further := st.fault != nil || st.stage != done // one behind a loop was never looked at
 	for _, e := range st.in {
+		further = further || e.value().bad
 		w.push(e, i, "")
 	}
+	if !further {
+		w.missing(i)
+	}
+}
+
+// missing says that a node that was converted has no such output.
+func (w *blame) missing(i int) {
+	at := w.queue[i]
+	if at.out < len(at.st.out) {
+		w.refuse(i, &fault{reason: fmt.Sprintf("its output %d is not converted", at.out)})
+		return
+	}
+	w.damaged = append(w.damaged, fmt.Errorf("%w: node %q (%s) has no output %d", ErrInvalid, at.st.label(), at.st.node.Op, at.out))
 }
 
 func (w *blame) refuse(i int, f *fault) {

@@ -99,7 +99,25 @@ func openFS(fsys fs.FS, dir, label string) (*Source, error) {
 			return s, nil
 		}
 	}
-	return nil, fmt.Errorf("open TensorFlow model %s: the folder has neither %s nor %s", label, savedModelFile, savedModelText)
+	return nil, fmt.Errorf("open TensorFlow model %s: the folder has neither %s nor %s%s", label, savedModelFile, savedModelText, graphsIn(fsys, dir))
+}
+
+// graphsIn says which files of a folder that is no SavedModel may be meant.
+func graphsIn(fsys fs.FS, dir string) string {
+	entries, err := fs.ReadDir(fsys, dir)
+	if err != nil {
+		return ""
+	}
+	var names []string
+	for _, e := range entries {
+		if ext := path.Ext(e.Name()); e.Type().IsRegular() && (ext == ".pb" || ext == ".pbtxt" || ext == ".meta") {
+			names = append(names, e.Name())
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "; give a file in it: " + some(names)
 }
 
 // smallFile is the size up to which a file is read as a whole.
@@ -113,6 +131,9 @@ func readSource(fsys fs.FS, name, label string) (*Source, error) {
 	}
 	defer f.Close()
 	s, err := readFile(f, info, kindOf(path.Base(name)))
+	if errors.Is(err, graphdef.ErrFormat) && isCheckpoint(fsys, name) {
+		err = errors.New("it is a checkpoint, which has the values of variables and no graph; give the graph (.meta, .pb or a SavedModel's folder), and this by --checkpoint")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open TensorFlow model %s: %w", label, err)
 	}
@@ -121,6 +142,16 @@ func readSource(fsys fs.FS, name, label string) (*Source, error) {
 	}
 	s.path = label
 	return s, nil
+}
+
+// isCheckpoint reports whether a file that is no graph is of a checkpoint.
+func isCheckpoint(fsys fs.FS, name string) bool {
+	c, err := checkpoint.OpenFS(fsys, name)
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
 }
 
 func openFile(fsys fs.FS, name string) (fs.File, fs.FileInfo, error) {

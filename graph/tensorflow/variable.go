@@ -1,6 +1,7 @@
 package tensorflow
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -336,7 +337,11 @@ func (vs *variables) find(v *variable) (key, string, error) {
 	if k, ok := vs.part(v); ok {
 		return k, byName, nil
 	}
-	return key{}, "", fmt.Errorf("the checkpoint has no variable %q", v.name)
+	var others []string
+	for info := range vs.from.List() {
+		others = append(others, strconv.Quote(info.Name))
+	}
+	return key{}, "", fmt.Errorf("the checkpoint has no value for it; it has %s", cmp.Or(some(others), "none"))
 }
 
 // part finds a part of a partitioned variable: "w/part_2" is the third along the axis in which the parts are shorter than "w".

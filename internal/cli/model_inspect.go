@@ -43,15 +43,16 @@ func (c *command) modelInspect() *cobra.Command {
 		Use:   "inspect FILE",
 		Short: "Print a model's signature, operators, metadata and size",
 		Long: `Prints an ONNX file's signature, operators, metadata and size, or of a model of TensorFlow's (a SavedModel's folder, .pb, .pbtxt, .meta) the
-signatures, placeholders, variables and operators, and what cannot be converted.`,
+signatures, placeholders, variables and operators, and what of each signature, or before the --outputs, cannot be converted.`,
 		Example: "  millrace model inspect digits.onnx\n  millrace model inspect saved_model/ --json",
 		Args:    args("FILE"),
 	}
-	checkpoint := cmd.Flags().String("checkpoint", "", "TensorFlow: the `prefix` or file of the variables (default: the model's own)")
+	opts := tensorFlowFlags(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
 		if tensorflow.IsModel(given[0]) {
-			info, err := app.InspectTensorFlow(cmd.Context(), given[0], tensorflow.Options{Checkpoint: *checkpoint})
+			splitInputs(opts)
+			info, err := app.InspectTensorFlow(cmd.Context(), given[0], *opts)
 			if err != nil {
 				return err
 			}
