@@ -74,11 +74,14 @@ func (e Entry) Check(namespace string) error {
 	metadata := len(e.ContentType)
 	for _, m := range []map[string]string{e.Labels, e.Extra} {
 		for k, v := range m {
-			metadata += len(k) + len(v)
+			metadata += len(k) + len(v) + 8
 		}
 	}
 	if metadata > MaxMetadataBytes {
 		return wrong("the content type, labels and extra fields have %d bytes, of at most %d", metadata, MaxMetadataBytes)
+	}
+	if e.Lifespan < 0 || e.MaxIdle < 0 {
+		return wrong("the lifespan %v and max idle %v must not be negative", e.Lifespan, e.MaxIdle)
 	}
 	for _, at := range []time.Time{e.Created, e.Expires} {
 		if !at.IsZero() && (at.Before(firstTime) || at.After(lastTime)) {

@@ -56,7 +56,8 @@ func TestCheck(t *testing.T) {
 		"long key":       {"n", func(e *store.Entry) { e.Key = strings.Repeat("k", 1025) }, "1025 bytes"},
 		"no revision":    {"n", func(e *store.Entry) { e.Revision = 0 }, "revision"},
 		"large value":    {"n", func(e *store.Entry) { e.Value = make([]byte, store.MaxValueBytes+1) }, "67108865"},
-		"large metadata": {"n", func(e *store.Entry) { e.Labels = map[string]string{"a": strings.Repeat("b", store.MaxMetadataBytes)} }, "32769"},
+		"large metadata": {"n", func(e *store.Entry) { e.Labels = map[string]string{"a": strings.Repeat("b", store.MaxMetadataBytes)} }, "32777"},
+		"backwards":      {"n", func(e *store.Entry) { e.MaxIdle = -1 }, "negative"},
 		"too early":      {"n", func(e *store.Entry) { e.Created = time.Unix(-1, 0) }, "1970"},
 		"too late":       {"n", func(e *store.Entry) { e.Expires = time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC) }, "2262"},
 	} {

@@ -6,7 +6,7 @@
 // write of the copy's own revision changes nothing and is a success, and where a value and a tombstone have the same revision, the
 // tombstone counts as the newer one. So writes may be repeated, and may arrive late or in any order, and all orders end in the same copy.
 //
-// A value whose time is over is never given out; the store makes it a tombstone of its revision, so that nothing older comes
+// A value whose time is over is never given out, and Sweep makes it a tombstone of its revision, so that nothing older comes
 // back in its place. Tombstones are swept when they are TombstoneLife old: what could still be under way of an older revision has to have
 // ended by then.
 package store
@@ -23,7 +23,8 @@ const (
 	MaxKeyBytes = 1024
 	// MaxValueBytes is the largest value.
 	MaxValueBytes = 64 << 20
-	// MaxMetadataBytes is the room for an entry's content type, labels and extra fields together.
+	// MaxMetadataBytes is the room for an entry's content type, labels and extra fields together. Each label and field counts 8 bytes
+	// beside its texts.
 	MaxMetadataBytes = 32 << 10
 	// TombstoneLife is how long a tombstone stays.
 	TombstoneLife = 24 * time.Hour
