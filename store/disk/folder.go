@@ -1,0 +1,90 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gofrs/flock"
+
+	"github.com/millrace/millrace/store"
+)
+
+// format is what the FORMAT file says of the keys and values in the folder db.
+const format = "millrace-store 1\n"
+
+// folder is a store's folder, held by this process: LOCK, FORMAT, and Pebble's files in db.
+type folder struct{ lock *flock.Flock }
+
+func openFolder(dir string) (*folder, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the store's folder: %w", err)
+	}
+	path := filepath.Join(dir, "LOCK")
+	lock := flock.New(path, flock.SetPermissions(0o600))
+	got, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	if !got {
+		who := "another process"
+		if b, err := os.ReadFile(path); err == nil && len(b) > 0 {
+			who = strings.TrimSpace(string(b))
+		}
+		return nil, fmt.Errorf("%w: %s is open in %s; stop it, or use another folder", store.ErrLocked, dir, who)
+	}
+	if err := prepare(dir, path); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return &folder{lock}, nil
+}
+
+func (f *folder) close() error { return f.lock.Close() }
+
+func prepare(dir, lockPath string) error {
+	path := filepath.Join(dir, "FORMAT")
+	b, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := begin(dir, path); err != nil {
+			return err
+		}
+	case err != nil:
+		return fmt.Errorf("read the store's format: %w", err)
+	case string(b) != format:
+		return fmt.Errorf("%w: %s says %.40q, and this program reads %q: use a newer one, or another folder", store.ErrCorrupt, path, b, strings.TrimSpace(format))
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		exe = "?"
+	}
+	who := fmt.Sprintf("process %d (%s)\n", os.Getpid(), filepath.Base(exe))
+	if err := os.WriteFile(lockPath, []byte(who), 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", lockPath, err)
+	}
+	return nil
+}
+
+// begin makes a folder a store's, unless it is something else's.
+func begin(dir, path string) error {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("read the store's folder: %w", err)
+	}
+	for _, f := range files {
+		if f.Name() != "LOCK" && f.Name() != "FORMAT.new" {
+			return fmt.Errorf("%w: %s has no file FORMAT but has %s: it is no store's folder, use another one", store.ErrCorrupt, dir, f.Name())
+		}
+	}
+	// By a name of its own first: half a FORMAT file would keep the folder from being opened.
+	if err := os.WriteFile(path+".new", []byte(format), 0o600); err != nil {
+		return fmt.Errorf("write the store's format: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("write the store's format: %w", err)
+	}
+	return nil
+}
