@@ -29,6 +29,8 @@ type question struct {
 	From    Sequence `json:"from,omitempty"`
 	Current bool     `json:"current,omitempty"`
 	Limit   int      `json:"limit,omitempty"`
+	Size    int      `json:"size,omitempty"`
+	Keys    [][]byte `json:"keys,omitempty"`
 	Use     bool     `json:"use,omitempty"`
 	Values  bool     `json:"values,omitempty"`
 	Reader  string   `json:"reader,omitempty"`
@@ -38,19 +40,22 @@ type question struct {
 // answer is what is answered.
 type answer struct {
 	NotOwner bool   `json:"not_owner,omitempty"`
+	Full     bool   `json:"full,omitempty"`
 	Error    string `json:"error,omitempty"`
 
 	Fence uint64 `json:"fence,omitempty"`
 	// Born tells streams apart that were lost and made anew: when this one was made, in Unix nanoseconds.
-	Born     int64        `json:"born,omitempty"`
-	Sequence Sequence     `json:"sequence,omitempty"`
-	Entries  int64        `json:"entries,omitempty"`
-	Bytes    int64        `json:"bytes,omitempty"`
-	Live     bool         `json:"live,omitempty"`
-	Sent     uint64       `json:"sent,omitempty"`
-	More     bool         `json:"more,omitempty"`
-	Changes  []wireChange `json:"changes,omitempty"`
-	Position *Position    `json:"position,omitempty"`
+	Born      int64        `json:"born,omitempty"`
+	Sequence  Sequence     `json:"sequence,omitempty"`
+	Entries   int64        `json:"entries,omitempty"`
+	Bytes     int64        `json:"bytes,omitempty"`
+	Cold      int64        `json:"cold,omitempty"`
+	ColdBytes int64        `json:"cold_bytes,omitempty"`
+	Live      bool         `json:"live,omitempty"`
+	Sent      uint64       `json:"sent,omitempty"`
+	More      bool         `json:"more,omitempty"`
+	Changes   []wireChange `json:"changes,omitempty"`
+	Position  *Position    `json:"position,omitempty"`
 }
 
 // wireChange is a keyChange on its way.
@@ -72,6 +77,10 @@ const (
 	askRelay    = "relay"    // send the changes of a cache, for a while
 	askPosition = "position" // of a reader
 	askSeek     = "seek"     // move a reader's position
+	askAdmit    = "admit"    // take room for a value of Size
+	askBack     = "back"     // bring the cold entry whose stub is From back into memory
+	askStored   = "stored"   // wait until what was written up to From is in the store
+	askUsed     = "used"     // Keys were read
 )
 
 const (
@@ -149,6 +158,9 @@ func (g *Grid) askOnce(ctx context.Context, p *partition, q question) (answer, e
 	if a.NotOwner {
 		return answer{}, ErrNotOwner
 	}
+	if a.Full {
+		return answer{}, fmt.Errorf("%w: %s", ErrFull, strings.TrimPrefix(a.Error, ErrFull.Error()+": "))
+	}
 	if a.Error != "" {
 		return answer{}, fmt.Errorf("%w: the owner of partition %d: %s", ErrUnavailable, p.number, a.Error)
 	}
@@ -180,7 +192,7 @@ func (t *tenure) reply(m *nats.Msg) {
 		a, err = t.answer(ctx, q)
 	}
 	if err != nil {
-		a = answer{NotOwner: errors.Is(err, ErrNotOwner), Error: err.Error()}
+		a = answer{NotOwner: errors.Is(err, ErrNotOwner), Full: errors.Is(err, ErrFull), Error: err.Error()}
 	}
 	b, err := json.Marshal(a)
 	if err == nil {
@@ -209,6 +221,12 @@ func (t *tenure) answer(ctx context.Context, q question) (answer, error) {
 		return t.relayOut(q)
 	case askPosition, askSeek:
 		return t.answerReader(ctx, q)
+	case askAdmit:
+		return a, t.admit(ctx, q)
+	case askBack:
+		return a, t.bringBack(ctx, q)
+	case askStored, askUsed:
+		return a, t.answerTier(ctx, q)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -222,7 +240,7 @@ func (t *tenure) answer(ctx context.Context, q question) (answer, error) {
 	case askEnd:
 	case askCount:
 		if s != nil {
-			a.Entries, a.Bytes = s.live, s.bytes
+			a.Entries, a.Bytes, a.Cold, a.ColdBytes = s.live, s.bytes, s.cold, s.coldSize
 		}
 	case askTouch:
 		r, ok := x.lookup(q.Cache, string(q.Key))
@@ -247,7 +265,7 @@ func (t *tenure) writtenBy(ctx context.Context, q question) (Sequence, error) {
 	if q.Born == 0 || q.Born == t.p.flow.born.Load() {
 		end = max(end, q.After)
 	}
-	if t.g.server != nil || q.Op == askTouch {
+	if t.g.server != nil || q.Op == askTouch || q.Op == askUsed {
 		return end, nil
 	}
 	stream, err := t.g.js.Stream(ctx, t.p.stream)

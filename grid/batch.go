@@ -54,7 +54,8 @@ func (c *Cache) PutBatch(ctx context.Context, puts []Put) ([]PutResult, error) {
 		case o.err == nil:
 			c.counters.puts.Add(1)
 		case isWrongSequence(o.err):
-			r.Err = c.revisionError(ctx, writes[j].place, put.Options.IfRevision)
+			// Alone it is tried again, as long as it is the sequence alone that has changed.
+			r.Revision, r.Err = c.Put(ctx, put.Key, put.Value, put.Options)
 		default:
 			r.Err = fmt.Errorf("put %s/%s: %w", c.name, put.Key, o.err)
 		}
@@ -117,7 +118,36 @@ func (c *Cache) writeMany(ctx context.Context, writes []write, unread bool) []ou
 	for _, s := range sent {
 		s.by.settle(ctx)
 	}
+	m.through(ctx)
 	return m.results
+}
+
+// through waits until what was written is in the store, where the cache is written through.
+func (m *many) through(ctx context.Context) {
+	if m.c.config.Load().Write != WriteThrough {
+		return
+	}
+	last := make([]Sequence, len(m.c.partitions))
+	for i, w := range m.writes {
+		r := m.results[i]
+		if r.err != nil || w.own {
+			continue
+		}
+		seq := r.seq
+		if seq == 0 { // nobody was told
+			seq = Sequence(w.partition.flow.written.Load())
+		}
+		last[w.partition.number] = max(last[w.partition.number], seq)
+	}
+	errs := make([]error, len(last))
+	for number, seq := range last {
+		errs[number] = m.c.throughTo(ctx, m.c.partitions[number], seq)
+	}
+	for i, w := range m.writes {
+		if !w.own && m.results[i].err == nil {
+			m.results[i].err = errs[w.partition.number]
+		}
+	}
 }
 
 // many is writes that are under way together.

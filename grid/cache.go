@@ -22,6 +22,7 @@ type Cache struct {
 	config     atomic.Pointer[CacheConfig]
 	counters   *counters
 	gather     gather
+	behind     atomic.Pointer[Tier] // nil where there is nothing
 
 	// writing is held for reading by writes, and for writing by deletion of the cache.
 	writing sync.RWMutex
@@ -94,6 +95,15 @@ func (g *Grid) UpdateCache(ctx context.Context, config CacheConfig) error {
 	if have := c.Config().Class; have != config.Class {
 		return fmt.Errorf("cache %s: %w: its class is %s and cannot become %s", config.Name, ErrConfig, have, config.Class)
 	}
+	if have := c.Config().Store; have != config.Store {
+		s, err := c.Stats(ctx)
+		if err != nil {
+			return fmt.Errorf("update cache %s: %w", config.Name, err)
+		}
+		if s.Cold > 0 {
+			return fmt.Errorf("cache %s: %w: %d of its entries are in the store %s alone, so it cannot become %q", config.Name, ErrConfig, s.Cold, have, config.Store)
+		}
+	}
 	b, err := json.Marshal(config)
 	if err != nil {
 		return fmt.Errorf("update cache %s: %w", config.Name, err)
@@ -113,6 +123,14 @@ func (g *Grid) adopt(ctx context.Context, config CacheConfig, rev uint64) (*Cach
 		return nil, err
 	}
 	counters := g.counters(config.Name)
+	c, err := g.adoptAs(config, rev, parts, counters)
+	if err == nil {
+		g.attachTier(c)
+	}
+	return c, err
+}
+
+func (g *Grid) adoptAs(config CacheConfig, rev uint64, parts []*partition, counters *counters) (*Cache, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c := g.caches[config.Name]
@@ -124,6 +142,9 @@ func (g *Grid) adopt(ctx context.Context, config CacheConfig, rev uint64) (*Cach
 	}
 	if c == nil {
 		c = &Cache{grid: g, name: config.Name, partitions: parts, counters: counters}
+	}
+	if err := g.makeTier(c, config); err != nil {
+		return nil, err
 	}
 	c.config.Store(&config)
 	g.caches[config.Name], g.revisions[config.Name] = c, rev
@@ -340,6 +361,15 @@ func (t *tenure) forget(ctx context.Context, cache string) error {
 			return fmt.Errorf("purge %s in %s: %w", cache, t.p.stream, apiError(err))
 		}
 	}
+	t.index.mu.Lock()
+	var tier Tier
+	if s := t.index.spaces[cache]; s != nil {
+		tier = s.tier
+	}
+	t.index.mu.Unlock()
+	if tier != nil {
+		tier.Forget(t.p.number, last)
+	}
 	t.index.forget(cache, last)
 	return nil
 }
@@ -356,6 +386,9 @@ func (g *Grid) forgetCache(name string, rev uint64) {
 	g.revisions[name] = rev
 	g.mu.Unlock()
 	c.gone.Store(true)
+	if g.cfg.Tiers != nil {
+		g.cfg.Tiers.Deleted(name)
+	}
 	c.endListeners(fmt.Errorf("%w: %s was deleted", ErrNoCache, name))
 }
 

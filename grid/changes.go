@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// keyChange is the newest change of a key, as the index has it.
+// keyChange is the newest change of a key, as the index has it. The sequence is that of its last message in what keysAfter
+// returns, and in what changes returns the place of the change, which a value keeps that went to a store or came back.
 type keyChange struct {
 	kind     EventType
 	key      string
@@ -24,10 +25,10 @@ func (x *index) changes(cache, prefix string, from Sequence, current bool) []key
 	}
 	var out []keyChange
 	for key, r := range s.records {
-		if r.seq <= from || !strings.HasPrefix(key, prefix) {
+		if Sequence(r.revision) <= from || !strings.HasPrefix(key, prefix) {
 			continue
 		}
-		c := keyChange{key: key, seq: r.seq, revision: r.revision}
+		c := keyChange{key: key, seq: Sequence(r.revision), revision: r.revision}
 		switch {
 		case r.state == stateLive && (current || r.since > from):
 			c.kind = Created
@@ -37,6 +38,8 @@ func (x *index) changes(cache, prefix string, from Sequence, current bool) []key
 			continue // never seen; or its expiry is still to come
 		case r.state == stateRemoved:
 			c.kind = Removed
+		case r.state == stateEvicted:
+			c.kind = evicted
 		default:
 			c.kind = Expired
 		}

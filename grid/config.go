@@ -60,6 +60,8 @@ type Config struct {
 	MarkerTTL time.Duration
 	// Timeout limits an operation whose context has no deadline; 5 s if 0.
 	Timeout time.Duration
+	// Tiers makes what caches have behind them: package cold. Without it nothing is evicted, and what is in a store cannot be read.
+	Tiers Tiers
 	// Logger gets what an operator should know; nil discards it.
 	Logger *slog.Logger
 
@@ -71,6 +73,7 @@ type Config struct {
 var (
 	gridName  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
 	cacheName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	storeName = gridName // with a prefix it is the name of a reader
 )
 
 // Validate reports every fault at once, as an ErrConfig that holds fault.Errors.
@@ -146,15 +149,56 @@ const (
 type CacheConfig struct {
 	Name  string `json:"name"`
 	Class Class  `json:"class,omitempty"`
-	// MaxEntries and MaxBytes (of values) bound the cache; over them, puts get ErrFull.
+	// MaxEntries and MaxBytes (of values) bound what the cache has in memory; over them, Evict says what happens.
 	MaxEntries int64 `json:"max_entries,omitempty"`
 	MaxBytes   int64 `json:"max_bytes,omitempty"`
+	// Evict is EvictStore where there is a store, EvictRefuse where there is none.
+	Evict Evict `json:"evict,omitempty"`
+	// Policy chooses what leaves memory; PolicyTinyLFU if empty.
+	Policy Policy `json:"policy,omitempty"`
+	// Store is the name of the store that has everything of a durable cache; empty for none. Write says when it has it.
+	Store string `json:"store,omitempty"`
+	Write Write  `json:"write,omitempty"`
 	// MaxEntryBytes bounds one value; DefaultEntryBytes if 0, at most MaxValueBytes.
 	MaxEntryBytes int64 `json:"max_entry_bytes,omitempty"`
 	// Lifespan and MaxIdle are those of entries that are put without their own.
 	Lifespan time.Duration `json:"lifespan,omitempty"`
 	MaxIdle  time.Duration `json:"max_idle,omitempty"`
 }
+
+// Evict is what happens when a cache is full.
+type Evict string
+
+const (
+	// EvictStore keeps entries in the store alone that nobody needed lately.
+	EvictStore Evict = "store"
+	// EvictDrop ends them, with an expired event.
+	EvictDrop Evict = "drop"
+	// EvictRefuse refuses puts with ErrFull.
+	EvictRefuse Evict = "refuse"
+)
+
+// Policy is how it is told which entries nobody needed lately.
+type Policy string
+
+const (
+	// PolicyTinyLFU goes by how often an entry was used lately, and is not disturbed by many that are used once.
+	PolicyTinyLFU Policy = "tinylfu"
+	// PolicyS3FIFO is alike with less work a use.
+	PolicyS3FIFO Policy = "s3fifo"
+	// PolicyLRU goes by the last use alone.
+	PolicyLRU Policy = "lru"
+)
+
+// Write is when the store has what is put.
+type Write string
+
+const (
+	// WriteBehind answers puts at once; the store has them soon after.
+	WriteBehind Write = "behind"
+	// WriteThrough answers when the store has them.
+	WriteThrough Write = "through"
+)
 
 // minLifespan is the shortest lifespan and max idle of a cache: entries that are gone before they can be read are a mistake of the unit.
 const minLifespan = time.Millisecond
@@ -171,6 +215,7 @@ func (c CacheConfig) Validate() error {
 	l.Check(c.MaxEntries >= 0, "max_entries", "%d must be at least 0", c.MaxEntries)
 	l.Check(c.MaxBytes >= 0, "max_bytes", "%d must be at least 0", c.MaxBytes)
 	l.Check(c.MaxEntryBytes >= 0 && c.MaxEntryBytes <= MaxValueBytes, "max_entry_bytes", "%d must be from 1 to %d", c.MaxEntryBytes, MaxValueBytes)
+	c.checkTier(&l)
 	for _, span := range []struct {
 		name string
 		d    time.Duration
@@ -183,9 +228,25 @@ func (c CacheConfig) Validate() error {
 	return nil
 }
 
+func (c CacheConfig) checkTier(l *fault.Errors) {
+	l.Check(slices.Contains([]Evict{"", EvictStore, EvictDrop, EvictRefuse}, c.Evict), "evict", "%q must be one of %s, %s, %s", c.Evict, EvictStore, EvictDrop, EvictRefuse)
+	l.Check(slices.Contains([]Policy{"", PolicyTinyLFU, PolicyS3FIFO, PolicyLRU}, c.Policy), "policy", "%q must be one of %s, %s, %s", c.Policy, PolicyTinyLFU, PolicyS3FIFO, PolicyLRU)
+	l.Check(slices.Contains([]Write{"", WriteBehind, WriteThrough}, c.Write), "write", "%q must be one of %s, %s", c.Write, WriteBehind, WriteThrough)
+	l.Check(c.Store == "" || storeName.MatchString(c.Store), "store", "%q: a name has 1 to 32 letters, digits, _ and -", c.Store)
+	l.Check(c.Store == "" || c.Class != Volatile, "store", "%s: a volatile cache cannot have a store: its revisions begin anew with the server", c.Store)
+	l.Check(c.Evict != EvictStore || c.Store != "", "evict", "%s needs a store", EvictStore)
+	l.Check(c.Write == "" || c.Store != "", "write", "%s needs a store", c.Write)
+}
+
 func (c CacheConfig) withDefaults() CacheConfig {
 	if c.Class == "" {
 		c.Class = Durable
+	}
+	if c.Store != "" && c.Write == "" {
+		c.Write = WriteBehind
+	}
+	if c.Store != "" && c.Evict == "" {
+		c.Evict = EvictStore
 	}
 	if c.MaxEntryBytes == 0 {
 		c.MaxEntryBytes = DefaultEntryBytes

@@ -34,6 +34,8 @@ type cursor struct {
 	stopped bool
 	idle    chan struct{} // closed when nothing is given out; nil while nobody waits for that
 
+	progress chan struct{} // closed when more is done; nil while nobody waits for that
+
 	position position // as it is written down
 	moved    int      // changes done since then
 	writing  sync.Mutex
@@ -43,11 +45,12 @@ type cursor struct {
 type item struct {
 	cursor *cursor
 	key    string
-	seq    Sequence
+	seq    Sequence // the change's place, which is its revision
 	kind   EventType
 	entry  Entry
 	shared bool
-	load   bool // the entry is to be read: what the index has is without it
+	at     time.Time // when it was written; zero where that is not known
+	load   bool      // the entry is to be read: what the index has is without it
 	state  itemState
 }
 
@@ -100,7 +103,7 @@ func (c *cursor) offer(_ int, ch change) {
 		return
 	}
 	c.offered = ch.seq
-	c.push(&item{cursor: c, key: ch.entry.Key, seq: ch.seq, kind: ch.kind, entry: ch.entry, shared: ch.shared})
+	c.push(&item{cursor: c, key: ch.entry.Key, seq: ch.seq, kind: ch.kind, entry: ch.entry, at: ch.entry.Created, shared: ch.shared})
 	c.r.signal()
 }
 
@@ -184,8 +187,11 @@ func (c *cursor) take(ctx context.Context, most int) ([]Change, error) {
 		if it.shared {
 			out[i].Entry = it.entry.clone()
 		}
-		if it.kind == Removed || it.kind == Expired {
+		switch it.kind {
+		case Removed, Expired:
 			out[i].Type = it.kind
+		case evicted:
+			out[i].Type = Expired
 		}
 		it.entry = Entry{}
 	}
@@ -255,6 +261,7 @@ func (c *cursor) refill() {
 		c.behind = false
 	}
 	c.offered = x.seq
+	c.tell()
 }
 
 // load reads the entries of changes that came from the index. It returns those that are over: overwritten, or with a
@@ -269,7 +276,7 @@ func (c *cursor) load(ctx context.Context, items []*item) (gone []*item, err err
 	}
 	for len(places) > 0 {
 		some := places[:min(len(places), readAhead)]
-		found, err := c.r.cache.readMany(ctx, some, false)
+		found, err := c.r.cache.readWarm(ctx, some, false, false)
 		if err != nil {
 			return nil, err
 		}
@@ -277,7 +284,7 @@ func (c *cursor) load(ctx context.Context, items []*item) (gone []*item, err err
 			it := loaded[i]
 			wants := it.kind == Created || it.kind == Updated
 			switch {
-			case s.seq != it.seq, wants && !s.found:
+			case Sequence(s.revision) != it.seq, wants && !s.found:
 				gone = append(gone, it)
 				continue
 			case wants:
@@ -285,7 +292,7 @@ func (c *cursor) load(ctx context.Context, items []*item) (gone []*item, err err
 			default:
 				it.entry = Entry{Cache: c.r.cache.name, Key: it.key, Revision: s.revision, Created: s.at}
 			}
-			it.load = false
+			it.load, it.at = false, it.entry.Created
 		}
 		places, loaded = places[len(some):], loaded[len(some):]
 	}
@@ -302,6 +309,7 @@ func (c *cursor) done(items []*item) {
 	}
 	c.moved += len(items)
 	c.trim()
+	c.tell()
 	c.r.noteMoved(c.moved >= flushMoved)
 }
 
@@ -423,6 +431,7 @@ func (c *cursor) write(ctx context.Context, at position) (Sequence, error) {
 func (c *cursor) halt() {
 	c.mu.Lock()
 	c.stopped = true
+	c.tell()
 	c.mu.Unlock()
 	c.t.p.hub.remove(c.r.cache.name, c)
 	c.r.detach(c)

@@ -15,7 +15,12 @@ const (
 	Updated
 	Removed
 	Expired
+	// evicted is Expired for the reason ReasonEvicted, on its way to the listener.
+	evicted
 )
+
+// ReasonEvicted is why an entry expired that left a full cache without a store.
+const ReasonEvicted = "evicted"
 
 func (t EventType) String() string {
 	switch t {
@@ -25,7 +30,7 @@ func (t EventType) String() string {
 		return "updated"
 	case Removed:
 		return "removed"
-	case Expired:
+	case Expired, evicted:
 		return "expired"
 	}
 	return fmt.Sprintf("EventType(%d)", uint8(t))
@@ -67,10 +72,19 @@ func ParseEventID(id EventID, n int) ([]Sequence, error) {
 // Event is what a listener gets.
 type Event struct {
 	Type EventType
+	// Reason says why an entry expired where it was not its time: ReasonEvicted; else it is empty.
+	Reason string
 	// Entry has the key and the revision; of created and updated events the rest too, where the
 	// listener asked for values.
 	Entry Entry
 	// ID resumes after this event. Where revisions were conflated, a listener that resumes may
 	// get events once more that were delivered just before.
 	ID EventID
+}
+
+func newEvent(kind EventType, e Entry, id EventID) Event {
+	if kind == evicted {
+		return Event{Type: Expired, Reason: ReasonEvicted, Entry: e, ID: id}
+	}
+	return Event{Type: kind, Entry: e, ID: id}
 }

@@ -2,9 +2,13 @@ package grid
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // stored is what a partition's stream has for a key.
@@ -12,6 +16,8 @@ type stored struct {
 	entry Entry
 	seq   Sequence // of the message, marker or not; 0 for none
 	found bool     // whether it is an entry that is not over
+	cold  bool     // whether its value is in a store; size is the value's, there or here
+	size  int
 	at    time.Time
 	// revision is that of the message, a marker's too.
 	revision Revision
@@ -32,6 +38,9 @@ func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
 	s, err := c.read(ctx, at, true)
+	if err == nil && s.cold {
+		s, err = c.warm(ctx, at, s, true)
+	}
 	if err != nil {
 		return Entry{}, fmt.Errorf("get %s/%s: %w", c.name, key, err)
 	}
@@ -40,7 +49,30 @@ func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
 		return Entry{}, fmt.Errorf("%w: %s/%s", ErrNotFound, c.name, key)
 	}
 	c.counters.hits.Add(1)
+	c.used(at)
 	return s.entry, nil
+}
+
+// Stat is Get without the value, which is not brought into memory. It is no use of the entry.
+func (c *Cache) Stat(ctx context.Context, key string) (e Entry, size int, err error) {
+	at, err := c.place(key)
+	if err != nil {
+		return Entry{}, 0, fmt.Errorf("look at %s: %w", c.name, err)
+	}
+	if err := c.usable(); err != nil {
+		return Entry{}, 0, err
+	}
+	ctx, cancel := c.grid.limited(ctx)
+	defer cancel()
+	s, err := c.read(ctx, at, false)
+	if err != nil {
+		return Entry{}, 0, fmt.Errorf("look at %s/%s: %w", c.name, key, err)
+	}
+	if !s.found {
+		return Entry{}, 0, fmt.Errorf("%w: %s/%s", ErrNotFound, c.name, key)
+	}
+	s.entry.Value = nil
+	return s.entry, s.size, nil
 }
 
 // read asks the partition's stream for a key's last message. Where that is a use of the entry it
@@ -62,10 +94,11 @@ func (c *Cache) stored(ctx context.Context, at place, seq Sequence, m reply, use
 	}
 	in := message{seq: seq, at: when, size: len(m.data)}
 	in.readHeaders(m.header)
-	s := stored{seq: in.seq, at: in.at, revision: in.revision, kind: in.kind, source: in.source, reader: string(in.reader)}
-	if in.kind != kindValue {
+	s := stored{seq: in.seq, at: in.at, revision: in.revision, kind: in.kind, source: in.source, reader: string(in.reader), size: in.size}
+	if !in.kind.value() {
 		return s, nil
 	}
+	s.cold = in.kind == kindStub
 	e := in.entry(c.name, at.key, m.data)
 	now := c.grid.cfg.Now()
 	s.found = e.Expires.IsZero() || now.Before(e.Expires)
@@ -108,17 +141,18 @@ func (c *Cache) GetMany(ctx context.Context, keys []string) iter.Seq2[Entry, err
 		for len(places) > 0 {
 			some := places[:min(len(places), readAhead)]
 			places = places[len(some):]
-			answers, err := c.readMany(ctx, some, true)
+			answers, err := c.readWarm(ctx, some, true, true)
 			if err != nil {
 				yield(Entry{}, fmt.Errorf("get from %s: %w", c.name, err))
 				return
 			}
-			for _, s := range answers {
+			for i, s := range answers {
 				if !s.found {
 					c.counters.misses.Add(1)
 					continue
 				}
 				c.counters.hits.Add(1)
+				c.used(some[i])
 				if !yield(s.entry, nil) {
 					return
 				}
@@ -129,6 +163,35 @@ func (c *Cache) GetMany(ctx context.Context, keys []string) iter.Seq2[Entry, err
 
 // readAhead is how many reads are under way together.
 const readAhead = 64
+
+// loadsAtOnce is how many values a caller asks a store for together.
+const loadsAtOnce = 16
+
+// readWarm is readMany with the values of cold entries. Back brings those back into memory. Where it is not set, an entry whose
+// value is lost is left out, and the log says so: who reads everything is not to stop at it for ever.
+func (c *Cache) readWarm(ctx context.Context, places []place, use, back bool) ([]stored, error) {
+	out, err := c.readMany(ctx, places, use)
+	if err != nil || !slices.ContainsFunc(out, func(s stored) bool { return s.cold && s.found }) {
+		return out, err
+	}
+	ctx, cancel := c.grid.limited(ctx)
+	defer cancel()
+	loads, ctx := errgroup.WithContext(ctx)
+	loads.SetLimit(loadsAtOnce)
+	for i, s := range out {
+		if s.cold && s.found {
+			loads.Go(func() (err error) {
+				out[i], err = c.warm(ctx, places[i], s, back)
+				if !back && errors.Is(err, ErrLost) {
+					c.grid.cfg.Logger.Error("an entry is left out", "cache", c.name, "key", places[i].key, "error", err)
+					return nil
+				}
+				return err
+			})
+		}
+	}
+	return out, loads.Wait()
+}
 
 // readMany reads up to readAhead places.
 func (c *Cache) readMany(ctx context.Context, places []place, use bool) ([]stored, error) {

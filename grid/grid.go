@@ -29,6 +29,7 @@ type Grid struct {
 	cfg        Config
 	node       string // this opening's name among the nodes
 	partitions int
+	id         string
 	markerTTL  time.Duration
 	found      int // the format's version when the grid was opened
 
@@ -42,6 +43,7 @@ type Grid struct {
 	guard         *guard
 	owners        *owners
 	relays        *relays
+	uses          uses
 	asking        errgroup.Group // answers other nodes
 
 	mu        sync.Mutex
@@ -61,6 +63,8 @@ type Grid struct {
 
 // gridState is what is fixed when a grid is made, under the key gridKey of its meta bucket.
 type gridState struct {
+	// ID tells grids apart that have the same name; "" in one that was made before there were ids.
+	ID         string        `json:"id,omitempty"`
 	Format     int           `json:"format"`
 	Partitions int           `json:"partitions"`
 	MarkerTTL  time.Duration `json:"marker_ttl"`
@@ -219,7 +223,7 @@ func (g *Grid) openMeta(ctx context.Context) error {
 		return fmt.Errorf("open the grid's description: %w", apiError(err))
 	}
 	g.meta = kv
-	want := gridState{Format: formatVersion, Partitions: g.cfg.Partitions, MarkerTTL: g.cfg.MarkerTTL}
+	want := gridState{ID: nuid.Next(), Format: formatVersion, Partitions: g.cfg.Partitions, MarkerTTL: g.cfg.MarkerTTL}
 	if want.Partitions == 0 {
 		want.Partitions = 8
 	}
@@ -247,6 +251,19 @@ func (g *Grid) openMeta(ctx context.Context) error {
 	if have.Partitions < 1 {
 		return fmt.Errorf("%w: the grid's description %q has no partitions", ErrFormat, entry.Value())
 	}
+	if have.ID == "" {
+		have.ID = want.ID
+		if b, err = json.Marshal(have); err != nil {
+			return fmt.Errorf("describe the grid: %w", err)
+		}
+		if _, err = kv.Update(ctx, gridKey, b, entry.Revision()); isWrongSequence(err) {
+			return g.openMeta(ctx) // another node was faster
+		}
+		if err != nil {
+			return fmt.Errorf("describe the grid: %w", apiError(err))
+		}
+	}
+	g.id = have.ID
 	g.partitions, g.markerTTL, g.found = have.Partitions, g.cfg.MarkerTTL, have.Format
 	return nil
 }
@@ -265,6 +282,9 @@ func (g *Grid) tenures() []*tenure {
 	}
 	return out
 }
+
+// ID tells the grid from all others. A store keeps it with what is stored, whose revisions mean nothing in another grid.
+func (g *Grid) ID() string { return g.id }
 
 // Partitions returns how many partitions the grid has.
 func (g *Grid) Partitions() int { return g.partitions }
@@ -392,7 +412,7 @@ func (g *Grid) limited(ctx context.Context) (context.Context, context.CancelFunc
 
 // counters are a cache's statistics on this node.
 type counters struct {
-	hits, misses, puts, deletes, expired atomic.Uint64
+	hits, misses, puts, deletes, expired, evicted atomic.Uint64
 	// live and bytes are what the partitions hold; reserved is what writes under way may add.
 	live, bytes, reservedEntries, reservedBytes atomic.Int64
 }

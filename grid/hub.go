@@ -89,9 +89,7 @@ func (h *hub) all() map[string]*takers {
 
 func (h *hub) fallBehind(partition int) {
 	for _, takers := range h.all() {
-		for _, t := range takers.list {
-			t.fallBehind(partition)
-		}
+		takers.fallBehind(partition)
 	}
 }
 
@@ -108,6 +106,12 @@ func (h *hub) listeners(cache string) []*Listener {
 		}
 	}
 	return out
+}
+
+func (t *takers) fallBehind(partition int) {
+	for _, taker := range t.list {
+		taker.fallBehind(partition)
+	}
 }
 
 // offer hands a change to all.

@@ -13,6 +13,7 @@ import (
 type index struct {
 	markerTTL time.Duration
 	counters  func(cache string) *counters
+	tier      func(cache string) Tier
 
 	mu      sync.Mutex
 	seq     Sequence // the last one that is in here
@@ -26,8 +27,8 @@ type index struct {
 	closed  bool  // this node owns the partition no more: nothing is in here
 }
 
-func newIndex(markerTTL time.Duration, counters func(string) *counters) *index {
-	return &index{markerTTL: markerTTL, counters: counters, spaces: make(map[string]*keyspace)}
+func newIndex(markerTTL time.Duration, counters func(string) *counters, tier func(string) Tier) *index {
+	return &index{markerTTL: markerTTL, counters: counters, tier: tier, spaces: make(map[string]*keyspace)}
 }
 
 // waiter is called once everything up to seq is in, with the index locked.
@@ -42,8 +43,11 @@ type keyspace struct {
 	peak     int   // the most records since the map was made; a map does not shrink by itself
 	live     int64 // records with a value that is not over
 	bytes    int64 // their values
+	cold     int64 // those of them whose value is in a store
+	coldSize int64 // their values
 	idle     map[string]time.Time
 	counters *counters
+	tier     Tier // what is behind the cache; nil for nothing
 }
 
 // record is what is known of a key.
@@ -56,6 +60,7 @@ type record struct {
 	size     uint32
 	reader   readerNumber // who made it, 0 for nobody
 	state    state
+	cold     bool // the value is in a store
 }
 
 type state uint8
@@ -65,6 +70,7 @@ const (
 	stateRemoved
 	stateExpired // its marker came
 	stateOverdue // its lifespan is over, its marker has not come
+	stateEvicted // its marker came, which says that it left a full cache
 )
 
 // readerNames numbers the readers that made entries, so that a record has room for who made it.
@@ -106,7 +112,7 @@ func (x *index) space(cache string) *keyspace {
 	s := x.spaces[cache]
 	if s == nil {
 		cache = strings.Clone(cache) // not the whole subject
-		s = &keyspace{records: make(map[string]record), counters: x.counters(cache)}
+		s = &keyspace{records: make(map[string]record), counters: x.counters(cache), tier: x.tier(cache)}
 		x.spaces[cache] = s
 	}
 	return s
@@ -123,35 +129,56 @@ func (x *index) apply(cache, key string, m *message, now time.Time) EventType {
 	}
 	wasLive := had && old.state == stateLive
 	if wasLive {
-		s.count(-1, -int64(old.size))
+		s.count(-1, old)
 	}
 	if !had {
 		key = strings.Clone(key)
 	}
-	r := record{seq: m.seq, since: m.seq, revision: m.revision, source: m.source, reader: x.readers.number(m.reader)}
-	if m.kind != kindValue {
+	r := record{seq: m.seq, since: Sequence(m.revision), revision: m.revision, source: m.source, reader: x.readers.number(m.reader)}
+	if !m.kind.value() {
+		if wasLive {
+			s.left(key, old)
+		}
 		return x.applyMarker(s, cache, key, m, r, old)
 	}
-	r.size = uint32(m.size)
+	r.size, r.cold = uint32(m.size), m.kind == kindStub
 	if wasLive {
 		r.since = old.since
 	}
-	s.count(1, int64(r.size))
+	// A value that went to a store, or came back, is the same revision still.
+	moved := had && old.revision == m.revision
+	if moved && old.state == stateOverdue {
+		// It was over before; what was to mark that met this message in its place.
+		r.state, r.expires = stateOverdue, old.expires
+		x.overdue = append(x.overdue, due{cache: cache, key: key, seq: m.seq, publish: true})
+		s.set(key, r)
+		return 0
+	}
+	s.count(1, r)
+	s.holds(key, r, old, wasLive)
 	if expires := m.expires(); !expires.IsZero() {
 		r.expires = expires.UnixNano()
-		x.schedule(due{at: r.expires, cache: cache, key: key, seq: m.seq, publish: !serverExpires(m.lifespan)})
+		// The server takes a stub for a marker, which it ends without another.
+		x.schedule(due{at: r.expires, cache: cache, key: key, seq: m.seq, publish: r.cold || !serverExpires(m.lifespan)})
 	}
 	if m.idle > 0 {
 		if s.idle == nil {
 			s.idle = make(map[string]time.Time)
 		}
-		s.idle[key] = now
-		x.schedule(due{at: now.Add(m.idle).UnixNano(), cache: cache, key: key, seq: m.seq, idle: m.idle, publish: true})
+		used, ok := s.idle[key]
+		if !moved || !ok {
+			used = now
+		}
+		s.idle[key] = used
+		x.schedule(due{at: used.Add(m.idle).UnixNano(), cache: cache, key: key, seq: m.seq, idle: m.idle, publish: true})
 	} else if s.idle != nil {
 		delete(s.idle, key)
 	}
 	s.set(key, r)
-	if wasLive {
+	switch {
+	case moved:
+		return 0
+	case wasLive:
 		return Updated
 	}
 	return Created
@@ -162,9 +189,13 @@ func (x *index) apply(cache, key string, m *message, now time.Time) EventType {
 func (x *index) applyMarker(s *keyspace, cache, key string, m *message, r, old record) EventType {
 	event := Removed
 	r.state = stateRemoved
-	if m.kind == kindExpired {
+	switch m.kind {
+	case kindExpired:
 		r.state, event = stateExpired, Expired
 		s.counters.expired.Add(1)
+	case kindEvicted:
+		r.state, event = stateEvicted, evicted
+		s.counters.evicted.Add(1)
 	}
 	if r.reader == 0 {
 		r.source, r.reader = old.source, old.reader
@@ -178,11 +209,17 @@ func (x *index) applyMarker(s *keyspace, cache, key string, m *message, r, old r
 	return event
 }
 
-func (s *keyspace) count(entries, bytes int64) {
-	s.live += entries
+// count adds an entry, or with -1 takes it off.
+func (s *keyspace) count(sign int64, r record) {
+	bytes := sign * int64(r.size)
+	s.live += sign
 	s.bytes += bytes
-	s.counters.live.Add(entries)
+	s.counters.live.Add(sign)
 	s.counters.bytes.Add(bytes)
+	if r.cold {
+		s.cold += sign
+		s.coldSize += bytes
+	}
 }
 
 func (s *keyspace) set(key string, r record) {
@@ -228,8 +265,9 @@ func (x *index) settle(now time.Time) {
 			}
 		}
 		if r.state == stateLive {
+			s.count(-1, r)
+			s.left(d.key, r)
 			r.state = stateOverdue
-			s.count(-1, -int64(r.size))
 			s.records[d.key] = r
 		}
 		if d.publish {
@@ -367,7 +405,8 @@ func (x *index) forget(cache string, seq Sequence) {
 			continue
 		}
 		if r.state == stateLive {
-			s.count(-1, -int64(r.size))
+			s.count(-1, r)
+			s.left(key, r)
 		}
 		delete(s.records, key)
 		delete(s.idle, key)
@@ -395,7 +434,9 @@ func (x *index) close() {
 func (x *index) clear() {
 	x.advance(math.MaxUint64)
 	for _, s := range x.spaces {
-		s.count(-s.live, -s.bytes)
+		s.counters.live.Add(-s.live)
+		s.counters.bytes.Add(-s.bytes)
+		s.release()
 	}
 	x.seq, x.spaces, x.due, x.overdue, x.ahead = 0, make(map[string]*keyspace), dueTimes{}, nil, ahead{}
 }

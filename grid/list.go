@@ -43,7 +43,7 @@ func (c *Cache) List(ctx context.Context, o ListOptions) iter.Seq2[Entry, error]
 			for i, f := range some {
 				places[i] = c.placeOf(f.key)
 			}
-			answers, err := c.readMany(ctx, places, true)
+			answers, err := c.readWarm(ctx, places, true, false)
 			if err != nil {
 				yield(Entry{}, fmt.Errorf("list %s: %w", c.name, err))
 				return
@@ -79,18 +79,19 @@ func (c *Cache) keys(ctx context.Context, o ListOptions) ([]keyChange, error) {
 	return found, nil
 }
 
-// count asks the owners how many entries there are and what their values take.
-func (c *Cache) count(ctx context.Context) (entries, bytes int64, err error) {
+// count asks the owners how many entries there are and what their values take, cold ones too.
+func (c *Cache) count(ctx context.Context) (sum answer, err error) {
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
 	for _, p := range c.partitions {
 		a, err := c.grid.ask(ctx, p, question{Op: askCount, Cache: c.name})
 		if err != nil {
-			return 0, 0, err
+			return answer{}, err
 		}
-		entries, bytes = entries+a.Entries, bytes+a.Bytes
+		sum.Entries, sum.Bytes = sum.Entries+a.Entries, sum.Bytes+a.Bytes
+		sum.Cold, sum.ColdBytes = sum.Cold+a.Cold, sum.ColdBytes+a.ColdBytes
 	}
-	return entries, bytes, nil
+	return sum, nil
 }
 
 // Size returns how many entries the cache has.
@@ -103,15 +104,22 @@ func (c *Cache) Size(ctx context.Context) (int64, error) {
 type Stats struct {
 	Entries int64 `json:"entries"`
 	// Bytes are those of the values.
-	Bytes   int64  `json:"bytes"`
-	Hits    uint64 `json:"hits"`
-	Misses  uint64 `json:"misses"`
-	Puts    uint64 `json:"puts"`
-	Deletes uint64 `json:"deletes"`
+	Bytes int64 `json:"bytes"`
+	// Cold are those of them whose values are in the store alone, and ColdBytes their values.
+	Cold      int64  `json:"cold,omitempty"`
+	ColdBytes int64  `json:"cold_bytes,omitempty"`
+	Hits      uint64 `json:"hits"`
+	Misses    uint64 `json:"misses"`
+	Puts      uint64 `json:"puts"`
+	Deletes   uint64 `json:"deletes"`
 	// Expired counts what ended in the partitions that this node owns.
 	Expired uint64 `json:"expired"`
+	// Evicted counts what ended there because a cache without a store was full.
+	Evicted uint64 `json:"evicted,omitempty"`
 	// Listeners is how many listen on this node.
 	Listeners int `json:"listeners"`
+	// Tier is what is behind the cache; nil where there is nothing.
+	Tier *TierStats `json:"tier,omitempty"`
 }
 
 // Stats returns the cache's statistics, without what has expired or was removed.
@@ -120,10 +128,17 @@ func (c *Cache) Stats(ctx context.Context) (Stats, error) {
 		return Stats{}, err
 	}
 	n := c.counters
-	out := Stats{Hits: n.hits.Load(), Misses: n.misses.Load(), Puts: n.puts.Load(), Deletes: n.deletes.Load(), Expired: n.expired.Load()}
-	var err error
-	if out.Entries, out.Bytes, err = c.count(ctx); err != nil {
+	out := Stats{
+		Hits: n.hits.Load(), Misses: n.misses.Load(), Puts: n.puts.Load(), Deletes: n.deletes.Load(), Expired: n.expired.Load(), Evicted: n.evicted.Load(),
+	}
+	a, err := c.count(ctx)
+	if err != nil {
 		return Stats{}, fmt.Errorf("statistics of %s: %w", c.name, err)
+	}
+	out.Entries, out.Bytes, out.Cold, out.ColdBytes = a.Entries, a.Bytes, a.Cold, a.ColdBytes
+	if tier := c.tier(); tier != nil {
+		s := tier.Stats()
+		out.Tier = &s
 	}
 	for _, p := range c.partitions {
 		out.Listeners = max(out.Listeners, len(p.hub.listeners(c.name)))
@@ -151,7 +166,12 @@ func (c *Cache) Clear(ctx context.Context) error {
 			switch {
 			case o.err == nil:
 				c.counters.deletes.Add(1)
-			case isWrongSequence(o.err): // written or removed meanwhile
+			case isWrongSequence(o.err):
+				// Written or removed meanwhile; or it went to a store or came back.
+				_, err := c.Delete(ctx, some[i].key, DeleteOptions{IfRevision: some[i].revision})
+				if err != nil && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrRevision) {
+					return fmt.Errorf("clear %s: %w", c.name, err)
+				}
 			default:
 				return fmt.Errorf("clear %s: %s: %w", c.name, some[i].key, o.err)
 			}

@@ -284,7 +284,7 @@ func (l *Listener) pop() (e Event, shared bool) {
 			maps.DeleteFunc(l.ahead, func(_ string, p reached) bool { return p.seq <= l.positions[p.part] })
 		}
 	}
-	return Event{Type: q.kind, Entry: q.entry, ID: NewEventID(l.positions)}, q.shared
+	return newEvent(q.kind, q.entry, NewEventID(l.positions)), q.shared
 }
 
 // readChanges reads what changed in a partition since the reader's position, and from there on has its changes queued.
@@ -413,7 +413,7 @@ func (l *Listener) nextReplayed(ctx context.Context) (Event, bool, error) {
 		}
 		l.mu.Unlock()
 		if !item.skip {
-			return Event{Type: item.kind, Entry: item.entry, ID: id}, true, nil
+			return newEvent(item.kind, item.entry, id), true, nil
 		}
 	}
 	return Event{}, false, nil
@@ -439,7 +439,7 @@ func (l *Listener) fill(ctx context.Context) error {
 	if len(places) == 0 {
 		return nil
 	}
-	stored, err := c.readMany(ctx, places, false)
+	stored, err := c.readWarm(ctx, places, false, false)
 	if err != nil {
 		return fmt.Errorf("listen to %s: %w", c.Name(), err)
 	}
@@ -449,7 +449,7 @@ func (l *Listener) fill(ctx context.Context) error {
 			got := stored[next]
 			next++
 			item.entry, item.ready = got.entry, true
-			item.skip = !got.found || got.seq != item.seq
+			item.skip = !got.found || Sequence(got.revision) != item.seq
 		}
 	}
 	return nil

@@ -37,10 +37,17 @@ const (
 	// HeaderSource says what a reader made the entry from: the source's revision, the fencing number of the partition's
 	// owner, and the reader's name, with blanks between.
 	HeaderSource = "Millrace-Source"
+	// HeaderStub is the size of a value that is in a store: the message is its stub.
+	HeaderStub = "Millrace-Stub"
+	// HeaderCreated is when the revision was written, in Unix nanoseconds, where that is not the message's time: on stubs and on
+	// values that came back.
+	HeaderCreated = "Millrace-Created"
+	// HeaderReason says why an entry expired where it was not its time: ReasonEvicted.
+	HeaderReason = "Millrace-Reason"
 )
 
 // readNames is how many of these names readHeader knows.
-const readNames = 11
+const readNames = 14
 
 // kind is what a stored message does to its key.
 type kind uint8
@@ -49,21 +56,28 @@ const (
 	kindValue kind = iota
 	kindRemoved
 	kindExpired
+	kindEvicted // expired by eviction
+	kindStub    // the value is in a store
 )
+
+// value reports whether there is an entry, in memory or not.
+func (k kind) value() bool { return k == kindValue || k == kindStub }
 
 // message is a stored message without its value: what the index keeps of it. The strings of the header block are not
 // copied until somebody wants the whole entry.
 type message struct {
 	seq      Sequence
-	at       time.Time // when it was stored
+	at       time.Time // when it was stored; of a stub and a value that came back, when the revision was
 	kind     kind
 	size     int // of the value
+	stub     int // of the value that a stub stands for, -1 for no stub
 	revision Revision
 	lifespan time.Duration
 	idle     time.Duration
 	source   Revision
 	fence    uint64
 	reader   []byte
+	evicted  bool
 
 	contentType, labels []byte
 }
@@ -94,9 +108,19 @@ func (m *message) readHeader(name string, value []byte) (known bool) {
 	case HeaderLabels:
 		m.labels = value
 	case HeaderRevision:
-		if rev, err := strconv.ParseUint(string(value), 10, 64); err == nil && rev > 0 {
+		if rev, err := strconv.ParseUint(string(value), 10, 64); err == nil && rev > 0 && rev <= uint64(m.seq) {
 			m.revision = Revision(rev)
 		}
+	case HeaderStub:
+		if n, err := strconv.ParseUint(string(value), 10, 31); err == nil {
+			m.stub = int(n)
+		}
+	case HeaderCreated:
+		if n, err := strconv.ParseInt(string(value), 10, 64); err == nil && n > 0 && n < m.at.UnixNano() {
+			m.at = time.Unix(0, n)
+		}
+	case HeaderReason:
+		m.evicted = string(value) == ReasonEvicted
 	case HeaderLifespan:
 		m.lifespan = max(spanOf(string(value)), 0)
 	case headerTTL:
@@ -125,7 +149,7 @@ func (m *message) readHeader(name string, value []byte) (known bool) {
 
 // readHeaders takes a header block in. Sequence and time are set before. Of a name that is there twice the first counts.
 func (m *message) readHeaders(h wire.Header) {
-	m.revision = Revision(m.seq)
+	m.revision, m.stub = Revision(m.seq), -1
 	var seen [readNames][]byte
 	n := 0
 next:
@@ -143,10 +167,17 @@ next:
 	m.finish()
 }
 
-// finish ends the reading of headers: a TTL without a lifespan of ours counts as one, in whichever order they came.
+// finish ends the reading of headers, which come in any order: a TTL without a lifespan of ours counts as one, and a stub is a
+// purge to other clients.
 func (m *message) finish() {
 	if m.lifespan < 0 {
 		m.lifespan = -m.lifespan
+	}
+	switch {
+	case m.kind == kindRemoved && m.stub >= 0:
+		m.kind, m.size = kindStub, m.stub
+	case m.kind == kindExpired && m.evicted:
+		m.kind = kindEvicted
 	}
 }
 

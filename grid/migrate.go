@@ -30,7 +30,7 @@ func (g *Grid) migrate(ctx context.Context) error {
 	if err := g.purgeOrphans(ctx, parts); err != nil {
 		return fmt.Errorf("remove what deleted caches left behind: %w", err)
 	}
-	b, err := json.Marshal(gridState{Format: formatVersion, Partitions: g.partitions, MarkerTTL: g.markerTTL})
+	b, err := json.Marshal(gridState{ID: g.id, Format: formatVersion, Partitions: g.partitions, MarkerTTL: g.markerTTL})
 	if err != nil {
 		return fmt.Errorf("describe the grid: %w", err)
 	}

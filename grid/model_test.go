@@ -25,14 +25,16 @@ func (c *clock) advance(by time.Duration) { c.ahead.Add(int64(by)) }
 // modelled is a cache beside the plain map that it must agree with. Of several nodes, c is the cache on the one that the next
 // operation goes by.
 type modelled struct {
-	t     *rapid.T
-	g     *grid.Grid
-	c     *grid.Cache
-	nodes []*grid.Grid
-	all   []*grid.Cache
-	cfg   grid.Config
-	clock *clock
-	ctx   context.Context
+	t      *rapid.T
+	g      *grid.Grid
+	c      *grid.Cache
+	nodes  []*grid.Grid
+	attics []*attic // of the nodes
+	all    []*grid.Cache
+	cfg    grid.Config
+	clock  *clock
+	attic  *attic
+	ctx    context.Context
 
 	entries map[string]modelEntry
 	last    map[string]grid.Revision // the last revision of each key, removals too
@@ -51,7 +53,9 @@ func TestAgainstMap(t *testing.T) {
 	for _, durable := range []bool{false, true} {
 		t.Run(fmt.Sprintf("durable=%v", durable), func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
-				m := &modelled{t: rt, clock: new(clock), ctx: t.Context(), entries: make(map[string]modelEntry), last: make(map[string]grid.Revision)}
+				m := &modelled{
+					t: rt, clock: new(clock), attic: newAttic(), ctx: t.Context(), entries: make(map[string]modelEntry), last: make(map[string]grid.Revision),
+				}
 				m.cfg = grid.Config{InMemory: true, Partitions: 4, Now: m.clock.now}
 				if durable {
 					m.cfg.InMemory, m.cfg.Dir = false, t.TempDir()
@@ -64,7 +68,7 @@ func TestAgainstMap(t *testing.T) {
 				}()
 				actions := map[string]func(*rapid.T){
 					"put": m.put, "create": m.create, "delete": m.delete, "get": m.get, "getMany": m.getMany,
-					"list": m.list, "batch": m.batch, "advance": m.advance, "clear": m.clear, "": m.check,
+					"list": m.list, "batch": m.batch, "advance": m.advance, "clear": m.clear, "shelve": m.shelve, "": m.check,
 				}
 				if durable {
 					actions["restart"] = m.restart
@@ -81,7 +85,9 @@ func TestNodesAgainstMap(t *testing.T) {
 	round := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		round++
-		m := &modelled{t: rt, clock: new(clock), ctx: t.Context(), entries: make(map[string]modelEntry), last: make(map[string]grid.Revision)}
+		m := &modelled{
+			t: rt, clock: new(clock), attic: newAttic(), ctx: t.Context(), entries: make(map[string]modelEntry), last: make(map[string]grid.Revision),
+		}
 		m.cfg = grid.Config{URL: url, Name: fmt.Sprint("g", round), Partitions: 2, Now: m.clock.now}
 		for range 2 {
 			m.open()
@@ -91,6 +97,7 @@ func TestNodesAgainstMap(t *testing.T) {
 					rt.Error(err)
 				}
 			}()
+			m.attics = append(m.attics, m.attic)
 			m.nodes, m.all = append(m.nodes, m.g), append(m.all, m.c)
 		}
 		by := func(do func(*rapid.T)) func(*rapid.T) {
@@ -101,7 +108,8 @@ func TestNodesAgainstMap(t *testing.T) {
 		}
 		rt.Repeat(map[string]func(*rapid.T){
 			"put": by(m.put), "create": by(m.create), "delete": by(m.delete), "get": by(m.get), "getMany": by(m.getMany), "list": by(m.list),
-			"batch": by(m.batch), "advance": by(m.advance), "clear": by(m.clear), "lose": func(rt *rapid.T) { m.lose(t, rt) }, "": by(m.check),
+			"batch": by(m.batch), "advance": by(m.advance), "clear": by(m.clear),
+			"shelve": m.shelve, "lose": func(rt *rapid.T) { m.lose(t, rt) }, "": by(m.check),
 		})
 	})
 }
@@ -126,9 +134,11 @@ func (m *modelled) lose(t *testing.T, rt *rapid.T) {
 }
 
 func (m *modelled) open() {
+	m.attic = m.attic.beside()
+	m.cfg.Tiers = m.attic
 	g, err := grid.Open(m.ctx, m.cfg)
 	m.must(err)
-	m.must(g.CreateCache(m.ctx, grid.CacheConfig{Name: "c"}))
+	m.must(g.CreateCache(m.ctx, stored))
 	m.g = g
 	m.c, err = g.Cache(m.ctx, "c")
 	m.must(err)
@@ -353,6 +363,22 @@ func (m *modelled) batch(t *rapid.T) {
 		}
 		m.must(r.Err)
 		m.stored(keys[i], entries[i], r.Revision)
+	}
+}
+
+// shelve has an entry's value go to a store, where it is in memory.
+func (m *modelled) shelve(t *rapid.T) {
+	m.settle()
+	key := key(t)
+	attic := m.attic
+	for i, a := range m.attics {
+		if slices.Contains(grid.Owns(m.nodes[i]), grid.Partition(key, 2)) {
+			attic = a
+		}
+	}
+	if _, ok := m.entries[key]; ok {
+		m.must(shelve(m.ctx, attic.of("c"), key))
+		m.use(key)
 	}
 }
 

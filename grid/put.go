@@ -40,6 +40,7 @@ func (c *Cache) Put(ctx context.Context, key string, value []byte, o PutOptions)
 	}
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
+	// The sequence changes without the revision where a value goes to a store or comes back: then it is tried again.
 	for tried := false; ; tried = true {
 		if o.IfRevision > 0 {
 			expected, err := c.sequenceOf(ctx, w.place, o.IfRevision, tried)
@@ -53,10 +54,8 @@ func (c *Cache) Put(ctx context.Context, key string, value []byte, o PutOptions)
 		case err == nil:
 			c.counters.puts.Add(1)
 			return Revision(seq), nil
-		case !isWrongSequence(err):
+		case !isWrongSequence(err) || o.IfRevision == 0:
 			return 0, fmt.Errorf("put %s/%s: %w", c.name, key, err)
-		case tried:
-			return 0, c.revisionError(ctx, w.place, o.IfRevision)
 		}
 	}
 }
@@ -178,6 +177,7 @@ type write struct {
 	header  nats.Header
 	value   []byte
 	removal bool // takes no room
+	own     bool // of the grid itself: it takes no room and no store is waited for
 }
 
 func (w *write) set(name, value string) {
@@ -249,7 +249,10 @@ func (c *Cache) write(ctx context.Context, w write) (Sequence, error) {
 	}
 	flow.wrote(seq)
 	room.releaseAfter(w.partition, seq)
-	return seq, nil
+	if w.own {
+		return seq, nil
+	}
+	return seq, c.throughTo(ctx, w.partition, seq)
 }
 
 func isWrongSequence(err error) bool {
@@ -283,12 +286,4 @@ func (c *Cache) sequenceOf(ctx context.Context, at place, want Revision, ask boo
 		return 0, &RevisionError{Cache: c.name, Key: at.key, Want: want, Current: s.entry.Revision}
 	}
 	return s.seq, nil
-}
-
-func (c *Cache) revisionError(ctx context.Context, at place, want Revision) error {
-	e := &RevisionError{Cache: c.name, Key: at.key, Want: want}
-	if s, err := c.read(ctx, at, false); err == nil && s.found {
-		e.Current = s.entry.Revision
-	}
-	return e
 }

@@ -207,6 +207,7 @@ func (r *Reader) attach(ctx context.Context, t *tenure) error {
 	ended = t.ended
 	if !ended {
 		t.cursors[r] = c
+		delete(t.readers, r.cache.name) // this one may be new
 	}
 	t.mu.Unlock()
 	if ended {
@@ -252,7 +253,7 @@ func (r *Reader) Next(ctx context.Context, most int) ([]Change, error) {
 			c := cursors[(turn+i)%len(cursors)]
 			some, err := c.take(ctx, most-len(out))
 			if err != nil {
-				r.undo(out)
+				r.Undo(out)
 				return nil, fmt.Errorf("read %s as %s: %w", r.cfg.Cache, r.cfg.Name, err)
 			}
 			out = append(out, some...)
@@ -273,8 +274,8 @@ func (r *Reader) Next(ctx context.Context, most int) ([]Change, error) {
 // over them, and are written down within 100 ms or 1,000 changes.
 func (r *Reader) Done(changes []Change) { r.settle(changes, (*cursor).done) }
 
-// undo gives changes back, to be given out again.
-func (r *Reader) undo(changes []Change) { r.settle(changes, (*cursor).undo) }
+// Undo gives changes back, to be given out again.
+func (r *Reader) Undo(changes []Change) { r.settle(changes, (*cursor).undo) }
 
 func (r *Reader) settle(changes []Change, how func(*cursor, []*item)) {
 	var items []*item

@@ -234,9 +234,7 @@ func (r *relays) renew(ctx context.Context, s *relay) error {
 
 func (s *relay) fallBehind() {
 	if takers := s.key.p.hub.of(s.key.cache); takers != nil {
-		for _, t := range takers.list {
-			t.fallBehind(s.key.p.number)
-		}
+		takers.fallBehind(s.key.p.number)
 	}
 }
 
@@ -318,5 +316,8 @@ func (r *relays) run() {
 		for _, t := range r.g.tenures() {
 			t.closeOutlets(false)
 		}
+		ctx, cancel := context.WithTimeout(until(r.g.done), r.g.cfg.Timeout)
+		r.g.tellUses(ctx)
+		cancel()
 	}
 }

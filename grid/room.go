@@ -9,6 +9,7 @@ import (
 // room is what a write that is under way may take of its cache's limits.
 type room struct {
 	c              *Cache
+	tier           Tier // which the room was taken of; nil for the cache itself
 	entries, bytes int64
 }
 
@@ -16,12 +17,15 @@ type room struct {
 // counts as if it were there, so that the limits hold under concurrent writes; near them a write
 // may be refused although one before it fails.
 func (c *Cache) reserve(ctx context.Context, w write) (room, error) {
-	if w.removal {
+	if w.removal || w.own {
 		return room{}, nil
 	}
 	config := c.config.Load()
 	if err := c.grid.guard.admit(w.partition.class, len(w.value)); err != nil {
 		return room{}, err
+	}
+	if tier := c.tier(); tier != nil {
+		return c.admit(ctx, w.place, len(w.value), tier)
 	}
 	if config.MaxEntries == 0 && config.MaxBytes == 0 {
 		return room{}, nil
@@ -29,7 +33,7 @@ func (c *Cache) reserve(ctx context.Context, w write) (room, error) {
 	r := room{c: c}
 	for again := false; ; again = true {
 		var err error
-		if r.entries, r.bytes, err = c.adds(ctx, w); err != nil {
+		if r.entries, r.bytes, err = c.adds(ctx, w.place, len(w.value)); err != nil {
 			return room{}, err
 		}
 		// What is reserved is read before what is there: an entry that goes from one to the other counts twice, not at all
@@ -57,22 +61,70 @@ func (c *Cache) reserve(ctx context.Context, w write) (room, error) {
 	}
 }
 
-// adds returns what a write adds to its cache.
-func (c *Cache) adds(ctx context.Context, w write) (entries, bytes int64, err error) {
-	size := int64(len(w.value))
-	last, live, known := c.guess(w.place)
-	have := int64(last.size)
+// adds returns what a write of a value adds to what its cache has in memory.
+func (c *Cache) adds(ctx context.Context, at place, size int) (entries, bytes int64, err error) {
+	last, live, known := c.guess(at)
+	have, cold := int64(last.size), last.cold
 	if !known {
-		s, err := c.read(ctx, w.place, false)
+		s, err := c.read(ctx, at, false)
 		if err != nil {
 			return 0, 0, err
 		}
-		live, have = s.found, int64(len(s.entry.Value))
+		live, have, cold = s.found, int64(s.size), s.cold
 	}
-	if live {
-		return 0, max(0, size-have), nil
+	if live && !cold {
+		return 0, max(0, int64(size)-have), nil
 	}
-	return 1, size, nil
+	return 1, int64(size), nil
+}
+
+// admit takes room of what is behind the cache. The owner of the partition decides; what another node takes is not counted while
+// it is under way.
+func (c *Cache) admit(ctx context.Context, at place, size int, tier Tier) (room, error) {
+	if at.partition.tenure() == nil {
+		_, err := c.grid.ask(ctx, at.partition, question{Op: askAdmit, Cache: c.name, Key: []byte(at.key), Size: size})
+		return room{}, err
+	}
+	r := room{c: c, tier: tier}
+	var err error
+	if r.entries, r.bytes, err = c.adds(ctx, at, size); err != nil {
+		return room{}, err
+	}
+	if err = tier.Admit(ctx, r.entries, r.bytes); err == nil {
+		return r, nil
+	}
+	// The index may have been behind: what was to be new may be there already.
+	before := r
+	if t := at.partition.tenure(); t == nil || t.settled(ctx) != nil {
+		return room{}, err
+	}
+	var again error
+	if r.entries, r.bytes, again = c.adds(ctx, at, size); again != nil || r.entries >= before.entries && r.bytes >= before.bytes {
+		return room{}, err
+	}
+	if err = tier.Admit(ctx, r.entries, r.bytes); err != nil {
+		return room{}, err
+	}
+	return r, nil
+}
+
+// admit answers a node that wants to write.
+func (t *tenure) admit(ctx context.Context, q question) error {
+	c, err := t.g.Cache(ctx, q.Cache)
+	if err != nil {
+		return err
+	}
+	at, err := c.place(string(q.Key))
+	if err != nil {
+		return err
+	}
+	tier := c.tier()
+	if tier == nil || at.partition != t.p {
+		return nil
+	}
+	r, err := c.admit(ctx, at, q.Size, tier)
+	r.release()
+	return err
 }
 
 // holds returns what a cache has. Where this node owns all of its partitions it counts by itself: as far as its index has
@@ -81,13 +133,17 @@ func (c *Cache) adds(ctx context.Context, w write) (entries, bytes int64, err er
 func (c *Cache) holds(ctx context.Context, exact bool) (entries, bytes int64, err error) {
 	others := slices.ContainsFunc(c.partitions, func(p *partition) bool { return p.tenure() == nil })
 	if others || exact {
-		return c.count(ctx)
+		a, err := c.count(ctx)
+		return a.Entries, a.Bytes, err
 	}
 	return c.counters.live.Load(), c.counters.bytes.Load(), nil
 }
 
 func (r room) release() {
-	if r.c != nil {
+	switch {
+	case r.tier != nil:
+		r.tier.Release(r.entries, r.bytes)
+	case r.c != nil:
 		r.c.counters.reservedEntries.Add(-r.entries)
 		r.c.counters.reservedBytes.Add(-r.bytes)
 	}

@@ -29,6 +29,7 @@ type tenure struct {
 	mu      sync.Mutex
 	cursors map[*Reader]*cursor
 	outlets map[string]*outlet
+	readers map[string]readerList // by cache
 	ended   bool
 }
 
@@ -40,8 +41,8 @@ type ownTerm struct {
 // begin reads the partition's stream up to its present end, and owns the partition from then on.
 func (g *Grid) begin(ctx context.Context, p *partition, l *lease) (*tenure, error) {
 	t := &tenure{
-		g: g, p: p, index: newIndex(g.markerTTL, g.counters), fence: l.fence(), lease: l, cursors: make(map[*Reader]*cursor),
-		outlets: make(map[string]*outlet),
+		g: g, p: p, index: newIndex(g.markerTTL, g.counters, g.tierOf), fence: l.fence(), lease: l, cursors: make(map[*Reader]*cursor),
+		outlets: make(map[string]*outlet), readers: make(map[string]readerList),
 	}
 	t.feed = newFeed(t)
 	g.running.Go(t.feed.run)
@@ -57,6 +58,7 @@ func (g *Grid) begin(ctx context.Context, p *partition, l *lease) (*tenure, erro
 		}
 	}
 	p.term.current.Store(t)
+	t.attachTiers()
 	t.offer(true)
 	g.attachReaders(t)
 	return t, nil
@@ -146,7 +148,11 @@ func (t *tenure) take(subject string, m *message, value []byte) {
 		return
 	}
 	if takers := t.p.hub.of(cache); takers != nil && t.offering {
-		c := change{seq: m.seq, kind: kind}
+		if takers.values && m.kind == kindStub {
+			takers.fallBehind(t.p.number) // its value went by unseen
+			return
+		}
+		c := change{seq: Sequence(m.revision), kind: kind}
 		if takers.values && m.kind == kindValue {
 			c.entry = m.entry(cache, key, append(make([]byte, 0, len(value)), value...))
 		} else {
