@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/fault"
 	"github.com/millrace/millrace/graph/gradient"
 )
 
@@ -107,7 +108,13 @@ type settled struct {
 	augment   Augment
 }
 
-// settle fills in defaults, and reports every fault at once.
+// Validate reports every fault at once, as fault.Errors. Files are looked at by Run alone.
+func (c Config) Validate() error {
+	_, err := c.settle()
+	return err
+}
+
+// settle fills in defaults and reads the words.
 func (c Config) settle() (settled, error) {
 	fill := func(v *string, def string) {
 		if *v == "" {
@@ -124,26 +131,6 @@ func (c Config) settle() (settled, error) {
 	if c.Batch == 0 {
 		c.Batch = 100
 	}
-	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if c.Epochs < 0 || c.Epochs > 1e6 {
-		fault("epochs %d is not from 1 to 1000000", c.Epochs)
-	}
-	if c.Batch < 0 || c.Batch > 1<<20 {
-		fault("batch %d is not from 1 to %d", c.Batch, 1<<20)
-	}
-	if c.Engine == nil {
-		fault("there is no engine")
-	}
-	if c.Data == "" && c.Set == nil {
-		fault("there is no data set")
-	}
-	if err := c.Options.Validate(); err != nil {
-		faults = append(faults, err)
-	}
-	if c.Resume && c.Checkpoint == "" {
-		fault("to resume, name the checkpoint")
-	}
 	adam := c.Optimizer == string(gradient.Adam) || c.Optimizer == string(gradient.AdamW)
 	if c.LearningRate == 0 && adam && (c.Arch == MLP || c.Arch == CNN) {
 		c.LearningRate = newNetRate
@@ -151,21 +138,35 @@ func (c Config) settle() (settled, error) {
 	s := settled{schedule: Schedule(c.Schedule)}
 	s.optimizer = gradient.Optimizer{Kind: gradient.Kind(c.Optimizer), LearningRate: c.LearningRate, Momentum: c.Momentum, WeightDecay: c.WeightDecay}.Defaults()
 	c.LearningRate = s.optimizer.LearningRate
-	if err := s.optimizer.Validate(); err != nil {
-		faults = append(faults, err)
-	}
-	if err := s.schedule.validate(); err != nil {
-		faults = append(faults, err)
-	}
-	var err error
-	if s.augment, err = ParseAugment(c.Augment); err != nil {
-		faults = append(faults, err)
-	}
 	s.Config = c
-	if err := errors.Join(faults...); err != nil {
+
+	var l fault.Errors
+	same := func(path string) (string, bool) { return path, true }
+	at := func(path string) func(string) (string, bool) {
+		return func(string) (string, bool) { return path, true }
+	}
+	l.Check(c.Data != "" || c.Set != nil, "data", "is missing: there is no data set")
+	l.Take(c.Options.Validate(), same)
+	l.Check(c.Epochs >= 1 && c.Epochs <= 1e6, "epochs", "%d is not from 1 to 1000000", c.Epochs)
+	l.Check(c.Batch >= 1 && c.Batch <= 1<<20, "batch", "%d is not from 1 to %d", c.Batch, 1<<20)
+	l.Take(s.gradient().Validate(), same)
+	l.Take(s.schedule.validate(), at("schedule"))
+	_, _, err := parsePart(c.Eval)
+	l.Take(err, at("eval"))
+	s.augment, err = ParseAugment(c.Augment)
+	l.Take(err, at("augment"))
+	l.Check(!c.Resume || c.Checkpoint != "", "checkpoint", "is missing: to resume, name the checkpoint")
+	l.Check(c.Engine != nil, "engine", "is missing: there is no engine")
+	l.Take(c.EngineOptions.Validate(), same)
+	if err := l.Err(); err != nil {
 		return s, fmt.Errorf("train: %w", err)
 	}
 	return s, nil
+}
+
+// gradient are the options of the training graph.
+func (s settled) gradient() gradient.Options {
+	return gradient.Options{Loss: gradient.CrossEntropy, LabelSmoothing: s.LabelSmoothing, Optimizer: &s.optimizer, MaxNorm: s.MaxNorm, Frozen: s.Frozen}
 }
 
 // settings are what a checkpoint keeps; batch is the one in use.

@@ -3,6 +3,8 @@ package train
 import (
 	"fmt"
 	"slices"
+
+	"github.com/millrace/millrace/fault"
 )
 
 // What is done with a photograph's orientation, as in media.Spec.
@@ -20,15 +22,18 @@ type Options struct {
 	Orientation string
 }
 
-// Validate returns what is wrong with o.
+// Headers and Orientations list what Options may say.
+var (
+	Headers      = []Header{HeaderAuto, HeaderYes, HeaderNo}
+	Orientations = []string{useExif, ignoreExif}
+)
+
+// Validate reports every fault of o at once, as fault.Errors.
 func (o Options) Validate() error {
-	if !slices.Contains([]Header{"", HeaderAuto, HeaderYes, HeaderNo}, o.Header) {
-		return fmt.Errorf("header %q is none of auto, yes, no", o.Header)
-	}
-	if !slices.Contains([]string{"", useExif, ignoreExif}, o.Orientation) {
-		return fmt.Errorf("orientation %q is neither exif nor ignore", o.Orientation)
-	}
-	return nil
+	var l fault.Errors
+	l.Check(o.Header == "" || slices.Contains(Headers, o.Header), "header", "%q is not one of %v", o.Header, Headers)
+	l.Check(o.Orientation == "" || slices.Contains(Orientations, o.Orientation), "orientation", "%q is not one of %v", o.Orientation, Orientations)
+	return l.Err()
 }
 
 // A Note is what whoever uses a data set should know about how it was read.

@@ -25,7 +25,7 @@ var Schedules = []Schedule{Constant, Cosine, StepDown}
 
 func (s Schedule) validate() error {
 	if !slices.Contains(Schedules, s) {
-		return fmt.Errorf("schedule %q is not one of %v", s, Schedules)
+		return fmt.Errorf("%q is not one of %v", s, Schedules)
 	}
 	return nil
 }

@@ -123,13 +123,12 @@ func (s *Set) input(i int) *tensor.Tensor {
 // ("10%"), which are drawn at random by seed, or "0" or "" for none (evaluation is nil then). Order is kept.
 func (s *Set) Split(part string, seed uint64) (training, evaluation *Set, err error) {
 	n := s.Len()
-	if percent, ok := strings.CutSuffix(part, "%"); ok {
-		p, err := strconv.ParseFloat(percent, 64)
-		if err != nil || !(p >= 0 && p < 100) {
-			return nil, nil, fmt.Errorf("evaluation part %q: a percentage is from 0%% to below 100%%", part)
-		}
-		k := int(float64(n) * p / 100)
-		if k == 0 {
+	k, percent, err := parsePart(part)
+	if err != nil {
+		return nil, nil, fmt.Errorf("evaluation part: %w", err)
+	}
+	if percent > 0 {
+		if k = int(float64(n) * percent / 100); k == 0 {
 			return s, nil, nil
 		}
 		order := rand.New(rand.NewPCG(seed, 0x5eed)).Perm(n)
@@ -138,13 +137,6 @@ func (s *Set) Split(part string, seed uint64) (training, evaluation *Set, err er
 		slices.Sort(in)
 		return s.pick(in), s.pick(out), nil
 	}
-	k, err := strconv.Atoi(part)
-	if part == "" {
-		k, err = 0, nil
-	}
-	if err != nil || k < 0 {
-		return nil, nil, fmt.Errorf("evaluation part %q: say a number of examples (the last ones) or a percentage (at random)", part)
-	}
 	if k >= n {
 		return nil, nil, fmt.Errorf("%w: evaluation part %d leaves nothing of %d examples to train on", ErrData, k, n)
 	}
@@ -152,6 +144,25 @@ func (s *Set) Split(part string, seed uint64) (training, evaluation *Set, err er
 		return s, nil, nil
 	}
 	return s.cut(0, n-k), s.cut(n-k, n), nil
+}
+
+// parsePart reads a number of examples, or a percentage; "" is none.
+func parsePart(part string) (k int, percent float64, err error) {
+	if text, ok := strings.CutSuffix(part, "%"); ok {
+		p, err := strconv.ParseFloat(text, 64)
+		if err != nil || !(p >= 0 && p < 100) {
+			return 0, 0, fmt.Errorf("%q: a percentage is from 0%% to below 100%%", part)
+		}
+		return 0, p, nil
+	}
+	if part == "" {
+		return 0, 0, nil
+	}
+	k, err = strconv.Atoi(part)
+	if err != nil || k < 0 {
+		return 0, 0, fmt.Errorf("%q: say a number of examples (the last ones) or a percentage (at random)", part)
+	}
+	return k, 0, nil
 }
 
 // relabel returns the set with its labels numbered as in names, among which they all must be.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/graph"
-	"github.com/millrace/millrace/graph/gradient"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/internal/outfile"
 	"github.com/millrace/millrace/model"
@@ -125,7 +124,7 @@ func newRun(ctx context.Context, s settled) (_ *run, err error) {
 	if r.loader, err = newLoader(newFiller(training, sc, last, s.augment), shape, s.Seed); err != nil {
 		return nil, err
 	}
-	opts := gradient.Options{Loss: gradient.CrossEntropy, LabelSmoothing: s.LabelSmoothing, Optimizer: &s.optimizer, MaxNorm: s.MaxNorm, Frozen: s.Frozen}
+	opts := s.gradient()
 	if scores, ok, err := m.Scores(); err != nil {
 		return nil, err
 	} else if ok {

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/native"
+	"github.com/millrace/millrace/fault"
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/model"
@@ -280,13 +282,33 @@ func FuzzReadCheckpoint(f *testing.F) {
 }
 
 func TestConfigFaults(t *testing.T) {
-	_, err := train.Run(t.Context(), train.Config{Epochs: -1, Batch: -1, Optimizer: "magic", Schedule: "never", Augment: "glow=1", Resume: true})
-	if err == nil {
-		t.Fatal("a bad configuration is taken")
+	bad := train.Config{
+		Epochs: -1, Batch: 1<<20 + 1, Optimizer: "magic", LearningRate: -1, Momentum: 2, WeightDecay: math.NaN(), Schedule: "never", LabelSmoothing: 1, MaxNorm: math.NaN(),
+		Augment: "glow=1", Eval: "half", Resume: true, Options: train.Options{Header: "maybe", Orientation: "up"}, EngineOptions: engine.Options{Threads: -1, Device: "tpu"},
 	}
-	for _, part := range []string{"epochs -1", "batch -1", "no engine", "no data set", "name the checkpoint", "magic", "never", "glow"} {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("error %q does not say %q", err, part)
+	var faults fault.Errors
+	if err := bad.Validate(); !errors.As(err, &faults) {
+		t.Fatalf("a bad configuration: %v", err)
+	}
+	var paths []string
+	for _, f := range faults {
+		paths = append(paths, f.Path)
+	}
+	want := []string{"data", "header", "orientation", "epochs", "batch", "label_smoothing", "max_norm", "optimizer", "learning_rate", "momentum", "weight_decay", "schedule", "eval", "augment", "checkpoint", "engine", "threads", "device"}
+	if !slices.Equal(paths, want) {
+		t.Errorf("faults of %q, want %q", paths, want)
+	}
+	if _, err := train.Run(t.Context(), bad); err == nil || !errors.As(err, &faults) || len(faults) != len(want) {
+		t.Errorf("Run says %v", err)
+	}
+	if err := config(t, train.MLP).Validate(); err != nil {
+		t.Errorf("a good configuration: %v", err)
+	}
+	for part, ok := range map[string]bool{"": true, "0": true, "10000": true, "0%": true, "99.5%": true, "100%": false, "-1": false, "-1%": false, "x%": false, "1.5": false} {
+		c := config(t, train.MLP)
+		c.Eval = part
+		if err := c.Validate(); (err == nil) != ok {
+			t.Errorf("eval %q: %v", part, err)
 		}
 	}
 }

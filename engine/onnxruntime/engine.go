@@ -215,62 +215,26 @@ func explain(err error) error {
 	return fmt.Errorf("onnxruntime refuses the model: %w", err)
 }
 
-// settings are what Options.Settings may say, with how to apply it.
+// settings applies each of settingRules, whose value was checked.
 var settings = map[string]func(o *ort.SessionOptions, value string) error{
 	"graph_optimization": func(o *ort.SessionOptions, v string) error {
-		level, ok := map[string]ort.GraphOptimizationLevel{
+		return o.SetGraphOptimizationLevel(map[string]ort.GraphOptimizationLevel{
 			"disable": ort.GraphOptimizationLevelDisableAll, "basic": ort.GraphOptimizationLevelEnableBasic,
 			"extended": ort.GraphOptimizationLevelEnableExtended, "all": ort.GraphOptimizationLevelEnableAll,
-		}[v]
-		if !ok {
-			return errors.New("must be disable, basic, extended or all")
-		}
-		return o.SetGraphOptimizationLevel(level)
+		}[v])
 	},
 	"execution_mode": func(o *ort.SessionOptions, v string) error {
-		mode, ok := map[string]ort.ExecutionMode{"sequential": ort.ExecutionModeSequential, "parallel": ort.ExecutionModeParallel}[v]
-		if !ok {
-			return errors.New("must be sequential or parallel")
-		}
-		return o.SetExecutionMode(mode)
+		return o.SetExecutionMode(map[string]ort.ExecutionMode{"sequential": ort.ExecutionModeSequential, "parallel": ort.ExecutionModeParallel}[v])
 	},
-	"cpu_mem_arena": onOff((*ort.SessionOptions).SetCpuMemArena),
-	"mem_pattern":   onOff((*ort.SessionOptions).SetMemPattern),
+	"cpu_mem_arena": func(o *ort.SessionOptions, v string) error { return o.SetCpuMemArena(v == "true") },
+	"mem_pattern":   func(o *ort.SessionOptions, v string) error { return o.SetMemPattern(v == "true") },
 	"inter_op_threads": func(o *ort.SessionOptions, v string) error {
 		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 || n > 1024 {
-			return errors.New("must be a number from 1 to 1024")
-		}
-		return o.SetInterOpNumThreads(n)
+		return errors.Join(err, o.SetInterOpNumThreads(n))
 	},
 	"spinning": func(o *ort.SessionOptions, v string) error {
-		if v != "true" && v != "false" {
-			return errors.New("must be true or false")
-		}
 		return o.AddSessionConfigEntry("session.intra_op.allow_spinning", map[string]string{"true": "1", "false": "0"}[v])
 	},
-}
-
-func onOff(set func(*ort.SessionOptions, bool) error) func(*ort.SessionOptions, string) error {
-	return func(o *ort.SessionOptions, v string) error {
-		on, err := strconv.ParseBool(v)
-		if err != nil {
-			return errors.New("must be true or false")
-		}
-		return set(o, on)
-	}
-}
-
-// configPrefix begins settings that go to the library as they are, such as config.session.disable_prepacking.
-const configPrefix = "config."
-
-func settingNames() []string {
-	names := []string{configPrefix + "*"}
-	for name := range settings {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }
 
 func sessionOptions(opts engine.Options, bytes int) (*ort.SessionOptions, error) {
@@ -299,6 +263,9 @@ func configure(o *ort.SessionOptions, opts engine.Options, bytes int) error {
 	); err != nil {
 		return err
 	}
+	if err := ValidateSettings(opts.Settings); err != nil {
+		return fmt.Errorf("onnxruntime settings: %w", err)
+	}
 	for name, value := range opts.Settings {
 		if key, raw := strings.CutPrefix(name, configPrefix); raw {
 			if err := o.AddSessionConfigEntry(key, value); err != nil {
@@ -306,11 +273,7 @@ func configure(o *ort.SessionOptions, opts engine.Options, bytes int) error {
 			}
 			continue
 		}
-		set, ok := settings[name]
-		if !ok {
-			return fmt.Errorf("onnxruntime has no setting %q (there is %s)", name, strings.Join(settingNames(), ", "))
-		}
-		if err := set(o, value); err != nil {
+		if err := settings[name](o, value); err != nil {
 			return fmt.Errorf("onnxruntime setting %s=%q: %w", name, value, err)
 		}
 	}

@@ -207,7 +207,7 @@ func TestRefusals(t *testing.T) {
 		want        string
 		unavailable bool
 	}{
-		"setting":    {engine.Options{Settings: map[string]string{"colour": "red"}}, `no setting "colour"`, false},
+		"setting":    {engine.Options{Settings: map[string]string{"colour": "red"}}, `colour: onnxruntime has no such setting`, false},
 		"value":      {engine.Options{Settings: map[string]string{"graph_optimization": "most"}}, "disable, basic", false},
 		"device":     {engine.Options{Device: "tpu"}, `"tpu"`, true},
 		"cuda":       {engine.Options{Device: "cuda:0"}, "cuda:0", true},

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/millrace/millrace/fault"
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
@@ -91,7 +92,7 @@ const (
 // Build returns a training graph of g, as DESIGN.md describes it; g is not changed, and its tensors are shared. It returns
 // ErrNoGradient for an operator without a gradient, and ErrOptions for options that do not fit.
 func Build(g *graph.Graph, opts Options) (*graph.Graph, error) {
-	if err := opts.validate(); err != nil {
+	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
 	out, err := prepare(g)
@@ -122,25 +123,23 @@ func Build(g *graph.Graph, opts Options) (*graph.Graph, error) {
 	return t.finish(opts, target)
 }
 
-func (o Options) validate() error {
-	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if !slices.Contains(Losses, o.Loss) {
-		fault("loss %q is not one of %v", o.Loss, Losses)
-	}
-	if o.LabelSmoothing < 0 || o.LabelSmoothing >= 1 || o.LabelSmoothing != 0 && o.Loss != CrossEntropy {
-		fault("label smoothing %v must be from 0 to below 1, and is for %s alone", o.LabelSmoothing, CrossEntropy)
-	}
-	if o.HuberDelta < 0 {
-		fault("huber delta %v is negative", o.HuberDelta)
-	}
-	if o.MaxNorm < 0 {
-		fault("max norm %v is negative", o.MaxNorm)
-	}
+// Validate reports every fault at once, as fault.Errors; those of the optimizer have its fields' names.
+func (o Options) Validate() error {
+	var l fault.Errors
+	l.Check(slices.Contains(Losses, o.Loss), "loss", "%q is not one of %v", o.Loss, Losses)
+	l.Check(o.LabelSmoothing >= 0 && o.LabelSmoothing < 1, "label_smoothing", "%v is not from 0 to below 1", o.LabelSmoothing)
+	l.Check(o.LabelSmoothing == 0 || o.Loss == CrossEntropy, "label_smoothing", "is for %s alone", CrossEntropy)
+	l.Check(o.HuberDelta >= 0, "huber_delta", "%v is not from 0", o.HuberDelta)
+	l.Check(o.MaxNorm >= 0, "max_norm", "%v is not from 0", o.MaxNorm)
 	if o.Optimizer != nil {
-		faults = append(faults, o.Optimizer.Validate())
+		l.Take(o.Optimizer.Validate(), func(path string) (string, bool) {
+			if path == "kind" {
+				path = "optimizer"
+			}
+			return path, true
+		})
 	}
-	if err := errors.Join(faults...); err != nil {
+	if err := l.Err(); err != nil {
 		return fmt.Errorf("%w: %w", ErrOptions, err)
 	}
 	return nil

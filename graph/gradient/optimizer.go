@@ -1,10 +1,10 @@
 package gradient
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
+	"github.com/millrace/millrace/fault"
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
@@ -63,25 +63,21 @@ func (o Optimizer) Defaults() Optimizer {
 	return o
 }
 
-// Validate reports every fault of o at once.
+// Validate reports every fault of o at once, as fault.Errors.
 func (o Optimizer) Validate() error {
-	var faults []error
-	if !slices.Contains(Kinds, o.Kind) {
-		faults = append(faults, fmt.Errorf("optimizer %q is not one of %v", o.Kind, Kinds))
-	}
+	var l fault.Errors
+	l.Check(slices.Contains(Kinds, o.Kind), "kind", "%q is not one of %v", o.Kind, Kinds)
 	check := func(name string, v, most float64) {
-		if !(v >= 0 && v <= most) {
-			faults = append(faults, fmt.Errorf("%s %v is not from 0 to %v", name, v, most))
-		}
+		l.Check(v >= 0 && v <= most, name, "%v is not from 0 to %v", v, most)
 	}
-	check("learning rate", o.LearningRate, 1e6)
+	check("learning_rate", o.LearningRate, 1e6)
 	check("momentum", o.Momentum, 1)
 	check("alpha", o.Alpha, 1)
 	check("beta1", o.Beta1, 0.9999999)
 	check("beta2", o.Beta2, 0.9999999)
 	check("epsilon", o.Epsilon, 1)
-	check("weight decay", o.WeightDecay, 1e6)
-	return errors.Join(faults...)
+	check("weight_decay", o.WeightDecay, 1e6)
+	return l.Err()
 }
 
 // Slots returns the names of the optimizer's state, one tensor of the variable's shape for each.

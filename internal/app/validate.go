@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/onnxruntime"
 	"github.com/millrace/millrace/fault"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/pipeline"
@@ -37,6 +38,7 @@ func (c *Config) Validate() error {
 	v.Take(engine.Options{Threads: c.Engines.Native.Threads}.Validate(), under("engines.native"))
 	rt := c.Engines.ONNXRuntime
 	v.Take(engine.Options{Threads: rt.Threads, Device: rt.Device}.Validate(), under("engines.onnxruntime"))
+	v.Take(onnxruntime.ValidateSettings(rt.Settings), under("engines.onnxruntime.settings"))
 	for _, name := range slices.Sorted(maps.Keys(c.Caches)) {
 		v.cache("caches."+name, name, c.Caches[name])
 	}

@@ -148,6 +148,10 @@ func TestCheckSaysWhatServeDoes(t *testing.T) {
 		{"a repository that is not there", "model_repository: nowhere", []string{"model_repository: "}},
 		{"an engine that there is not", "engine: gpu\nengines: {native: {threads: -1}, onnxruntime: {device: tpu, threads: -1}}",
 			[]string{"engine: ", "engines.native.threads: ", "engines.onnxruntime.device: ", "engines.onnxruntime.threads: "}},
+		{"settings of onnxruntime", "engines: {onnxruntime: {settings: {spinning: 'true', graph_optimization: basic, inter_op_threads: '2', config.session.disable_prepacking: '1'}}}", nil},
+		{"settings that onnxruntime has not", "engines: {onnxruntime: {settings: {no_such: '1', graph_optimization: most, inter_op_threads: '0', mem_pattern: maybe, config.: x}}}",
+			[]string{"engines.onnxruntime.settings.no_such: onnxruntime has no such setting (there is config.*, cpu_mem_arena, ", "engines.onnxruntime.settings.graph_optimization: \"most\" must be disable, basic, extended or all",
+				"engines.onnxruntime.settings.inter_op_threads: ", "engines.onnxruntime.settings.mem_pattern: ", "engines.onnxruntime.settings.config.: "}},
 		{"a library that is not there", "engines: {onnxruntime: {library: none.so}}", []string{"engines.onnxruntime.library: stat "}},
 		{"digits that are not there", "http: {mnist: nowhere}", []string{"http.mnist: "}},
 

@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/millrace/millrace/fault"
 )
 
 // A Process is what a command has of the process that it runs in.
@@ -134,6 +136,16 @@ func oneOf(flag, value string, allowed ...string) error {
 		return nil
 	}
 	return usagef("--%s %q must be one of %s%s", flag, value, strings.Join(allowed, ", "), didYouMean(value, allowed))
+}
+
+// flagFaults makes wrong use of the faults of a configuration that came from flags, whose names are its fields'.
+func flagFaults(err error) error {
+	var l fault.Errors
+	l.Take(err, func(path string) (string, bool) { return "--" + strings.ReplaceAll(path, "_", "-"), true })
+	if err := l.Err(); err != nil {
+		return usage(err)
+	}
+	return nil
 }
 
 // errUsage marks what the user typed wrong, as against what failed.

@@ -45,7 +45,7 @@ right, and for each label how often it gave which answer.`,
 		if *data == "" {
 			return usagef("--data is missing")
 		}
-		if err := checkRead(o); err != nil {
+		if err := flagFaults(o.Validate()); err != nil {
 			return err
 		}
 		all, name, err := engines()

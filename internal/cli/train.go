@@ -11,6 +11,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/native"
+	"github.com/millrace/millrace/fault"
 	"github.com/millrace/millrace/graph/gradient"
 	"github.com/millrace/millrace/train"
 )
@@ -85,33 +86,27 @@ that was interrupted goes on with --resume, to the same bits.`,
 	return cmd
 }
 
-// checkTrain finds what the user typed wrong before anything is read.
+// checkTrain finds what the user typed wrong before anything is read. A flag's 0 is no default.
 func checkTrain(t train.Config) error {
-	switch {
-	case t.Data == "":
-		return usagef("--data is missing; `millrace data mnist --out mnist` fetches a set to begin with")
-	case t.Out == "":
-		return usagef("--out is missing")
-	case t.Resume && t.Checkpoint == "":
-		return usagef("--resume needs --checkpoint")
-	case t.Epochs < 1:
-		return usagef("--epochs %d must be at least 1", t.Epochs)
-	case t.Batch < 1:
-		return usagef("--batch %d must be at least 1", t.Batch)
+	var l fault.Errors
+	l.Take(t.Validate(), func(path string) (string, bool) { return path, path != "engine" && path != "data" })
+	if t.Data == "" {
+		l.Add("data", "is missing; `millrace data mnist --out mnist` fetches a set to begin with")
 	}
-	if err := checkRead(t.Options); err != nil {
-		return err
+	l.Check(t.Out != "", "out", "is missing")
+	l.Check(t.Epochs != 0, "epochs", "0 must be at least 1")
+	l.Check(t.Batch != 0, "batch", "0 must be at least 1")
+	for i, f := range l {
+		switch f.Path {
+		case "optimizer":
+			l[i].Msg += didYouMean(t.Optimizer, words(gradient.Kinds))
+		case "schedule":
+			l[i].Msg += didYouMean(t.Schedule, words(train.Schedules))
+		case "learning_rate":
+			l[i].Path = "lr"
+		}
 	}
-	if err := oneOf("optimizer", t.Optimizer, words(gradient.Kinds)...); err != nil {
-		return err
-	}
-	if err := oneOf("schedule", t.Schedule, words(train.Schedules)...); err != nil {
-		return err
-	}
-	if _, err := train.ParseAugment(t.Augment); err != nil {
-		return usage(err)
-	}
-	return nil
+	return flagFaults(l.Err())
 }
 
 // readFlags adds the flags that say how a data set is read.
@@ -119,16 +114,6 @@ func readFlags(cmd *cobra.Command, o *train.Options) {
 	f := cmd.Flags()
 	f.StringVar((*string)(&o.Header), "header", "auto", "whether the first row of a CSV file is a header: yes, no or auto, which prints what it took it for")
 	f.StringVar(&o.Orientation, "orientation", "", "what is done with the orientation in a photograph's Exif data: exif turns it upright, ignore does not (default: what the model says, else exif)")
-}
-
-func checkRead(o train.Options) error {
-	if err := oneOf("header", string(o.Header), "auto", "yes", "no"); err != nil {
-		return err
-	}
-	if o.Orientation == "" {
-		return nil
-	}
-	return oneOf("orientation", o.Orientation, "exif", "ignore")
 }
 
 // trained is the result for other programs.
