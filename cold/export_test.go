@@ -1,0 +1,67 @@
+package cold
+
+import (
+	"context"
+	"errors"
+
+	"github.com/millrace/millrace/grid"
+)
+
+// BugStubBeforeStore has values leave before the store has them.
+func BugStubBeforeStore(c *Cold) {
+	c.steps.write = func(t *tier, changes []grid.Change, done func()) bool {
+		done()
+		t.write(changes)
+		return true
+	}
+}
+
+// BugStubBeforeReader has values leave that the store has, and another reader has not passed.
+func BugStubBeforeReader(c *Cold) {
+	c.steps.passed = func(ctx context.Context, cache *grid.Cache, partition int) (grid.Sequence, error) {
+		c.mu.Lock()
+		g := c.grid
+		c.mu.Unlock()
+		positions, err := g.Positions(ctx, cache.Name(), ReaderName(cache.Config().Store))
+		if err != nil {
+			return 0, err
+		}
+		return positions[partition].Sequence, nil
+	}
+}
+
+// BugBackAfterDelete brings values back whatever is in their place.
+func BugBackAfterDelete(c *Cold) {
+	c.steps.activate = func(ctx context.Context, g *grid.Cache, cold grid.Cold, value []byte) error {
+		err := g.Activate(ctx, cold, value)
+		if !errors.Is(err, grid.ErrRevision) {
+			return err
+		}
+		if cold.Sequence, err = lastOf(ctx, g, cold); err != nil {
+			return err
+		}
+		return g.Activate(ctx, cold, value)
+	}
+}
+
+// BugBackWhenExpired brings values back whose time is over.
+func BugBackWhenExpired(c *Cold) {
+	c.steps.activate = func(ctx context.Context, g *grid.Cache, cold grid.Cold, value []byte) error {
+		err := g.Activate(ctx, cold, value)
+		if !errors.Is(err, grid.ErrNotFound) {
+			return err
+		}
+		if cold.Sequence, err = lastOf(ctx, g, cold); err != nil {
+			return err
+		}
+		e := &cold.Entry
+		e.Expires = e.Expires.Add(e.Lifespan)
+		e.Lifespan *= 2
+		return g.Activate(ctx, cold, value)
+	}
+}
+
+func lastOf(ctx context.Context, g *grid.Cache, cold grid.Cold) (grid.Sequence, error) {
+	last, err := g.Last(ctx, cold.Entry.Key)
+	return last.Sequence, err
+}

@@ -1,0 +1,5 @@
+//go:build !long
+
+package cold_test
+
+const modelRounds = 40
