@@ -68,6 +68,8 @@ type Config struct {
 	// Now replaces the clock that lifespans and idle times are read by; nil is time.Now. It is
 	// for tests: the server's own expiry goes by the real time.
 	Now func() time.Time
+
+	lease time.Duration // how long a lease holds; leaseTime if 0
 }
 
 var (
@@ -131,6 +133,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.lease == 0 {
+		c.lease = leaseTime
 	}
 	return c
 }

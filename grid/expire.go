@@ -37,21 +37,28 @@ func (g *Grid) wakeSweeper() {
 func (g *Grid) sweepOnce(ctx context.Context) time.Duration {
 	next := sweepEvery
 	for _, t := range g.tenures() {
-		x := t.index
-		x.mu.Lock()
-		now := g.cfg.Now()
-		x.settle(now)
-		over := x.overdue
-		x.overdue = nil
-		if at, ok := x.due.soonest(); ok {
-			next = min(next, time.Duration(at-now.UnixNano()))
-		}
-		x.mu.Unlock()
-		for _, d := range over {
-			t.expire(ctx, d)
-		}
+		next = min(next, t.sweep(ctx))
 	}
 	return max(next, 10*time.Millisecond)
+}
+
+// sweep writes down what is over in one partition, and returns how long it is until something is again.
+func (t *tenure) sweep(ctx context.Context) time.Duration {
+	next := sweepEvery
+	x := t.index
+	x.mu.Lock()
+	now := t.g.cfg.Now()
+	x.settle(now)
+	over := x.overdue
+	x.overdue = nil
+	if at, ok := x.due.soonest(); ok {
+		next = time.Duration(at - now.UnixNano())
+	}
+	x.mu.Unlock()
+	for _, d := range over {
+		t.expire(ctx, d)
+	}
+	return next
 }
 
 // expire writes a marker in place of an entry that is over, unless it was written since.

@@ -102,3 +102,9 @@ func ReadHeaders(block string) (revision Revision, contentType string) {
 	m.readHeaders([]byte(block))
 	return m.revision, string(m.contentType)
 }
+
+// WithLease makes leases hold longer, where a busy machine must not move partitions.
+func WithLease(c Config, holds time.Duration) Config {
+	c.lease = holds
+	return c
+}

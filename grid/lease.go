@@ -41,6 +41,7 @@ type leaseRecord struct {
 // for ever: nobody else can open the folder.
 type lease struct {
 	forever bool
+	holds   time.Duration // after it was renewed
 
 	mu      sync.Mutex
 	since   uint64    // the sequence of the taking: the fencing number
@@ -62,7 +63,7 @@ func (l *lease) held(now time.Time) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.lost && now.Sub(l.renewed) < leaseTime
+	return !l.lost && now.Sub(l.renewed) < l.holds
 }
 
 func (l *lease) lose() {
@@ -126,7 +127,7 @@ func (g *Grid) take(ctx context.Context, p *partition, expected Sequence) (*leas
 	if err != nil {
 		return nil, err
 	}
-	return &lease{since: uint64(seq), last: seq, renewed: asked}, nil
+	return &lease{holds: g.cfg.lease, since: uint64(seq), last: seq, renewed: asked}, nil
 }
 
 // renew keeps a lease. An error that is not the loss of it leaves it as it is: it ends by itself.

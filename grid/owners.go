@@ -159,7 +159,7 @@ func (o *owners) run() {
 		case <-o.g.done:
 			return
 		}
-		ctx, cancel := context.WithTimeout(until(o.g.done), leaseTime)
+		ctx, cancel := context.WithTimeout(until(o.g.done), o.g.cfg.lease)
 		for number := range o.durable {
 			o.look(ctx, number)
 		}
@@ -213,7 +213,7 @@ func (o *owners) look(ctx context.Context, number int) {
 	if seen.at.IsZero() || seen.seq != seq {
 		*seen = seenLease{record: record, seq: seq, at: time.Now()}
 	}
-	over := time.Since(seen.at) > leaseTime
+	over := time.Since(seen.at) > o.g.cfg.lease
 	o.mu.Unlock()
 	if record.Node == "" || record.Node == g.node || over {
 		o.take(ctx, number, seq)
@@ -290,6 +290,11 @@ func (o *owners) giveAway(ctx context.Context, number int, to string) {
 	}
 	o.leaving[number] = true
 	o.mu.Unlock()
+	for _, p := range o.partitions(number) {
+		if t := p.tenure(); t != nil {
+			t.sweep(ctx) // what was seen to be over must not come back: the next owner begins idle times again
+		}
+	}
 	o.end(ctx, number)
 	if err := o.g.release(ctx, o.durable[number], l, to); err != nil {
 		o.g.cfg.Logger.Debug("release a lease", "partition", number, "error", err)
@@ -343,7 +348,7 @@ func (o *owners) settled() error {
 			continue
 		}
 		s := o.seen[number]
-		if s.record.Node == "" && (s.at.IsZero() || now.Sub(s.at) > leaseTime) || now.Sub(s.at) > 2*leaseTime {
+		if s.record.Node == "" && (s.at.IsZero() || now.Sub(s.at) > o.g.cfg.lease) || now.Sub(s.at) > 2*o.g.cfg.lease {
 			return fmt.Errorf("%w: partition %d has no owner at the moment", ErrUnavailable, number)
 		}
 	}
