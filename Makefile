@@ -10,7 +10,7 @@ FUZZTIME ?= 2m
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 .PHONY: build
 build: ## build bin/millrace
@@ -23,6 +23,14 @@ test: ## run every test that needs nothing but Go
 .PHONY: race
 race: ## run the tests with the race detector
 	go test -race -short ./...
+
+.PHONY: test-ceph
+test-ceph: ## install and start a Ceph cluster, and run what needs one
+	scripts/test-ceph
+
+.PHONY: bench-ceph
+bench-ceph: ## compare the Ceph store with rados bench and librados
+	BENCH=1 scripts/test-ceph
 
 .PHONY: lint
 lint: $(LINT) ## run the linter and go vet
