@@ -140,11 +140,34 @@ var nearest = map[tensor.DType][]tensor.DType{
 	tensor.Bool: {tensor.Int32, tensor.Float32, tensor.Uint8},
 }
 
-// widening counts how many types were tried for a node.
+// widening is what is tried for a node.
 type widening struct {
 	from, to tensor.DType
-	tried    int
+	left     []typePair  // that were not tried yet
 	node     *graph.Node // with its own inputs and outputs, before any Cast
+}
+
+type typePair struct{ from, to tensor.DType }
+
+// typesToTry lists the types of a node's inputs with those that may stand for them. A condition goes last: its type is hardly ever the reason.
+func (a *adapted) typesToTry(n *graph.Node) []typePair {
+	var pairs, last []typePair
+	seen := map[tensor.DType]bool{tensor.Float32: true}
+	for _, in := range n.Inputs {
+		from := a.types[in]
+		if seen[from] {
+			continue
+		}
+		seen[from] = true
+		for _, to := range nearest[from] {
+			if from == tensor.Bool {
+				last = append(last, typePair{from, to})
+			} else {
+				pairs = append(pairs, typePair{from, to})
+			}
+		}
+	}
+	return append(pairs, last...)
 }
 
 // String says what the session does in another way than the model says.
@@ -172,20 +195,14 @@ func (a *adapted) widen(tries map[string]*widening, name string) bool {
 	w := tries[name]
 	if w == nil {
 		w = &widening{node: a.graph.Nodes[i].Clone()}
-		for _, in := range w.node.Inputs {
-			if t := a.types[in]; t != tensor.Float32 && len(nearest[t]) > 0 {
-				w.from = t
-				break
-			}
-		}
+		w.left = a.typesToTry(w.node)
 		tries[name] = w
 	}
-	candidates := nearest[w.from]
-	if w.tried == len(candidates) {
+	if len(w.left) == 0 {
 		return false
 	}
-	w.to = candidates[w.tried]
-	w.tried++
+	w.from, w.to = w.left[0].from, w.left[0].to
+	w.left = w.left[1:]
 	a.cast(w)
 	return true
 }

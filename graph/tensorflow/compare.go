@@ -25,6 +25,9 @@ func (c *call) compare(op string) *value {
 	if a.dtype == tensor.Uint64 { // engines compare as int64: with the half of the range taken away, the order is the same
 		a, b = c.ordered(a), c.ordered(b)
 	}
+	if a.dtype == tensor.BFloat16 { // which not every engine compares, while float32 has all its numbers
+		a, b = c.cast(a, tensor.Float32), c.cast(b, tensor.Float32)
+	}
 	return c.onnx(op, nil, a, b)
 }
 

@@ -130,6 +130,9 @@ func (c *call) where(cond, a, b *value) *value {
 	if a.dtype == tensor.Bool { // for which not every engine has a kernel
 		return c.onnx("Or", nil, c.onnx("And", nil, cond, a), c.onnx("And", nil, c.not(cond), b))
 	}
+	if a.dtype == tensor.BFloat16 { // likewise
+		return c.inType(tensor.Float32, func(in []*value) *value { return c.onnx("Where", nil, cond, in[0], in[1]) }, a, b)
+	}
 	return c.onnx("Where", nil, cond, a, b)
 }
 

@@ -127,7 +127,11 @@ func (c *call) scatter(x, at, updates *value, reduction string) *value {
 	if x.dtype == tensor.Bool {
 		c.refuse("it sums booleans")
 	}
-	return c.onnx("ScatterND", attrs, x, at, updates)
+	sum := func(in []*value) *value { return c.onnx("ScatterND", attrs, in[0], at, in[1]) }
+	if x.dtype == tensor.Float16 || x.dtype == tensor.BFloat16 { // which not every engine joins
+		return c.inType(tensor.Float32, sum, x, updates)
+	}
+	return sum([]*value{x, updates})
 }
 
 // topK gives the lower index first among equal elements.

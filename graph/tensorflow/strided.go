@@ -96,6 +96,9 @@ func (s *strides) apply(c *call, x *value) *value {
 			continue
 		}
 		start, end, step, all := s.limits(c, i, bit)
+		if step < 0 && !bit(s.beginMask, i) && !bit(s.shrink, i) {
+			start, end = s.before(c, x, axis, i, start, end)
+		}
 		if !all {
 			starts, ends = append(starts, start), append(ends, end)
 			axes, steps = append(axes, int64(axis)), append(steps, step)
@@ -160,4 +163,23 @@ func (s *strides) limits(c *call, i int, bit func(int64, int) bool) (start, end 
 	}
 	zero := bit(s.beginMask, i) || s.begin.is[i] && s.begin.known[i] == 0
 	return start, end, step, step == 1 && zero && bit(s.endMask, i)
+}
+
+// before corrects a slice that goes backwards: one that begins before the first element is empty, while ONNX's begins at it.
+func (s *strides) before(c *call, x *value, axis, i int, start, end *value) (_, _ *value) {
+	zero := c.i64(0)
+	known := s.begin.is[i]
+	at := s.begin.known[i]
+	if known && at >= -1 {
+		return start, end
+	}
+	if known && x.shape != nil && x.shape[axis].Known() {
+		if at >= -x.shape[axis].Size {
+			return start, end
+		}
+		return zero, zero
+	}
+	length := c.onnx("Shape", graph.Attrs{"start": int64(axis), "end": int64(axis + 1)}, x)
+	empty := c.onnx("Less", nil, c.onnx("Add", nil, start, length), zero)
+	return c.onnx("Where", nil, empty, zero, start), c.onnx("Where", nil, empty, zero, end)
 }

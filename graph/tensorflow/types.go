@@ -24,13 +24,14 @@ var taken = map[string][]tensor.DType{
 	"Sinh": halfTypes, "Cosh": halfTypes, "Asinh": halfTypes, "Acosh": halfTypes, "Atanh": halfTypes,
 	"Erf": floatTypes, "IsNaN": floatTypes, "IsInf": {tensor.Float32, tensor.Float64},
 	"Relu": signedTypes, "Sigmoid": floatTypes, "Tanh": floatTypes, "Softplus": halfTypes, "Softsign": halfTypes, "Elu": halfTypes,
-	"Selu": halfTypes, "LeakyRelu": floatTypes, "Softmax": floatTypes, "LogSoftmax": floatTypes,
+	"Selu": halfTypes, "LeakyRelu": halfTypes, "Softmax": floatTypes, "LogSoftmax": floatTypes,
 	"ReduceSum": wideTypes, "ReduceMean": floatTypes, "ReduceProd": wideTypes,
 	"ReduceMax": append(slices.Clone(wideTypes), tensor.Int8, tensor.Uint8), "ReduceMin": append(slices.Clone(wideTypes), tensor.Int8, tensor.Uint8),
 	"MatMul": wideTypes, "Conv": halfTypes, "ConvTranspose": halfTypes, "AveragePool": halfTypes, "BatchNormalization": floatTypes,
 	"MaxPool": append(slices.Clone(halfTypes), tensor.Int8, tensor.Uint8), "LRN": floatTypes, "CumSum": wideTypes,
 	"TopK":   append(slices.Clone(halfTypes), tensor.Int8, tensor.Int16, tensor.Int32, tensor.Int64, tensor.Uint8, tensor.Uint16, tensor.Uint32, tensor.Uint64),
 	"Einsum": append(slices.Clone(halfTypes), tensor.Int8, tensor.Int16, tensor.Int32, tensor.Int64, tensor.Uint8, tensor.Uint16, tensor.Uint32, tensor.Uint64),
+	"Clip":   halfTypes, // of floats alone
 	"Range":  {tensor.Float32, tensor.Float64, tensor.Int16, tensor.Int32, tensor.Int64},
 }
 
