@@ -72,9 +72,9 @@ func (s *Scanner) outOf(kind, text string) error {
 }
 
 // floats reads the numbers of an array into dst from n on, until the array's end or until dst is full, where it stops behind a
-// comma; it returns how many there are then. The loop itself reads what nearly all numbers are like: a whole number below
-// 2^24 over one of these powers of ten, which is one rounding of two exact operands as above. Everything else goes through
-// float32.
+// comma; it returns how many there are then. The loop itself reads what nearly all numbers are like, up to 15 digits without
+// an exponent: a whole number below 2^24 over one of these powers of ten is one rounding of two exact operands, as in float,
+// and a longer one takes float64 for a step between. Everything else goes through float32.
 func (s *Scanner) floats(dst []float32, n int) (int, error) {
 	if s.Peek() == ']' {
 		return n, nil
@@ -87,9 +87,9 @@ func (s *Scanner) floats(dst []float32, n int) (int, error) {
 			i++
 		}
 		first := i
-		var mant uint32
-		for i < len(b) && b[i]-'0' <= 9 && i-first < 9 {
-			mant = mant*10 + uint32(b[i]-'0')
+		var mant uint64
+		for i < len(b) && b[i]-'0' <= 9 && i-first < 15 {
+			mant = mant*10 + uint64(b[i]-'0')
 			i++
 		}
 		digits := i - first
@@ -98,14 +98,26 @@ func (s *Scanner) floats(dst []float32, n int) (int, error) {
 		if ok && i < len(b) && b[i] == '.' {
 			i++
 			point := i
-			for i < len(b) && b[i]-'0' <= 9 && i-first < 10 {
-				mant = mant*10 + uint32(b[i]-'0')
+			for i < len(b) && b[i]-'0' <= 9 && i-first < 16 {
+				mant = mant*10 + uint64(b[i]-'0')
 				i++
 			}
 			exp = i - point
 			ok = exp > 0
 		}
-		if !ok || mant > 1<<24 || i >= len(b) || b[i] != ',' && b[i] != ']' {
+		var v float32
+		switch {
+		case !ok || i >= len(b) || b[i] != ',' && b[i] != ']':
+			ok = false
+		case mant <= 1<<24 && exp < len(pow10f):
+			v = float32(mant)
+			if exp > 0 && mant > 0 {
+				v /= pow10f[exp]
+			}
+		default:
+			v, ok = narrow(float64(mant) / pow10[exp])
+		}
+		if !ok {
 			s.element = n
 			v, err := s.float32()
 			if err != nil {
@@ -118,10 +130,6 @@ func (s *Scanner) floats(dst []float32, n int) (int, error) {
 			}
 			i = s.i
 		} else {
-			v := float32(mant)
-			if exp > 0 && mant > 0 {
-				v /= pow10f[exp]
-			}
 			if neg {
 				v = -v
 			}
