@@ -186,7 +186,8 @@ func TestTwoPipelinesAndAChain(t *testing.T) {
 }
 
 // TestRemovedResultStaysRemoved: a result that somebody removes before the pipeline's position is written does not come back
-// when the change is read again. Without its position the pipeline reads everything again, as after a crash.
+// when the change is read again. Without its position the pipeline reads everything again, as after a crash. It is invariant 3: removed
+// stays removed.
 func TestRemovedResultStaysRemoved(t *testing.T) {
 	w := newWorkbench(t)
 	w.serve(1, w.larger(free, true), nil)

@@ -19,7 +19,7 @@ import (
 )
 
 // TestHostileRequests sends requests that are mutilated, packed, cut and slow: no panic, no 500, memory stays bounded,
-// and the node serves on.
+// and the node serves on: invariant 9.
 func TestHostileRequests(t *testing.T) {
 	requests := 10_000
 	if testing.Short() {

@@ -154,7 +154,7 @@ func TestListenCurrentStateAndPrefix(t *testing.T) {
 }
 
 // TestListenResumes comes back with an id after changes in every partition, and sees the newest event of each key that
-// changed, once.
+// changed, once. It is invariant 6.
 func TestListenResumes(t *testing.T) {
 	n := start(t, rest.Config{}, serve.Config{}, nil)
 	s := n.listen("")
