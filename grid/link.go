@@ -120,7 +120,11 @@ func (l *wireLink) send(ctx context.Context, o *outbox) error {
 	if err != nil {
 		return err
 	}
-	return wireError(line.conn.Send(&o.batch))
+	err = line.conn.Send(&o.batch)
+	if err == nil || errors.Is(err, wire.ErrClosed) || errors.Is(err, wire.ErrTooLarge) {
+		return wireError(err)
+	}
+	return fmt.Errorf("%w: %w", errGone, err)
 }
 
 // linkAgain is the pause before a server that is being restarted is dialled again.
