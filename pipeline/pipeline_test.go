@@ -267,7 +267,7 @@ func TestBadInput(t *testing.T) {
 		revs[key] = w.put(key, "[1, 0]")
 	}
 	w.serve(1, w.larger(free, true), nil)
-	p, _ := w.run(nil)
+	p, stop := w.run(nil)
 	out := w.listen("out")
 	for i := range 20 {
 		if r := w.result(w.listen("out"), fmt.Sprint("good", i), revs[fmt.Sprint("good", i)]); r.Label != "first" {
@@ -288,6 +288,7 @@ func TestBadInput(t *testing.T) {
 	w.result(faults, "json", revs["json"])
 	w.result(out, "json", w.put("json", "[1, 2]"))
 	w.next(faults, "the error of json is removed", func(e grid.Event) bool { return e.Entry.Key == "json" && e.Type == grid.Removed })
+	stop()
 	if s := p.Snapshot(); s.Errors != uint64(len(bad)) {
 		t.Errorf("%d errors counted", s.Errors)
 	}
