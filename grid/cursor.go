@@ -108,6 +108,9 @@ func (c *cursor) offer(_ int, ch change) {
 }
 
 func (c *cursor) push(it *item) {
+	if len(c.order) > 2*(len(c.byKey)+len(c.flying))+orderSlack {
+		c.compact()
+	}
 	c.order = append(c.order, it)
 	c.byKey[it.key] = it
 	c.bytes += len(it.entry.Value)
@@ -360,6 +363,25 @@ func (c *cursor) trim() {
 	if len(c.order) == 0 {
 		c.order = nil
 	}
+}
+
+// orderSlack is how many changes order may hold at least before it is compacted.
+const orderSlack = 64
+
+// compact drops what is over from all of order: keys that are overwritten again and again while nothing is done would fill
+// it. Lock is held.
+func (c *cursor) compact() {
+	kept, next := c.order[:0], 0
+	for i, it := range c.order {
+		if it.state == itemOver {
+			continue
+		}
+		if kept = append(kept, it); i < c.next {
+			next = len(kept)
+		}
+	}
+	clear(c.order[len(kept):])
+	c.order, c.next = kept, next
 }
 
 // reached is how far everything is done. Lock is held.

@@ -188,6 +188,35 @@ func TestReaderIsBounded(t *testing.T) {
 	}
 }
 
+// TestReaderOfOverwrittenKeysIsBounded: two keys that change again and again while nothing is read take no more room than two
+// changes.
+func TestReaderOfOverwrittenKeysIsBounded(t *testing.T) {
+	g := open(t, grid.Config{InMemory: true, Partitions: 1})
+	c := cache(t, g, grid.CacheConfig{Name: "c"})
+	r := read(t, g, grid.ReaderConfig{Name: "p", Cache: "c"})
+	put(t, c, "first", "")
+	first := take(t, r, 1)
+	const times = 40_000
+	before := heap()
+	var last grid.Revision
+	for i := range times {
+		last = put(t, c, fmt.Sprint("k", i%2), "")
+	}
+	if grown := int64(heap()) - int64(before); grown > 2<<20 {
+		t.Errorf("%d changes of two keys wait in %d kB", times, grown>>10)
+	}
+	r.Done(first)
+	changes := take(t, r, 10)
+	if len(changes) != 2 || changes[1].Entry.Revision != last {
+		t.Errorf("given out: %+v, the last revision is %d", changes, last)
+	}
+	r.Done(changes)
+	nothing(t, r)
+	if got := lag(t, g, "c", "p"); got != 0 {
+		t.Errorf("lag %d at the end", got)
+	}
+}
+
 // TestReaderGoesOnAfterRestart leaves changes open at a stop: those come again, and what is done does not.
 func TestReaderGoesOnAfterRestart(t *testing.T) {
 	t.Parallel()
