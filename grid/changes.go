@@ -13,6 +13,7 @@ type keyChange struct {
 	key      string
 	seq      Sequence
 	revision Revision
+	size     int // of the value
 }
 
 // changes returns the newest change of every key that changed after from, in the order of the stream. Current asks for the
@@ -28,7 +29,7 @@ func (x *index) changes(cache, prefix string, from Sequence, current bool) []key
 		if Sequence(r.revision) <= from || !strings.HasPrefix(key, prefix) {
 			continue
 		}
-		c := keyChange{key: key, seq: Sequence(r.revision), revision: r.revision}
+		c := keyChange{key: key, seq: Sequence(r.revision), revision: r.revision, size: int(r.size)}
 		switch {
 		case r.state == stateLive && (current || r.since > from):
 			c.kind = Created

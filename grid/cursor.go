@@ -48,6 +48,7 @@ type item struct {
 	seq    Sequence // the change's place, which is its revision
 	kind   EventType
 	entry  Entry
+	size   int // of the value
 	shared bool
 	at     time.Time // when it was written; zero where that is not known
 	load   bool      // the entry is to be read: what the index has is without it
@@ -103,7 +104,9 @@ func (c *cursor) offer(_ int, ch change) {
 		return
 	}
 	c.offered = ch.seq
-	c.push(&item{cursor: c, key: ch.entry.Key, seq: ch.seq, kind: ch.kind, entry: ch.entry, at: ch.entry.Created, shared: ch.shared})
+	c.push(&item{
+		cursor: c, key: ch.entry.Key, seq: ch.seq, kind: ch.kind, entry: ch.entry, size: len(ch.entry.Value), at: ch.entry.Created, shared: ch.shared,
+	})
 	c.r.signal()
 }
 
@@ -153,34 +156,52 @@ func (c *cursor) rewind(int) {
 	c.r.signal()
 }
 
-// take gives out up to most changes.
-func (c *cursor) take(ctx context.Context, most int) ([]Change, error) {
-	c.refill()
-	c.mu.Lock()
-	again := c.position.Again
-	var items []*item
-	if !c.stopped && !c.paused {
-		for len(items) < most {
-			it := c.pick()
-			if it == nil {
-				break
+// take gives out up to most changes, whose values have room; the first of all may be larger. Room shrinks by what is given out.
+func (c *cursor) take(ctx context.Context, most int, room *int) ([]Change, error) {
+	for {
+		c.refill()
+		items, again := c.start(most, room)
+		if len(items) == 0 {
+			return nil, nil
+		}
+		gone, err := c.load(ctx, items)
+		if err != nil {
+			c.undo(items)
+			return nil, err
+		}
+		if len(gone) > 0 {
+			c.done(gone)
+			for _, it := range gone {
+				*room += it.size
 			}
-			items = append(items, it)
+			items = slices.DeleteFunc(items, func(it *item) bool { return slices.Contains(gone, it) })
+		}
+		if len(items) > 0 {
+			return c.toChanges(items, again), nil
 		}
 	}
-	c.mu.Unlock()
-	if len(items) == 0 {
-		return nil, nil
+}
+
+// start takes up to most changes out of the queue. What was written up to again is to be made again.
+func (c *cursor) start(most int, room *int) (items []*item, again Sequence) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopped || c.paused {
+		return nil, 0
 	}
-	gone, err := c.load(ctx, items)
-	if err != nil {
-		c.undo(items)
-		return nil, err
+	for len(items) < most && *room > 0 {
+		it := c.pick()
+		if it == nil {
+			break
+		}
+		*room -= it.size
+		items = append(items, it)
 	}
-	if len(gone) > 0 {
-		c.done(gone)
-		items = slices.DeleteFunc(items, func(it *item) bool { return slices.Contains(gone, it) })
-	}
+	return items, c.position.Again
+}
+
+// toChanges is what the reader gets for items.
+func (c *cursor) toChanges(items []*item, again Sequence) []Change {
 	out := make([]Change, len(items))
 	for i, it := range items {
 		out[i] = Change{
@@ -198,7 +219,7 @@ func (c *cursor) take(ctx context.Context, most int) ([]Change, error) {
 		}
 		it.entry = Entry{}
 	}
-	return out, nil
+	return out
 }
 
 // pick takes the next change whose key is free. Lock is held.
@@ -257,7 +278,7 @@ func (c *cursor) refill() {
 			return
 		}
 		c.overwritten(ch.key)
-		c.push(&item{cursor: c, key: ch.key, seq: ch.seq, kind: ch.kind, load: true})
+		c.push(&item{cursor: c, key: ch.key, seq: ch.seq, kind: ch.kind, size: ch.size, load: true})
 		c.offered = ch.seq
 	}
 	if c.missed = x.seq + 1; c.t.offering {

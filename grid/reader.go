@@ -35,8 +35,12 @@ type ReaderConfig struct {
 
 var readerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
-// readerPendingBytes bounds the values that wait for a reader in one partition.
-const readerPendingBytes = 16 << 20
+const (
+	// readerPendingBytes bounds the values that wait for a reader in one partition.
+	readerPendingBytes = 16 << 20
+	// readerBatchBytes bounds the values that are given out at a time.
+	readerBatchBytes = 16 << 20
+)
 
 func (c ReaderConfig) withDefaults() ReaderConfig {
 	if c.Start == "" {
@@ -233,8 +237,8 @@ func (r *Reader) signal() {
 	}
 }
 
-// Next waits for a change, then returns all that are here, up to most, those of a partition in the order of the stream. Each
-// must be given to Done. After Close it returns ErrClosed.
+// Next waits for a change, then returns all that are here, up to most or to 16 MiB of values, those of a partition in the order
+// of the stream. Each must be given to Done. After Close it returns ErrClosed.
 func (r *Reader) Next(ctx context.Context, most int) ([]Change, error) {
 	for {
 		r.mu.Lock()
@@ -245,13 +249,14 @@ func (r *Reader) Next(ctx context.Context, most int) ([]Change, error) {
 			return nil, fmt.Errorf("reader %s: %w", r.cfg.Name, ErrClosed)
 		}
 		var out []Change
+		room := readerBatchBytes
 		for i := range cursors {
-			if len(out) == most {
+			if len(out) == most || room <= 0 {
 				r.signal() // there may be more
 				break
 			}
 			c := cursors[(turn+i)%len(cursors)]
-			some, err := c.take(ctx, most-len(out))
+			some, err := c.take(ctx, most-len(out), &room)
 			if err != nil {
 				r.Undo(out)
 				return nil, fmt.Errorf("read %s as %s: %w", r.cfg.Cache, r.cfg.Name, err)

@@ -217,6 +217,36 @@ func TestReaderOfOverwrittenKeysIsBounded(t *testing.T) {
 	}
 }
 
+// TestReaderOfLargeValues: what is given out at a time is bounded by its bytes too, whether it waited in the queue or is read.
+func TestReaderOfLargeValues(t *testing.T) {
+	t.Parallel()
+	g := open(t, grid.Config{InMemory: true, Partitions: 2})
+	c := cache(t, g, grid.CacheConfig{Name: "c", MaxEntryBytes: grid.MaxValueBytes})
+	value := make([]byte, grid.MaxValueBytes)
+	const n = 12
+	fill := func() {
+		for i := range n {
+			if _, err := c.Put(t.Context(), fmt.Sprint(i), value, grid.PutOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	fill()
+	r := read(t, g, grid.ReaderConfig{Name: "p", Cache: "c"})
+	for range 2 {
+		for got := 0; got < n; {
+			changes := take(t, r, 100)
+			if len(changes) > 2 {
+				t.Errorf("%d values of 8 MiB at a time", len(changes))
+			}
+			got += len(changes)
+			r.Done(changes)
+		}
+		nothing(t, r)
+		fill()
+	}
+}
+
 // TestReaderGoesOnAfterRestart leaves changes open at a stop: those come again, and what is done does not.
 func TestReaderGoesOnAfterRestart(t *testing.T) {
 	t.Parallel()
