@@ -343,6 +343,9 @@ func (c *cursor) undo(items []*item) {
 	defer c.mu.Unlock()
 	for _, it := range items {
 		c.land(it)
+		if it.state == itemOver { // the stream began anew
+			continue
+		}
 		if c.byKey[it.key] != nil { // a newer one waits
 			it.state = itemOver
 			continue

@@ -238,8 +238,10 @@ func (r *Reader) signal() {
 }
 
 // Next waits for a change, then returns all that are here, up to most or to 16 MiB of values, those of a partition in the order
-// of the stream. Each must be given to Done. After Close it returns ErrClosed.
+// of the stream. Each must be given to Done or Undo. After Close it returns ErrClosed. While the grid does not
+// answer it waits.
 func (r *Reader) Next(ctx context.Context, most int) ([]Change, error) {
+	warned := false
 	for {
 		r.mu.Lock()
 		closed, cursors, turn := r.closed, r.cursors, r.turn
@@ -249,6 +251,7 @@ func (r *Reader) Next(ctx context.Context, most int) ([]Change, error) {
 			return nil, fmt.Errorf("reader %s: %w", r.cfg.Name, ErrClosed)
 		}
 		var out []Change
+		var failed error
 		room := readerBatchBytes
 		for i := range cursors {
 			if len(out) == most || room <= 0 {
@@ -258,13 +261,26 @@ func (r *Reader) Next(ctx context.Context, most int) ([]Change, error) {
 			c := cursors[(turn+i)%len(cursors)]
 			some, err := c.take(ctx, most-len(out), &room)
 			if err != nil {
-				r.Undo(out)
-				return nil, fmt.Errorf("read %s as %s: %w", r.cfg.Cache, r.cfg.Name, err)
+				if failed = err; ctx.Err() != nil || !errors.Is(err, ErrUnavailable) {
+					r.Undo(out)
+					return nil, fmt.Errorf("read %s as %s: %w", r.cfg.Cache, r.cfg.Name, err)
+				}
+				continue
 			}
 			out = append(out, some...)
 		}
 		if len(out) > 0 {
 			return out, nil
+		}
+		if failed != nil { // it passes: the connection is made anew for ever
+			if !warned {
+				r.g.cfg.Logger.Warn("a reader waits for the grid", "reader", r.cfg.Name, "cache", r.cfg.Cache, "error", failed)
+				warned = true
+			}
+			if err := r.g.settleDown(ctx); err != nil {
+				return nil, fmt.Errorf("read %s as %s: %w", r.cfg.Cache, r.cfg.Name, err)
+			}
+			continue
 		}
 		select {
 		case <-r.wake:
@@ -279,7 +295,8 @@ func (r *Reader) Next(ctx context.Context, most int) ([]Change, error) {
 // over them, and are written down within 100 ms or 1,000 changes.
 func (r *Reader) Done(changes []Change) { r.settle(changes, (*cursor).done) }
 
-// Undo gives changes back, to be given out again.
+// Undo takes the place of Done for changes that are not dealt with: they are given out again, unless they are overwritten
+// first, here or by the partition's next owner.
 func (r *Reader) Undo(changes []Change) { r.settle(changes, (*cursor).undo) }
 
 func (r *Reader) settle(changes []Change, how func(*cursor, []*item)) {

@@ -219,11 +219,10 @@ func TestReaderOfOverwrittenKeysIsBounded(t *testing.T) {
 
 // TestReaderOfLargeValues: what is given out at a time is bounded by its bytes too, whether it waited in the queue or is read.
 func TestReaderOfLargeValues(t *testing.T) {
-	t.Parallel()
-	g := open(t, grid.Config{InMemory: true, Partitions: 2})
+	g := open(t, grid.Config{InMemory: true, Partitions: 1})
 	c := cache(t, g, grid.CacheConfig{Name: "c", MaxEntryBytes: grid.MaxValueBytes})
 	value := make([]byte, grid.MaxValueBytes)
-	const n = 12
+	const n = 5
 	fill := func() {
 		for i := range n {
 			if _, err := c.Put(t.Context(), fmt.Sprint(i), value, grid.PutOptions{}); err != nil {
