@@ -80,10 +80,10 @@ func (c *counters) fetched(b *batch) {
 // item counts one item whose outcome is stored.
 func (c *counters) item(it *item, now time.Time) {
 	switch {
+	case it.known, it.left:
+		return
 	case it.gone:
 		c.removed.Inc()
-		return
-	case it.lost:
 		return
 	case it.fails != nil:
 		c.faults.Inc()

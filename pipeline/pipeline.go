@@ -92,13 +92,20 @@ func (p *Pipeline) Lag(ctx context.Context) (changes int64, age time.Duration, e
 // second in a flood and three no more (medians of 7 pairs, 2 cores).
 const publishers = 2
 
+const (
+	// leftPause is the pause before what was left is looked at again, where it is this node's still.
+	leftPause = 20 * time.Millisecond
+	// gridPause is the pause before a grid that did not answer is asked again.
+	gridPause = 200 * time.Millisecond
+)
+
 // grace is how long a pipeline goes on, when it is stopped, to finish the batches that it has begun.
 const grace = 5 * time.Second
 
 // Run processes entries until ctx ends, and finishes then what it has begun. It returns nil then, and an error only
 // where the grid refuses the pipeline. One Run may be in progress at a time.
 func (p *Pipeline) Run(ctx context.Context) error {
-	reader, err := p.grid.Read(ctx, grid.ReaderConfig{Name: p.cfg.Name, Cache: p.cfg.From, Start: p.cfg.start()})
+	reader, err := p.read(ctx)
 	if err != nil {
 		return p.ended(ctx, err)
 	}
@@ -119,7 +126,16 @@ func (p *Pipeline) Run(ctx context.Context) error {
 				if err := p.publish(work, b); err != nil {
 					return err
 				}
-				reader.Done(b.changes)
+				done, left := b.split()
+				reader.Done(done)
+				if len(left) == 0 {
+					continue
+				}
+				// The partition has another owner, or this node is about to own it in both classes.
+				reader.Undo(left)
+				if err := pause(work, leftPause); err != nil {
+					return err
+				}
 			}
 			return nil
 		})
@@ -129,6 +145,32 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	closing, cancelClosing := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancelClosing()
 	return errors.Join(p.ended(ctx, err), reader.Close(closing))
+}
+
+// read opens the pipeline's reader, and waits while the grid does not answer.
+func (p *Pipeline) read(ctx context.Context) (*grid.Reader, error) {
+	for {
+		reader, err := p.grid.Read(ctx, grid.ReaderConfig{Name: p.cfg.Name, Cache: p.cfg.From, Start: p.cfg.start()})
+		if !errors.Is(err, grid.ErrUnavailable) {
+			return reader, err
+		}
+		p.wait(fmt.Sprintf("waiting for the grid: %v", err))
+		if err := pause(ctx, gridPause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// pause waits for a while; it returns the context's error where that ends first.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (p *Pipeline) ended(ctx context.Context, err error) error {

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
@@ -39,7 +38,8 @@ func newWorkbench(t *testing.T) *workbench {
 	return openWorkbench(t, grid.Config{InMemory: true, Partitions: 4})
 }
 
-func openWorkbench(t *testing.T, cfg grid.Config) *workbench {
+// openWorkbench opens one; in and out may have other classes than the default.
+func openWorkbench(t *testing.T, cfg grid.Config, classes ...grid.Class) *workbench {
 	t.Helper()
 	g, err := grid.Open(t.Context(), cfg)
 	if err != nil {
@@ -52,8 +52,12 @@ func openWorkbench(t *testing.T, cfg grid.Config) *workbench {
 			t.Error(err)
 		}
 	})
-	for _, name := range []string{"in", "out", "p-errors"} {
-		if err := g.CreateCache(t.Context(), grid.CacheConfig{Name: name}); err != nil {
+	for i, name := range []string{"in", "out", "p-errors"} {
+		config := grid.CacheConfig{Name: name}
+		if i < len(classes) {
+			config.Class = classes[i]
+		}
+		if err := g.CreateCache(t.Context(), config); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -391,21 +395,8 @@ func TestNewVersion(t *testing.T) {
 
 // TestTwoNodes: the nodes of one grid make one result a put between them.
 func TestTwoNodes(t *testing.T) {
-	server, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(), MaxPayload: grid.MaxValueBytes + 64<<10,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server.Start()
-	t.Cleanup(func() {
-		server.Shutdown()
-		server.WaitForShutdown()
-	})
-	if !server.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the NATS server is not ready")
-	}
-	one, two := openWorkbench(t, grid.Config{URL: server.ClientURL(), Partitions: 4}), openWorkbench(t, grid.Config{URL: server.ClientURL()})
+	url := newServer(t).begin().ClientURL()
+	one, two := openWorkbench(t, grid.Config{URL: url, Partitions: 4}), openWorkbench(t, grid.Config{URL: url})
 	l := one.listen("out")
 	const puts = 500
 	for _, w := range []*workbench{one, two} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/millrace/millrace/grid"
@@ -26,8 +27,8 @@ func newBatch(changes []grid.Change) *batch {
 }
 
 // publish stores a batch's results and error entries, and removes the results of removed sources. It tries again until all
-// of it is done or ctx ends: what is not done then is given out again after a restart. What another node has to do since it
-// took the partition over is left to it.
+// of it is done or ctx ends: what is not done then is given out again after a restart. Items of partitions that this node does
+// not own are left.
 func (p *Pipeline) publish(ctx context.Context, b *batch) error {
 	var results, faults, gone []*item
 	for _, it := range b.items {
@@ -64,6 +65,21 @@ func (p *Pipeline) publish(ctx context.Context, b *batch) error {
 	return nil
 }
 
+// split returns the changes that are dealt with and those that are left.
+func (b *batch) split() (done, left []grid.Change) {
+	if !slices.ContainsFunc(b.items, func(it *item) bool { return it.left }) {
+		return b.changes, nil
+	}
+	for i, it := range b.items {
+		if it.left {
+			left = append(left, b.changes[i])
+		} else {
+			done = append(done, b.changes[i])
+		}
+	}
+	return done, left
+}
+
 // target is a cache that a pipeline writes.
 type target struct {
 	cache  *grid.Cache
@@ -85,11 +101,11 @@ func (p *Pipeline) store(ctx context.Context, t *target, items []*item) error {
 			known, stored, err := p.stored(ctx, t, it)
 			switch {
 			case errors.Is(err, grid.ErrNotOwner):
-				it.lost = true
+				it.left = true
 			case err != nil:
 				return err
 			case stored:
-				it.lost = true
+				it.known = true
 				p.count.duplicates.Inc()
 			default:
 				made, left = append(made, t.made(it, now, known.Sequence)), append(left, it)
@@ -111,7 +127,7 @@ func (p *Pipeline) store(ctx context.Context, t *target, items []*item) error {
 			switch {
 			case fault == nil:
 			case errors.Is(fault, grid.ErrNotOwner):
-				it.lost = true
+				it.left = true
 			default:
 				err = fmt.Errorf("write %q to cache %s: %w", it.source.Key, t.cache.Name(), fault)
 				again, againItems = append(again, made[i]), append(againItems, it)
@@ -158,12 +174,14 @@ func (p *Pipeline) resolve(ctx context.Context, t *target, it *item) error {
 		}
 		if last.Reader == t.reader && (last.Revision > it.source.Revision || last.Revision == it.source.Revision && !it.again) {
 			p.count.superseded.Inc()
+			it.known = true
 			return nil
 		}
 		source, err := p.from.Get(ctx, it.source.Key)
 		switch {
 		case errors.Is(err, grid.ErrNotFound), err == nil && source.Revision != it.source.Revision:
 			p.count.superseded.Inc()
+			it.known = true
 			return nil // the newer revision, or the removal, is a change of its own
 		case err != nil:
 			return err
@@ -220,7 +238,10 @@ func (p *Pipeline) clearFaults(ctx context.Context, results []*item) error {
 		if err := p.persist(ctx, func() error {
 			known, err := p.faults.cache.MadeOf(ctx, it.source.Key)
 			switch {
-			case errors.Is(err, grid.ErrNotOwner), err == nil && !known.Live:
+			case errors.Is(err, grid.ErrNotOwner):
+				it.left = true
+				return nil
+			case err == nil && !known.Live:
 				return nil
 			case err != nil:
 				return err

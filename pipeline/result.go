@@ -25,7 +25,8 @@ type item struct {
 	stamp  time.Time // of the source's message
 	gone   bool      // the source was removed or expired
 	again  bool      // the pipeline was moved back over it: a result that is there is made once more
-	lost   bool      // its outcome is stored already, or another node's to store
+	known  bool      // what was made of it, or of something newer, is stored already
+	left   bool      // this node does not own its partition, or not yet: it is to be given out again
 	value  []byte    // the result, but for its end
 	fails  *fails
 }
