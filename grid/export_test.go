@@ -108,3 +108,9 @@ func WithLease(c Config, holds time.Duration) Config {
 	c.lease = holds
 	return c
 }
+
+// Bring offers a listener a change as a relay does that brings it late.
+func Bring(l *Listener, key string, seq Sequence) {
+	at := l.cache.placeOf(key)
+	l.offer(at.partition.number, change{seq: seq, kind: Updated, entry: Entry{Cache: l.cache.name, Key: key, Revision: Revision(seq)}})
+}

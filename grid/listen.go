@@ -45,6 +45,7 @@ type Listener struct {
 	byKey     map[string]*pending
 	bytes     int
 	positions []Sequence // what the reader has, by partition
+	read      []Sequence // up to where its index was read, by partition: what a relay brings late is in there
 	live      []bool     // whether a partition's changes are queued; else they are read from its owner's index
 	born      []int64    // when the stream was made that positions is of; 0 where that is not known
 	current   []bool     // partitions whose first reading is the current state, not a resumption
@@ -93,7 +94,7 @@ func (c *Cache) Listen(ctx context.Context, opts ListenOptions) (*Listener, erro
 	n := len(c.partitions)
 	l := &Listener{
 		cache: c, opts: opts, wake: make(chan struct{}, 1), byKey: make(map[string]*pending), ahead: make(map[string]reached),
-		positions: make([]Sequence, n), live: make([]bool, n), born: make([]int64, n), current: make([]bool, n),
+		positions: make([]Sequence, n), read: make([]Sequence, n), live: make([]bool, n), born: make([]int64, n), current: make([]bool, n),
 	}
 	if opts.From != "" {
 		var err error
@@ -159,7 +160,7 @@ func (l *Listener) offer(part int, c change) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil || !l.live[part] || c.seq <= l.positions[part] {
+	if l.err != nil || !l.live[part] || c.seq <= max(l.positions[part], l.read[part]) {
 		return
 	}
 	if !l.opts.Values {
@@ -208,7 +209,7 @@ func (l *Listener) rewind(part int) {
 func (l *Listener) startOver(part int) {
 	l.forget()
 	clear(l.ahead)
-	l.positions[part], l.born[part] = 0, 0
+	l.positions[part], l.read[part], l.born[part] = 0, 0, 0
 	l.signal()
 }
 
@@ -372,7 +373,7 @@ func (l *Listener) dropUpTo(part int, end Sequence) {
 // found makes the changes that were read, up to end, the next events.
 // Lock is held.
 func (l *Listener) found(part int, changes []keyChange, end Sequence) {
-	l.current[part] = false
+	l.current[part], l.read[part] = false, end
 	l.replayPart, l.replayEnd = part, end
 	l.replay = l.replay[:0]
 	for _, c := range changes {

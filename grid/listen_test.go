@@ -338,3 +338,32 @@ func TestListenersAgree(t *testing.T) {
 		}
 	})
 }
+
+// TestListenerPassesOverWhatComesLate holds invariant 6 where a relay brings a change that is in what the owner was asked for.
+func TestListenerPassesOverWhatComesLate(t *testing.T) {
+	t.Parallel()
+	g := open(t, grid.Config{InMemory: true, Partitions: 1})
+	c := cache(t, g, grid.CacheConfig{Name: "c"})
+	put(t, c, "a", "")
+	old := put(t, c, "b", "")
+	newest := put(t, c, "b", "")
+	if n, err := c.Size(t.Context()); n != 2 || err != nil { // the index has them
+		t.Fatal(n, err)
+	}
+	l, err := c.Listen(t.Context(), grid.ListenOptions{IncludeCurrent: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if e := next(t, l); e.Entry.Key != "a" {
+		t.Fatalf("first comes %+v", e)
+	}
+	grid.Bring(l, "b", grid.Sequence(old))
+	if e := next(t, l); e.Entry.Key != "b" || e.Entry.Revision != newest {
+		t.Errorf("then comes %+v", e)
+	}
+	put(t, c, "end", "")
+	if e := next(t, l); e.Entry.Key != "end" {
+		t.Errorf("at the end comes %+v, whose newest revision is %d", e, newest)
+	}
+}
