@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"go.uber.org/goleak"
 
 	"github.com/millrace/millrace/engine"
@@ -332,6 +335,92 @@ func TestOtherNode(t *testing.T) {
 }
 
 // TestPushUnderWay: a registry that opens leaves the chunks of a push alone that another node has begun.
+// TestOtherNodeAfterOutage: a node sees what another pushes after the NATS server of both did not answer for longer than the
+// grid's time limit.
+func TestOtherNodeAfterOutage(t *testing.T) {
+	options := server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
+		MaxPayload: grid.MaxValueBytes + 64<<10,
+	}
+	begin := func() *server.Server {
+		o := options
+		s, err := server.NewServer(&o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Start()
+		if !s.ReadyForConnections(10 * time.Second) {
+			t.Fatal("the NATS server is not ready")
+		}
+		return s
+	}
+	end := func(s *server.Server) {
+		s.Shutdown()
+		s.WaitForShutdown()
+	}
+	s := begin()
+	options.Port = s.Addr().(*net.TCPAddr).Port
+	o := &opener{}
+	warned := make(chan struct{})
+	var registries [2]*registry.Registry
+	for i := range registries {
+		g, err := grid.Open(t.Context(), grid.Config{URL: s.ClientURL(), Partitions: 2, Timeout: 300 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeGrid(t, g)
+		r := openRegistry(t, g, o, func(c *registry.Config) {
+			if i == 1 {
+				c.Logger = slog.New(&onWarning{do: sync.OnceFunc(func() { close(warned) })})
+			}
+		})
+		defer r.Close()
+		registries[i] = r
+	}
+	end(s)
+	select {
+	case <-warned:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the listener did not notice")
+	}
+	s = begin()
+	t.Cleanup(func() { end(s) })
+	for pushed := false; !pushed; {
+		_, err := registries[0].Push(t.Context(), "m", 1, plus(t, 10, 2))
+		if err != nil && !errors.Is(err, grid.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		pushed = err == nil
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		changed := registries[1].Changed()
+		h, err := registries[1].Acquire(t.Context(), "m", 1)
+		if err == nil {
+			h.Release()
+			return
+		}
+		select {
+		case <-changed:
+		case <-time.After(time.Until(deadline)):
+			t.Fatal(err)
+		}
+	}
+}
+
+// onWarning calls do for each warning and error.
+type onWarning struct {
+	slog.Handler
+	do func()
+}
+
+func (h *onWarning) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+func (h *onWarning) WithAttrs([]slog.Attr) slog.Handler           { return h }
+
+func (h *onWarning) Handle(context.Context, slog.Record) error {
+	h.do()
+	return nil
+}
+
 func TestPushUnderWay(t *testing.T) {
 	g := openGrid(t, "")
 	defer closeGrid(t, g)

@@ -110,15 +110,40 @@ func (r *Registry) watch(ctx context.Context, l *grid.Listener) {
 	defer close(r.done)
 	defer l.Close()
 	for {
-		e, err := l.Next(ctx)
+		var e grid.Event
+		err := r.patiently(ctx, func() (err error) {
+			e, err = l.Next(ctx)
+			return err
+		})
 		if err != nil {
 			if ctx.Err() == nil && !errors.Is(err, grid.ErrClosed) {
 				r.log.Error("models of other nodes are no longer followed", "error", err)
 			}
 			return
 		}
-		if err := r.follow(ctx, e.Entry.Key); err != nil {
+		if err := r.patiently(ctx, func() error { return r.follow(ctx, e.Entry.Key) }); err != nil && ctx.Err() == nil {
 			r.log.Error("model manifest cannot be read", "key", e.Entry.Key, "error", err)
+		}
+	}
+}
+
+// followAgain is the pause before a grid that did not answer is asked again.
+const followAgain = 200 * time.Millisecond
+
+// patiently calls do again while the grid does not answer.
+func (r *Registry) patiently(ctx context.Context, do func() error) error {
+	for told := false; ; told = true {
+		err := do()
+		if !errors.Is(err, grid.ErrUnavailable) || ctx.Err() != nil {
+			return err
+		}
+		if !told {
+			r.log.Warn("models of other nodes are followed again when the grid answers", "error", err)
+		}
+		select {
+		case <-time.After(followAgain):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }
