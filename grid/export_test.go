@@ -114,3 +114,10 @@ func Bring(l *Listener, key string, seq Sequence) {
 	at := l.cache.placeOf(key)
 	l.offer(at.partition.number, change{seq: seq, kind: Updated, entry: Entry{Cache: l.cache.name, Key: key, Revision: Revision(seq)}})
 }
+
+// CloseOutlets ends what a node relays to others, as it does when they say for a while that they want it no more.
+func CloseOutlets(g *Grid) {
+	for _, t := range g.tenures() {
+		t.closeOutlets(true)
+	}
+}

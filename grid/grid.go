@@ -354,7 +354,8 @@ func (g *Grid) isDone() bool {
 
 // Close ends listeners and readers, gives away what this node owns, and stops the server where it is in this process.
 // Nothing that was acknowledged is lost. Operations that are under way fail with ErrClosed. The context limits how long the
-// positions of readers and idle entries that are over are still written down; everything else ends in any case.
+// positions of readers and idle entries that are over are still written down, or Config.Timeout where it has no deadline; everything
+// else ends in any case.
 func (g *Grid) Close(ctx context.Context) error {
 	g.mu.Lock()
 	if g.closed {
@@ -368,6 +369,8 @@ func (g *Grid) Close(ctx context.Context) error {
 	for _, c := range caches {
 		c.endListeners(fmt.Errorf("grid: %w", ErrClosed))
 	}
+	ctx, cancel := g.limited(ctx)
+	defer cancel()
 	var errs []error
 	for _, r := range readers {
 		errs = append(errs, r.Close(ctx))

@@ -401,3 +401,36 @@ func TestFormerOwner(t *testing.T) {
 		t.Errorf("the former owner moved the position: %+v", at)
 	}
 }
+
+// TestRelayIsMadeAnew: a node that could not say in time that it wants a cache's changes misses none of them.
+func TestRelayIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	all := nodes(t, 2, grid.Config{URL: natsServer(t, grid.MaxValueBytes+64<<10), Partitions: 2})
+	caches := onEach(t, all, grid.CacheConfig{Name: "c"})
+	key := ownedBy(t, all[0], "k")
+	l, err := caches[1].Listen(t.Context(), grid.ListenOptions{Values: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	hear := func(rev grid.Revision) {
+		t.Helper()
+		for heard := grid.Revision(0); heard < rev; {
+			e := next(t, l)
+			if e.Entry.Revision <= heard {
+				t.Errorf("revision %d comes after %d", e.Entry.Revision, heard)
+			}
+			heard = e.Entry.Revision
+		}
+	}
+	for range 20 {
+		hear(put(t, caches[0], key, "v"))
+	}
+	for range 2 {
+		grid.CloseOutlets(all[0])
+		hear(put(t, caches[0], key, "nobody is told of it at once"))
+		for range 5 {
+			hear(put(t, caches[0], key, "v"))
+		}
+	}
+}

@@ -296,7 +296,10 @@ func (o *owners) giveAway(ctx context.Context, number int, to string) {
 		}
 	}
 	o.end(ctx, number)
-	if err := o.g.release(ctx, o.durable[number], l, to); err != nil {
+	// Longer than it holds there is nothing to release.
+	releasing, cancel := context.WithTimeout(ctx, o.g.cfg.lease)
+	defer cancel()
+	if err := o.g.release(releasing, o.durable[number], l, to); err != nil {
 		o.g.cfg.Logger.Debug("release a lease", "partition", number, "error", err)
 	}
 	o.mu.Lock()

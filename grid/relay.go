@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -44,8 +45,12 @@ type outlet struct {
 
 	mu            sync.Mutex
 	keys, values  time.Time // until when somebody wants them
-	nKeys, nWhole uint64    // messages sent
+	nKeys, nWhole uint64    // of the last messages sent
 }
+
+// outletSpan is between the first numbers of two outlets of one cache that follow one another in a tenure: whoever had
+// messages of the one notices that those of the other are not the next.
+const outletSpan = 1 << 40
 
 // relayOut answers a node that wants a cache's changes.
 func (t *tenure) relayOut(q question) (answer, error) {
@@ -58,7 +63,8 @@ func (t *tenure) relayOut(q question) (answer, error) {
 	defer t.index.mu.Unlock()
 	o := t.outlets[q.Cache]
 	if o == nil {
-		o = &outlet{t: t, cache: q.Cache}
+		t.outletsMade++
+		o = &outlet{t: t, cache: q.Cache, nKeys: t.outletsMade * outletSpan, nWhole: t.outletsMade * outletSpan}
 		t.outlets[q.Cache] = o
 	}
 	t.p.hub.remove(q.Cache, o) // what it wants may have changed
@@ -166,6 +172,8 @@ type relay struct {
 	values bool
 	sub    *nats.Subscription
 
+	renewing atomic.Bool
+
 	mu     sync.Mutex
 	fence  uint64
 	number uint64 // of the last message
@@ -209,6 +217,10 @@ func (r *relays) open(ctx context.Context, p *partition, cache string) error {
 // renew asks the owner to go on, and looks whether messages are missing.
 func (r *relays) renew(ctx context.Context, s *relay) error {
 	if err := r.g.reads.FlushWithContext(ctx); err != nil { // the subscription is known before anything is sent
+		// A flush says of a connection that breaks meanwhile, and is made anew, that it is closed.
+		if errors.Is(err, nats.ErrConnectionClosed) && !r.g.reads.IsClosed() {
+			err = nats.ErrDisconnected
+		}
 		return fmt.Errorf("get the changes of %s: %w", s.key.cache, connError(err))
 	}
 	a, err := r.g.ask(ctx, s.key.p, question{Op: askRelay, Cache: s.key.cache, Values: s.values})
@@ -216,13 +228,14 @@ func (r *relays) renew(ctx context.Context, s *relay) error {
 		return err
 	}
 	s.mu.Lock()
-	missing := s.fence == a.Fence && s.number < s.sent
-	if s.fence != a.Fence {
+	another := s.fence != a.Fence || s.number/outletSpan != a.Sent/outletSpan // than what the messages so far were of
+	missing := s.number < s.sent
+	switch {
+	case another:
 		missing = s.fence != 0
 		s.fence, s.number = a.Fence, a.Sent
-	}
-	if missing {
-		s.number = max(s.number, s.sent)
+	case missing:
+		s.number = s.sent
 	}
 	s.sent = a.Sent
 	s.mu.Unlock()
@@ -293,6 +306,8 @@ func (r *relays) look() {
 func (r *relays) run() {
 	ticker := time.NewTicker(relayEvery)
 	defer ticker.Stop()
+	var renewals sync.WaitGroup
+	defer renewals.Wait()
 	for {
 		select {
 		case <-ticker.C:
@@ -307,11 +322,17 @@ func (r *relays) run() {
 		}
 		r.mu.Unlock()
 		for _, s := range all {
-			ctx, cancel := context.WithTimeout(until(r.g.done), r.g.cfg.Timeout)
-			if err := r.renew(ctx, s); err != nil {
-				r.g.cfg.Logger.Debug("keep a relay", "cache", s.key.cache, "error", err)
+			// Beside one another: a dead owner must not keep the others' relays from going on.
+			if s.renewing.CompareAndSwap(false, true) {
+				renewals.Go(func() {
+					defer s.renewing.Store(false)
+					ctx, cancel := context.WithTimeout(until(r.g.done), r.g.cfg.Timeout)
+					defer cancel()
+					if err := r.renew(ctx, s); err != nil {
+						r.g.cfg.Logger.Debug("keep a relay", "cache", s.key.cache, "error", err)
+					}
+				})
 			}
-			cancel()
 		}
 		for _, t := range r.g.tenures() {
 			t.closeOutlets(false)

@@ -30,7 +30,9 @@ type tenure struct {
 	cursors map[*Reader]*cursor
 	outlets map[string]*outlet
 	readers map[string]readerList // by cache
-	ended   bool
+	// outletsMade is how many there were.
+	outletsMade uint64
+	ended       bool
 }
 
 // ownTerm holds the tenure of a partition while there is one.
