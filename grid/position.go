@@ -263,6 +263,7 @@ func (c *cursor) seek(ctx context.Context, target Sequence) error {
 		return fmt.Errorf("partition %d: what is under way does not end: %w", c.t.p.number, contextError(ctx))
 	}
 	end := c.t.indexEnd()
+	c.writing.Lock() // a write that is under way would put the former place back
 	c.mu.Lock()
 	at := c.position
 	at.Position = c.reached()
@@ -274,17 +275,11 @@ func (c *cursor) seek(ctx context.Context, target Sequence) error {
 	clear(c.byKey)
 	clear(c.held)
 	c.behind, c.missed, c.offered = true, target+1, target
-	c.position.Again = at.Again
+	// The next flush writes, also where the place is the same.
+	c.position.Again, c.position.Position = at.Again, ^Sequence(0)
 	c.mu.Unlock()
-	c.forceFlush()
+	c.writing.Unlock()
 	return c.flush(ctx)
-}
-
-// forceFlush makes the next flush write, also where the position is the same.
-func (c *cursor) forceFlush() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.position.Position = ^Sequence(0)
 }
 
 // describe tells where the cursor stands.

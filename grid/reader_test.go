@@ -294,6 +294,37 @@ func TestReaderGoesOnAfterRestart(t *testing.T) {
 	}
 }
 
+// TestReaderIsMovedWhileItsPositionIsWritten: what is moved over is to be made again, whatever the write under way says.
+func TestReaderIsMovedWhileItsPositionIsWritten(t *testing.T) {
+	t.Parallel()
+	g := open(t, grid.Config{InMemory: true, Partitions: 1})
+	c := cache(t, g, grid.CacheConfig{Name: "c"})
+	r := read(t, g, grid.ReaderConfig{Name: "p", Cache: "c"})
+	const n = 1000 // done at once, they are written at once
+	puts := make([]grid.Put, n)
+	for i := range puts {
+		puts[i].Key = fmt.Sprint(i)
+	}
+	if _, err := c.PutBatch(t.Context(), puts); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 50 {
+		var changes []grid.Change
+		for len(changes) < n {
+			changes = append(changes, take(t, r, n)...)
+		}
+		for _, m := range changes {
+			if m.Again != (round > 0) {
+				t.Fatalf("round %d: %s, again %v", round, m.Entry.Key, m.Again)
+			}
+		}
+		r.Done(changes)
+		if err := g.Seek(t.Context(), "c", "p", grid.Seek{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestReaderIsMoved replays a reader from the start, from a time and to the end.
 func TestReaderIsMoved(t *testing.T) {
 	t.Parallel()
