@@ -2,6 +2,7 @@ package grid
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 )
@@ -120,4 +121,15 @@ func CloseOutlets(g *Grid) {
 	for _, t := range g.tenures() {
 		t.closeOutlets(true)
 	}
+}
+
+// Moving reports whether a reader is being moved in one of its partitions.
+func Moving(r *Reader) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.cursors, func(c *cursor) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.paused
+	})
 }

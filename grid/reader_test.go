@@ -308,7 +308,7 @@ func TestReaderIsMovedWhileItsPositionIsWritten(t *testing.T) {
 	if _, err := c.PutBatch(t.Context(), puts); err != nil {
 		t.Fatal(err)
 	}
-	for round := range 50 {
+	for round := range 30 {
 		var changes []grid.Change
 		for len(changes) < n {
 			changes = append(changes, take(t, r, n)...)
@@ -318,8 +318,11 @@ func TestReaderIsMovedWhileItsPositionIsWritten(t *testing.T) {
 				t.Fatalf("round %d: %s, again %v", round, m.Entry.Key, m.Again)
 			}
 		}
-		r.Done(changes)
-		if err := g.Seek(t.Context(), "c", "p", grid.Seek{}); err != nil {
+		sought := make(chan error, 1)
+		go func() { sought <- g.Seek(t.Context(), "c", "p", grid.Seek{}) }()
+		eventually(t, "the move waits for what is given out", func() bool { return grid.Moving(r) })
+		r.Done(changes) // so that the position is written and moved at one time
+		if err := <-sought; err != nil {
 			t.Fatal(err)
 		}
 	}
