@@ -113,8 +113,13 @@ var kinds = []Kind{
 	},
 	{
 		Code: "full", HTTP: http.StatusInsufficientStorage, GRPC: GRPCResourceExhausted, is: []error{grid.ErrFull},
-		Cause:  "The cache, the grid or the disk has no room. Nothing was stored, and nothing was dropped to make room.",
-		Remedy: "Remove entries, raise `max_entries`, `max_bytes` or `grid.max_bytes`, or free the disk; then send it again.",
+		Cause:  "The cache, the grid or the disk has no room, or the cache's store is too far behind. Nothing was stored, and nothing was dropped to make room.",
+		Remedy: "Remove entries, raise `max_entries`, `max_bytes` or `grid.max_bytes`, free the disk, or see to the store or the pipeline that the message names; then send it again.",
+	},
+	{
+		Code: "value_lost", HTTP: http.StatusInternalServerError, GRPC: GRPCInternal, is: []error{grid.ErrLost},
+		Cause:  "The cache knows the entry, and its store does not have the value: the store was changed by somebody else, or lost it.",
+		Remedy: "Restore the store from a backup, or put the entry again.",
 	},
 	{
 		Code: "pipeline_not_found", HTTP: http.StatusNotFound, GRPC: GRPCNotFound, is: []error{ErrNoPipeline, grid.ErrNoReader},
@@ -192,7 +197,7 @@ var kinds = []Kind{
 		Remedy: "Send less at a time, and try again after `Retry-After`.",
 	},
 	{
-		Code: "grid_unavailable", HTTP: http.StatusServiceUnavailable, GRPC: GRPCUnavailable, is: []error{grid.ErrUnavailable},
+		Code: "grid_unavailable", HTTP: http.StatusServiceUnavailable, GRPC: GRPCUnavailable, is: []error{grid.ErrUnavailable, grid.ErrNoStore},
 		Cause:  "The grid did not answer in time. Whether a write took effect is not known.",
 		Remedy: "Send it again with its condition (`If-Match`, `If-None-Match`), which makes repeating safe.",
 	},

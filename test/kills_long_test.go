@@ -2,5 +2,5 @@
 
 package test
 
-// kills is how often TestKill kills the node.
+// kills is how often TestKill and TestKillWhileCold kill the node.
 const kills = 20

@@ -14,10 +14,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/millrace/millrace/cold"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/pipeline"
 	"github.com/millrace/millrace/registry"
 	"github.com/millrace/millrace/serve"
+	"github.com/millrace/millrace/store"
 )
 
 // A Node is a running Millrace: the grid, the models, the pipelines and the servers that its configuration names.
@@ -29,6 +31,8 @@ type Node struct {
 	rates     rates
 	metrics   *prometheus.Registry
 	engines   *Engines
+	stores    []store.Store
+	cold      *cold.Cold
 	grid      *grid.Grid
 	registry  *registry.Registry
 	pipelines []*pipeline.Pipeline
@@ -56,7 +60,15 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	if n.listener, err = n.server.Listen(ctx); err != nil {
 		return nil, err
 	}
-	if n.grid, err = grid.Open(ctx, cfg.grid(log)); err != nil {
+	if err := n.openStores(ctx); err != nil {
+		return nil, err
+	}
+	settings := cfg.grid(log)
+	settings.Tiers = n.cold
+	if n.grid, err = grid.Open(ctx, settings); err != nil {
+		return nil, err
+	}
+	if err := n.cold.Start(ctx, n.grid); err != nil {
 		return nil, err
 	}
 	if err := n.makeCaches(ctx); err != nil {
@@ -114,12 +126,16 @@ func (n *Node) Close() error {
 	if n.registry != nil {
 		faults = append(faults, n.registry.Close())
 	}
+	// The files are closed properly even when the caller's context has ended.
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if n.cold != nil {
+		faults = append(faults, n.cold.Close(ctx))
+	}
 	if n.grid != nil {
-		// The files are closed properly even when the caller's context has ended.
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		defer cancel()
 		faults = append(faults, n.grid.Close(ctx))
 	}
+	faults = append(faults, n.closeStores())
 	if n.listener != nil {
 		if err := n.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			faults = append(faults, err)

@@ -48,6 +48,17 @@ func prepare(cfg Config, log *slog.Logger) (*parts, error) {
 	if cfg.Grid.URL == "" {
 		l.Take(checkFolder(string(cfg.Node.Data)), under("node.data"))
 	}
+	for name, s := range cfg.Stores {
+		if s.Type == storeDisk {
+			l.Take(checkFolder(string(s.Dir)), under("stores."+name+".dir"))
+		}
+		for key, file := range map[string]Path{"conf": s.Conf, "keyring": s.Keyring} {
+			if file != "" {
+				_, err := os.Stat(string(file))
+				l.Take(err, under("stores."+name+"."+key))
+			}
+		}
+	}
 	if library := string(cfg.Engines.ONNXRuntime.Library); library != "" {
 		_, err := os.Stat(library)
 		l.Take(err, under("engines.onnxruntime.library"))

@@ -20,6 +20,14 @@ var (
 	cachePuts      = prometheus.NewDesc("millrace_cache_puts_total", "Entries that were written through this node.", cacheLabels, nil)
 	cacheDeletes   = prometheus.NewDesc("millrace_cache_deletes_total", "Entries that were removed through this node.", cacheLabels, nil)
 	cacheExpired   = prometheus.NewDesc("millrace_cache_expired_total", "Entries that expired.", cacheLabels, nil)
+	cacheCold      = prometheus.NewDesc("millrace_cache_cold_entries", "Entries whose values are in the store alone.", cacheLabels, nil)
+	cacheColdBytes = prometheus.NewDesc("millrace_cache_cold_value_bytes", "Bytes of the values that are in the store alone.", cacheLabels, nil)
+	cacheEvictions = prometheus.NewDesc("millrace_cache_evictions_total", "Values that left memory in this node's partitions.", cacheLabels, nil)
+	cacheLoads     = prometheus.NewDesc("millrace_cache_loads_total", "Values that this node read from the store.", cacheLabels, nil)
+	cacheLoadFails = prometheus.NewDesc("millrace_cache_load_errors_total", "Values that could not be read from the store.", cacheLabels, nil)
+	storeLag       = prometheus.NewDesc("millrace_store_lag_entries", "Entries in this node's partitions that are not in the store yet.", cacheLabels, nil)
+	storeLagBytes  = prometheus.NewDesc("millrace_store_lag_bytes", "Bytes of their values, reckoned by the cache's mean.", cacheLabels, nil)
+	storeLagAge    = prometheus.NewDesc("millrace_store_lag_seconds", "How long the oldest of them has waited.", cacheLabels, nil)
 	pipelineLag    = prometheus.NewDesc("millrace_pipeline_lag", "Inputs that wait or are under way, on all nodes.", []string{"pipeline"}, nil)
 	pipelineAge    = prometheus.NewDesc("millrace_pipeline_lag_seconds", "How long the oldest input has waited that has no outcome yet.", []string{"pipeline"}, nil)
 	pipelineUp     = prometheus.NewDesc("millrace_pipeline_running", "1 while the pipeline processes entries, 0 while it waits.", []string{"pipeline"}, nil)
@@ -28,7 +36,8 @@ var (
 // Describe sends what Collect may send.
 func (c gridCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		cacheEntries, cacheBytes, cacheListeners, cacheHits, cacheMisses, cachePuts, cacheDeletes, cacheExpired, pipelineLag, pipelineAge, pipelineUp,
+		cacheEntries, cacheBytes, cacheListeners, cacheHits, cacheMisses, cachePuts, cacheDeletes, cacheExpired,
+		cacheCold, cacheColdBytes, cacheEvictions, cacheLoads, cacheLoadFails, storeLag, storeLagBytes, storeLagAge, pipelineLag, pipelineAge, pipelineUp,
 	} {
 		ch <- d
 	}
@@ -66,6 +75,17 @@ func (c gridCollector) Collect(ch chan<- prometheus.Metric) {
 		count(cachePuts, s.Puts)
 		count(cacheDeletes, s.Deletes)
 		count(cacheExpired, s.Expired)
+		if s.Tier == nil {
+			continue
+		}
+		gauge(cacheCold, float64(s.Cold))
+		gauge(cacheColdBytes, float64(s.ColdBytes))
+		count(cacheEvictions, s.Tier.Evictions)
+		count(cacheLoads, s.Tier.Loads)
+		count(cacheLoadFails, s.Tier.LoadErrors)
+		gauge(storeLag, float64(s.Tier.LagEntries))
+		gauge(storeLagBytes, float64(s.Tier.LagBytes))
+		gauge(storeLagAge, s.Tier.Lag.Seconds())
 	}
 	for _, p := range c.n.pipelines {
 		lag, age, err := p.Lag(ctx)

@@ -5,6 +5,8 @@ package app
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/millrace/millrace/cold"
 )
 
 // Config is everything that a node can be told. Its fields' comments are the text of docs/config.md.
@@ -23,6 +25,8 @@ type Config struct {
 	Engines EnginesConfig `yaml:"engines"`
 	// A folder of models laid out as `NAME/VERSION/model.onnx`, served beside those under `models`. `serve --models DIR` sets it.
 	ModelRepository Path `yaml:"model_repository"`
+	// Stores by name: where caches keep what is not in memory.
+	Stores map[string]StoreConfig `yaml:"stores"`
 	// Caches by name. A cache that a pipeline names and that is not here is made with the defaults; clients make others by `POST`.
 	Caches map[string]CacheConfig `yaml:"caches"`
 	// Models by name.
@@ -112,6 +116,10 @@ type GridConfig struct {
 	MaxBytes Size `yaml:"max_bytes"`
 	// The most bytes in memory for caches of the volatile class; over them puts fail with code 507. 0 is no limit. Not with `url`.
 	MaxMemory Size `yaml:"max_memory"`
+	// The most entries in memory of all caches together that can evict, on this node. 0 is no limit.
+	CacheEntries int64 `yaml:"cache_entries"`
+	// The most bytes of their values in memory. 0 is no limit.
+	CacheBytes Size `yaml:"cache_bytes"`
 	// How long the removal or expiry of an entry is remembered, for listeners and stores that were away.
 	MarkerTTL Duration `yaml:"marker_ttl"`
 	// For an operation of the grid that has no time limit of its own.
@@ -148,16 +156,64 @@ type ONNXRuntimeConfig struct {
 type CacheConfig struct {
 	// `durable` (on the disk) or `volatile` (in memory, gone after a restart).
 	Class string `yaml:"class" default:"durable"`
-	// The most entries; over them a put of a new key fails with code 507. 0 is no limit.
+	// The most entries in memory; over them `evict` says what happens. 0 is no limit.
 	MaxEntries int64 `yaml:"max_entries" default:"0"`
-	// The most bytes of values; over them a put fails with code 507. 0 is no limit.
+	// The most bytes of values in memory; over them `evict` says what happens. 0 is no limit.
 	MaxBytes Size `yaml:"max_bytes" default:"0"`
+	// What happens when the cache is full: entries that nobody needed lately are kept in the store alone (`store`), or end with an expired event
+	// (`drop`); or a put of a new key fails with code 507 (`refuse`). With the first two a put waits for room, and fails with code 507 where
+	// nothing can leave: while the store or a pipeline stands still.
+	Evict string `yaml:"evict" default:"store with a store, else refuse"`
+	// How it is told what nobody needed lately: `tinylfu` (how often and how recently), `s3fifo` (alike, with less work a read) or `lru`.
+	Policy string `yaml:"policy" default:"tinylfu"`
+	// The store, of those under `stores`, that gets everything that is put. Only for durable caches.
+	Store string `yaml:"store"`
+	// When the store has what is put: soon after the put is answered (`behind`), or before (`through`).
+	Write string `yaml:"write" default:"behind"`
 	// The largest value; at most 8MiB.
 	MaxEntryBytes Size `yaml:"max_entry_bytes" default:"1MiB"`
 	// How long an entry lives after it was written, unless the put says otherwise. 0 is for ever.
 	Lifespan Duration `yaml:"lifespan" default:"0s"`
 	// How long an entry lives without being read or written, unless the put says otherwise. 0 is for ever.
 	MaxIdle Duration `yaml:"max_idle" default:"0s"`
+}
+
+// StoreConfig describes one store.
+type StoreConfig struct {
+	// `disk` (a folder), `s3` (a bucket) or `ceph` (a pool of a Ceph cluster, where the program was built with librados).
+	Type string `yaml:"type" default:"required"`
+	// Of `disk`: the folder. Only one process at a time can use it, and it is one grid's.
+	Dir Path `yaml:"dir"`
+	// Of `s3`: the server's address, as `https://s3.example.com`.
+	Endpoint string `yaml:"endpoint"`
+	// Of `s3`: the bucket, which has to be there.
+	Bucket string `yaml:"bucket"`
+	// Of `s3`: what stands before the names of all objects, where others use the bucket too.
+	Prefix string `yaml:"prefix"`
+	// Of `s3`: the bucket's region; `us-east-1` if empty.
+	Region string `yaml:"region"`
+	// Of `s3`: who asks. Both keys are set, or none.
+	AccessKey string `yaml:"access_key"`
+	// Of `s3`: the secret of that key.
+	SecretKey string `yaml:"secret_key"`
+	// Of `ceph`: the cluster's ceph.conf, in place of `monitors`.
+	Conf Path `yaml:"conf"`
+	// Of `ceph`: the cluster's monitors, each as `HOST` or `HOST:PORT`.
+	Monitors []string `yaml:"monitors"`
+	// Of `ceph`: the user's name without `client.`; `admin` if empty.
+	User string `yaml:"user"`
+	// Of `ceph`: the user's key, as `ceph auth print-key` prints it.
+	Key string `yaml:"key"`
+	// Of `ceph`: a file that has the key.
+	Keyring Path `yaml:"keyring"`
+	// Of `ceph`: the pool, which has to be there; `millrace` if empty.
+	Pool string `yaml:"pool"`
+	// The most entries of a cache that are put and not in the store yet; over them puts wait, then fail with code 507.
+	MaxLagEntries int64 `yaml:"max_lag_entries" default:"100000"`
+	// The most bytes of their values.
+	MaxLagBytes Size `yaml:"max_lag_bytes" default:"256MiB"`
+	// How long the oldest of them may wait; 0 is for ever.
+	MaxLag Duration `yaml:"max_lag" default:"0s"`
 }
 
 // ModelConfig describes one model. From labels on, a key that is there replaces the `millrace.*` metadata in the file.
@@ -290,6 +346,11 @@ func (c *Config) Complete() {
 		setDefault(&cache.Class, "durable")
 		setDefault(&cache.MaxEntryBytes, 1<<20)
 		c.Caches[name] = cache
+	}
+	for name, s := range c.Stores {
+		setDefault(&s.MaxLagEntries, cold.DefaultLagEntries)
+		setDefault(&s.MaxLagBytes, cold.DefaultLagBytes)
+		c.Stores[name] = s
 	}
 	for name, m := range c.Models {
 		setDefault(&m.Engine, c.Engine)

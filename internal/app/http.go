@@ -76,10 +76,14 @@ func (n *Node) stats(ctx context.Context) (admin.Stats, error) {
 		if err != nil {
 			return s, err
 		}
-		s.Caches = append(s.Caches, admin.CacheStats{
+		one := admin.CacheStats{
 			Name: c.Name, Class: string(c.Class), Entries: cs.Entries, Bytes: cs.Bytes, MaxEntries: c.MaxEntries,
-			MaxBytes: c.MaxBytes, Puts: cs.Puts, PutRate: n.rates.of("cache "+c.Name, cs.Puts),
-		})
+			MaxBytes: c.MaxBytes, Store: c.Store, Cold: cs.Cold, ColdBytes: cs.ColdBytes, Puts: cs.Puts, PutRate: n.rates.of("cache "+c.Name, cs.Puts),
+		}
+		if t := cs.Tier; t != nil {
+			one.Evictions, one.Loads, one.LagEntries, one.LagSeconds = t.Evictions, t.Loads, t.LagEntries, t.Lag.Seconds()
+		}
+		s.Caches = append(s.Caches, one)
 	}
 	slices.SortFunc(s.Caches, func(a, b admin.CacheStats) int {
 		if a.Name < b.Name {

@@ -59,6 +59,9 @@ func (p pipelines) left(ctx context.Context) ([]grid.ReaderName, error) {
 	}
 	var out []grid.ReaderName
 	for _, r := range all {
+		if grid.IsSystem(r.Reader) { // what writes behind
+			continue
+		}
 		if one := p.find(r.Reader); one == nil || one.Config().From != r.Cache {
 			out = append(out, r)
 		}

@@ -41,7 +41,16 @@ func (c *Config) Validate() error {
 	v.Take(onnxruntime.ValidateSettings(rt.Settings), under("engines.onnxruntime.settings"))
 	for _, name := range slices.Sorted(maps.Keys(c.Caches)) {
 		v.cache("caches."+name, name, c.Caches[name])
+		if s := c.Caches[name].Store; s != "" {
+			_, ok := c.Stores[s]
+			v.Check(ok, "caches."+name+".store", "%q is none of the stores, which are under stores", s)
+		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.Stores)) {
+		v.Check(nameRE.MatchString(name) && len(name) <= 32, "stores."+name, "%q: a name has 1 to 32 letters, digits, _ and -", name)
+		v.Take(c.Stores[name].validate(), under("stores."+name))
+	}
+	v.Check(c.Grid.CacheEntries >= 0, "grid.cache_entries", "must not be negative")
 	for _, name := range slices.Sorted(maps.Keys(c.Models)) {
 		v.model("models."+name, name, c.Models[name])
 	}

@@ -25,6 +25,10 @@ func (c *command) cacheCreate(open opener) *cobra.Command {
 	f.Int64Var(&config.MaxEntries, "max-entries", 0, "the most entries (0: no limit)")
 	f.Var(&maxBytes, "max-bytes", "the most bytes of values, such as 1GiB (0: no limit)")
 	f.Var(&maxEntryBytes, "max-entry-bytes", "the largest value (default 1MiB)")
+	f.StringVar(&config.Store, "store", "", "the store that gets everything, of those in the node's configuration")
+	f.StringVar(&config.Write, "write", "", "when the store has what is put: behind or through")
+	f.StringVar(&config.Evict, "evict", "", "what a full cache does: store, drop or refuse")
+	f.StringVar(&config.Policy, "policy", "", "how it is told what nobody needed lately: tinylfu, s3fifo or lru")
 	lifespan := f.Duration("lifespan", 0, "how long entries live that do not say it themselves")
 	maxIdle := f.Duration("max-idle", 0, "how long they live without being used")
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {

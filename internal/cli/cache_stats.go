@@ -33,7 +33,7 @@ func (c *command) cacheStats(open opener) *cobra.Command {
 			}
 			return fmt.Sprint(n)
 		}
-		return printTable(c.Stdout, nil, [][]string{
+		rows := [][]string{
 			{"cache", d.Name},
 			{"class", d.Config.Class},
 			{"entries", fmt.Sprintf("%d (%s)", d.Size, limit(d.Config.MaxEntries))},
@@ -46,7 +46,18 @@ func (c *command) cacheStats(open opener) *cobra.Command {
 			{"misses", fmt.Sprint(d.Stats.Misses)},
 			{"removes", fmt.Sprint(d.Stats.Removes)},
 			{"expired", fmt.Sprint(d.Stats.Expired)},
-		})
+		}
+		if d.Config.Store != "" {
+			rows = append(rows, [][]string{
+				{"store", d.Config.Store},
+				{"in memory", fmt.Sprint(d.Stats.InMemory)},
+				{"in the store alone", fmt.Sprint(d.Stats.Cold)},
+				{"evictions", fmt.Sprint(d.Stats.Evictions)},
+				{"loads", fmt.Sprint(d.Stats.Loads)},
+				{"not stored yet", fmt.Sprintf("%d (%.1f s)", d.Stats.LagEntries, d.Stats.Lag)},
+			}...)
+		}
+		return printTable(c.Stdout, nil, rows)
 	}
 	return cmd
 }

@@ -135,6 +135,13 @@ func TestCheckSaysWhatServeDoes(t *testing.T) {
 			[]string{"caches.a b: ", "caches.c.class: ", "caches.c.max_entries: ", "caches.c.max_entry_bytes: ", "caches.c.lifespan: ", "caches.c.max_idle: "}},
 		{"times that overflow", "caches: {c: {lifespan: 2000000h, max_idle: 2100000h}}", []string{"caches.c.lifespan: ", "caches.c.max_idle: "}},
 		{"the longest lifespans", "caches: {c: {lifespan: 876000h, max_idle: 876000h}}", nil},
+		{"a cache with a store", "stores: {cold: {type: disk, dir: cold}}\ncaches: {c: {max_entries: 5, store: cold, write: through, policy: lru}}", nil},
+		{"no such store", "caches: {c: {store: cold}}", []string{`caches.c.store: "cold" is none of the stores`}},
+		{"what is behind a cache", "caches: {c: {evict: sometimes, policy: mru, write: around}, d: {evict: store}, e: {write: through}, f: {class: volatile, store: s}}\nstores: {s: {type: disk, dir: s}}",
+			[]string{"caches.c.evict: ", "caches.c.policy: ", "caches.c.write: ", "caches.d.evict: ", "caches.e.write: ", "caches.f.store: "}},
+		{"stores", "stores: {a b: {type: disk, dir: x}, c: {}, d: {type: disk}, e: {type: disk, dir: x, pool: p}, f: {type: ceph, dir: x}, h: {type: s3, endpoint: x, key: k}}",
+			[]string{"stores.a b: ", "stores.c.type: ", "stores.d.dir: ", "stores.e.pool: ", "stores.f.dir: ", "stores.f: ", "stores.h.endpoint: ", "stores.h.bucket: ", "stores.h.key: "}},
+		{"a store in a file", "stores: {s: {type: disk, dir: noise}}", []string{"stores.s.dir: "}},
 		{"a name of 65 characters", "caches: {" + strings.Repeat("x", 65) + ": {}}", []string{"caches.xxx"}},
 
 		{"a model that is not there", "models: {m: {path: none.onnx}}", []string{"models.m.path: stat "}},

@@ -185,6 +185,10 @@ type CacheConfig struct {
 	MaxEntryBytes int64  `json:"max_entry_bytes,omitempty"`
 	Lifespan      string `json:"lifespan,omitempty"`
 	MaxIdle       string `json:"max_idle,omitempty"`
+	Evict         string `json:"evict,omitempty"`
+	Policy        string `json:"policy,omitempty"`
+	Store         string `json:"store,omitempty"`
+	Write         string `json:"write,omitempty"`
 }
 
 // CacheStats count what happened to a cache since the node started.
@@ -196,6 +200,16 @@ type CacheStats struct {
 	Misses  uint64 `json:"misses"`
 	Removes uint64 `json:"remove_hits"`
 	Expired uint64 `json:"expired"`
+	// InMemory and Cold are the entries by where their values are.
+	InMemory   int64   `json:"current_number_of_entries_in_memory"`
+	Cold       int64   `json:"cold"`
+	ColdBytes  int64   `json:"cold_bytes"`
+	Evictions  uint64  `json:"evictions"`
+	Loads      uint64  `json:"loads"`
+	LoadErrors uint64  `json:"load_errors"`
+	LagEntries int64   `json:"store_lag_entries"`
+	LagBytes   int64   `json:"store_lag_bytes"`
+	Lag        float64 `json:"store_lag_seconds"`
 }
 
 // CacheDetail is what is known of a cache.

@@ -31,6 +31,15 @@ type CacheStats struct {
 	// MaxEntries and MaxBytes are its limits, 0 for none.
 	MaxEntries int64 `json:"max_entries"`
 	MaxBytes   int64 `json:"max_bytes"`
+	// Store is the name of the cache's store, Cold how many of its entries are there alone, and LagEntries how many are not there yet,
+	// since LagSeconds. Evictions and Loads are counted since the start.
+	Store      string  `json:"store,omitempty"`
+	Cold       int64   `json:"cold,omitempty"`
+	ColdBytes  int64   `json:"cold_bytes,omitempty"`
+	Evictions  uint64  `json:"evictions,omitempty"`
+	Loads      uint64  `json:"loads,omitempty"`
+	LagEntries int64   `json:"lag_entries,omitempty"`
+	LagSeconds float64 `json:"lag_s,omitempty"`
 	// Puts is how many entries were put since the start, and PutRate how many a second.
 	Puts    uint64  `json:"puts"`
 	PutRate float64 `json:"put_rate"`

@@ -27,6 +27,10 @@ type cacheConfig struct {
 	MaxEntryBytes int64    `json:"max_entry_bytes"`
 	Lifespan      duration `json:"lifespan"`
 	MaxIdle       duration `json:"max_idle"`
+	Evict         string   `json:"evict,omitempty"`
+	Policy        string   `json:"policy,omitempty"`
+	Store         string   `json:"store,omitempty"`
+	Write         string   `json:"write,omitempty"`
 }
 
 // duration is a time such as "24h" in JSON.
@@ -44,6 +48,7 @@ func configOf(c grid.CacheConfig) cacheConfig {
 	return cacheConfig{
 		Name: c.Name, Class: string(c.Class), MaxEntries: c.MaxEntries, MaxBytes: c.MaxBytes, MaxEntryBytes: c.MaxEntryBytes,
 		Lifespan: duration(c.Lifespan), MaxIdle: duration(c.MaxIdle),
+		Evict: string(c.Evict), Policy: string(c.Policy), Store: c.Store, Write: string(c.Write),
 	}
 }
 
@@ -51,6 +56,7 @@ func (c cacheConfig) grid() grid.CacheConfig {
 	return grid.CacheConfig{
 		Name: c.Name, Class: grid.Class(c.Class), MaxEntries: c.MaxEntries, MaxBytes: c.MaxBytes, MaxEntryBytes: c.MaxEntryBytes,
 		Lifespan: time.Duration(c.Lifespan), MaxIdle: time.Duration(c.MaxIdle),
+		Evict: grid.Evict(c.Evict), Policy: grid.Policy(c.Policy), Store: c.Store, Write: grid.Write(c.Write),
 	}
 }
 
@@ -171,12 +177,28 @@ type cacheStats struct {
 	Misses  uint64 `json:"misses"`
 	Removes uint64 `json:"remove_hits"`
 	Expired uint64 `json:"expired"`
+	// InMemory and Cold are the entries by where their values are; the rest is of caches that have something behind them.
+	InMemory   int64   `json:"current_number_of_entries_in_memory"`
+	Cold       int64   `json:"cold"`
+	ColdBytes  int64   `json:"cold_bytes"`
+	Evictions  uint64  `json:"evictions"`
+	Loads      uint64  `json:"loads"`
+	LoadErrors uint64  `json:"load_errors"`
+	LagEntries int64   `json:"store_lag_entries"`
+	LagBytes   int64   `json:"store_lag_bytes"`
+	Lag        float64 `json:"store_lag_seconds"`
 }
 
 func statsOf(s grid.Stats) cacheStats {
-	return cacheStats{
+	out := cacheStats{
 		Entries: s.Entries, Bytes: s.Bytes, Stores: s.Puts, Hits: s.Hits, Misses: s.Misses, Removes: s.Deletes, Expired: s.Expired,
+		InMemory: s.Entries - s.Cold, Cold: s.Cold, ColdBytes: s.ColdBytes,
 	}
+	if t := s.Tier; t != nil {
+		out.Evictions, out.Loads, out.LoadErrors = t.Evictions, t.Loads, t.LoadErrors
+		out.LagEntries, out.LagBytes, out.Lag = t.LagEntries, t.LagBytes, t.Lag.Seconds()
+	}
+	return out
 }
 
 // make is POST: it creates a cache, or clears one.

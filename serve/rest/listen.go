@@ -181,6 +181,10 @@ func (s *eventStream) append(dst []byte, e *grid.Event) []byte {
 	dst = append(dst, "\ndata: "...)
 	if s.values {
 		dst = appendEntry(dst, &e.Entry, e.Type == grid.Created || e.Type == grid.Updated)
+		if e.Reason != "" {
+			dst = jsontensor.AppendString(append(dst[:len(dst)-1], `,"reason":`...), e.Reason)
+			dst = append(dst, '}')
+		}
 	} else {
 		dst = appendLine(dst, e.Entry.Key)
 	}

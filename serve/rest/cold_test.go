@@ -1,0 +1,138 @@
+package rest_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/cold"
+	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/serve"
+	"github.com/millrace/millrace/serve/rest"
+	"github.com/millrace/millrace/store/faultstore"
+	"github.com/millrace/millrace/store/storetest"
+)
+
+// startCold starts a node whose caches may have the store "cold".
+func startCold(t *testing.T) (*node, *faultstore.Store) {
+	t.Helper()
+	s := faultstore.New(storetest.NewMemory(nil), 1, faultstore.Faults{})
+	c, err := cold.New(cold.Config{Stores: map[string]cold.Store{"cold": {Store: s}}, Wait: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := grid.Open(t.Context(), grid.Config{InMemory: true, Tiers: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.Up()
+		for _, close := range []func(context.Context) error{c.Close, g.Close} {
+			if err := close(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if err := c.Start(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	n := start(t, rest.Config{Grid: g}, serve.Config{}, nil)
+	n.grid = g
+	return n, s
+}
+
+// TestColdEntries: clients of REST see no difference but in the statistics, until the store is away.
+func TestColdEntries(t *testing.T) {
+	n, s := startCold(t)
+	const path = "/rest/v2/caches/c"
+	n.want(200, "POST", path, `{"max_entries": 5, "store": "cold", "policy": "lru"}`)
+	n.want(200, "PUT", path, `{"lifespan": "24h"}`) // what it does not name stays
+	var config map[string]any
+	if err := json.Unmarshal([]byte(n.want(200, "GET", path+"?action=config", "").body), &config); err != nil {
+		t.Fatal(err)
+	}
+	if config["store"] != "cold" || config["evict"] != "store" || config["write"] != "behind" || config["policy"] != "lru" {
+		t.Errorf("configuration %v", config)
+	}
+	etags := map[string]string{}
+	for i := range 20 {
+		key := fmt.Sprint(i)
+		etags[key] = n.want(204, "PUT", path+"/"+key, "value of "+key, "Content-Type: text/plain").header.Get("ETag")
+	}
+	stats := func() (s map[string]float64) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(n.want(200, "GET", path+"?action=stats", "").body), &s); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if s := stats(); s["current_number_of_entries"] != 20 || s["current_number_of_entries_in_memory"] > 5 || s["cold"] < 15 || s["evictions"] < 15 {
+		t.Errorf("statistics %v", s)
+	}
+	for i := range 20 {
+		key := fmt.Sprint(i)
+		a := n.want(200, "GET", path+"/"+key, "")
+		if a.body != "value of "+key || a.header.Get("ETag") != etags[key] || !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") {
+			t.Errorf("%s: %q %v", key, a.body, a.header)
+		}
+	}
+	if s := stats(); s["loads"] < 15 {
+		t.Errorf("statistics %v", s)
+	}
+	n.want(409, "POST", path+"/0", "again")
+	n.want(304, "GET", path+"/0", "", "If-None-Match: "+etags["0"])
+	n.want(204, "PUT", path+"/1", "second", "If-Match: "+etags["1"])
+	n.want(204, "DELETE", path+"/2", "", "If-Match: "+etags["2"])
+	n.want(404, "GET", path+"/2", "")
+
+	s.Down()
+	code := 0
+	for i := 0; code != 507 && i < 100; i++ {
+		a := n.do("PUT", path+"/more-"+fmt.Sprint(i), "")
+		if code = a.status; code == 507 && (!strings.Contains(a.body, `"code":"full"`) || !strings.Contains(a.body, "store")) {
+			t.Errorf("it says %s", a.body)
+		}
+	}
+	if code != 507 {
+		t.Errorf("puts go on without the store: %d", code)
+	}
+	n.want(503, "GET", path+"/5", "")
+	s.Up()
+	n.want(200, "GET", path+"/5", "")
+	n.want(204, "POST", path+"?action=clear", "")
+	if s := stats(); s["current_number_of_entries"] != 0 || s["cold"] != 0 {
+		t.Errorf("statistics after clear %v", s)
+	}
+}
+
+// TestEvictedEvent: an entry that leaves a full cache without a store has expired, and the event says why where it has room.
+func TestEvictedEvent(t *testing.T) {
+	n, _ := startCold(t)
+	n.want(200, "POST", "/rest/v2/caches/c", `{"max_entries": 1, "evict": "drop"}`)
+	keys, values := n.listen(""), n.listen("&values=true")
+	n.want(204, "PUT", "/rest/v2/caches/c/a", "")
+	n.want(204, "PUT", "/rest/v2/caches/c/b", "")
+	expired := func(s *stream) string { // what came before may be left out
+		t.Helper()
+		for {
+			e, err := s.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.name == "cache-entry-expired" {
+				return e.data
+			}
+		}
+	}
+	if got := expired(keys); got != "a" {
+		t.Errorf("%q has expired", got)
+	}
+	var got map[string]any
+	data := expired(values)
+	if err := json.Unmarshal([]byte(data), &got); err != nil || got["reason"] != "evicted" || got["key"] != "a" {
+		t.Errorf("%v: %s", err, data)
+	}
+}
