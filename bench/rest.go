@@ -19,21 +19,19 @@ import (
 const restConnections = 16
 
 // restRows are the flood of section "pipeline" over REST, puts on kept connections and results as server-sent events, against the same
-// flood by Go calls into the same node.
+// flood by Go calls into a node of its own: in batches, and by as many callers as there are connections, who put one at a time as these do.
 func restRows(ctx context.Context, o options) ([]Row, error) {
 	n := 50_000
 	if o.short {
 		n = 10_000
 	}
-	var pairs []pair
+	sides := []func(context.Context, *app.Node) (bench.Way, error){openREST, bench.OpenDirect, openCallers}
+	var batches, callers []pair
 	for range o.rounds {
-		var p pair
-		for _, side := range []struct {
-			open  func(context.Context, *app.Node) (bench.Way, error)
-			value *float64
-		}{{openREST, &p.own}, {bench.OpenDirect, &p.peer}} {
+		var rates [3]float64
+		for i, open := range sides {
 			if err := bench.OnNode(ctx, bench.Options{Engine: "native"}, "durable", func(ctx context.Context, node *app.Node) error {
-				w, err := side.open(ctx, node)
+				w, err := open(ctx, node)
 				if err != nil {
 					return err
 				}
@@ -42,16 +40,31 @@ func restRows(ctx context.Context, o options) ([]Row, error) {
 					return err
 				}
 				took, err := bench.Flood(ctx, w, n)
-				*side.value = float64(n) / took.Seconds()
+				rates[i] = float64(n) / took.Seconds()
 				return err
 			}); err != nil {
 				return nil, err
 			}
 		}
-		pairs = append(pairs, p)
+		batches, callers = append(batches, pair{rates[0], rates[1]}), append(callers, pair{rates[0], rates[2]})
 	}
-	return []Row{row("results a second, flood over REST, 16 connections", "1/s", "the same flood in process", pairs, 0.6, false)}, nil
+	const name = "results a second, flood over REST, 16 connections"
+	return []Row{
+		row(name, "1/s", "the same flood in process, in batches of 256", batches, 0.6, false),
+		row(name+", against 16 callers", "1/s", "16 callers in process, one put each", callers, 0.6, false),
+	}, nil
 }
+
+// callers are as many Go callers as there are connections, who put one at a time.
+type callers struct{ bench.Way }
+
+func openCallers(ctx context.Context, n *app.Node) (bench.Way, error) {
+	w, err := bench.OpenDirect(ctx, n)
+	return callers{w}, err
+}
+
+func (callers) Batch() int   { return 1 }
+func (callers) Writers() int { return restConnections }
 
 // rest is the way over HTTP/1.1, written by hand so that the client costs little of the machine that it measures.
 type rest struct {
