@@ -253,7 +253,11 @@ func (o *owners) beginAll(number int) {
 			continue
 		}
 		g.running.Go(func() {
-			if err := o.begin(until(g.done), p); err != nil && !g.isDone() {
+			switch err := o.begin(until(g.done), p); {
+			case err == nil, g.isDone():
+			case errors.Is(err, ErrNotOwner): // it has moved on
+				g.cfg.Logger.Debug("a partition is another node's again", "partition", number, "class", p.class)
+			default:
 				g.cfg.Logger.Error("a partition cannot be read", "partition", number, "class", p.class, "error", err)
 			}
 		})

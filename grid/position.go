@@ -245,7 +245,24 @@ func (t *tenure) describe(ctx context.Context, c *cursor, q question) (*Position
 	waiting := t.index.changes(q.Cache, "", at.Position, false)
 	out.End, out.Changes = t.index.seq, int64(len(waiting))
 	t.index.mu.Unlock()
-	return out, nil
+	if len(waiting) == 0 {
+		return out, nil
+	}
+	out.Age, err = t.age(ctx, q.Cache, waiting[0].key)
+	return out, err
+}
+
+// age is how long a key's last change has waited.
+func (t *tenure) age(ctx context.Context, cache, key string) (time.Duration, error) {
+	c, err := t.g.Cache(ctx, cache)
+	if err != nil {
+		return 0, err
+	}
+	s, err := c.read(ctx, c.placeOf(key), false)
+	if err != nil || s.at.IsZero() {
+		return 0, err
+	}
+	return max(0, t.g.cfg.Now().Sub(s.at)), nil
 }
 
 // seek moves a cursor. What is given out is waited for, since it is in the order of what comes next.
@@ -288,31 +305,28 @@ func (c *cursor) describe(ctx context.Context) (*Position, error) {
 	x.mu.Lock()
 	c.mu.Lock()
 	out := &Position{Partition: c.t.p.number, Sequence: c.reached(), End: x.seq, Open: true, Changes: int64(len(c.byKey) + len(c.flying))}
-	if c.behind {
-		out.Changes += int64(len(x.changes(c.r.cache.name, "", c.missed-1, false)))
-	}
-	var oldest *item
-	if len(c.order) > 0 {
-		oldest = c.order[0]
-	}
 	var key string
 	var since time.Time
-	if oldest != nil {
-		key, since = oldest.key, oldest.entry.Created
+	if len(c.order) > 0 {
+		key, since = c.order[0].key, c.order[0].entry.Created
+	}
+	if c.behind {
+		left := x.changes(c.r.cache.name, "", c.missed-1, false)
+		out.Changes += int64(len(left))
+		if key == "" && len(left) > 0 {
+			key = left[0].key
+		}
 	}
 	c.mu.Unlock()
 	x.mu.Unlock()
-	if oldest == nil {
-		return out, nil
-	}
-	if since.IsZero() { // it is not here
-		s, err := c.r.cache.read(ctx, c.r.cache.placeOf(key), false)
-		if err != nil {
+	switch {
+	case key == "":
+	case since.IsZero(): // it is not here
+		var err error
+		if out.Age, err = c.t.age(ctx, c.r.cfg.Cache, key); err != nil {
 			return nil, err
 		}
-		since = s.at
-	}
-	if !since.IsZero() {
+	default:
 		out.Age = max(0, c.t.g.cfg.Now().Sub(since))
 	}
 	return out, nil

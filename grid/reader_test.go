@@ -483,3 +483,42 @@ func TestReservedKeysAreHidden(t *testing.T) {
 		t.Errorf("one more event: %+v, %v", e, err)
 	}
 }
+
+// A reader tells how long the oldest change has waited, also where the change is not in its queue: nobody has the reader open,
+// or it was opened and nothing was asked for.
+func TestAgeOfWhatIsNotQueued(t *testing.T) {
+	g := open(t, grid.Config{InMemory: true, Partitions: 1})
+	c := cache(t, g, grid.CacheConfig{Name: "c"})
+	cfg := grid.ReaderConfig{Name: "r", Cache: "c"}
+	oldest := func(opened bool) {
+		t.Helper()
+		at, err := g.Positions(t.Context(), "c", "r")
+		if err != nil || len(at) != 1 {
+			t.Fatal(at, err)
+		}
+		if at[0].Changes != 2 || at[0].Age < 50*time.Millisecond || at[0].Age > time.Minute || at[0].Open != opened {
+			t.Errorf("%+v, want two changes of at least 50 ms, open %v", at[0], opened)
+		}
+	}
+	r, err := g.Read(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"a", "b"} {
+		if _, err := c.Put(t.Context(), key, []byte("x"), grid.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(60 * time.Millisecond)
+	oldest(false)
+	if r, err = g.Read(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	oldest(true)
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}

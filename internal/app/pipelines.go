@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/pipeline"
@@ -22,6 +24,21 @@ func state(s pipeline.Status) string {
 	return s.Reason
 }
 
+// elsewhere says which partitions nobody reads for a pipeline although something waits in them: their owners are nodes that do
+// not run it.
+func elsewhere(positions []grid.Position) string {
+	var numbers []string
+	for _, at := range positions {
+		if !at.Open && at.Changes > 0 {
+			numbers = append(numbers, strconv.Itoa(at.Partition))
+		}
+	}
+	if len(numbers) == 0 {
+		return ""
+	}
+	return "; not run by the nodes that own partitions " + strings.Join(numbers, ", ") + ": configure it on every node"
+}
+
 func (p pipelines) Pipelines(ctx context.Context) ([]rest.Pipeline, error) {
 	var out []rest.Pipeline
 	for _, one := range p.n.pipelines {
@@ -31,7 +48,7 @@ func (p pipelines) Pipelines(ctx context.Context) ([]rest.Pipeline, error) {
 			return nil, fmt.Errorf("pipeline %s: %w", cfg.Name, err)
 		}
 		out = append(out, rest.NewPipeline(rest.Pipeline{
-			Name: cfg.Name, From: cfg.From, To: cfg.To, ErrorsTo: cfg.Errors, Model: cfg.Model, Version: status.Version, State: state(status),
+			Name: cfg.Name, From: cfg.From, To: cfg.To, ErrorsTo: cfg.Errors, Model: cfg.Model, Version: status.Version, State: state(status) + elsewhere(positions),
 		}, positions))
 	}
 	left, err := p.left(ctx)
