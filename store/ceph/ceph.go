@@ -27,6 +27,8 @@ type Store struct {
 	// handled last, so that no two calls can share one.
 	idle chan *rados.IOContext
 	all  []*rados.IOContext
+	// page is how many names a list holds.
+	page int
 }
 
 var _ store.Store = (*Store)(nil)
@@ -66,7 +68,7 @@ func connect(c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open Ceph as client.%s: %w", c.User, err)
 	}
-	s := &Store{c: c, conn: conn, idle: make(chan *rados.IOContext, c.Calls)}
+	s := &Store{c: c, conn: conn, idle: make(chan *rados.IOContext, c.Calls), page: pageNames}
 	where := c.Conf
 	if where == "" {
 		where = "the monitors " + strings.Join(c.Monitors, ", ")

@@ -32,6 +32,9 @@ func (s *Store) Damage(ctx context.Context, namespace, key string, head bool) er
 	return err
 }
 
+// SetPage sets how many names a list holds.
+func (s *Store) SetPage(n int) { s.page = n }
+
 // Raw calls do with a context of librados in a namespace: what a program without a store would use.
 func (s *Store) Raw(ctx context.Context, namespace string, do func(*rados.IOContext) error) error {
 	_, err := call(ctx, s, namespace, func(io *rados.IOContext) (struct{}, error) { return struct{}{}, do(io) })

@@ -209,7 +209,7 @@ func (s *Store) copies(ctx context.Context, namespace string, o store.ListOption
 		}
 		for {
 			least := from
-			page, err := scan(ctx, s, namespace, &objects.Smallest{Max: pageNames}, func(page *objects.Smallest, _, object string) {
+			page, err := scan(ctx, s, namespace, &objects.Smallest{Max: s.page}, func(page *objects.Smallest, _, object string) {
 				if strings.HasPrefix(object, prefix) && object >= least {
 					page.Add(object)
 				}

@@ -117,7 +117,7 @@ func (s *Store) Drop(ctx context.Context, namespace string) error {
 	for {
 		// As many names as fit into memory at a time, until there are none.
 		page, err := scan(ctx, s, namespace, &[]string{}, func(page *[]string, _, object string) {
-			if len(*page) < pageNames {
+			if len(*page) < s.page {
 				*page = append(*page, object)
 			}
 		})
