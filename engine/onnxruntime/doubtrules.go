@@ -2,6 +2,7 @@ package onnxruntime
 
 import (
 	"math"
+	"slices"
 
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/infer"
@@ -19,6 +20,7 @@ var doubts = map[string]func(s *suspect) string{
 	"MaxUnpool":          doubtMaxUnpool,
 	"Pad":                doubtPad,
 	"Pow":                doubtPow,
+	"Range":              doubtRange,
 	"ReduceMax":          doubtReduce,
 	"ReduceMin":          doubtReduce,
 	"Resize":             doubtResize,
@@ -70,6 +72,43 @@ func doubtPow(s *suspect) string {
 		return ""
 	}
 	return "int64 is computed in float64, which loses digits from 2^53 on"
+}
+
+// doubtRange is about bounds from 2^53 on. The positions of a sequence, which count to the size of some tensor, have none.
+func doubtRange(s *suspect) string {
+	if s.dtype(0) != tensor.Int64 || s.small(s.Input(0), 0) && s.small(s.Input(1), 0) && s.small(s.Input(2), 0) {
+		return ""
+	}
+	return "int64 is counted in float64, which loses numbers from 2^53 on"
+}
+
+// small reports whether integers are below 2^53, because of their type, their values or the operator that makes them.
+func (s *suspect) small(name string, depth int) bool {
+	if t := s.known(name); t != nil {
+		switch values := t.Raw().(type) {
+		case []int64:
+			return !slices.ContainsFunc(values, func(v int64) bool { return v > 1<<53 || v < -1<<53 })
+		case []float32:
+			return !slices.ContainsFunc(values, func(v float32) bool { return !(v <= 1<<53 && v >= -1<<53) })
+		}
+	}
+	if d := s.value(name).DType; d.IsInteger() && d.Size() < 8 {
+		return true
+	}
+	n := s.maker(name)
+	if n == nil || depth > 64 {
+		return false
+	}
+	switch n.Op() {
+	case "Shape", "Size", "NonZero", "ArgMax", "ArgMin":
+		return true
+	case "Cast", "Identity", "Gather", "Slice", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Abs", "Neg", "Div", "Mod",
+		"ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum":
+		return s.small(n.Input(0), depth+1)
+	case "Add", "Sub", "Mul", "Max", "Min", "Concat":
+		return !slices.ContainsFunc(n.Inputs, func(in string) bool { return !s.small(in, depth+1) })
+	}
+	return false
 }
 
 func doubtReduce(s *suspect) string {

@@ -115,8 +115,10 @@ func (s *suspect) value(name string) graph.Value {
 }
 
 // constant returns the value of input i, or nil where it is not known.
-func (s *suspect) constant(i int) *tensor.Tensor {
-	name := s.Input(i)
+func (s *suspect) constant(i int) *tensor.Tensor { return s.known(s.Input(i)) }
+
+// known is the same for any value.
+func (s *suspect) known(name string) *tensor.Tensor {
 	for at := s; at != nil && name != ""; at = at.outer {
 		if t, ok := at.consts[name]; ok {
 			return t
