@@ -78,6 +78,34 @@ func TestAutoDoubts(t *testing.T) {
 	if first, err := e.For("auto", relu("unsure")); err != nil || first.Name() != "native" {
 		t.Errorf("For: %v, %v", first, err)
 	}
+	for name, want := range map[string]string{"sure": "library", "unsure": "own"} {
+		opened := ""
+		note := func(e engine.Engine, as string) engine.Engine { return noting{e, func() { opened = as }} }
+		auto := newEngines(Config{Engine: "onnxruntime"}, slog.New(slog.DiscardHandler), nil, doubting{note(library, "library"), library}, note(own, "own")).Auto()
+		s, err := auto.Open(t.Context(), relu(name), engine.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil || opened != want {
+			t.Errorf("Auto took %s for the model %q, want %s; %v", opened, name, want, err)
+		}
+	}
+}
+
+// noting tells when it opens a model, and doubting doubts as another engine does.
+type noting struct {
+	engine.Engine
+	opens func()
+}
+
+func (n noting) Open(ctx context.Context, g *graph.Graph, o engine.Options) (engine.Session, error) {
+	n.opens()
+	return n.Engine.Open(ctx, g, o)
+}
+
+type doubting struct {
+	engine.Engine
+	engine.Doubter
 }
 
 func relu(name string) *graph.Graph {

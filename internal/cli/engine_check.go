@@ -28,9 +28,11 @@ was wrong or crashed; one that was refused with its reason is no failure.`,
 		if err != nil {
 			return err
 		}
-		e, err := all.Get(name)
-		if err != nil {
-			return err
+		e := all.Auto()
+		if name != "auto" {
+			if e, err = all.Get(name); err != nil {
+				return err
+			}
 		}
 		fsys := os.DirFS(given[0])
 		cases, err := conformance.Find(fsys)
