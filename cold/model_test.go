@@ -337,8 +337,8 @@ func (m *model) finish() {
 	for key := range m.last {
 		m.get(key)
 	}
-	m.must(m.n.cold.Sweep(m.ctx)) // the clock goes on so fast that removals are forgotten before the store hears of them
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		m.must(m.n.cold.Sweep(m.ctx)) // the clock goes on so fast that removals are forgotten before the store hears of them
 		missing := ""
 		for key, e := range m.entries {
 			if got, _ := m.seen.Load(key); got != fmt.Sprint(e.rev, "=", e.value) {

@@ -1,0 +1,133 @@
+package cold_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/millrace/millrace/cold"
+	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/store/faultstore"
+	"github.com/millrace/millrace/store/storetest"
+)
+
+// natsServer runs a server that several nodes share, and returns its address.
+func natsServer(t *testing.T) string {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, MaxPayload: grid.MaxValueBytes + 64<<10,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server does not start")
+	}
+	return s.ClientURL()
+}
+
+// TestNodes: two nodes share a store and a cache that is larger than its memory. Each evicts what it owns, both see all entries, and when one
+// ends the other goes on with everything.
+func TestNodes(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := setup{
+		grid:  grid.Config{URL: natsServer(t), Partitions: 4},
+		cold:  cold.Config{Wait: 10 * time.Second},
+		store: faultstore.New(storetest.NewMemory(nil), 3, faultstore.Faults{Before: 0.05, After: 0.05}),
+	}
+	config := grid.CacheConfig{Name: "c", MaxEntries: 20, Store: "cold"}
+	begin := func() *node {
+		for {
+			n, err := start(ctx, s)
+			if err == nil {
+				return n
+			}
+			if !errors.Is(err, grid.ErrUnavailable) && ctx.Err() != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	one := begin()
+	c1 := cache(t, one, config)
+	two := begin()
+	var once sync.Once
+	end := func() {
+		once.Do(func() {
+			if err := one.stop(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	defer end()
+	defer func() {
+		if err := two.stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	c2 := cache(t, two, config)
+	eventually(t, "each has its share", func() bool {
+		a, _ := c1.Owned()
+		b, _ := c2.Owned()
+		return a == 2 && b == 2
+	})
+	const many = 100
+	revs := make(map[string]grid.Revision)
+	for i := range many {
+		key := fmt.Sprint(i)
+		c := []*grid.Cache{c1, c2}[i%2]
+		revs[key] = put(t, c, key, "value of "+key)
+	}
+	read := func(c *grid.Cache, key string) {
+		t.Helper()
+		var e grid.Entry
+		var err error
+		for range 100 { // the store fails at random
+			if e, err = c.Get(ctx, key); !errors.Is(err, grid.ErrUnavailable) {
+				break
+			}
+		}
+		if err != nil || string(e.Value) != "value of "+key || e.Revision != revs[key] {
+			t.Fatalf("%s is %q at %d, want revision %d: %v", key, e.Value, e.Revision, revs[key], err)
+		}
+	}
+	for i := range many {
+		read(c2, fmt.Sprint(i))
+		read(c1, fmt.Sprint(many-1-i))
+	}
+	eventually(t, "what is in memory is within the limit", func() bool { return inMemory(t, c1) <= 22 && inMemory(t, c2) <= 22 })
+	if a, b := stats(t, c1).Tier, stats(t, c2).Tier; a.Evictions < 20 || b.Evictions < 20 {
+		t.Errorf("evictions by %+v and %+v", a, b)
+	}
+	rev, err := c1.Put(ctx, "0", []byte("value of 0"), grid.PutOptions{IfRevision: revs["0"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	revs["0"] = rev
+	if _, err := c2.Delete(ctx, "1", grid.DeleteOptions{IfRevision: revs["1"]}); err != nil {
+		t.Fatal(err)
+	}
+	end()
+	eventually(t, "the other owns everything", func() bool {
+		n, of := c2.Owned()
+		return n == of && stats(t, c2).Entries == many-1
+	})
+	for i := range many {
+		if i != 1 {
+			read(c2, fmt.Sprint(i))
+		}
+	}
+	if _, err := c2.Get(ctx, "1"); !errors.Is(err, grid.ErrNotFound) {
+		t.Errorf("what was removed: %v", err)
+	}
+}
