@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,10 +111,16 @@ func makePNG(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(f.Close())
 }
 
-// makeNPZ is `mknpz FILE`: a batch of two for the model of mkmodel, whose answers are b and d, with targets for training.
+// makeNPZ is `mknpz FILE`: a batch of two for the model of mkmodel, whose answers are b and d, with targets for training;
+// a FILE.npy is one item of it, in bytes.
 func makeNPZ(ts *testscript.TestScript, _ bool, args []string) {
 	f, err := os.Create(file(ts, args))
 	ts.Check(err)
+	if strings.HasSuffix(args[0], ".npy") {
+		ts.Check(media.WriteNPY(f, tensor.Vector[uint8](0, 3, 1, 0)))
+		ts.Check(f.Close())
+		return
+	}
 	tensors := map[string]*tensor.Tensor{"x": tensor.Must(tensor.Of([]float32{0, 3, 1, 0, 1, 0, 0, 2}, 2, 4))}
 	if args[0] == "train.npz" {
 		tensors["target"] = tensor.Must(tensor.Of([]int64{1, 3}, 2))

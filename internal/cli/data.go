@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -38,7 +39,10 @@ Files that are there already are only checked.`,
 		}
 		log := newLogger(app.LogConfig{Level: "info", Format: "text"}, c.Stderr)
 		if err := mnist.Fetch(cmd.Context(), *out, mnist.Options{URLs: *from, Log: log}); err != nil {
-			return fmt.Errorf("fetch MNIST: %w", err)
+			if errors.Is(err, mnist.ErrDownload) {
+				err = fmt.Errorf("%w\n--from names a folder that has the files %s and %s", err, mnist.Files[0].Name, mnist.Files[1].Name)
+			}
+			return err
 		}
 		for _, f := range mnist.Files {
 			if _, err := fmt.Fprintln(c.Stdout, filepath.Join(*out, f.Name)); err != nil {

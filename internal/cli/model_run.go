@@ -88,9 +88,13 @@ func readInputs(m *model.Model, data []byte) (map[string]*tensor.Tensor, error) 
 	}
 	tensors, err := media.ParseTensors("", data)
 	if err == nil {
-		// An .npy has no name: it is the only input.
+		// An .npy has no name: it is the only input. Where it is not the whole of it, it is an item, as in a cache.
 		if t, unnamed := tensors[""]; unnamed && len(tensors) == 1 && len(m.Inputs()) == 1 {
-			return map[string]*tensor.Tensor{m.Inputs()[0].Name: t}, nil
+			in := m.Inputs()[0]
+			if t.DType() != in.DType || t.Rank() != len(in.Shape) {
+				return readItem(m, "", data)
+			}
+			return map[string]*tensor.Tensor{in.Name: t}, nil
 		}
 		return tensors, nil
 	}
