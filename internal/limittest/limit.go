@@ -48,14 +48,11 @@ func hold(tb testing.TB, size int, limit time.Duration, read func()) {
 // once returns the time and the memory of a run, the time by whichever clock shows less: the processor's, which a busy machine does not stretch, also
 // counts what others of this process do.
 func once(read func()) (time.Duration, uint64) {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
+	before := metric("/gc/heap/allocs:bytes")
 	began, cpu := time.Now(), CPU()
 	read()
 	cpu = CPU() - cpu
-	took := time.Since(began)
-	runtime.ReadMemStats(&after)
-	return min(took, cpu), after.TotalAlloc - before.TotalAlloc
+	return min(time.Since(began), cpu), metric("/gc/heap/allocs:bytes") - before
 }
 
 // peak returns how much the heap grew at most while read ran, with the collector at work all the time. What is made while it is at work counts
@@ -84,8 +81,11 @@ func peak(read func()) uint64 {
 }
 
 // live returns what the collector found in use when it last ran.
-func live() uint64 {
-	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+func live() uint64 { return metric("/gc/heap/live:bytes") }
+
+// metric reads a number of the runtime's, which does not stop the world as runtime.ReadMemStats does.
+func metric(name string) uint64 {
+	s := []metrics.Sample{{Name: name}}
 	metrics.Read(s)
 	return s[0].Value.Uint64()
 }
