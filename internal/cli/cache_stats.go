@@ -27,21 +27,31 @@ func (c *command) cacheStats(open opener) *cobra.Command {
 		if *asJSON {
 			return printJSON(c.Stdout, d)
 		}
-		limit := func(n int64) string {
-			if n == 0 {
+		limit := func(n int64, text func(int64) string) string {
+			switch {
+			case n == 0:
+				return "no limit"
+			case d.Config.Store != "":
+				return "at most " + text(n) + " in memory"
+			}
+			return "at most " + text(n)
+		}
+		plain := func(n int64) string { return fmt.Sprint(n) }
+		span := func(text string) string {
+			if text == "0s" {
 				return "no limit"
 			}
-			return fmt.Sprint(n)
+			return text
 		}
 		rows := [][]string{
 			{"cache", d.Name},
 			{"class", d.Config.Class},
-			{"entries", fmt.Sprintf("%d (%s)", d.Size, limit(d.Config.MaxEntries))},
-			{"bytes", fmt.Sprintf("%d (%s)", d.Stats.Bytes, limit(d.Config.MaxBytes))},
-			{"largest value", limit(d.Config.MaxEntryBytes)},
-			{"lifespan", d.Config.Lifespan},
-			{"max idle", d.Config.MaxIdle},
-			{"stores", fmt.Sprint(d.Stats.Stores)},
+			{"entries", fmt.Sprintf("%d (%s)", d.Size, limit(d.Config.MaxEntries, plain))},
+			{"bytes", fmt.Sprintf("%s (%s)", sizeText(d.Stats.Bytes), limit(d.Config.MaxBytes, sizeText))},
+			{"largest value", "at most " + sizeText(d.Config.MaxEntryBytes)},
+			{"lifespan", span(d.Config.Lifespan)},
+			{"max idle", span(d.Config.MaxIdle)},
+			{"puts", fmt.Sprint(d.Stats.Stores)},
 			{"hits", fmt.Sprint(d.Stats.Hits)},
 			{"misses", fmt.Sprint(d.Stats.Misses)},
 			{"removes", fmt.Sprint(d.Stats.Removes)},

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/millrace/millrace/fault"
@@ -59,7 +60,7 @@ a cache of the data grid goes through a model, and the result is an entry that l
 	root.SetIn(c.Stdin)
 	root.SetOut(c.Stdout)
 	root.SetErr(c.Stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(flagError(err)) })
 	root.AddGroup(
 		&cobra.Group{ID: "node", Title: "Run a node:"},
 		&cobra.Group{ID: "client", Title: "Ask a running node:"},
@@ -156,6 +157,19 @@ type usageError struct{ err error }
 func (e usageError) Error() string        { return e.err.Error() }
 func (e usageError) Unwrap() error        { return e.err }
 func (e usageError) Is(target error) bool { return target == errUsage }
+
+// flagError says what a flag takes where its value is not of that kind.
+func flagError(err error) error {
+	var bad *pflag.InvalidValueError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	kinds := map[string]string{"int": "a whole number", "int64": "a whole number", "float64": "a number", "duration": "a duration, such as 30s or 24h", "bool": "true or false"}
+	if kind := kinds[bad.GetFlag().Value.Type()]; kind != "" {
+		return fmt.Errorf("--%s: %q is not %s", bad.GetFlag().Name, bad.GetValue(), kind)
+	}
+	return fmt.Errorf("--%s: %w", bad.GetFlag().Name, bad.Unwrap())
+}
 
 func usage(err error) error { return usageError{err} }
 

@@ -3,8 +3,9 @@
 const counts = new Intl.NumberFormat('en');
 const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
 
-/** count writes a whole number with separators; rate and other measured numbers get at most one digit after the point. */
+/** count writes a whole number with separators, and counted with what it counts; rate and other measured numbers get at most one digit after the point. */
 export const count = (n) => counts.format(n ?? 0);
+export const counted = (n, one, many) => `${count(n)} ${n === 1 ? one : many}`;
 export const rate = (n) => (n >= 10000 ? short.format(n) : n >= 100 ? counts.format(Math.round(n)) : counts.format(Math.round((n ?? 0) * 10) / 10));
 
 /** time writes microseconds in the unit that keeps them readable. */

@@ -1,6 +1,6 @@
 // The way of the data as a diagram, one line for each pipeline, with the numbers of this moment.
 
-import { byId, count, element, rate, shape, time } from './format.js';
+import { byId, count, counted, element, rate, shape, time } from './format.js';
 
 const most = 6; // pipelines drawn
 
@@ -12,10 +12,10 @@ function stations(p, stats) {
   const running = p.state === 'running';
   return [
     { kind: 'you', title: 'PUT', lines: [`${rate(source?.put_rate ?? 0)} / s`, 'PNG, JPEG, JSON'] },
-    { kind: 'cache', title: p.from, lines: [`${count(source?.entries ?? 0)} entries`, `${count(p.lag)} waiting`] },
+    { kind: 'cache', title: p.from, lines: [counted(source?.entries ?? 0, 'entry', 'entries'), `${count(p.lag)} waiting`] },
     { kind: 'pipeline', title: p.name, lines: running ? [`${rate(p.in_rate)} / s`, `${rate(p.batch_mean || 0)} a batch`] : ['waits', ''], mill: true, wait: !running },
     { kind: 'model', title: p.model, lines: [p.version ? `version ${p.version}` : 'not there yet', p.latency_p50_us ? `p50 ${time(p.latency_p50_us)}` : ''], wait: !p.version },
-    { kind: 'cache', title: p.to, lines: [`${count(target?.entries ?? 0)} entries`, p.errors ? `${count(p.errors)} errors` : 'no errors'] },
+    { kind: 'cache', title: p.to, lines: [counted(target?.entries ?? 0, 'entry', 'entries'), p.errors ? counted(p.errors, 'error', 'errors') : 'no errors'] },
     { kind: 'event', title: 'listeners', lines: [`${rate(p.out_rate)} / s`, 'this page is one'] },
   ];
 }
