@@ -412,6 +412,24 @@ func TestDrop(t *testing.T) {
 	}
 }
 
+// TestFormerStore: a cache that has a store no more does not wait for it.
+func TestFormerStore(t *testing.T) {
+	t.Parallel()
+	n := open(t, setup{})
+	c := cache(t, n, grid.CacheConfig{Store: "cold"})
+	put(t, c, "before", "")
+	eventually(t, "the store has it", func() bool { return stats(t, c).Tier.LagEntries == 0 })
+	if err := n.UpdateCache(t.Context(), grid.CacheConfig{Name: "c", MaxEntries: 3, Evict: grid.EvictDrop}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		put(t, c, fmt.Sprint(i), "")
+	}
+	if s := stats(t, c); s.Entries > 3 || s.Evicted < 8 {
+		t.Errorf("statistics %+v", s)
+	}
+}
+
 // TestRefuse: a cache that wants neither refuses at once.
 func TestRefuse(t *testing.T) {
 	t.Parallel()

@@ -95,7 +95,10 @@ func (t *tier) start(g *grid.Grid) {
 			run()
 		})
 	}
-	part(t.evictLoop)
+	part(func() {
+		t.forgetReaders(g)
+		t.evictLoop()
+	})
 	if t.store.Store != nil {
 		part(func() { t.writeLoop(g) })
 		part(t.lagLoop)

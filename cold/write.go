@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -25,8 +26,41 @@ const (
 	lagEvery = 100 * time.Millisecond
 )
 
+// readerPrefix begins the names of readers that write behind.
+const readerPrefix = "_store-"
+
 // ReaderName is the name of the reader that writes a cache into a store. Its position is up to where the store has everything.
-func ReaderName(store string) string { return "_store-" + store }
+func ReaderName(store string) string { return readerPrefix + store }
+
+// forgetReaders removes the readers that wrote the cache into stores that it had before: nothing could leave memory that they have
+// not passed.
+func (t *tier) forgetReaders(g *grid.Grid) {
+	forget := func() error {
+		all, err := g.Readers(t.ctx)
+		if err != nil {
+			return err
+		}
+		for _, r := range all {
+			if r.Cache != t.name || !strings.HasPrefix(r.Reader, readerPrefix) || r.Reader == ReaderName(t.config.Load().Store) {
+				continue
+			}
+			if err := g.DeleteReader(t.ctx, r.Cache, r.Reader); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for {
+		err := forget()
+		if err == nil || errors.Is(err, grid.ErrNoCache) || errors.Is(err, grid.ErrClosed) {
+			return
+		}
+		t.cold.cfg.Logger.Debug("look for readers of former stores", "cache", t.name, "error", err)
+		if !pause(t.ctx, writeLongest) {
+			return
+		}
+	}
+}
 
 // writeLoop brings what is written to the store, until the tier ends: the newest change of each key, in the order of its revisions.
 func (t *tier) writeLoop(g *grid.Grid) {
