@@ -1,8 +1,10 @@
 package grid_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,6 +46,36 @@ func TestFolderIsLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	open(t, grid.Config{Dir: dir})
+}
+
+// TestCrashIsToldOnce opens a copy of a folder that is in use, which is what a crash leaves.
+func TestCrashIsToldOnce(t *testing.T) {
+	dir, left := t.TempDir(), t.TempDir()
+	put := func(dir string, log *slog.Logger, key string) {
+		t.Helper()
+		g := open(t, grid.Config{Dir: dir, Partitions: 2, Logger: log})
+		c := cache(t, g, grid.CacheConfig{Name: "c"})
+		if _, err := c.Put(t.Context(), key, []byte("v"), grid.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if key == "later" {
+			if err := os.CopyFS(left, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := g.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(dir, nil, "first") // an orderly stop writes the summary that the crash makes old
+	put(dir, nil, "later")
+	for run, want := range []int{1, 0} {
+		var log bytes.Buffer
+		put(left, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})), "again")
+		if told := strings.Count(log.String(), "not stopped in order"); told != want || strings.Contains(log.String(), "Filestore") {
+			t.Errorf("run %d after the crash, want it told %d times:\n%s", run+1, want, log.String())
+		}
+	}
 }
 
 func TestFormatIsChecked(t *testing.T) {

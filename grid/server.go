@@ -146,8 +146,9 @@ func (e *embedded) close() {
 // serverLog passes the server's log on, and hears of write errors: the server answers the failed
 // write with silence, so its log is the only word of it.
 type serverLog struct {
-	log *slog.Logger
-	e   *embedded
+	log  *slog.Logger
+	e    *embedded
+	once sync.Once // tells of a crash
 }
 
 func (l *serverLog) Noticef(format string, v ...any) { l.out(slog.LevelDebug, format, v) }
@@ -157,10 +158,23 @@ func (l *serverLog) Fatalf(format string, v ...any)  { l.out(slog.LevelError, fo
 
 func (l *serverLog) Warnf(format string, v ...any) {
 	level := slog.LevelWarn
-	if strings.HasPrefix(format, "Maximum payloads over") {
+	switch {
+	case strings.HasPrefix(format, "Maximum payloads over"):
 		level = slog.LevelDebug // ours are, by design
+	case afterCrash(fmt.Sprintf(format, v...)):
+		level = slog.LevelDebug // several for each stream
+		l.once.Do(func() {
+			l.log.Warn("the last run was not stopped in order: the streams are read through")
+		})
 	}
 	l.out(level, format, v)
+}
+
+// afterCrash tells the warnings that any crash leaves, for each stream, from those of damage: the server wrote more than
+// its summary knows, which it therefore makes again.
+func afterCrash(text string) bool {
+	return strings.HasPrefix(text, "Filestore [") &&
+		(strings.Contains(text, "state is outdated;") || strings.Contains(text, "Stream state outdated,") || strings.HasSuffix(text, "from index errored: prior state file"))
 }
 
 func (l *serverLog) Errorf(format string, v ...any) {
