@@ -35,7 +35,7 @@ const configDocHead = "# Configuration\n\n" +
 const exampleConfig = `node:      {name: n1, data: ./data}
 http:      {listen: 127.0.0.1:8080}
 grid:      {partitions: 8}
-stores:    {cold: {type: disk, dir: ./cold}}
+stores:    {cold: {type: disk, dir: ./data/cold}}
 caches:    {digits: {max_entries: 10000, store: cold}, predictions: {lifespan: 24h}}
 models:    {digits: {path: digits.onnx}}
 pipelines: {classify: {from: digits, model: digits, to: predictions, max_batch: 64}}

@@ -72,8 +72,11 @@ func TestFolder(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(other, "photo.png"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := disk.Open(disk.Config{Dir: other}); err == nil || !strings.Contains(err.Error(), "photo.png") {
+	if _, err := disk.Open(disk.Config{Dir: other}); !errors.Is(err, store.ErrConfig) || !strings.Contains(err.Error(), "photo.png") {
 		t.Errorf("a folder with something else: %v", err)
+	}
+	if files, err := os.ReadDir(other); err != nil || len(files) != 1 {
+		t.Errorf("something was left in it: %v, %v", files, err)
 	}
 	newer := t.TempDir()
 	if err := os.WriteFile(filepath.Join(newer, "FORMAT"), []byte("millrace-store 2\n"), 0o600); err != nil {

@@ -23,6 +23,9 @@ func openFolder(dir string) (*folder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the store's folder: %w", err)
 	}
+	if err := foreign(dir); err != nil { // before anything is written there
+		return nil, err
+	}
 	path := filepath.Join(dir, "LOCK")
 	lock := flock.New(path, flock.SetPermissions(0o600))
 	got, err := lock.TryLock()
@@ -49,7 +52,7 @@ func prepare(dir, lockPath string) error {
 	b, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := begin(dir, path); err != nil {
+		if err := begin(path); err != nil {
 			return err
 		}
 	case err != nil:
@@ -68,17 +71,30 @@ func prepare(dir, lockPath string) error {
 	return nil
 }
 
-// begin makes a folder a store's, unless it is something else's.
-func begin(dir, path string) error {
+// foreign refuses a folder that has something, but not what a store begins with.
+func foreign(dir string) error {
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("read the store's folder: %w", err)
 	}
+	other := ""
 	for _, f := range files {
-		if f.Name() != "LOCK" && f.Name() != "FORMAT.new" {
-			return fmt.Errorf("%w: %s has no file FORMAT but has %s: it is no store's folder, use another one", store.ErrCorrupt, dir, f.Name())
+		switch f.Name() {
+		case "FORMAT":
+			return nil
+		case "LOCK", "FORMAT.new":
+		default:
+			other = f.Name()
 		}
 	}
+	if other != "" {
+		return fmt.Errorf("%w: the folder %s has %s but no file FORMAT: it is no store's, use another one", store.ErrConfig, dir, other)
+	}
+	return nil
+}
+
+// begin makes a folder a store's.
+func begin(path string) error {
 	// By a name of its own first: half a FORMAT file would keep the folder from being opened.
 	if err := os.WriteFile(path+".new", []byte(format), 0o600); err != nil {
 		return fmt.Errorf("write the store's format: %w", err)
