@@ -183,12 +183,12 @@ func (t *tier) passed(ctx context.Context, partition int, known map[int]grid.Seq
 	if at, ok := known[partition]; ok {
 		return at, nil
 	}
+	if t.store.Store != nil && t.reader.Load() == nil {
+		return 0, nil // it is asked for before: a reader that opens meanwhile may have no position yet
+	}
 	at, err := t.cold.steps.passed(ctx, t.c, partition)
 	if errors.Is(err, grid.ErrNotOwner) {
 		at, err = 0, nil
-	}
-	if err == nil && t.store.Store != nil && t.reader.Load() == nil {
-		at = 0 // it was never opened: there may be no position yet
 	}
 	known[partition] = at
 	return at, err

@@ -2,6 +2,7 @@ package cold
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -69,7 +70,7 @@ func (t *tier) forgetUpTo(ctx context.Context, partitions int, upTo map[int]grid
 	var some []store.Entry
 	remove := func() error {
 		for _, err := range t.store.Store.PutAll(ctx, t.name, some) {
-			if err != nil {
+			if err != nil && !errors.Is(err, store.ErrStale) { // it was put anew meanwhile
 				return err
 			}
 		}
