@@ -13,6 +13,7 @@ import (
 
 	"github.com/millrace/millrace/fault"
 	"github.com/millrace/millrace/serve"
+	"github.com/millrace/millrace/store/disk"
 	"github.com/millrace/millrace/web"
 )
 
@@ -50,7 +51,11 @@ func prepare(cfg Config, log *slog.Logger) (*parts, error) {
 	}
 	for name, s := range cfg.Stores {
 		if s.Type == storeDisk {
-			l.Take(checkFolder(string(s.Dir)), under("stores."+name+".dir"))
+			err := checkFolder(string(s.Dir))
+			if err == nil {
+				err = disk.Check(string(s.Dir))
+			}
+			l.Take(err, under("stores."+name+".dir"))
 		}
 		for key, file := range map[string]Path{"conf": s.Conf, "keyring": s.Keyring} {
 			if file != "" {

@@ -45,20 +45,30 @@ func openFolder(dir string) (*folder, error) {
 	return &folder{lock}, nil
 }
 
+// Check says why Open would refuse a folder, as far as its files tell: it is something else's, or of another version. A folder that
+// is not there is none of both.
+func Check(dir string) error {
+	if err := foreign(dir); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	_, err := formatted(dir)
+	return err
+}
+
 func (f *folder) close() error { return f.lock.Close() }
 
 func prepare(dir, lockPath string) error {
-	path := filepath.Join(dir, "FORMAT")
-	b, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if err := begin(path); err != nil {
+	done, err := formatted(dir)
+	if err != nil {
+		return err
+	}
+	if !done {
+		if err := begin(filepath.Join(dir, "FORMAT")); err != nil {
 			return err
 		}
-	case err != nil:
-		return fmt.Errorf("read the store's format: %w", err)
-	case string(b) != format:
-		return fmt.Errorf("%w: %s says %.40q, and this program reads %q: use a newer one, or another folder", store.ErrCorrupt, path, b, strings.TrimSpace(format))
 	}
 	exe, err := os.Executable()
 	if err != nil {
@@ -69,6 +79,21 @@ func prepare(dir, lockPath string) error {
 		return fmt.Errorf("write %s: %w", lockPath, err)
 	}
 	return nil
+}
+
+// formatted reports whether a folder has its FORMAT file, and refuses that of another version.
+func formatted(dir string) (bool, error) {
+	path := filepath.Join(dir, "FORMAT")
+	b, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("read the store's format: %w", err)
+	case string(b) != format:
+		return false, fmt.Errorf("%w: %s says %.40q, and this program reads %q: use a newer one, or another folder", store.ErrCorrupt, path, b, strings.TrimSpace(format))
+	}
+	return true, nil
 }
 
 // foreign refuses a folder that has something, but not what a store begins with.
