@@ -26,3 +26,24 @@ func (s *Store) Damage(namespace, key string, head bool) error {
 
 // Flush writes what is in memory to files.
 func (s *Store) Flush() error { return s.db.Flush() }
+
+// Parts counts the parts of values that are kept for a namespace, and returns the length of the longest.
+func (s *Store) Parts(namespace string) (count, longest int, err error) {
+	for _, kind := range []byte{valueKey, restKey} {
+		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: rawKey(kind, namespace, ""), UpperBound: behind(kind, namespace)})
+		if err != nil {
+			return 0, 0, err
+		}
+		for ok := it.First(); ok; ok = it.Next() {
+			value, err := it.ValueAndErr()
+			if err != nil {
+				return 0, 0, err
+			}
+			count, longest = count+1, max(longest, len(value))
+		}
+		if err := it.Close(); err != nil {
+			return 0, 0, err
+		}
+	}
+	return count, longest, nil
+}

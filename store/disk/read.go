@@ -56,7 +56,7 @@ func (s *Store) Get(ctx context.Context, namespace, key string) (store.Entry, er
 	if err != nil {
 		return store.Entry{}, err
 	}
-	value, err := s.value(snapshot, namespace, key)
+	value, err := s.value(snapshot, namespace, key, h.Size)
 	if err != nil {
 		return store.Entry{}, err
 	}
@@ -66,14 +66,25 @@ func (s *Store) Get(ctx context.Context, namespace, key string) (store.Entry, er
 	return store.Entry{Info: h.Info, Value: value}, nil
 }
 
-func (s *Store) value(from pebble.Reader, namespace, key string) ([]byte, error) {
-	b, done, err := from.Get(rawKey(valueKey, namespace, key))
-	if errors.Is(err, pebble.ErrNotFound) {
+// value reads the parts of a value. One that is missing is noticed by the checksum of the whole.
+func (s *Store) value(from pebble.Reader, namespace, key string, size int64) ([]byte, error) {
+	if size <= 0 {
 		return nil, nil
-	} else if err != nil {
-		return nil, s.failed("read "+quote(namespace, key), err)
 	}
-	return bytes.Clone(b), done.Close()
+	value := make([]byte, 0, min(size, store.MaxValueBytes))
+	for n := range parts(size) {
+		b, done, err := from.Get(partKey(namespace, key, n))
+		if errors.Is(err, pebble.ErrNotFound) {
+			break
+		} else if err != nil {
+			return nil, s.failed("read "+quote(namespace, key), err)
+		}
+		value = append(value, b...)
+		if err := done.Close(); err != nil {
+			return nil, s.failed("read "+quote(namespace, key), err)
+		}
+	}
+	return value, nil
 }
 
 // live is head for a key whose value may be given out.

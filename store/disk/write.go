@@ -2,6 +2,7 @@ package disk
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -17,11 +18,30 @@ import (
 const commitBytes = 16 << 20
 
 // The keys of Pebble: a letter, the namespace, a zero byte, and the key. Header and metadata stand apart from the value, so that a list and
-// the look before a write read no values.
+// the look before a write read no values. A value is kept in parts, because Pebble reads, checks and decodes whole blocks: one large value
+// would be read with each small one beside it. The first part has the key like the header, the others as partKey says.
 const (
 	headKey  = 'h'
 	valueKey = 'v'
+	restKey  = 'w'
 )
+
+// partBytes is how long a part of a value is, but the last.
+const partBytes = 32 << 10
+
+// parts is how many parts a value has.
+func parts(size int64) int { return int((size + partBytes - 1) / partBytes) }
+
+// partKey is the key of a value's n-th part. The key of the entry has its length before it, so that no two entries have one in common.
+func partKey(namespace, key string, n int) []byte {
+	if n == 0 {
+		return rawKey(valueKey, namespace, key)
+	}
+	b := make([]byte, 0, 8+len(namespace)+len(key))
+	b = append(append(append(b, restKey), namespace...), 0)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(key)))
+	return binary.BigEndian.AppendUint32(append(b, key...), uint32(n))
+}
 
 func rawKey(kind byte, namespace, key string) []byte {
 	b := make([]byte, 0, 2+len(namespace)+len(key))
@@ -121,7 +141,8 @@ func (s *Store) putSome(ctx context.Context, namespace string, entries []store.E
 		if e.Deleted {
 			e = store.Entry{Info: e.Tombstone(s.c.Now())}
 		}
-		if err := set(batch, namespace, e); err != nil {
+		e.Size = int64(len(e.Value))
+		if err := set(batch, namespace, e, old.Size); err != nil {
 			outcomes[i] = s.failed("write "+quote(namespace, e.Key), err)
 			continue
 		}
@@ -135,15 +156,24 @@ func (s *Store) putSome(ctx context.Context, namespace string, entries []store.E
 	}
 }
 
-// set adds an entry or tombstone to a batch.
-func set(batch *pebble.Batch, namespace string, e store.Entry) error {
+// set adds an entry or tombstone to a batch, in place of a copy whose value had a size.
+func set(batch *pebble.Batch, namespace string, e store.Entry, replaces int64) error {
 	if err := batch.Set(rawKey(headKey, namespace, e.Key), record.EncodeHead(record.Head{Info: e.Info}, e.Value), nil); err != nil {
 		return err
 	}
-	if len(e.Value) == 0 {
-		return batch.Delete(rawKey(valueKey, namespace, e.Key), nil)
+	n := 0
+	for part := range slices.Chunk(e.Value, partBytes) {
+		if err := batch.Set(partKey(namespace, e.Key, n), part, nil); err != nil {
+			return err
+		}
+		n++
 	}
-	return batch.Set(rawKey(valueKey, namespace, e.Key), e.Value, nil)
+	for ; n < parts(replaces); n++ {
+		if err := batch.Delete(partKey(namespace, e.Key, n), nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lock locks keys for writing, in the order of their stripes, and returns what unlocks them.
@@ -180,7 +210,7 @@ func (s *Store) Drop(ctx context.Context, namespace string) error {
 	defer s.gate.Leave()
 	batch := s.db.NewBatch()
 	defer batch.Close()
-	for _, kind := range []byte{headKey, valueKey} {
+	for _, kind := range []byte{headKey, valueKey, restKey} {
 		if err := batch.DeleteRange(rawKey(kind, namespace, ""), behind(kind, namespace), nil); err != nil {
 			return s.failed("drop namespace "+namespace, err)
 		}
@@ -243,7 +273,7 @@ func (s *Store) sweepSome(ctx context.Context, namespace string, keys []string) 
 		}
 		switch now := s.c.Now(); {
 		case h.Expired(now):
-			err = set(batch, namespace, store.Entry{Info: h.Tombstone(now)})
+			err = set(batch, namespace, store.Entry{Info: h.Tombstone(now)}, h.Size)
 		case h.Deleted && !now.Before(h.Expires):
 			err = batch.Delete(rawKey(headKey, namespace, key), nil)
 		default:
