@@ -19,8 +19,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// A check of the model is one history; TestModel says how many.
-	if err := flag.Set("rapid.checks", "1"); err != nil {
+	// A check of the model is one history; TestModel says how many. With -short rapid does a fifth of its checks.
+	flag.Parse()
+	checks := "1"
+	if testing.Short() {
+		checks = "5"
+	}
+	if err := flag.Set("rapid.checks", checks); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)

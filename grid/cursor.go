@@ -316,7 +316,9 @@ func (c *cursor) load(ctx context.Context, items []*item) (gone []*item, err err
 			default:
 				it.entry = Entry{Cache: c.r.cache.name, Key: it.key, Revision: s.revision, Created: s.at}
 			}
+			c.mu.Lock() // the time is looked at for the lag
 			it.load, it.at = false, it.entry.Created
+			c.mu.Unlock()
 		}
 		places, loaded = places[len(some):], loaded[len(some):]
 	}

@@ -308,7 +308,7 @@ func (c *cursor) describe(ctx context.Context) (*Position, error) {
 	var key string
 	var since time.Time
 	if len(c.order) > 0 {
-		key, since = c.order[0].key, c.order[0].entry.Created
+		key, since = c.order[0].key, c.order[0].at
 	}
 	if c.behind {
 		left := x.changes(c.r.cache.name, "", c.missed-1, false)

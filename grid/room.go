@@ -52,7 +52,10 @@ func (c *Cache) reserve(ctx context.Context, w write) (room, error) {
 		}
 		r.release()
 		switch {
-		case !again: // the second look counts everything that this node wrote
+		case !again: // the second look counts what this node wrote, and no more as what is under way
+			if _, _, err := c.holds(ctx, true); err != nil {
+				return room{}, err
+			}
 		case entriesOver:
 			return room{}, fmt.Errorf("%w: cache %s has its %d entries", ErrFull, c.name, config.MaxEntries)
 		default:
