@@ -250,7 +250,7 @@ func (m *many) send(ctx context.Context, p *partition, indexes []int) {
 			continue
 		}
 		m.finished(-1)
-		id, reply, err := asks.expect(one, true)
+		id, reply, err := asks.expect(asked{by: one, write: true})
 		if err == nil {
 			err = m.add(reply, w)
 		}

@@ -57,7 +57,7 @@ func (m *many) sendFast(ctx context.Context, p *partition, indexes []int) {
 	}
 	m.finished(-1)
 	asks := m.c.grid.asks
-	id, reply, err := asks.expect(b, true)
+	id, reply, err := asks.expect(asked{by: b, write: true, many: true})
 	to := append(make([]byte, 0, len(reply)+len(fastFlow)+16), reply+fastFlow...)
 	for n := 0; n < len(indexes) && err == nil; n++ {
 		w := m.writes[indexes[n]]

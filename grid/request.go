@@ -30,14 +30,17 @@ type requester struct {
 }
 
 // answerer receives the answers to one request, on the goroutine that reads the connection; it must not block, nor keep the
-// message. It returns whether that was the last one. An error instead of a message is the last one.
+// message. It returns whether that was the last one. An error instead of a message is the last one; it may come after the last message of
+// many.
 type answerer interface {
 	answer(*wire.Msg, error) (last bool)
 }
 
+// asked is a request that waits for its answers.
 type asked struct {
 	by    answerer
 	write bool
+	many  bool // has several answers; any other has one, and is answered once, by a message or by an error
 }
 
 // newRequester returns a requester over a connection to which it gives where answers go.
@@ -62,24 +65,28 @@ func (r *requester) receive(m *wire.Msg) {
 	}
 	r.mu.Lock()
 	a, ok := r.waiting[id]
+	if !a.many {
+		// Taken out before it is answered: whoever asked may use its answerer for another request, which fail must not find here.
+		delete(r.waiting, id)
+	}
 	r.mu.Unlock()
 	if !ok {
-		return // given up
+		return // given up, or answered
 	}
-	if a.by.answer(m, nil) {
+	if last := a.by.answer(m, nil); last && a.many {
 		r.forget(id)
 	}
 }
 
 // expect registers a request and returns its number and reply subject.
-func (r *requester) expect(a answerer, write bool) (id uint64, reply string, err error) {
+func (r *requester) expect(a asked) (id uint64, reply string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopped != nil {
 		return 0, "", r.stopped
 	}
 	r.next++
-	r.waiting[r.next] = asked{by: a, write: write}
+	r.waiting[r.next] = a
 	var b [96]byte
 	return r.next, string(strconv.AppendUint(append(b[:0], r.prefix...), r.next, 36)), nil
 }
@@ -193,7 +200,7 @@ func (r *requester) write(ctx context.Context, w write) (Sequence, error) {
 
 func (r *requester) writeOnce(ctx context.Context, w write) (Sequence, error) {
 	a := ackeds.Get().(*acked)
-	id, reply, err := r.expect(a, true)
+	id, reply, err := r.expect(asked{by: a, write: true})
 	if err != nil {
 		return 0, err
 	}
@@ -223,7 +230,7 @@ func (r *requester) read(ctx context.Context, subject string, body []byte) (repl
 
 func (r *requester) readOnce(ctx context.Context, subject string, body []byte) (reply, error) {
 	s := singles.Get().(*single)
-	id, inbox, err := r.expect(s, false)
+	id, inbox, err := r.expect(asked{by: s})
 	if err != nil {
 		return reply{}, err
 	}
@@ -272,7 +279,7 @@ func (r *requester) readManyOnce(ctx context.Context, subjects []string) ([]repl
 	out := r.link.post()
 	for i, subject := range subjects {
 		s := &single{c: make(chan replyOrError, 1)}
-		id, inbox, err := r.expect(s, false)
+		id, inbox, err := r.expect(asked{by: s})
 		if err != nil {
 			return nil, err
 		}
