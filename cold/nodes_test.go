@@ -8,33 +8,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-
 	"github.com/millrace/millrace/cold"
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/internal/natstest"
 	"github.com/millrace/millrace/store/faultstore"
 	"github.com/millrace/millrace/store/storetest"
 )
-
-// natsServer runs a server that several nodes share, and returns its address.
-func natsServer(t *testing.T) string {
-	t.Helper()
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, MaxPayload: grid.MaxValueBytes + 64<<10,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server does not start")
-	}
-	return s.ClientURL()
-}
 
 // TestNodes: two nodes share a store and a cache that is larger than its memory. Each evicts what it owns, both see all entries, and when one
 // ends the other goes on with everything.
@@ -42,7 +21,7 @@ func TestNodes(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	s := setup{
-		grid:  grid.Config{URL: natsServer(t), Partitions: 4},
+		grid:  grid.Config{URL: natstest.URL(t), Partitions: 4},
 		cold:  cold.Config{Wait: 10 * time.Second},
 		store: faultstore.New(storetest.NewMemory(nil), 3, faultstore.Faults{Before: 0.05, After: 0.05}),
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/internal/natstest"
 )
 
 var stored = grid.CacheConfig{Name: "c", Store: "attic"}
@@ -185,7 +186,7 @@ func TestColdForOthers(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	a := newAttic()
-	url := natsServer(t, grid.MaxValueBytes+64<<10)
+	url := natstest.URL(t)
 	g := open(t, grid.Config{URL: url, Partitions: 1, Tiers: a})
 	c := cache(t, g, stored)
 	put(t, c, "k", "value")
@@ -220,7 +221,7 @@ func TestColdOnOtherNodes(t *testing.T) {
 	ctx := t.Context()
 	first := newAttic()
 	second := first.beside()
-	url := natsServer(t, grid.MaxValueBytes+64<<10)
+	url := natstest.URL(t)
 	one := open(t, grid.Config{URL: url, Partitions: 2, Tiers: first})
 	c1 := cache(t, one, stored)
 	two := open(t, grid.Config{URL: url, Partitions: 2, Tiers: second})

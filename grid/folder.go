@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/gofrs/flock"
+	"github.com/millrace/millrace/internal/lockfile"
 )
 
 // formatVersion is the version of the layout, in the folder's FORMAT file and in the grid's description. Version 1 had a
@@ -21,7 +21,7 @@ const formatWord = "millrace-grid"
 // folder is a grid's folder, held by this process.
 type folder struct {
 	dir     string
-	lock    *flock.Flock
+	lock    *lockfile.Lock
 	version int // that it was found in
 }
 
@@ -30,40 +30,15 @@ func openFolder(dir string) (*folder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the grid's folder: %w", err)
 	}
-	path := filepath.Join(dir, "LOCK")
-	lock := flock.New(path, flock.SetPermissions(0o600))
-	got, err := lock.TryLock()
+	lock, err := lockfile.Take(dir, ErrLocked)
 	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", path, err)
-	}
-	if !got {
-		who := "another process"
-		if b, err := os.ReadFile(path); err == nil && len(b) > 0 {
-			who = strings.TrimSpace(string(b))
-		}
-		return nil, fmt.Errorf("%w: %s is open in %s; stop it, or use another folder", ErrLocked, dir, who)
+		return nil, err
 	}
 	f := &folder{dir: dir, lock: lock}
-	if err := f.prepare(path); err != nil {
+	if err := f.checkFormat(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return f, nil
-}
-
-func (f *folder) prepare(lockPath string) error {
-	if err := f.checkFormat(); err != nil {
-		return err
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		exe = "?"
-	}
-	who := fmt.Sprintf("process %d (%s)\n", os.Getpid(), filepath.Base(exe))
-	// On a full disk the name of the holder is missed, the lock is not.
-	if err := os.WriteFile(lockPath, []byte(who), 0o600); err != nil && !isDiskFull(err) {
-		return fmt.Errorf("write %s: %w", lockPath, err)
-	}
-	return nil
 }
 
 func (f *folder) checkFormat() error {
@@ -127,12 +102,9 @@ func writeSynced(path, text string) error {
 	return nil
 }
 
-// close releases the lock; the LOCK file stays, since removing it would race with another opener.
 func (f *folder) close() error {
 	if f == nil {
 		return nil
 	}
-	// An empty file names nobody.
-	err := os.Truncate(f.lock.Path(), 0)
-	return errors.Join(err, f.lock.Close())
+	return f.lock.Close()
 }

@@ -3,7 +3,6 @@
 package grid
 
 import (
-	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -19,5 +18,3 @@ func freeBytes(dir string) (free, size int64, err error) {
 	block := int64(s.Bsize) //nolint:unconvert // 32 bits on some systems
 	return int64(s.Bavail) * block, int64(s.Blocks) * block, nil
 }
-
-func isDiskFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }

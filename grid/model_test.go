@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/internal/natstest"
 )
 
 // clock is the real time and what a test added to it.
@@ -81,7 +82,7 @@ func TestAgainstMap(t *testing.T) {
 
 // TestNodesAgainstMap does random operations by two nodes of one grid, which lose partitions at random, and on a map.
 func TestNodesAgainstMap(t *testing.T) {
-	url := natsServer(t, grid.MaxValueBytes+64<<10)
+	url := natstest.URL(t)
 	round := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		round++

@@ -3,15 +3,13 @@ package grid_test
 import (
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/internal/natstest"
 )
 
 // nodes opens several nodes of one grid, and waits until each owns its share.
@@ -79,7 +77,7 @@ func TestNodesAnswerAlike(t *testing.T) {
 	ctx := t.Context()
 	for _, class := range []grid.Class{grid.Durable, grid.Volatile} {
 		t.Run(string(class), func(t *testing.T) {
-			all := nodes(t, 2, grid.Config{URL: natsServer(t, grid.MaxValueBytes+64<<10), Partitions: 4})
+			all := nodes(t, 2, grid.Config{URL: natstest.URL(t), Partitions: 4})
 			caches := onEach(t, all, grid.CacheConfig{Name: "c", Class: class, MaxEntries: 40})
 			from := make([]grid.EventID, 2)
 			for i, c := range caches {
@@ -203,7 +201,7 @@ func TestMaxIdleAcrossNodes(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	clock := new(clock)
-	all := nodes(t, 2, grid.Config{URL: natsServer(t, grid.MaxValueBytes+64<<10), Partitions: 2, Now: clock.now})
+	all := nodes(t, 2, grid.Config{URL: natstest.URL(t), Partitions: 2, Now: clock.now})
 	caches := onEach(t, all, grid.CacheConfig{Name: "c"})
 	key := ownedBy(t, all[0], "k")
 	if _, err := caches[1].Put(ctx, key, []byte("v"), grid.PutOptions{MaxIdle: time.Hour}); err != nil {
@@ -233,7 +231,7 @@ func TestMaxIdleAcrossNodes(t *testing.T) {
 func TestDeletedCacheHasNoGhosts(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	all := nodes(t, 2, grid.Config{URL: natsServer(t, grid.MaxValueBytes+64<<10), Partitions: 4})
+	all := nodes(t, 2, grid.Config{URL: natstest.URL(t), Partitions: 4})
 	for round := range 3 {
 		caches := onEach(t, all, grid.CacheConfig{Name: "c", MaxEntries: 20})
 		for i := range 20 {
@@ -282,23 +280,8 @@ func TestDeletedCacheHasNoGhosts(t *testing.T) {
 func TestVolatileCachesComeBack(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	options := &server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(), MaxPayload: grid.MaxValueBytes + 64<<10,
-	}
-	begin := func() *server.Server {
-		s, err := server.NewServer(options)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Start()
-		if !s.ReadyForConnections(10 * time.Second) {
-			t.Fatal("the NATS server is not ready")
-		}
-		return s
-	}
-	s := begin()
-	options.Port = s.Addr().(*net.TCPAddr).Port // again after the restart
-	all := nodes(t, 2, grid.Config{URL: s.ClientURL(), Partitions: 2})
+	s := natstest.Start(t, natstest.MaxPayload)
+	all := nodes(t, 2, grid.Config{URL: s.URL(), Partitions: 2})
 	durable, volatile := onEach(t, all, grid.CacheConfig{Name: "d"}), onEach(t, all, grid.CacheConfig{Name: "v", Class: grid.Volatile})
 	put(t, durable[0], "k", "v")
 	put(t, volatile[0], "k", "v")
@@ -307,18 +290,13 @@ func TestVolatileCachesComeBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	s.Shutdown()
-	s.WaitForShutdown()
+	s.Stop()
 	for _, g := range all {
 		if err := g.Ready(ctx); !errors.Is(err, grid.ErrUnavailable) {
 			t.Errorf("ready without a server: %v", err)
 		}
 	}
-	s = begin()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
+	s.Restart()
 	for i, g := range all {
 		eventually(t, "the node is ready", func() bool { return g.Ready(ctx) == nil })
 		if n, err := volatile[i].Size(ctx); n > int64(i) || err != nil {
@@ -376,7 +354,7 @@ func TestListenersHaveTheirOwnValues(t *testing.T) {
 func TestFormerOwner(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	all := nodes(t, 2, grid.Config{URL: natsServer(t, grid.MaxValueBytes+64<<10), Partitions: 2})
+	all := nodes(t, 2, grid.Config{URL: natstest.URL(t), Partitions: 2})
 	caches := onEach(t, all, grid.CacheConfig{Name: "c"})
 	key := ownedBy(t, all[0], "k")
 	r := read(t, all[0], grid.ReaderConfig{Name: "p", Cache: "c"})
@@ -405,7 +383,7 @@ func TestFormerOwner(t *testing.T) {
 // TestRelayIsMadeAnew: a node that could not say in time that it wants a cache's changes misses none of them.
 func TestRelayIsMadeAnew(t *testing.T) {
 	t.Parallel()
-	all := nodes(t, 2, grid.Config{URL: natsServer(t, grid.MaxValueBytes+64<<10), Partitions: 2})
+	all := nodes(t, 2, grid.Config{URL: natstest.URL(t), Partitions: 2})
 	caches := onEach(t, all, grid.CacheConfig{Name: "c"})
 	key := ownedBy(t, all[0], "k")
 	l, err := caches[1].Listen(t.Context(), grid.ListenOptions{Values: true})

@@ -11,34 +11,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/internal/natstest"
 )
-
-// natsServer starts a real NATS server on a loopback port and returns its URL.
-func natsServer(t *testing.T, maxPayload int32) string {
-	t.Helper()
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
-		JetStream: true, StoreDir: t.TempDir(), MaxPayload: maxPayload,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the NATS server is not ready")
-	}
-	return s.ClientURL()
-}
 
 // TestOverNATS has two grids on one NATS server, and a NATS client beside them.
 func TestOverNATS(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	url := natsServer(t, grid.MaxValueBytes+64<<10)
+	url := natstest.URL(t)
 	one := open(t, grid.Config{URL: url, Partitions: 4})
 	two := open(t, grid.Config{URL: url})
 	if two.Partitions() != 4 {
@@ -122,7 +102,7 @@ func TestServersThatDoNotDo(t *testing.T) {
 	if _, err := grid.Open(t.Context(), grid.Config{URL: "nats://127.0.0.1:1"}); !errors.Is(err, grid.ErrUnavailable) {
 		t.Errorf("open without a server: %v", err)
 	}
-	if _, err := grid.Open(t.Context(), grid.Config{URL: natsServer(t, 1<<20)}); !errors.Is(err, grid.ErrConfig) {
+	if _, err := grid.Open(t.Context(), grid.Config{URL: natstest.Start(t, 1<<20).URL()}); !errors.Is(err, grid.ErrConfig) {
 		t.Errorf("open with a small max_payload: %v", err)
 	}
 }

@@ -4,62 +4,23 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/internal/natstest"
 	"github.com/millrace/millrace/pipeline"
 )
-
-// natsServer is a NATS server beside the grid that can be stopped and begun again.
-type natsServer struct {
-	*testing.T
-	options server.Options
-	running *server.Server
-}
-
-func newServer(t *testing.T) *natsServer {
-	s := &natsServer{T: t, options: server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
-		MaxPayload: grid.MaxValueBytes + 64<<10,
-	}}
-	t.Cleanup(s.end)
-	return s
-}
-
-func (s *natsServer) begin() *server.Server {
-	s.Helper()
-	options := s.options
-	running, err := server.NewServer(&options)
-	if err != nil {
-		s.Fatal(err)
-	}
-	running.Start()
-	s.running = running
-	if !running.ReadyForConnections(10 * time.Second) {
-		s.Fatal("the NATS server is not ready")
-	}
-	s.options.Port = running.Addr().(*net.TCPAddr).Port // the same after a restart
-	return running
-}
-
-func (s *natsServer) end() {
-	s.running.Shutdown()
-	s.running.WaitForShutdown()
-}
 
 // TestNodesComeAndGo: nodes join and stop in good order, one after the other, while entries are put. Nothing is lost, whatever
 // the classes of the caches.
 func TestNodesComeAndGo(t *testing.T) {
 	for _, classes := range [][]grid.Class{{grid.Durable, grid.Durable}, {grid.Volatile, grid.Durable}, {grid.Durable, grid.Volatile}} {
 		t.Run(fmt.Sprintf("%s to %s", classes[0], classes[1]), func(t *testing.T) {
-			url := newServer(t).begin().ClientURL()
+			url := natstest.URL(t)
 			w := openWorkbench(t, grid.Config{URL: url, Partitions: 4}, classes...)
 			w.serve(1, w.larger(free, true), nil)
 			w.run(nil)
@@ -105,9 +66,9 @@ func TestNodesComeAndGo(t *testing.T) {
 // TestServerIsAway: a pipeline outlives a NATS server that does not answer for longer than the grid's time limit, whether it
 // waits for the model, has entries before it, or has yet to begin.
 func TestServerIsAway(t *testing.T) {
-	s := newServer(t)
+	s := natstest.Start(t, natstest.MaxPayload)
 	warned := make(chan string, 100)
-	w := openWorkbench(t, grid.Config{URL: s.begin().ClientURL(), Timeout: 300 * time.Millisecond, Logger: slog.New(warnings(warned))})
+	w := openWorkbench(t, grid.Config{URL: s.URL(), Timeout: 300 * time.Millisecond, Logger: slog.New(warnings(warned))})
 	for _, name := range []string{"out2", "late-errors"} {
 		if err := w.grid.CreateCache(t.Context(), grid.CacheConfig{Name: name}); err != nil {
 			t.Fatal(err)
@@ -119,7 +80,7 @@ func TestServerIsAway(t *testing.T) {
 		lag, _, err := p.Lag(t.Context())
 		return err == nil && lag == 1
 	})
-	s.end()
+	s.Stop()
 	w.serve(1, w.larger(free, true), nil)
 	late, _ := w.run(func(c *pipeline.Config) { c.Name, c.To = "late", "out2" })
 	w.eventually("the late one waits", func() bool { return strings.Contains(late.Status().Reason, "waiting for the grid") })
@@ -131,7 +92,7 @@ func TestServerIsAway(t *testing.T) {
 			return false
 		}
 	})
-	s.begin()
+	s.Restart()
 	w.eventually("the grid is back", func() bool { return w.grid.Ready(t.Context()) == nil })
 	w.result(w.listen("out"), "k", rev)
 	w.result(w.listen("out2"), "k", rev)

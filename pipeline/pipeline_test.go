@@ -19,6 +19,7 @@ import (
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/internal/natstest"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/pipeline"
 	"github.com/millrace/millrace/tensor"
@@ -395,7 +396,7 @@ func TestNewVersion(t *testing.T) {
 
 // TestTwoNodes: the nodes of one grid make one result a put between them.
 func TestTwoNodes(t *testing.T) {
-	url := newServer(t).begin().ClientURL()
+	url := natstest.URL(t)
 	one, two := openWorkbench(t, grid.Config{URL: url, Partitions: 4}), openWorkbench(t, grid.Config{URL: url})
 	l := one.listen("out")
 	const puts = 500

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"go.uber.org/goleak"
 
 	"github.com/millrace/millrace/engine"
@@ -21,6 +19,7 @@ import (
 	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/internal/natstest"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/registry"
 	"github.com/millrace/millrace/tensor"
@@ -338,33 +337,12 @@ func TestOtherNode(t *testing.T) {
 // TestOtherNodeAfterOutage: a node sees what another pushes after the NATS server of both did not answer for longer than the
 // grid's time limit.
 func TestOtherNodeAfterOutage(t *testing.T) {
-	options := server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
-		MaxPayload: grid.MaxValueBytes + 64<<10,
-	}
-	begin := func() *server.Server {
-		o := options
-		s, err := server.NewServer(&o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Start()
-		if !s.ReadyForConnections(10 * time.Second) {
-			t.Fatal("the NATS server is not ready")
-		}
-		return s
-	}
-	end := func(s *server.Server) {
-		s.Shutdown()
-		s.WaitForShutdown()
-	}
-	s := begin()
-	options.Port = s.Addr().(*net.TCPAddr).Port
+	s := natstest.Start(t, natstest.MaxPayload)
 	o := &opener{}
 	warned := make(chan struct{})
 	var registries [2]*registry.Registry
 	for i := range registries {
-		g, err := grid.Open(t.Context(), grid.Config{URL: s.ClientURL(), Partitions: 2, Timeout: 300 * time.Millisecond})
+		g, err := grid.Open(t.Context(), grid.Config{URL: s.URL(), Partitions: 2, Timeout: 300 * time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -377,14 +355,13 @@ func TestOtherNodeAfterOutage(t *testing.T) {
 		defer r.Close()
 		registries[i] = r
 	}
-	end(s)
+	s.Stop()
 	select {
 	case <-warned:
 	case <-time.After(10 * time.Second):
 		t.Fatal("the listener did not notice")
 	}
-	s = begin()
-	t.Cleanup(func() { end(s) })
+	s.Restart()
 	for pushed := false; !pushed; {
 		_, err := registries[0].Push(t.Context(), "m", 1, plus(t, 10, 2))
 		if err != nil && !errors.Is(err, grid.ErrUnavailable) {

@@ -13,11 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/internal/natstest"
 )
 
 // goesOn is how soon after a node's death its partitions must be worked on.
@@ -27,7 +27,7 @@ const goesOn = 3 * time.Second
 // under load. It reads the streams themselves: no result twice, none older, and none under the number of an earlier owner
 // after one of a later.
 func TestKillOfTwo(t *testing.T) {
-	url := natsServer(t)
+	url := natstest.URL(t)
 	var nodes [2]*node
 	var configs, bases [2]string
 	for i := range nodes {
@@ -90,27 +90,6 @@ pipelines: {classify: {from: digits, model: digits, to: predictions}}
 	if len(history.fences) < 2*kills {
 		t.Errorf("only %d owners stored results", len(history.fences))
 	}
-}
-
-// natsServer starts a NATS server on a loopback port.
-func natsServer(t *testing.T) string {
-	t.Helper()
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
-		JetStream: true, StoreDir: t.TempDir(), MaxPayload: grid.MaxValueBytes + 64<<10,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the NATS server is not ready")
-	}
-	return s.ClientURL()
 }
 
 // resultHistory is every result that was stored, in the order of its partition's stream.

@@ -8,8 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/gofrs/flock"
-
+	"github.com/millrace/millrace/internal/lockfile"
 	"github.com/millrace/millrace/store"
 )
 
@@ -17,7 +16,7 @@ import (
 const format = "millrace-store 1\n"
 
 // folder is a store's folder, held by this process: LOCK, FORMAT, and Pebble's files in db.
-type folder struct{ lock *flock.Flock }
+type folder struct{ lock *lockfile.Lock }
 
 func openFolder(dir string) (*folder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -26,20 +25,15 @@ func openFolder(dir string) (*folder, error) {
 	if err := foreign(dir); err != nil { // before anything is written there
 		return nil, err
 	}
-	path := filepath.Join(dir, "LOCK")
-	lock := flock.New(path, flock.SetPermissions(0o600))
-	got, err := lock.TryLock()
+	lock, err := lockfile.Take(dir, store.ErrLocked)
 	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+		return nil, err
 	}
-	if !got {
-		who := "another process"
-		if b, err := os.ReadFile(path); err == nil && len(b) > 0 {
-			who = strings.TrimSpace(string(b))
-		}
-		return nil, fmt.Errorf("%w: %s is open in %s; stop it, or use another folder", store.ErrLocked, dir, who)
+	done, err := formatted(dir)
+	if err == nil && !done {
+		err = begin(filepath.Join(dir, "FORMAT"))
 	}
-	if err := prepare(dir, path); err != nil {
+	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return &folder{lock}, nil
@@ -59,27 +53,6 @@ func Check(dir string) error {
 }
 
 func (f *folder) close() error { return f.lock.Close() }
-
-func prepare(dir, lockPath string) error {
-	done, err := formatted(dir)
-	if err != nil {
-		return err
-	}
-	if !done {
-		if err := begin(filepath.Join(dir, "FORMAT")); err != nil {
-			return err
-		}
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		exe = "?"
-	}
-	who := fmt.Sprintf("process %d (%s)\n", os.Getpid(), filepath.Base(exe))
-	if err := os.WriteFile(lockPath, []byte(who), 0o600); err != nil {
-		return fmt.Errorf("write %s: %w", lockPath, err)
-	}
-	return nil
-}
 
 // formatted reports whether a folder has its FORMAT file, and refuses that of another version.
 func formatted(dir string) (bool, error) {
@@ -107,7 +80,7 @@ func foreign(dir string) error {
 		switch f.Name() {
 		case "FORMAT":
 			return nil
-		case "LOCK", "FORMAT.new":
+		case lockfile.Name, "FORMAT.new":
 		default:
 			other = f.Name()
 		}

@@ -1,0 +1,64 @@
+// Package natstest runs NATS servers for tests of several nodes on one server. What the nodes do is left to the tests.
+package natstest
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// MaxPayload is what a grid wants a server to take: its largest entry and what goes with it.
+const MaxPayload = 8<<20 + 64<<10
+
+// Server is a NATS server with JetStream on a loopback port, with a folder that outlives its stops.
+type Server struct {
+	t       testing.TB
+	options server.Options
+	running *server.Server
+}
+
+// Start starts a server, which takes messages of at most maxPayload bytes, until the test ends.
+func Start(t testing.TB, maxPayload int32) *Server {
+	t.Helper()
+	s := &Server{t: t, options: server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(), MaxPayload: maxPayload,
+	}}
+	t.Cleanup(s.Stop)
+	s.Restart()
+	return s
+}
+
+// URL returns the address of a server that a grid may use, which is started until the test ends.
+func URL(t testing.TB) string {
+	t.Helper()
+	return Start(t, MaxPayload).URL()
+}
+
+// URL returns the address, which a restart does not change.
+func (s *Server) URL() string { return s.running.ClientURL() }
+
+// Stop ends the server; what is in memory is lost.
+func (s *Server) Stop() {
+	s.running.Shutdown()
+	s.running.WaitForShutdown()
+}
+
+// Restart starts the server again after Stop.
+func (s *Server) Restart() {
+	s.t.Helper()
+	options := s.options
+	running, err := server.NewServer(&options)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.running = running
+	running.Start()
+	if !running.ReadyForConnections(10 * time.Second) {
+		s.t.Fatal("the NATS server is not ready")
+	}
+	if addr, ok := running.Addr().(*net.TCPAddr); ok {
+		s.options.Port = addr.Port
+	}
+}
