@@ -177,23 +177,7 @@ func (s *Store) Stat(ctx context.Context, namespace, key string) (store.Info, er
 // List implements store.Store. The cluster lists in an order of its own: a list holds the names of up to 65,536 objects, and goes through all of
 // the namespace's once for each so many.
 func (s *Store) List(ctx context.Context, namespace string, o store.ListOptions) iter.Seq2[store.Info, error] {
-	return func(yield func(store.Info, error) bool) {
-		for f, err := range s.copies(ctx, namespace, o) {
-			if err == nil {
-				err = ctx.Err()
-			}
-			if err != nil {
-				yield(store.Info{}, err)
-				return
-			}
-			if f.Err == nil && (f.Deleted && !o.Deleted || f.Expired(s.c.Now())) {
-				continue
-			}
-			if !yield(f.Info, f.Err) {
-				return
-			}
-		}
-	}
+	return objects.List(ctx, s.copies(ctx, namespace, o), o, s.c.Now)
 }
 
 // copies gives all copies that o asks for, tombstones and expired ones too.

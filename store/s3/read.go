@@ -94,23 +94,7 @@ func ended(ctx context.Context, err error) error {
 
 // List implements store.Store. Each entry costs a request, beside those for the names.
 func (s *Store) List(ctx context.Context, namespace string, o store.ListOptions) iter.Seq2[store.Info, error] {
-	return func(yield func(store.Info, error) bool) {
-		for f, err := range s.copies(ctx, namespace, o) {
-			if err == nil {
-				err = ctx.Err()
-			}
-			if err != nil {
-				yield(store.Info{}, err)
-				return
-			}
-			if f.Err == nil && (f.Deleted && !o.Deleted || f.Expired(s.c.Now())) {
-				continue
-			}
-			if !yield(f.Info, f.Err) {
-				return
-			}
-		}
-	}
+	return objects.List(ctx, s.copies(ctx, namespace, o), o, s.c.Now)
 }
 
 // copies gives all copies that o asks for, tombstones and expired ones too.

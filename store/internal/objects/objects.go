@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/millrace/millrace/store"
 	"github.com/millrace/millrace/store/internal/name"
@@ -93,6 +94,27 @@ func Read(ctx context.Context, groups iter.Seq2[[]string, error], width int, o s
 			}
 		}
 		flush()
+	}
+}
+
+// List gives the copies of a list that o asks for; those that are expired are left out.
+func List(ctx context.Context, copies iter.Seq2[Found, error], o store.ListOptions, now func() time.Time) iter.Seq2[store.Info, error] {
+	return func(yield func(store.Info, error) bool) {
+		for f, err := range copies {
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				yield(store.Info{}, err)
+				return
+			}
+			if f.Err == nil && (f.Deleted && !o.Deleted || f.Expired(now())) {
+				continue
+			}
+			if !yield(f.Info, f.Err) {
+				return
+			}
+		}
 	}
 }
 
