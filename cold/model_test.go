@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -253,7 +254,7 @@ func (m *model) during(key string, do func()) {
 		_, err := m.c.Get(m.ctx, key)
 		done <- err
 	}()
-	if _, hot := m.c.Resident(key); !hot {
+	if m.isCold(key) {
 		m.waitForLoad()
 	}
 	do()
@@ -263,10 +264,28 @@ func (m *model) during(key string, do func()) {
 	}
 }
 
+func (m *model) isCold(key string) bool {
+	_, have := m.entries[key]
+	_, hot := m.c.Resident(key)
+	return have && !hot
+}
+
+// aCold draws a key with an entry in the store alone, one whose time will be over where that is asked for; where there is none, any key.
+func (m *model) aCold(t *rapid.T, ends bool) string {
+	m.settle()
+	keys := slices.DeleteFunc(slices.Clone(modelKeys), func(key string) bool {
+		return !m.isCold(key) || ends && m.entries[key].expires == 0
+	})
+	if len(keys) == 0 {
+		keys = modelKeys
+	}
+	return rapid.SampledFrom(keys).Draw(t, "cold key")
+}
+
 // waitForLoad gives a get the time to come to the store; one that comes later is no worse a test.
 func (m *model) waitForLoad() {
 	before := m.n.store.Calls()
-	for end := time.Now().Add(5 * time.Millisecond); m.n.store.Calls() == before && time.Now().Before(end); {
+	for end := time.Now().Add(100 * time.Millisecond); m.n.store.Calls() == before && time.Now().Before(end); {
 		time.Sleep(200 * time.Microsecond)
 	}
 }
@@ -398,10 +417,13 @@ func (m *model) step(t *rapid.T) {
 	case "get":
 		m.get(key)
 	case "delete during get":
+		key = m.aCold(t, false)
 		m.during(key, func() { m.delete(key, 0) })
 	case "put during get":
+		key = m.aCold(t, false)
 		m.during(key, func() { m.put(key, value(), 0, 0) })
 	case "expire during get":
+		key = m.aCold(t, true)
 		m.during(key, func() { m.expire(key) })
 	case "advance":
 		m.clock.ahead.Add(int64(rapid.SampledFrom([]time.Duration{20 * time.Minute, 2 * time.Hour}).Draw(t, "by")))
