@@ -343,14 +343,7 @@ func (g *Grid) isClosed() bool {
 	return g.closed
 }
 
-func (g *Grid) isDone() bool {
-	select {
-	case <-g.done:
-		return true
-	default:
-		return false
-	}
-}
+func (g *Grid) isDone() bool { return isDone(g.done) }
 
 // Close ends listeners and readers, gives away what this node owns, and stops the server where it is in this process.
 // Nothing that was acknowledged is lost. Operations that are under way fail with ErrClosed. The context limits how long the

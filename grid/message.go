@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,9 +46,6 @@ const (
 	// HeaderReason says why an entry expired where it was not its time: ReasonEvicted.
 	HeaderReason = "Millrace-Reason"
 )
-
-// readNames is how many of these names readHeader knows.
-const readNames = 14
 
 // kind is what a stored message does to its key.
 type kind uint8
@@ -150,18 +148,11 @@ func (m *message) readHeader(name string, value []byte) (known bool) {
 // readHeaders takes a header block in. Sequence and time are set before. Of a name that is there twice the first counts.
 func (m *message) readHeaders(h wire.Header) {
 	m.revision, m.stub = Revision(m.seq), -1
-	var seen [readNames][]byte
-	n := 0
-next:
+	seen := make([][]byte, 0, 16)
 	for name, value := range h.All() {
-		for _, s := range seen[:n] {
-			if bytes.Equal(s, name) {
-				continue next
-			}
-		}
-		if m.readHeader(string(name), value) {
-			seen[n] = name
-			n++
+		had := slices.ContainsFunc(seen, func(s []byte) bool { return bytes.Equal(s, name) })
+		if !had && m.readHeader(string(name), value) {
+			seen = append(seen, name)
 		}
 	}
 	m.finish()

@@ -1,0 +1,175 @@
+package grid
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// readChanges reads what changed in a partition since the reader's position, and from there on has its changes queued.
+func (l *Listener) readChanges(ctx context.Context, part int) error {
+	p := l.cache.partitions[part]
+	if t := p.tenure(); t != nil && l.readIndex(t, part) {
+		return nil
+	}
+	return l.readRemote(ctx, part, p)
+}
+
+// readIndex reads the changes where this node owns the partition. It is false where it does so no more.
+func (l *Listener) readIndex(t *tenure, part int) bool {
+	x := t.index
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.closed || !t.offering {
+		return false
+	}
+	x.settle(t.g.cfg.Now())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if born := l.born[part]; born != 0 && born != x.born {
+		l.startOver(part)
+	}
+	l.born[part] = x.born
+	found := x.changes(l.cache.name, l.opts.Prefix, l.positions[part], l.current[part])
+	l.live[part] = true
+	l.found(part, found, x.seq)
+	return true
+}
+
+// readRemote asks the owner for the changes. What is relayed meanwhile is queued, and left out where the answer has it.
+func (l *Listener) readRemote(ctx context.Context, part int, p *partition) error {
+	g := l.cache.grid
+	limited, cancel := g.limited(ctx)
+	defer cancel()
+	if err := g.relays.open(limited, p, l.cache.name); err != nil {
+		if errors.Is(err, errNotRemote) {
+			return g.settleDown(limited)
+		}
+		return fmt.Errorf("listen to %s: %w", l.cache.name, err)
+	}
+	l.mu.Lock()
+	from, current := l.positions[part], l.current[part]
+	l.live[part] = true
+	l.mu.Unlock()
+	found, a, err := g.askChanges(limited, p, l.cache.name, l.opts.Prefix, from, current)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.live[part] = false
+		return fmt.Errorf("listen to %s: %w", l.cache.name, err)
+	}
+	if !l.live[part] {
+		return nil // it fell behind meanwhile, and is read again
+	}
+	if born := l.born[part]; born != 0 && born != a.Born {
+		l.startOver(part)
+		l.born[part] = a.Born
+		return nil // the stream began anew, and is read again from its start
+	}
+	l.born[part] = a.Born
+	l.dropUpTo(part, a.Sequence)
+	l.found(part, found, a.Sequence)
+	return nil
+}
+
+// dropUpTo takes events out of the queue that what was read has in it.
+// Lock is held.
+func (l *Listener) dropUpTo(part int, end Sequence) {
+	kept := l.queue[:0]
+	for _, q := range l.queue[l.head:] {
+		if q.part == part && q.last <= end {
+			delete(l.byKey, q.entry.Key)
+			l.bytes -= len(q.entry.Value)
+			continue
+		}
+		kept = append(kept, q)
+	}
+	clear(l.queue[len(kept):])
+	l.queue, l.head = kept, 0
+}
+
+// found makes the changes that were read, up to end, the next events.
+// Lock is held.
+func (l *Listener) found(part int, changes []keyChange, end Sequence) {
+	l.current[part], l.read[part] = false, end
+	l.replayPart, l.replayEnd = part, end
+	l.replay = l.replay[:0]
+	for _, c := range changes {
+		if l.ahead[c.key].seq < c.seq {
+			l.replay = append(l.replay, replayed{keyChange: c})
+		}
+	}
+	if len(l.replay) == 0 {
+		l.positions[part] = max(l.positions[part], end)
+	}
+}
+
+// nextReplayed returns the next event of what readIndex found.
+func (l *Listener) nextReplayed(ctx context.Context) (Event, bool, error) {
+	for len(l.replay) > 0 {
+		l.mu.Lock()
+		err := l.err
+		l.mu.Unlock()
+		if err != nil {
+			return Event{}, false, err
+		}
+		if !l.replay[0].ready {
+			if err := l.fill(ctx); err != nil {
+				return Event{}, false, err
+			}
+		}
+		item := l.replay[0]
+		l.replay = l.replay[1:]
+		l.mu.Lock()
+		at := &l.positions[l.replayPart]
+		*at = max(*at, item.seq)
+		if len(l.replay) == 0 && l.live[l.replayPart] {
+			*at = max(*at, l.replayEnd)
+		}
+		id := NewEventID(l.positions)
+		if item.skip {
+			l.conflated++
+		}
+		l.mu.Unlock()
+		if !item.skip {
+			return newEvent(item.kind, item.entry, id), true, nil
+		}
+	}
+	return Event{}, false, nil
+}
+
+// fillMax is how many values are read ahead.
+const fillMax = 64
+
+// fill reads the next values.
+func (l *Listener) fill(ctx context.Context) error {
+	c := l.cache
+	some := l.replay[:min(len(l.replay), fillMax)]
+	var places []place
+	for i := range some {
+		item := &some[i]
+		item.entry = Entry{Cache: c.Name(), Key: item.key, Revision: item.revision}
+		if l.opts.Values && (item.kind == Created || item.kind == Updated) {
+			places = append(places, c.placeOf(item.key))
+		} else {
+			item.ready = true
+		}
+	}
+	if len(places) == 0 {
+		return nil
+	}
+	stored, err := c.readWarm(ctx, places, false, false)
+	if err != nil {
+		return fmt.Errorf("listen to %s: %w", c.Name(), err)
+	}
+	next := 0
+	for i := range some {
+		if item := &some[i]; !item.ready {
+			got := stored[next]
+			next++
+			item.entry, item.ready = got.entry, true
+			item.skip = !got.found || Sequence(got.revision) != item.seq
+		}
+	}
+	return nil
+}
