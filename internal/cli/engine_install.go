@@ -47,7 +47,10 @@ npm, or from --from; its checksum is held against the one in this program either
 }
 
 // libraryDir is Millrace's own folder for libraries, or empty where the user has no home.
-func libraryDir(env func(string) string) string {
+func libraryDir(env func(string) string) string { return dataDir(env, "lib") }
+
+// dataDir is a folder of Millrace's own among the user's, or empty where the environment names no place for such.
+func dataDir(env func(string) string, name string) string {
 	base := env("XDG_DATA_HOME")
 	switch {
 	case base != "":
@@ -61,5 +64,5 @@ func libraryDir(env func(string) string) string {
 	if base == "" {
 		return ""
 	}
-	return filepath.Join(base, "millrace", "lib")
+	return filepath.Join(base, "millrace", name)
 }

@@ -24,3 +24,14 @@ func DecodeYAML(file string, data []byte, into any) error {
 
 // DidYouMean is didYouMean.
 var DidYouMean = didYouMean
+
+// DemoStore is the store of `demo --store SPEC` for a node whose data is in a folder, and where that data stays without --dir.
+func DemoStore(spec, folder string, environ []string) (c app.StoreConfig, home string, err error) {
+	env := func(name string) string { return getenv(environ, name) }
+	s, err := demoStore(spec, env)
+	if err != nil {
+		return c, "", err
+	}
+	home, err = s.home(env)
+	return s.in(folder), home, err
+}
