@@ -96,6 +96,25 @@ func TestNodes(t *testing.T) {
 	if _, err := c2.Delete(ctx, "1", grid.DeleteOptions{IfRevision: revs["1"]}); err != nil {
 		t.Fatal(err)
 	}
+	var keys []string
+	for i := range many {
+		keys = append(keys, fmt.Sprint(i))
+	}
+	eventually(t, "all values leave memory for one node that asks", func() bool {
+		errs, err := c1.Leave(ctx, keys, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range errs {
+			if err != nil && !errors.Is(err, grid.ErrCold) && !errors.Is(err, grid.ErrNotFound) {
+				return false
+			}
+		}
+		return true
+	})
+	if n := inMemory(t, c2); n != 0 {
+		t.Errorf("%d are in memory", n)
+	}
 	end()
 	eventually(t, "the other owns everything", func() bool {
 		n, of := c2.Owned()

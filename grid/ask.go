@@ -33,6 +33,7 @@ type question struct {
 	Keys    [][]byte `json:"keys,omitempty"`
 	Use     bool     `json:"use,omitempty"`
 	Values  bool     `json:"values,omitempty"`
+	Wait    bool     `json:"wait,omitempty"`
 	Reader  string   `json:"reader,omitempty"`
 	To      *seekTo  `json:"to,omitempty"`
 }
@@ -56,6 +57,7 @@ type answer struct {
 	More      bool         `json:"more,omitempty"`
 	Changes   []wireChange `json:"changes,omitempty"`
 	Position  *Position    `json:"position,omitempty"`
+	Left      []wireLeft   `json:"left,omitempty"`
 }
 
 // wireChange is a keyChange on its way.
@@ -81,6 +83,7 @@ const (
 	askBack     = "back"     // bring the cold entry whose stub is From back into memory
 	askStored   = "stored"   // wait until what was written up to From is in the store
 	askUsed     = "used"     // Keys were read
+	askLeave    = "leave"    // have the values of Keys leave memory
 )
 
 const (
@@ -227,6 +230,9 @@ func (t *tenure) answer(ctx context.Context, q question) (answer, error) {
 		return a, t.bringBack(ctx, q)
 	case askStored, askUsed:
 		return a, t.answerTier(ctx, q)
+	case askLeave:
+		a.Left, err = t.leave(ctx, q)
+		return a, err
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()

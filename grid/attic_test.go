@@ -127,6 +127,18 @@ func (t *atticTier) Load(ctx context.Context, cold grid.Cold, back bool) ([]byte
 	return slices.Clone(value), nil
 }
 
+func (t *atticTier) Leave(ctx context.Context, some []grid.Resident, _ bool) []error {
+	keys := make([]string, len(some))
+	for i, r := range some {
+		keys[i] = r.Key
+	}
+	errs := make([]error, len(some))
+	if err := shelve(ctx, t, keys...); err != nil {
+		errs[0] = err
+	}
+	return errs
+}
+
 func (t *atticTier) Stored(context.Context, int, grid.Sequence) error { return nil }
 func (t *atticTier) Forget(int, grid.Sequence)                        {}
 func (t *atticTier) Stats() grid.TierStats                            { return grid.TierStats{Loads: 7} }

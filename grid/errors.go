@@ -30,6 +30,12 @@ var (
 	// ErrFull says that the cache, the grid or the disk has no room. Nothing was stored;
 	// removing entries works still, and puts work again once there is room.
 	ErrFull = errors.New("no room")
+	// ErrStays says that a value cannot leave memory now; the message says what stands in the way.
+	ErrStays = errors.New("value stays in memory")
+	// ErrCold says that a value is not in memory.
+	ErrCold = errors.New("value is in the store alone")
+	// ErrNoEviction says that a cache has no store that its values could go to.
+	ErrNoEviction = errors.New("cache has no store")
 	// ErrClosed says that the grid, listener or reader was closed.
 	ErrClosed = errors.New("closed")
 	// ErrLocked says that another process has the grid's folder open.

@@ -46,7 +46,7 @@ func (c *Cache) Resident(key string) (Resident, bool) {
 	if !live || r.cold {
 		return Resident{}, false
 	}
-	return Resident{Key: key, Partition: at.partition.number, Revision: r.revision, Sequence: r.seq, Size: int(r.size)}, true
+	return r.resident(key, at.partition.number), true
 }
 
 // Gone reports whether there is no entry at a key, as far as a revision and on. It is for the owner of the key's partition, others get

@@ -29,6 +29,9 @@ type Tier interface {
 	// Load returns the value of a cold entry, or ErrNotFound where the store has another revision, or none. Back asks to bring it
 	// back into memory on the way, which the owner of its partition does where there is room.
 	Load(ctx context.Context, e Cold, back bool) ([]byte, error)
+	// Leave has values of one partition leave memory, and returns for each nil, an ErrStays, or an ErrRevision where the key has changed. Wait says
+	// that what readers or the store are about to pass is waited for, for a moment. It is called on the partition's owner.
+	Leave(ctx context.Context, some []Resident, wait bool) []error
 	// Stored returns when what was written to a partition up to seq is in the store. It is called on the partition's owner.
 	Stored(ctx context.Context, partition int, seq Sequence) error
 	// Forget says that the cache was deleted: what the store has of a partition up to seq is over. It must not wait.

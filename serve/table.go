@@ -117,6 +117,11 @@ var kinds = []Kind{
 		Remedy: "Remove entries, raise `max_entries`, `max_bytes` or `grid.max_bytes`, free the disk, or see to the store or the pipeline that the message names; then send it again.",
 	},
 	{
+		Code: "no_eviction", HTTP: http.StatusConflict, GRPC: GRPCFailedPrecondition, is: []error{grid.ErrNoEviction},
+		Cause:  "The values of a cache without a store are in memory alone: none of them can leave it and come back.",
+		Remedy: "Give the cache a store (`store`), or remove entries.",
+	},
+	{
 		Code: "value_lost", HTTP: http.StatusInternalServerError, GRPC: GRPCInternal, is: []error{grid.ErrLost},
 		Cause:  "The cache knows the entry, and its store does not have the value: the store was changed by somebody else, or lost it.",
 		Remedy: "Restore the store from a backup, or put the entry again.",

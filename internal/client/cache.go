@@ -239,6 +239,42 @@ func (c *Client) Clear(ctx context.Context, cache string) error {
 	return c.ask(ctx, http.MethodPost, cachePath(cache)+"?action=clear", nil, nil)
 }
 
+// Evicted is what became of values that were to leave memory.
+type Evicted struct {
+	Evicted int `json:"evicted"`
+	// Cold values were not in memory, Missing keys have no entry, and Staying values cannot leave, of which up to 100 have a reason.
+	Cold    int           `json:"cold"`
+	Missing int           `json:"missing"`
+	Staying int           `json:"staying"`
+	Reasons []EvictReason `json:"reasons,omitempty"`
+}
+
+// EvictReason says what keeps a value in memory.
+type EvictReason struct {
+	Key   Key    `json:"key"`
+	Error string `json:"error"`
+}
+
+// Evict has the values of keys leave memory; nil keys are all.
+func (c *Client) Evict(ctx context.Context, cache string, keys []string) (Evicted, error) {
+	var body []byte
+	if keys != nil {
+		in := struct {
+			Keys []Key `json:"keys"`
+		}{make([]Key, len(keys))}
+		for i, k := range keys {
+			in.Keys[i] = Key(k)
+		}
+		var err error
+		if body, err = json.Marshal(in); err != nil {
+			return Evicted{}, fmt.Errorf("the keys: %w", err)
+		}
+	}
+	var out Evicted
+	err := c.get(ctx, http.MethodPost, cachePath(cache)+"?action=evict", body, &out)
+	return out, err
+}
+
 // Cache describes a cache.
 func (c *Client) Cache(ctx context.Context, cache string) (CacheDetail, error) {
 	var d CacheDetail

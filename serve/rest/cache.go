@@ -201,7 +201,7 @@ func statsOf(s grid.Stats) cacheStats {
 	return out
 }
 
-// make is POST: it creates a cache, or clears one.
+// make is POST: it creates a cache, clears one, or has values leave memory.
 func (h *Handler) make(w http.ResponseWriter, r *http.Request, escaped string) error {
 	switch action := r.URL.Query().Get("action"); action {
 	case "clear":
@@ -214,9 +214,11 @@ func (h *Handler) make(w http.ResponseWriter, r *http.Request, escaped string) e
 		}
 		w.WriteHeader(http.StatusNoContent)
 		return nil
+	case "evict":
+		return h.evict(w, r, escaped)
 	case "":
 	default:
-		return fmt.Errorf("%w: action=%q; a POST without action creates the cache, and clear empties it", serve.ErrRequest, action)
+		return fmt.Errorf("%w: action=%q; a POST without action creates the cache, clear empties it, and evict has values leave memory", serve.ErrRequest, action)
 	}
 	name, err := cacheName(escaped)
 	if err != nil {

@@ -136,3 +136,65 @@ func TestEvictedEvent(t *testing.T) {
 		t.Errorf("%v: %s", err, data)
 	}
 }
+
+// TestEvict: values leave memory when they are told to, and the answer says what stands in the way of those that do not.
+func TestEvict(t *testing.T) {
+	n, s := startCold(t)
+	const path = "/rest/v2/caches/c"
+	evict := func(body string) (out struct {
+		Evicted, Cold, Missing, Staying int
+		Reasons                         []struct {
+			Key   grid.JSONKey
+			Error string
+		}
+	}) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(n.want(200, "POST", path+"?action=evict", body).body), &out); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	n.want(200, "POST", path, `{"store": "cold"}`)
+	if out := evict(""); out.Evicted+out.Cold+out.Missing+out.Staying != 0 {
+		t.Errorf("of an empty cache %+v", out)
+	}
+	const odd = "%FF%00x"
+	etags := map[string]string{}
+	for _, key := range []string{"1", "2", "3", odd} {
+		etags[key] = n.want(204, "PUT", path+"/"+key, "value of "+key).header.Get("ETag")
+	}
+	if out := evict(`{"keys": ["1", "nothing", {"base64": "/wB4"}]}`); out.Evicted != 2 || out.Missing != 1 || out.Staying != 0 {
+		t.Errorf("%+v", out)
+	}
+	if out := evict(""); out.Evicted != 2 || out.Cold != 2 {
+		t.Errorf("all: %+v", out)
+	}
+	var stats map[string]float64
+	if err := json.Unmarshal([]byte(n.want(200, "GET", path+"?action=stats", "").body), &stats); err != nil || stats["cold"] != 4 || stats["evictions"] != 4 {
+		t.Errorf("%v: statistics %v", err, stats)
+	}
+	for key, etag := range etags {
+		if a := n.want(200, "GET", path+"/"+key, ""); a.body != "value of "+key || a.header.Get("ETag") != etag {
+			t.Errorf("%s is %q, %s", key, a.body, a.header.Get("ETag"))
+		}
+	}
+	s.Down()
+	n.want(204, "PUT", path+"/new", "")
+	if out := evict(`{"keys": ["new", "1"]}`); out.Evicted != 1 || out.Staying != 1 || len(out.Reasons) != 1 || out.Reasons[0].Key != "new" || !strings.Contains(out.Reasons[0].Error, "the store cold does not have it") {
+		t.Errorf("without the store: %+v", out)
+	}
+	n.want(200, "GET", path+"/new", "")
+	s.Up()
+	for _, body := range []string{"{}", `{"keys": null}`, `{"keys": [1]}`, `{"keys": []} 1`, `{"key": ["1"]}`, "x"} {
+		if a := n.want(400, "POST", path+"?action=evict", body); a.code(t) != "bad_request" {
+			t.Errorf("%s: %s", body, a.body)
+		}
+	}
+	n.want(400, "POST", path+"?action=evict", `{"keys": [""]}`)
+	n.want(413, "POST", path+"?action=evict", strings.Repeat(" ", 4<<20+1))
+	n.want(200, "POST", "/rest/v2/caches/plain", "")
+	if a := n.want(409, "POST", "/rest/v2/caches/plain?action=evict", ""); a.code(t) != "no_eviction" {
+		t.Error(a.body)
+	}
+	n.want(404, "POST", "/rest/v2/caches/nobody?action=evict", "")
+}

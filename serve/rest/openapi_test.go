@@ -184,6 +184,7 @@ var exercise = []struct {
 	{"GET", "/rest/v2/caches", "", 200, ""}, {"HEAD", "/rest/v2/caches", "", 200, ""},
 	{"POST", "/rest/v2/caches/new", `{"max_entries":1}`, 200, ""}, {"POST", "/rest/v2/caches/new", "", 409, ""},
 	{"POST", "/rest/v2/caches/bad", "x", 400, ""}, {"POST", "/rest/v2/caches/nobody?action=clear", "", 404, ""},
+	{"POST", "/rest/v2/caches/new?action=evict", "", 409, ""}, {"POST", "/rest/v2/caches/nobody?action=evict", "", 404, ""}, {"POST", "/rest/v2/caches/new?action=evict", "{}", 400, ""},
 	{"POST", "/rest/v2/caches/bad", "{long}", 413, ""}, {"POST", "/rest/v2/caches/bad", "<x/>", 415, "Content-Type: text/xml"},
 	{"PUT", "/rest/v2/caches/new", `{"max_entries":2}`, 200, ""}, {"PUT", "/rest/v2/caches/new", "x", 400, ""}, {"PUT", "/rest/v2/caches/nobody", "", 404, ""},
 	{"PUT", "/rest/v2/caches/new", "{long}", 413, ""}, {"PUT", "/rest/v2/caches/new", "a: 1", 415, "Content-Type: application/yaml"},
