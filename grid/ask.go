@@ -1,6 +1,7 @@
 package grid
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,6 +35,7 @@ type question struct {
 	Use     bool     `json:"use,omitempty"`
 	Values  bool     `json:"values,omitempty"`
 	Wait    bool     `json:"wait,omitempty"`
+	Newest  bool     `json:"newest,omitempty"`
 	Reader  string   `json:"reader,omitempty"`
 	To      *seekTo  `json:"to,omitempty"`
 }
@@ -72,7 +74,7 @@ type wireChange struct {
 const (
 	askEnd      = "end"      // where the index stands
 	askChanges  = "changes"  // what changed in a cache after From
-	askKeys     = "keys"     // the entries of a cache, by key, after Key
+	askKeys     = "keys"     // the entries of a cache, by key, after Key; or those that were written last, from the Newest
 	askCount    = "count"    // how many entries a cache has
 	askTouch    = "touch"    // whether an entry's idle time is over; a use extends it
 	askForget   = "forget"   // remove every entry of a cache that was deleted
@@ -257,6 +259,10 @@ func (t *tenure) answer(ctx context.Context, q question) (answer, error) {
 	case askChanges:
 		a.Changes, a.More = page(x.changes(q.Cache, string(q.Prefix), q.From, q.Current), q.Limit)
 	case askKeys:
+		if q.Newest {
+			a.Changes, _ = page(x.newest(q.Cache, string(q.Prefix), q.Limit), 0)
+			break
+		}
 		a.Changes, a.More = page(x.keysAfter(q.Cache, string(q.Prefix), string(q.Key)), q.Limit)
 	default:
 		return answer{}, fmt.Errorf("%w: unknown question %q", ErrUnavailable, q.Op)
@@ -294,6 +300,29 @@ func (x *index) keysAfter(cache, prefix, after string) []keyChange {
 		}
 	}
 	slices.SortFunc(out, func(a, b keyChange) int { return strings.Compare(a.key, b.key) })
+	return out
+}
+
+// newest returns up to limit entries of a cache that were written last, from the newest. Lock is held.
+func (x *index) newest(cache, prefix string, limit int) []keyChange {
+	s := x.spaces[cache]
+	if s == nil || limit <= 0 {
+		return nil
+	}
+	var out []keyChange
+	best := func() {
+		slices.SortFunc(out, func(a, b keyChange) int { return cmp.Compare(b.revision, a.revision) })
+		out = out[:min(len(out), limit)]
+	}
+	for key, r := range s.records {
+		if r.state != stateLive || !strings.HasPrefix(key, prefix) {
+			continue
+		}
+		if out = append(out, keyChange{key: key, seq: r.seq, revision: r.revision}); len(out) >= 2*limit {
+			best()
+		}
+	}
+	best()
 	return out
 }
 

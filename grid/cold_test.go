@@ -99,10 +99,34 @@ func TestColdEntry(t *testing.T) {
 			}
 			sameEntry(t, before, e)
 		}
-		if e, size, err := c.Stat(ctx, "k"); err != nil || e.Revision != rev || size != 5 || e.Value != nil {
-			t.Errorf("stat: %+v, %d, %v", e, size, err)
+		bare := before
+		bare.Value = nil
+		wantInfo := func(what string, i grid.Info, err error) {
+			t.Helper()
+			if err != nil || i.Size != 5 || !i.Cold {
+				t.Errorf("%s: %+v, %v", what, i, err)
+			}
+			sameEntry(t, bare, i.Entry)
 		}
+		i, err := c.Stat(ctx, "k")
+		wantInfo("stat", i, err)
+		for i, err := range c.ListInfo(ctx, grid.ListOptions{}) {
+			wantInfo("listed", i, err)
+		}
+		newest, err := c.Newest(ctx, "", 10)
+		if len(newest) != 1 {
+			t.Fatalf("newest: %v, %v", newest, err)
+		}
+		wantInfo("newest", newest[0], err)
+		i, err = c.GetIf(ctx, "k", func(i grid.Info) bool { wantInfo("asked", i, nil); return false })
+		wantInfo("not wanted", i, err)
 		wantCold(t, c, 1, 1) // none of that needs the value in memory
+		peeked, err := c.Peek(ctx, "k")
+		if err != nil {
+			t.Error(err)
+		}
+		sameEntry(t, before, peeked)
+		wantCold(t, c, 1, 1) // it stays where it is
 		sameEntry(t, before, get(t, c, "k"))
 		wantCold(t, c, 0, 1)
 		if diff := cmp.Diff([]string{"k"}, a.of("c").inMemory()); diff != "" {

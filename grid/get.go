@@ -26,53 +26,95 @@ type stored struct {
 	reader   string   // who did
 }
 
+// Info is what is known of an entry.
+type Info struct {
+	// Entry has no value, where a method does not say otherwise.
+	Entry Entry
+	// Size is that of the value, and Cold says that it is in the store alone.
+	Size int
+	Cold bool
+}
+
+func (s stored) info() Info {
+	if s.cold {
+		s.entry.Value = nil
+	}
+	return Info{Entry: s.entry, Size: s.size, Cold: s.cold}
+}
+
 // Get returns an entry, or ErrNotFound. It sees every write that was acknowledged before it began.
 func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
+	s, err := c.get(ctx, key, nil)
+	return s.entry, err
+}
+
+// GetIf is Get that asks the store for a cold entry's value only if that is wanted, going by what is known of the entry. Otherwise it
+// returns a cold entry without its value, which stays in the store; a value that is in memory is there in any case.
+func (c *Cache) GetIf(ctx context.Context, key string, wanted func(Info) bool) (Info, error) {
+	s, err := c.get(ctx, key, wanted)
+	return s.info(), err
+}
+
+func (c *Cache) get(ctx context.Context, key string, wanted func(Info) bool) (stored, error) {
 	at, err := c.place(key)
 	if err != nil {
-		return Entry{}, fmt.Errorf("get from %s: %w", c.name, err)
+		return stored{}, fmt.Errorf("get from %s: %w", c.name, err)
 	}
 	if err := c.usable(); err != nil {
-		return Entry{}, err
+		return stored{}, err
 	}
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
 	s, err := c.read(ctx, at, true)
-	if err == nil && s.cold {
+	if err == nil && s.cold && (wanted == nil || wanted(s.info())) {
 		s, err = c.warm(ctx, at, s, true)
 	}
 	if err != nil {
-		return Entry{}, fmt.Errorf("get %s/%s: %w", c.name, key, err)
+		return stored{}, fmt.Errorf("get %s/%s: %w", c.name, key, err)
 	}
 	if !s.found {
 		c.counters.misses.Add(1)
-		return Entry{}, fmt.Errorf("%w: %s/%s", ErrNotFound, c.name, key)
+		return stored{}, fmt.Errorf("%w: %s/%s", ErrNotFound, c.name, key)
 	}
 	c.counters.hits.Add(1)
 	c.used(at)
-	return s.entry, nil
+	return s, nil
 }
 
-// Stat is Get without the value, which is not brought into memory. It is no use of the entry.
-func (c *Cache) Stat(ctx context.Context, key string) (e Entry, size int, err error) {
+// Stat is Get without the value, which is not asked for. It is no use of the entry.
+func (c *Cache) Stat(ctx context.Context, key string) (Info, error) {
+	s, err := c.look(ctx, key, false)
+	s.entry.Value = nil
+	return s.info(), err
+}
+
+// Peek is Get that changes nothing: it is no use of the entry, and a cold value that it reads stays in the store alone.
+func (c *Cache) Peek(ctx context.Context, key string) (Entry, error) {
+	s, err := c.look(ctx, key, true)
+	return s.entry, err
+}
+
+func (c *Cache) look(ctx context.Context, key string, value bool) (stored, error) {
 	at, err := c.place(key)
 	if err != nil {
-		return Entry{}, 0, fmt.Errorf("look at %s: %w", c.name, err)
+		return stored{}, fmt.Errorf("look at %s: %w", c.name, err)
 	}
 	if err := c.usable(); err != nil {
-		return Entry{}, 0, err
+		return stored{}, err
 	}
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
 	s, err := c.read(ctx, at, false)
+	if err == nil && s.cold && value {
+		s, err = c.warm(ctx, at, s, false)
+	}
 	if err != nil {
-		return Entry{}, 0, fmt.Errorf("look at %s/%s: %w", c.name, key, err)
+		return stored{}, fmt.Errorf("look at %s/%s: %w", c.name, key, err)
 	}
 	if !s.found {
-		return Entry{}, 0, fmt.Errorf("%w: %s/%s", ErrNotFound, c.name, key)
+		return stored{}, fmt.Errorf("%w: %s/%s", ErrNotFound, c.name, key)
 	}
-	s.entry.Value = nil
-	return s.entry, s.size, nil
+	return s, nil
 }
 
 // read asks the partition's stream for a key's last message. Where that is a use of the entry it

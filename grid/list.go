@@ -1,6 +1,7 @@
 package grid
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,6 +56,82 @@ func (c *Cache) List(ctx context.Context, o ListOptions) iter.Seq2[Entry, error]
 			}
 		}
 	}
+}
+
+// ListInfo returns what is known of the entries, in the order of their keys, without their values, which are not asked for. KeysOnly
+// makes no difference.
+func (c *Cache) ListInfo(ctx context.Context, o ListOptions) iter.Seq2[Info, error] {
+	return func(yield func(Info, error) bool) {
+		found, err := c.keys(ctx, o)
+		if err != nil {
+			yield(Info{}, err)
+			return
+		}
+		for some := range slices.Chunk(found, readAhead) {
+			infos, err := c.infos(ctx, some)
+			if err != nil {
+				yield(Info{}, err)
+				return
+			}
+			for _, i := range infos {
+				if !yield(i, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Newest returns what is known of the entries that were written last, the newest first, up to limit, without their values.
+func (c *Cache) Newest(ctx context.Context, prefix string, limit int) ([]Info, error) {
+	if err := c.usable(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := c.grid.limited(ctx)
+	defer cancel()
+	var out []Info
+	// Revisions of different partitions cannot be compared, so that each gives as many as are wanted.
+	for _, p := range c.partitions {
+		a, err := c.grid.ask(ctx, p, question{Op: askKeys, Cache: c.name, Prefix: []byte(prefix), Limit: limit, Newest: true})
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", c.name, err)
+		}
+		for some := range slices.Chunk(a.Changes, readAhead) {
+			found := make([]keyChange, len(some))
+			for i, w := range some {
+				found[i].key = string(w.Key)
+			}
+			infos, err := c.infos(ctx, found)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, infos...)
+		}
+	}
+	slices.SortFunc(out, func(a, b Info) int {
+		return cmp.Or(b.Entry.Created.Compare(a.Entry.Created), strings.Compare(a.Entry.Key, b.Entry.Key))
+	})
+	return out[:min(len(out), limit)], nil
+}
+
+// infos reads what is known of up to readAhead keys, and leaves out those that are gone.
+func (c *Cache) infos(ctx context.Context, some []keyChange) ([]Info, error) {
+	places := make([]place, len(some))
+	for i, f := range some {
+		places[i] = c.placeOf(f.key)
+	}
+	answers, err := c.readMany(ctx, places, false)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", c.name, err)
+	}
+	var out []Info
+	for _, s := range answers {
+		if s.found {
+			s.entry.Value = nil
+			out = append(out, s.info())
+		}
+	}
+	return out, nil
 }
 
 // keys returns the entries that are there, in the order of their keys, with this node's own writes.
