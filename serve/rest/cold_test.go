@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -105,6 +106,79 @@ func TestColdEntries(t *testing.T) {
 	n.want(204, "POST", path+"?action=clear", "")
 	if s := stats(); s["current_number_of_entries"] != 0 || s["cold"] != 0 {
 		t.Errorf("statistics after clear %v", s)
+	}
+}
+
+// TestColdWithoutItsStore: what needs no value does without the store, and leaves the entry in it.
+func TestColdWithoutItsStore(t *testing.T) {
+	n, s := startCold(t)
+	const path = "/rest/v2/caches/c"
+	n.want(200, "POST", path, `{"max_entries": 1, "store": "cold", "policy": "lru"}`)
+	etags := map[string]string{}
+	for i := range 9 {
+		key := fmt.Sprint(i)
+		etags[key] = n.want(204, "PUT", path+"/"+key, "value of "+key, "Content-Type: text/plain").header.Get("ETag")
+	}
+	cold := func() (loads, cold float64) {
+		t.Helper()
+		var s map[string]float64
+		if err := json.Unmarshal([]byte(n.want(200, "GET", path+"?action=stats", "").body), &s); err != nil {
+			t.Fatal(err)
+		}
+		return s["loads"], s["cold"]
+	}
+	if loads, cold := cold(); loads != 0 || cold != 8 {
+		t.Fatalf("%v loads, %v cold", loads, cold)
+	}
+	s.Down()
+	n.want(503, "GET", path+"/0", "")
+	a := n.want(200, "HEAD", path+"/0", "")
+	if a.header.Get("Content-Length") != "10" || a.header.Get("ETag") != etags["0"] || a.header.Get("Content-Type") != "text/plain" || a.body != "" {
+		t.Errorf("HEAD: %q %v", a.body, a.header)
+	}
+	n.want(304, "HEAD", path+"/0", "", "If-None-Match: "+etags["0"])
+	n.want(304, "GET", path+"/0", "", "If-None-Match: "+etags["0"])
+	n.want(304, "GET", path+"/0?peek=true", "", "If-None-Match: "+etags["0"])
+	n.want(304, "GET", path+"/0", "", "If-Modified-Since: "+time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
+	n.want(412, "GET", path+"/0", "", `If-Match: "1234567"`)
+	n.want(412, "PUT", path+"/0", "other", `If-Match: "1234567", "7654321"`)
+	n.want(412, "POST", path+"/0", "other", "If-None-Match: *")
+	n.want(412, "DELETE", path+"/0", "", "If-None-Match: *")
+	var entries []struct {
+		Key   string
+		Bytes int
+		Cold  bool
+		Type  string `json:"contentType"`
+	}
+	for _, q := range []string{"", "&order=newest&limit=9", "&order=key"} {
+		if err := json.Unmarshal([]byte(n.want(200, "GET", path+"?action=entries&values=false"+q, "").body), &entries); err != nil {
+			t.Fatal(err)
+		}
+		if len(entries) != 9 {
+			t.Fatalf("%s: %+v", q, entries)
+		}
+		for i, e := range entries {
+			want := fmt.Sprint(i)
+			if strings.Contains(q, "newest") {
+				want = fmt.Sprint(8 - i)
+			}
+			if e.Key != want || e.Bytes != 10 || e.Cold != (want != "8") || e.Type != "text/plain" {
+				t.Errorf("%s: %+v", q, e)
+			}
+		}
+	}
+	n.want(204, "DELETE", path+"/1", "", "If-Match: "+etags["1"]+`, "1234567"`)
+	n.want(204, "PUT", path+"/2", "other", "If-Unmodified-Since: "+time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
+	s.Up()
+	if a := n.want(200, "GET", path+"/0?peek=true", ""); a.body != "value of 0" || a.header.Get("ETag") != etags["0"] {
+		t.Errorf("peek: %q %v", a.body, a.header)
+	}
+	if loads, cold := cold(); loads != 1 || cold != 7 {
+		t.Errorf("%v loads, %v cold", loads, cold)
+	}
+	n.want(400, "GET", path+"/0?peek=maybe", "")
+	for _, q := range []string{"keys&order=newest&limit=1", "entries&order=newest&limit=1", "entries&order=newest&values=false", "entries&order=newest&values=false&limit=1001", "entries&order=size", "entries&values=no"} {
+		n.want(400, "GET", path+"?action="+q, "")
 	}
 }
 

@@ -19,11 +19,40 @@ import (
 // appendEntry appends an entry as one line of JSON: key, revision and, where there is a value, what is known of it.
 // The value is inline where it is JSON, and base64 under valueBase64 else.
 func appendEntry(dst []byte, e *grid.Entry, value bool) []byte {
-	dst = grid.JSONKey(e.Key).AppendJSON(append(dst, `{"key":`...))
-	dst = strconv.AppendUint(append(dst, `,"revision":`...), uint64(e.Revision), 10)
+	dst = appendKey(dst, e)
 	if !value {
 		return append(dst, '}')
 	}
+	dst = appendKnown(dst, e)
+	if isJSON(e.ContentType) {
+		mark := len(dst)
+		dst = append(dst, `,"value":`...)
+		buf := bytes.NewBuffer(dst)
+		if utf8.Valid(e.Value) && json.Compact(buf, e.Value) == nil {
+			return append(buf.Bytes(), '}')
+		}
+		dst = dst[:mark] // it says that it is JSON and is not
+	}
+	dst = append(dst, `,"valueBase64":"`...)
+	dst = base64.StdEncoding.AppendEncode(dst, e.Value)
+	return append(dst, `"}`...)
+}
+
+// appendInfo is appendEntry with the value's size, and whether it is cold, in place of the value.
+func appendInfo(dst []byte, i *grid.Info) []byte {
+	dst = appendKnown(appendKey(dst, &i.Entry), &i.Entry)
+	dst = strconv.AppendInt(append(dst, `,"bytes":`...), int64(i.Size), 10)
+	return append(strconv.AppendBool(append(dst, `,"cold":`...), i.Cold), '}')
+}
+
+// appendKey begins an entry's object.
+func appendKey(dst []byte, e *grid.Entry) []byte {
+	dst = grid.JSONKey(e.Key).AppendJSON(append(dst, `{"key":`...))
+	return strconv.AppendUint(append(dst, `,"revision":`...), uint64(e.Revision), 10)
+}
+
+// appendKnown appends what is known of an entry beside key, revision and value.
+func appendKnown(dst []byte, e *grid.Entry) []byte {
 	dst = e.Created.UTC().AppendFormat(append(dst, `,"created":"`...), time.RFC3339Nano)
 	dst = append(dst, '"')
 	if e.ContentType != "" {
@@ -45,18 +74,7 @@ func appendEntry(dst []byte, e *grid.Entry, value bool) []byte {
 		}
 		dst = append(dst, '}')
 	}
-	if isJSON(e.ContentType) {
-		mark := len(dst)
-		dst = append(dst, `,"value":`...)
-		buf := bytes.NewBuffer(dst)
-		if utf8.Valid(e.Value) && json.Compact(buf, e.Value) == nil {
-			return append(buf.Bytes(), '}')
-		}
-		dst = dst[:mark] // it says that it is JSON and is not
-	}
-	dst = append(dst, `,"valueBase64":"`...)
-	dst = base64.StdEncoding.AppendEncode(dst, e.Value)
-	return append(dst, `"}`...)
+	return dst
 }
 
 func isJSON(contentType string) bool {

@@ -106,25 +106,48 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request, c *grid.Cache, key
 	if err != nil {
 		return err
 	}
-	e, err := c.Get(r.Context(), key)
+	peek, err := flag(r.URL.Query(), "peek")
 	if err != nil {
 		return err
 	}
+	// The value of a cold entry is not asked of its store where the answer has none.
+	wanted := func(i grid.Info) bool {
+		e := &i.Entry
+		return r.Method != http.MethodHead && cond.forReading().check(e.Revision, e.Created) == nil && !cond.notModified(e.Revision, e.Created)
+	}
+	i, err := read(r.Context(), c, key, peek, wanted)
+	if err != nil {
+		return err
+	}
+	e := &i.Entry
 	if err := cond.forReading().check(e.Revision, e.Created); err != nil {
 		return err
 	}
 	head := w.Header()
-	describe(head, &e)
+	describe(head, e)
 	if cond.notModified(e.Revision, e.Created) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	head["Content-Length"] = []string{strconv.Itoa(len(e.Value))}
+	head["Content-Length"] = []string{strconv.Itoa(i.Size)}
 	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(e.Value) // the caller is gone when this fails
 	}
 	return nil
+}
+
+// read reads an entry, with its value if that is wanted or in memory. Peek leaves everything as it is.
+func read(ctx context.Context, c *grid.Cache, key string, peek bool, wanted func(grid.Info) bool) (grid.Info, error) {
+	if !peek {
+		return c.GetIf(ctx, key, wanted)
+	}
+	i, err := c.Stat(ctx, key)
+	if err != nil || !wanted(i) {
+		return i, err
+	}
+	e, err := c.Peek(ctx, key)
+	return grid.Info{Entry: e, Size: len(e.Value)}, err
 }
 
 // safety keeps a browser from running what somebody stored: an entry is data, on the origin of our own page.
@@ -271,13 +294,13 @@ func (h *Handler) write(ctx context.Context, c *grid.Cache, key string, value []
 	return 0, fmt.Errorf("%w: others write %s/%s all the time", serve.ErrOverloaded, c.Name(), key)
 }
 
-// current returns the entry, or one of revision 0 where there is none.
+// current returns the entry without its value, or one of revision 0 where there is none.
 func current(ctx context.Context, c *grid.Cache, key string) (grid.Entry, error) {
-	e, err := c.Get(ctx, key)
+	i, err := c.Stat(ctx, key)
 	if errors.Is(err, grid.ErrNotFound) {
 		return grid.Entry{}, nil
 	}
-	return e, err
+	return i.Entry, err
 }
 
 func (h *Handler) remove(w http.ResponseWriter, r *http.Request, c *grid.Cache, key string) error {
@@ -298,10 +321,11 @@ func (h *Handler) delete(ctx context.Context, c *grid.Cache, key string, cond co
 		return err
 	}
 	for range writeTries {
-		now, err := c.Get(ctx, key)
+		i, err := c.Stat(ctx, key)
 		if err != nil {
 			return err
 		}
+		now := &i.Entry
 		if err := cond.check(now.Revision, now.Created); err != nil {
 			return err
 		}
