@@ -309,7 +309,7 @@ func TestColdOnOtherNodes(t *testing.T) {
 // TestColdExpires: lifespan and max idle end cold entries too, with their event.
 func TestColdExpires(t *testing.T) {
 	t.Parallel()
-	for name, options := range map[string]grid.PutOptions{"lifespan": {Lifespan: time.Hour}, "short lifespan": {Lifespan: 2 * time.Second}, "idle": {MaxIdle: 30 * time.Minute}} {
+	for name, options := range map[string]grid.PutOptions{"lifespan": {Lifespan: time.Hour}, "short lifespan": {Lifespan: 30 * time.Second}, "idle": {MaxIdle: 30 * time.Minute}} {
 		for _, restart := range []bool{false, true} {
 			if restart && name == "idle" {
 				continue // begins anew

@@ -223,6 +223,10 @@ func (p *Pipeline) compute(ctx, work context.Context, reader *grid.Reader, batch
 				return err
 			}
 		}
+		if why := current.alone; why != nil {
+			p.log.Warn("the model runs with one entry at a time", "model", current.model.Name, "version", current.model.Version, "reason", why)
+			current.alone = nil
+		}
 		b.plan = current
 		p.running(current.model.Version)
 		select {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -523,6 +524,47 @@ func TestOutputs(t *testing.T) {
 				}
 				if len(outs) != 1 || outs[0].Name != "y" || outs[0].Datatype != "FP32" || fmt.Sprint(outs[0].Shape) != "[1 2]" || string(outs[0].Data) != want.data {
 					t.Errorf("%s: %s", key, r.Outputs)
+				}
+			}
+		})
+	}
+}
+
+// TestDependentRows has models that look like those that take batches, and mix the entries of one.
+func TestDependentRows(t *testing.T) {
+	for name, test := range map[string]struct {
+		op    string
+		attrs graph.Attrs
+	}{
+		"softmax over the batch": {"Softmax", graph.Attrs{"axis": int64(0)}},
+		"one row for all":        {"ReduceMean", graph.Attrs{"axes": []int64{0}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorkbench(t)
+			revs := map[string]grid.Revision{"bad": w.put("bad", "[1]")}
+			for i := range 20 {
+				key := fmt.Sprint(i)
+				revs[key] = w.put(key, fmt.Sprintf("[%d, %d]", i, 2*i))
+			}
+			b := graph.NewBuilder("mixes")
+			b.Output(b.Name(b.Op(test.op, test.attrs, b.Input("x", tensor.Float32, graph.Shape{free, {Size: 2}})), "y"))
+			g, err := infer.Build(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.Outputs[0].Shape[0] = free // as files say that were exported so
+			w.serve(1, g, nil)
+			w.run(nil)
+			w.result(w.listen("p-errors"), "bad", revs["bad"])
+			delete(revs, "bad")
+			for key, rev := range revs {
+				want := "[1,1]"
+				if test.op == "ReduceMean" {
+					i, _ := strconv.Atoi(key)
+					want = fmt.Sprintf("[%d,%d]", i, 2*i)
+				}
+				if r := w.result(w.listen("out"), key, rev); !strings.Contains(string(r.Outputs), `"data":`+want) {
+					t.Errorf("%s: %s, want %s", key, r.Outputs, want)
 				}
 			}
 		})

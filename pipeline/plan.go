@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 
@@ -34,6 +35,8 @@ type plan struct {
 	outputs []graph.Value
 	batched bool // the first dimension counts items
 	free    bool // and may be any number
+	trial   engine.Rows
+	alone   error // why entries run one at a time, once that was found out
 	labels  []string
 	quoted  [][]byte // labels as JSON strings with a colon
 	scores  model.Scores
@@ -97,19 +100,26 @@ func (p *plan) run(ctx context.Context, s engine.Session, items []*item, clock *
 		}
 		rows = append(rows, it)
 	}
-	step := len(rows)
-	if !p.free {
-		step = 1
+	if p.free {
+		err := p.runRows(ctx, s, rows, clock)
+		if !errors.Is(err, engine.ErrRows) {
+			return err
+		}
+		p.free, p.alone = false, err
 	}
-	for ; len(rows) > 0; rows = rows[min(step, len(rows)):] {
-		if err := p.runRows(ctx, s, rows[:min(step, len(rows))], clock); err != nil {
+	for _, it := range rows {
+		if it.fails != nil || it.value != nil {
+			continue
+		}
+		if err := p.runRows(ctx, s, []*item{it}, clock); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// runRows runs items as the rows of one batch. Where that fails, each runs alone, so that the fault hurts its own.
+// runRows runs items as the rows of one batch. Where that fails, each runs alone, so that the fault hurts its own. After engine.ErrRows those
+// without value or fault are still to be run, each alone.
 func (p *plan) runRows(ctx context.Context, s engine.Session, items []*item, clock *stopwatch) error {
 	in, err := p.room(len(items))
 	if err != nil {
@@ -138,7 +148,8 @@ func (p *plan) runRows(ctx context.Context, s engine.Session, items []*item, clo
 	if p.rows != n || len(p.output) != len(p.outputs) {
 		p.output, p.rows = make([]*tensor.Tensor, len(p.outputs)), n
 	}
-	err = s.Run(ctx, []*tensor.Tensor{batch}, p.output)
+	inputs := []*tensor.Tensor{batch}
+	err = s.Run(ctx, inputs, p.output)
 	clock.lap(&clock.run)
 	if err != nil {
 		p.output = nil
@@ -157,6 +168,11 @@ func (p *plan) runRows(ctx context.Context, s engine.Session, items []*item, clo
 			}
 		}
 		return nil
+	}
+	if n > 1 {
+		if err := p.trial.Check(ctx, s, inputs, p.output, 1, 1); err != nil {
+			return err
+		}
 	}
 	for i, it := range items {
 		it.value, err = p.encode(it, p.output, i, n)

@@ -2,6 +2,7 @@ package batching
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -92,13 +93,26 @@ func (s *Session) together(ctx context.Context, b *batch) (outputs []*tensor.Ten
 	if err := s.inner.Run(ctx, in, outputs); err != nil {
 		return nil, err
 	}
-	for _, t := range outputs {
-		if t.Rank() == 0 || t.Shape()[0] != rows {
-			s.open.Store(false)
-			return nil, fmt.Errorf("an output of shape %v does not follow the batch of %d", t.Shape(), rows)
+	if err := s.check(ctx, b, in, outputs, rows); err != nil {
+		if errors.Is(err, engine.ErrRows) && s.open.Swap(false) && s.opts.OnAlone != nil {
+			s.opts.OnAlone(err)
 		}
+		return nil, err
 	}
 	return outputs, nil
+}
+
+// check reports whether the callers' rows are in the outputs as each would have got them alone.
+func (s *Session) check(ctx context.Context, b *batch, in, outputs []*tensor.Tensor, rows int) error {
+	for i, t := range outputs {
+		if t.Rank() == 0 || t.Shape()[0] != rows {
+			return fmt.Errorf("%w: output %q has shape %v for a batch of %d", engine.ErrRows, s.Outputs()[i].Name, t.Shape(), rows)
+		}
+	}
+	if s.opts.Independent {
+		return nil
+	}
+	return s.trial.Check(ctx, s.inner, in, outputs, b.calls[0].rows, b.calls[len(b.calls)-1].rows)
 }
 
 func (b *batch) stack() (in []*tensor.Tensor, rows int, err error) {

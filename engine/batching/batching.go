@@ -1,11 +1,11 @@
 // Package batching is a Session that gathers concurrent runs into one of the session that it decorates. Which sessions
 // are worth it is left to whoever opens them.
 //
-// Runs are gathered where all of the model's inputs and outputs leave their first dimension open: that one counts rows,
-// which the model must compute each for itself. Nobody waits for company: a run begins at once, in its caller's
+// Runs are gathered where all of the model's inputs and outputs leave their first dimension open: that one counts rows.
+// Whether the model computes what belongs to different callers each for itself, the first gathered runs show (engine.Rows). Nobody waits for company: a run begins at once, in its caller's
 // goroutine, while fewer than Options.MaxRuns are under way; whichever waited longest then takes along all that fit.
-// A run that fails with others is done again without them, so that a bad input hurts only itself. A model whose outputs
-// turn out not to follow the rows is left alone from then on.
+// A run that fails with others is done again without them, so that a bad input hurts only itself. A model that
+// turns out not to keep the callers' rows apart is left alone from then on.
 package batching
 
 import (
@@ -32,6 +32,10 @@ type Options struct {
 	MaxRuns int
 	// MaxQueue is how many callers may wait; those beyond get engine.ErrBusy (1,024).
 	MaxQueue int
+	// Independent says that the model's rows are known to be computed each for itself, so that it needs no trial.
+	Independent bool
+	// OnAlone, where it is set, is called once with the reason when nothing is gathered any more. It must not block.
+	OnAlone func(reason error)
 }
 
 // Validate reports every fault at once, as fault.Errors.
@@ -66,6 +70,7 @@ type Session struct {
 	inputs  int
 	outputs int
 	open    atomic.Bool // its runs can be gathered, as far as is known
+	trial   engine.Rows
 
 	mu      sync.Mutex
 	running int     // runs under way

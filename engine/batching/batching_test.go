@@ -53,6 +53,7 @@ type doubler struct {
 	gate   chan struct{}
 	fixed  bool // its output has one row, whatever came in
 	panics bool // where there is more than one row
+	mixes  bool // the last row of a batch has a part of the first
 
 	mu     sync.Mutex
 	runs   []int // rows of each
@@ -109,6 +110,12 @@ func (d *doubler) Run(ctx context.Context, in, out []*tensor.Tensor) error {
 			return errNaN
 		}
 		tensor.Data[float32](y)[i] = 2 * v
+	}
+	if n := y.Shape()[0]; d.mixes && n > 1 {
+		last := tensor.Must(y.Slice(n-1, n))
+		for i, v := range tensor.Data[float32](tensor.Must(y.Slice(0, 1))) {
+			tensor.Data[float32](last)[i] += v
+		}
 	}
 	t := in[1].Clone()
 	if d.fixed {
@@ -219,7 +226,7 @@ func (r *rig) wantRuns(want ...int) {
 
 func TestGathers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &doubler{gate: make(chan struct{})}, batching.Options{MaxRuns: 1, MaxRows: 6})
+		r := newRig(t, &doubler{gate: make(chan struct{})}, batching.Options{MaxRuns: 1, Independent: true, MaxRows: 6})
 		first := r.start(rows(1, 3, 0))
 		var calls []*call
 		for i := range 3 { // 1, 2 and 3 rows
@@ -257,7 +264,7 @@ func TestGathers(t *testing.T) {
 // TestBadInputAlone shows invariant 7 for runs that were gathered: a bad input hurts only itself.
 func TestBadInputAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &doubler{gate: make(chan struct{})}, batching.Options{MaxRuns: 1})
+		r := newRig(t, &doubler{gate: make(chan struct{})}, batching.Options{MaxRuns: 1, Independent: true})
 		r.start(rows(1, 2, 0))
 		bad := rows(1, 2, 5)
 		tensor.Data[float32](bad[0])[1] = float32(math.NaN())
@@ -302,7 +309,7 @@ func TestBadInputAlone(t *testing.T) {
 // TestOutputOfAnotherShape gives a tensor that the result does not fit: the others of the batch have theirs.
 func TestOutputOfAnotherShape(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &doubler{gate: make(chan struct{})}, batching.Options{MaxRuns: 1})
+		r := newRig(t, &doubler{gate: make(chan struct{})}, batching.Options{MaxRuns: 1, Independent: true})
 		r.start(rows(1, 2, 0))
 		good, bad := r.start(rows(1, 2, 1)), r.start(rows(1, 2, 2))
 		bad.out[0] = tensor.Must(tensor.New(tensor.Float32, 1, 3))
@@ -317,7 +324,7 @@ func TestOutputOfAnotherShape(t *testing.T) {
 
 func TestLeaving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &doubler{gate: make(chan struct{})}, batching.Options{MaxRuns: 1})
+		r := newRig(t, &doubler{gate: make(chan struct{})}, batching.Options{MaxRuns: 1, Independent: true})
 		r.start(rows(1, 2, 0))
 		waiting, a, b := r.start(rows(1, 2, 1)), r.start(rows(1, 2, 2)), r.start(rows(1, 2, 3))
 		waiting.cancel() // from the queue
@@ -353,7 +360,7 @@ func TestLeaving(t *testing.T) {
 // TestLeavingAFailedBatch has a caller leave that is to run again alone.
 func TestLeavingAFailedBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &doubler{gate: make(chan struct{}), panics: true}, batching.Options{MaxRuns: 1})
+		r := newRig(t, &doubler{gate: make(chan struct{}), panics: true}, batching.Options{MaxRuns: 1, Independent: true})
 		r.start(rows(1, 2, 0))
 		a, b, c := r.start(rows(1, 2, 1)), r.start(rows(1, 2, 2)), r.start(rows(1, 2, 3))
 		r.open(2) // the batch panics, and each runs alone
@@ -373,7 +380,7 @@ func TestLeavingAFailedBatch(t *testing.T) {
 
 func TestQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &doubler{gate: make(chan struct{})}, batching.Options{MaxRuns: 1, MaxQueue: 2})
+		r := newRig(t, &doubler{gate: make(chan struct{})}, batching.Options{MaxRuns: 1, Independent: true, MaxQueue: 2})
 		r.start(rows(1, 2, 0))
 		a, b := r.start(rows(1, 2, 1)), r.start(rows(1, 2, 2))
 		over := r.start(rows(1, 2, 3))
@@ -389,7 +396,7 @@ func TestQueueIsBounded(t *testing.T) {
 
 func TestMaxBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &doubler{gate: make(chan struct{})}, batching.Options{MaxRuns: 1, MaxBytes: 40})
+		r := newRig(t, &doubler{gate: make(chan struct{})}, batching.Options{MaxRuns: 1, Independent: true, MaxBytes: 40})
 		r.start(rows(1, 2, 0))
 		for range 4 { // 8 bytes of numbers and 8 of text each
 			r.start(rows(1, 2, 8))
@@ -403,7 +410,7 @@ func TestMaxBytes(t *testing.T) {
 // TestOutputsThatDoNotFollow has a model whose outputs do not count rows: it is left alone once that is known.
 func TestOutputsThatDoNotFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &doubler{gate: make(chan struct{}), fixed: true}, batching.Options{MaxRuns: 1})
+		r := newRig(t, &doubler{gate: make(chan struct{}), fixed: true}, batching.Options{MaxRuns: 1, Independent: true})
 		r.start(rows(1, 2, 0))
 		a, b := r.start(rows(1, 2, 1)), r.start(rows(1, 2, 2))
 		r.open(4)
@@ -419,9 +426,29 @@ func TestOutputsThatDoNotFollow(t *testing.T) {
 	})
 }
 
+// TestDependentRows has a model that mixes the rows of a batch. Nobody gets what it made of them.
+func TestDependentRows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var reasons []error
+		r := newRig(t, &doubler{gate: make(chan struct{}), mixes: true}, batching.Options{MaxRuns: 1, OnAlone: func(why error) { reasons = append(reasons, why) }})
+		r.start(rows(1, 2, 0))
+		a, b, c := r.start(rows(1, 2, 1)), r.start(rows(1, 2, 2)), r.start(rows(1, 2, 3))
+		r.open(6)
+		for _, call := range []*call{a, b, c} {
+			check(t, call.in, call.out)
+		}
+		// The batch, its end alone, and then each caller.
+		r.wantRuns(1, 3, 1, 1, 1, 1)
+		if len(reasons) != 1 || !errors.Is(reasons[0], engine.ErrRows) {
+			t.Errorf("told %v", reasons)
+		}
+		r.close()
+	})
+}
+
 func TestClosing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, &doubler{gate: make(chan struct{})}, batching.Options{MaxRuns: 1})
+		r := newRig(t, &doubler{gate: make(chan struct{})}, batching.Options{MaxRuns: 1, Independent: true})
 		first := r.start(rows(1, 2, 0))
 		a, b := r.start(rows(1, 2, 1)), r.start(rows(1, 2, 2))
 		r.close()
@@ -438,7 +465,7 @@ func TestClosing(t *testing.T) {
 // TestCallersComeAndGo runs one session from many goroutines that change their minds, then closes it.
 func TestCallersComeAndGo(t *testing.T) {
 	d := &doubler{}
-	s, err := batching.New(d, batching.Options{MaxRuns: 1, MaxRows: 8, MaxQueue: 6})
+	s, err := batching.New(d, batching.Options{MaxRuns: 1, Independent: true, MaxRows: 8, MaxQueue: 6})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		return nil, err
 	}
 	if n.registry, err = registry.Open(ctx, n.grid, registry.Config{
-		Open: opener(cfg, n.engines), MaxBytes: int64(cfg.HTTP.Limits.ModelBody), Logger: log,
+		Open: opener(cfg, n.engines, log), MaxBytes: int64(cfg.HTTP.Limits.ModelBody), Logger: log,
 	}); err != nil {
 		return nil, err
 	}

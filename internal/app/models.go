@@ -260,7 +260,7 @@ func addModels(ctx context.Context, r *registry.Registry, models []configured, l
 
 // opener chooses a model's engine by the configuration. Runs of a model that come together are gathered; as many may wait as there
 // may be connections.
-func opener(cfg Config, engines *Engines) registry.Opener {
+func opener(cfg Config, engines *Engines, log *slog.Logger) registry.Opener {
 	return func(ctx context.Context, m *model.Model) (engine.Session, string, error) {
 		settings, ok := cfg.Models[m.Name]
 		if !ok {
@@ -270,7 +270,10 @@ func opener(cfg Config, engines *Engines) registry.Opener {
 		if err != nil {
 			return nil, "", err
 		}
-		gathering, err := batching.New(s, batching.Options{MaxQueue: cfg.HTTP.Limits.Connections})
+		alone := func(reason error) {
+			log.Warn("callers of this model get runs of their own", "model", m.Name, "version", m.Version, "reason", reason)
+		}
+		gathering, err := batching.New(s, batching.Options{MaxQueue: cfg.HTTP.Limits.Connections, OnAlone: alone})
 		if err != nil {
 			return nil, "", errors.Join(err, s.Close())
 		}
