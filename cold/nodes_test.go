@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -127,5 +128,44 @@ func TestNodes(t *testing.T) {
 	}
 	if _, err := c2.Get(ctx, "1"); !errors.Is(err, grid.ErrNotFound) {
 		t.Errorf("what was removed: %v", err)
+	}
+}
+
+// TestNodesFull: who writes by another node than the partition's owner is told as well that there is no room, and why.
+func TestNodesFull(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := setup{
+		grid:  grid.Config{URL: natstest.URL(t), Partitions: 2},
+		cold:  cold.Config{Wait: 10 * time.Second}, // longer than an owner has to answer
+		store: faultstore.New(storetest.NewMemory(nil), 3, faultstore.Faults{}),
+	}
+	config := grid.CacheConfig{Name: "c", MaxEntries: 2, Store: "cold"}
+	one := open(t, s)
+	c1 := cache(t, one, config)
+	two := open(t, s)
+	c2 := cache(t, two, config)
+	eventually(t, "each has its share", func() bool {
+		a, _ := c1.Owned()
+		b, _ := c2.Owned()
+		return a == 1 && b == 1
+	})
+	s.store.Down()
+	key := func(i int) string { return fmt.Sprint("k", i) }
+	var of [2][]string // keys by their partition
+	for i := 0; len(of[0]) < 3 || len(of[1]) < 3; i++ {
+		p := grid.Partition(key(i), 2)
+		of[p] = append(of[p], key(i))
+	}
+	for _, keys := range of {
+		put(t, c1, keys[0], "") // all that its owner may have in memory
+		began := time.Now()
+		_, err1 := c1.Put(ctx, keys[1], nil, grid.PutOptions{})
+		_, err2 := c2.Put(ctx, keys[2], nil, grid.PutOptions{})
+		for _, err := range []error{err1, err2} {
+			if !errors.Is(err, grid.ErrFull) || !strings.Contains(err.Error(), "it is down") {
+				t.Errorf("put into a full cache: %v after %v", err, time.Since(began))
+			}
+		}
 	}
 }

@@ -38,6 +38,8 @@ type question struct {
 	Newest  bool     `json:"newest,omitempty"`
 	Reader  string   `json:"reader,omitempty"`
 	To      *seekTo  `json:"to,omitempty"`
+	// Within is how long a write may wait for its room.
+	Within time.Duration `json:"within,omitempty"`
 }
 
 // answer is what is answered.

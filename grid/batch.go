@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/millrace/millrace/grid/internal/wire"
 )
@@ -74,28 +75,38 @@ type outcome struct {
 //
 // Where nobody reads their sequences, the messages of a partition go as one fast-ingest batch: one answer in place of one a
 // message, which is what a flood of results needs. Else each message is acknowledged for itself, and its sequence is exact.
+//
+// For room all of them together wait half of the time that there is, so that what has room can be written in the rest.
 func (c *Cache) writeMany(ctx context.Context, writes []write, unread bool) []outcome {
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
+	m := newMany(c, writes, unread)
+	end, _ := ctx.Deadline()
+	wait, cancelWait := context.WithTimeout(ctx, time.Until(end)/2)
+	defer cancelWait()
+	for i, w := range writes {
+		m.rooms[i], m.results[i].err = c.reserve(ctx, wait, w)
+	}
+	m.publish(ctx)
+	m.through(ctx)
+	return m.results
+}
+
+// publish sends the writes that have not failed yet, whose rooms it takes over, and waits until they are stored. It waits for no store.
+func (m *many) publish(ctx context.Context) []outcome {
+	c := m.c
 	c.writing.RLock()
 	defer c.writing.RUnlock()
-	m := &many{
-		c: c, writes: writes, unread: unread, results: make([]outcome, len(writes)), rooms: make([]room, len(writes)),
-		done: make(chan struct{}), left: 1,
-	}
 	if err := c.usable(); err != nil {
 		m.failAll(err)
 		return m.results
 	}
 	byPartition := make([][]int, len(c.partitions))
-	for i := range writes {
-		var err error
-		if m.rooms[i], err = c.reserve(ctx, writes[i]); err != nil {
-			m.results[i].err = err
-			continue
+	for i, w := range m.writes {
+		if m.results[i].err == nil {
+			n := w.partition.number
+			byPartition[n] = append(byPartition[n], i)
 		}
-		n := writes[i].partition.number
-		byPartition[n] = append(byPartition[n], i)
 	}
 	for n, indexes := range byPartition {
 		if len(indexes) > 0 {
@@ -118,7 +129,6 @@ func (c *Cache) writeMany(ctx context.Context, writes []write, unread bool) []ou
 	for _, s := range sent {
 		s.by.settle(ctx)
 	}
-	m.through(ctx)
 	return m.results
 }
 
@@ -176,9 +186,19 @@ type sending struct {
 	}
 }
 
+func newMany(c *Cache, writes []write, unread bool) *many {
+	return &many{
+		c: c, writes: writes, unread: unread, results: make([]outcome, len(writes)), rooms: make([]room, len(writes)),
+		done: make(chan struct{}), left: 1,
+	}
+}
+
 func (m *many) failAll(err error) {
 	for i := range m.results {
-		m.results[i].err = err
+		if m.results[i].err == nil {
+			m.rooms[i].release()
+			m.results[i].err = err
+		}
 	}
 }
 

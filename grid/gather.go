@@ -18,7 +18,8 @@ const (
 
 // gather lets puts into one cache that arrive together go as a batch, whichever door they come by. Nobody waits for company:
 // a put goes at once while fewer than putsAtOnce writes are under way, and the first one that waited takes all others along
-// when one of these ends. It has no goroutine of its own.
+// when one of these ends. It has no goroutine of its own. Each put waits for its room before, and for a store after: by itself, so that none
+// waits for what another one needs.
 type gather struct {
 	mu      sync.Mutex
 	running int
@@ -30,6 +31,7 @@ var errPanic = errors.New("the write that took this one along panicked")
 // gathered is a write that waits.
 type gathered struct {
 	write write
+	room  room
 	// done gets the outcome, or the batch that this caller is to write.
 	done chan gatherOutcome
 }
@@ -39,17 +41,30 @@ type gatherOutcome struct {
 	lead []*gathered // the receiver's own write is the first
 }
 
-// write stores w. Once it waits its context does not end it, because others may come to rely on it; the grid's own time
-// limit does.
+// write stores w.
 func (g *gather) write(ctx context.Context, c *Cache, w write) (Sequence, error) {
+	room, err := c.reserve(ctx, ctx, w)
+	if err != nil {
+		return 0, err
+	}
+	seq, err := g.publish(ctx, c, w, room)
+	if err != nil {
+		return 0, err
+	}
+	return seq, c.throughTo(ctx, w.partition, seq)
+}
+
+// publish stores w in its stream. Once it waits its context does not end it, because others may come to rely on it; the grid's own time
+// limit does.
+func (g *gather) publish(ctx context.Context, c *Cache, w write, room room) (Sequence, error) {
 	g.mu.Lock()
 	if g.running < putsAtOnce {
 		g.running++
 		g.mu.Unlock()
 		defer g.next()
-		return c.write(ctx, w)
+		return c.publish(ctx, w, room)
 	}
-	waiting := &gathered{write: w, done: make(chan gatherOutcome, 1)}
+	waiting := &gathered{write: w, room: room, done: make(chan gatherOutcome, 1)}
 	g.waiting = append(g.waiting, waiting)
 	g.mu.Unlock()
 	got := <-waiting.done
@@ -83,8 +98,10 @@ func (g *gather) next() {
 
 // lead writes a batch, tells the others, and returns the first one's outcome.
 func lead(ctx context.Context, c *Cache, batch []*gathered) (Sequence, error) {
+	ctx, cancel := c.grid.limited(ctx)
+	defer cancel()
 	if len(batch) == 1 {
-		return c.write(ctx, batch[0].write)
+		return c.publish(ctx, batch[0].write, batch[0].room)
 	}
 	told := 1
 	defer func() {
@@ -95,11 +112,11 @@ func lead(ctx context.Context, c *Cache, batch []*gathered) (Sequence, error) {
 			panic(v)
 		}
 	}()
-	writes := make([]write, len(batch))
+	m := newMany(c, make([]write, len(batch)), false)
 	for i, w := range batch {
-		writes[i] = w.write
+		m.writes[i], m.rooms[i] = w.write, w.room
 	}
-	results := c.writeMany(ctx, writes, false)
+	results := m.publish(ctx)
 	for i := 1; i < len(batch); i++ {
 		batch[i].done <- gatherOutcome{outcome: results[i]}
 		told = i + 1

@@ -226,13 +226,23 @@ func (c *Cache) prepare(key string, value []byte, o PutOptions) (write, error) {
 
 // write publishes a message and waits until it is stored.
 func (c *Cache) write(ctx context.Context, w write) (Sequence, error) {
+	room, err := c.reserve(ctx, ctx, w)
+	if err != nil {
+		return 0, err
+	}
+	seq, err := c.publish(ctx, w, room)
+	if err != nil || w.own {
+		return seq, err
+	}
+	return seq, c.throughTo(ctx, w.partition, seq)
+}
+
+// publish is write for what has its room, which it takes over. It waits for no store.
+func (c *Cache) publish(ctx context.Context, w write, room room) (Sequence, error) {
 	c.writing.RLock()
 	defer c.writing.RUnlock()
 	if err := c.usable(); err != nil {
-		return 0, err
-	}
-	room, err := c.reserve(ctx, w)
-	if err != nil {
+		room.release()
 		return 0, err
 	}
 	flow := &w.partition.flow
@@ -249,10 +259,7 @@ func (c *Cache) write(ctx context.Context, w write) (Sequence, error) {
 	}
 	flow.wrote(seq)
 	room.releaseAfter(w.partition, seq)
-	if w.own {
-		return seq, nil
-	}
-	return seq, c.throughTo(ctx, w.partition, seq)
+	return seq, nil
 }
 
 func isWrongSequence(err error) bool {

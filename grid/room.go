@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // room is what a write that is under way may take of its cache's limits.
@@ -15,8 +16,8 @@ type room struct {
 
 // reserve holds a write against the limits of the disk, the grid and the cache. What is under way
 // counts as if it were there, so that the limits hold under concurrent writes; near them a write
-// may be refused although one before it fails.
-func (c *Cache) reserve(ctx context.Context, w write) (room, error) {
+// may be refused although one before it fails. Where it may wait for room, it does until wait ends.
+func (c *Cache) reserve(ctx, wait context.Context, w write) (room, error) {
 	if w.removal || w.own {
 		return room{}, nil
 	}
@@ -25,7 +26,7 @@ func (c *Cache) reserve(ctx context.Context, w write) (room, error) {
 		return room{}, err
 	}
 	if tier := c.tier(); tier != nil {
-		return c.admit(ctx, w.place, len(w.value), tier)
+		return c.admit(ctx, wait, w.place, len(w.value), tier)
 	}
 	if config.MaxEntries == 0 && config.MaxBytes == 0 {
 		return room{}, nil
@@ -83,9 +84,13 @@ func (c *Cache) adds(ctx context.Context, at place, size int) (entries, bytes in
 
 // admit takes room of what is behind the cache. The owner of the partition decides; what another node takes is not counted while
 // it is under way.
-func (c *Cache) admit(ctx context.Context, at place, size int, tier Tier) (room, error) {
+func (c *Cache) admit(ctx, wait context.Context, at place, size int, tier Tier) (room, error) {
 	if at.partition.tenure() == nil {
-		_, err := c.grid.ask(ctx, at.partition, question{Op: askAdmit, Cache: c.name, Key: []byte(at.key), Size: size})
+		q := question{Op: askAdmit, Cache: c.name, Key: []byte(at.key), Size: size, Within: askTry}
+		if end, ok := wait.Deadline(); ok {
+			q.Within = max(0, time.Until(end))
+		}
+		_, err := c.grid.ask(ctx, at.partition, q)
 		return room{}, err
 	}
 	r := room{c: c, tier: tier}
@@ -93,7 +98,7 @@ func (c *Cache) admit(ctx context.Context, at place, size int, tier Tier) (room,
 	if r.entries, r.bytes, err = c.adds(ctx, at, size); err != nil {
 		return room{}, err
 	}
-	if err = tier.Admit(ctx, r.entries, r.bytes); err == nil {
+	if err = tier.Admit(wait, r.entries, r.bytes); err == nil {
 		return r, nil
 	}
 	// The index may have been behind: what was to be new may be there already.
@@ -105,13 +110,13 @@ func (c *Cache) admit(ctx context.Context, at place, size int, tier Tier) (room,
 	if r.entries, r.bytes, again = c.adds(ctx, at, size); again != nil || r.entries >= before.entries && r.bytes >= before.bytes {
 		return room{}, err
 	}
-	if err = tier.Admit(ctx, r.entries, r.bytes); err != nil {
+	if err = tier.Admit(wait, r.entries, r.bytes); err != nil {
 		return room{}, err
 	}
 	return r, nil
 }
 
-// admit answers a node that wants to write.
+// admit answers a node that wants to write, before that node takes it for dead.
 func (t *tenure) admit(ctx context.Context, q question) error {
 	c, err := t.g.Cache(ctx, q.Cache)
 	if err != nil {
@@ -125,7 +130,9 @@ func (t *tenure) admit(ctx context.Context, q question) error {
 	if tier == nil || at.partition != t.p {
 		return nil
 	}
-	r, err := c.admit(ctx, at, q.Size, tier)
+	wait, cancel := context.WithTimeout(ctx, min(q.Within, askTry*3/4))
+	defer cancel()
+	r, err := c.admit(ctx, wait, at, q.Size, tier)
 	r.release()
 	return err
 }
