@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -94,6 +96,24 @@ func (s StoreConfig) open(ctx context.Context, log *slog.Logger) (store.Store, e
 		return nil, errors.Join(err, under.Close())
 	}
 	return again, nil
+}
+
+// OpenStore opens a store outside a node. Where it is a folder that is not there it is made only if fresh.
+func OpenStore(ctx context.Context, s StoreConfig, fresh bool, log *slog.Logger) (store.Store, error) {
+	setDefault(&s.MaxLagEntries, cold.DefaultLagEntries)
+	setDefault(&s.MaxLagBytes, cold.DefaultLagBytes)
+	if err := s.validate(); err != nil {
+		return nil, err
+	}
+	if s.Type == storeDisk && !fresh {
+		if err := disk.Check(string(s.Dir)); err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(filepath.Join(string(s.Dir), "FORMAT")); err != nil {
+			return nil, fmt.Errorf("the folder %s is no store's: %w", s.Dir, err)
+		}
+	}
+	return s.open(ctx, log)
 }
 
 // openStores opens the stores, and makes what decides about them. On an error nothing is left open.
