@@ -91,7 +91,7 @@ type Value struct {
 	DType tensor.DType // Invalid where it is not known
 	Shape Shape
 	Doc   string
-	// Container is empty for a tensor, which all engines of ours compute with. Otherwise it says what holds tensors of
+	// Container is empty for a tensor. Otherwise it says what holds tensors of
 	// DType and Shape: "sequence", "optional", "optional(sequence)" and so on, outermost first.
 	Container string
 }

@@ -342,3 +342,47 @@ func FuzzDecodeTensor(f *testing.F) {
 		}
 	})
 }
+
+func FuzzDecodeValue(f *testing.F) {
+	t := pb(1, 1, 2, 7, 7, -5)
+	f.Add(pb(1, "s", 2, 1, 3, t, 3, t), "sequence")
+	f.Add(pb(1, "o", 2, 1, 3, t), "optional")
+	f.Add(pb(2, 0), "optional")
+	f.Add(pb(2, 3, 5, pb(2, 1, 3, t)), "optional(sequence)")
+	f.Add(pb(2, 1, 3, t, 3, t), "optional")
+	f.Add(t, "map")
+	f.Fuzz(func(t *testing.T, data []byte, container string) {
+		v, err := onnx.DecodeValue(data, container)
+		if err == nil && v.Bytes() > int64(64*len(data)+4096) {
+			t.Errorf("%d bytes became %d", len(data), v.Bytes())
+		}
+	})
+}
+
+func TestDecodeValue(t *testing.T) {
+	one := pb(1, 1, 2, 7, 7, -5)
+	for _, c := range []struct {
+		data      []byte
+		container string
+		items     int
+		err       string
+	}{
+		{pb(1, "s", 2, 1, 3, one, 3, one), "sequence", 2, ""},
+		{pb(2, 0), "optional", 0, ""},
+		{pb(2, 3, 5, pb(2, 1, 3, one)), "optional(sequence)", 1, ""},
+		{pb(2, 1, 3, one, 3, one), "optional", 0, "an optional of two values"},
+		{pb(2, 1, 5, one), "sequence", 0, `field 5 in place of "" in a sequence`},
+		{pb(2, 1), "map", 0, `value of kind "map"`},
+	} {
+		v, err := onnx.DecodeValue(c.data, c.container)
+		if c.err != "" {
+			if err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%s: got %v, want %s", c.container, err, c.err)
+			}
+			continue
+		}
+		if err != nil || len(v.Items) != c.items || v.Kind.String() != strings.Split(c.container, "(")[0] {
+			t.Errorf("%s: got %v, %v", c.container, v, err)
+		}
+	}
+}
