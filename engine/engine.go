@@ -47,6 +47,9 @@ type Options struct {
 	Threads int
 	// Device is "cpu" (or empty) or "cuda:N". An engine without the device returns ErrUnavailable.
 	Device string
+	// Values says that the caller knows ValueSession, so the graph may have inputs and outputs that are no tensors. Otherwise an
+	// engine refuses them with an UnsupportedError, as does one whose sessions are no ValueSessions.
+	Values bool
 	// Settings are the engine's own, by name. An unknown one is an error.
 	Settings map[string]string
 }

@@ -64,7 +64,24 @@ func seedModels(f *testing.F) []*graph.Graph {
 	if err != nil {
 		f.Fatal(err)
 	}
-	return []*graph.Graph{mlp(graph.Dim{Size: -1, Symbol: "N"}, 8, 6, 4), mixed(), pools, g, dynamic(), training, picks, rounded}
+	return []*graph.Graph{mlp(graph.Dim{Size: -1, Symbol: "N"}, 8, 6, 4), mixed(), pools, g, dynamic(), training, picks, rounded, loopModel(3), sequences()}
+}
+
+// sequences goes through a sequence by Loop, SequenceMap and If.
+func sequences() *graph.Graph {
+	turn := subgraph([]string{"i", "c", "s"}, []string{"c2", "t"}, node("SequenceAt", nil, []string{"parts", "i"}, "p"),
+		node("SequenceInsert", nil, []string{"s", "p"}, "t"), node("Identity", nil, []string{"c"}, "c2"))
+	each := subgraph([]string{"e"}, []string{"f"}, node("If", graph.Attrs{
+		"then_branch": subgraph(nil, []string{"v"}, node("Neg", nil, []string{"e"}, "v")),
+		"else_branch": subgraph(nil, []string{"e"}),
+	}, []string{"yes"}, "f"))
+	return &graph.Graph{Name: "sequences", Opset: map[string]int64{"": 17}, Inputs: []graph.Value{value("x", tensor.Float32, 4, 3)}, Outputs: []graph.Value{{Name: "y"}},
+		Initializers: []graph.Initializer{scalarInit("n", int64(4)), scalarInit("yes", true)},
+		Nodes: []*graph.Node{node("SplitToSequence", graph.Attrs{"axis": int64(0), "keepdims": int64(0)}, []string{"x"}, "parts"), node("SequenceEmpty", nil, nil, "e"),
+			node("Loop", graph.Attrs{"body": turn}, []string{"n", "yes", "e"}, "s"), node("SequenceMap", graph.Attrs{"body": each}, []string{"s"}, "m"),
+			node("SequenceErase", nil, []string{"m", "last"}, "r"), node("Optional", nil, []string{"r"}, "o"), node("OptionalGetElement", nil, []string{"o"}, "g"),
+			node("ConcatFromSequence", graph.Attrs{"axis": int64(1), "new_axis": int64(1)}, []string{"g"}, "y"), node("SequenceLength", nil, []string{"parts"}, "len"),
+			node("Sub", nil, []string{"len", "len"}, "last")}}
 }
 
 func (b *netBuilder) ints(v ...int64) string {
@@ -194,10 +211,17 @@ var fuzzOps = []string{"Relu", "Add", "MatMul", "Gemm", "Conv", "ConvTranspose",
 	"Concat", "Split", "Slice", "Gather", "Pad", "Resize", "Tile", "Expand", "Cast", "OneHot", "TopK", "ReduceSum", "CumSum", "DepthToSpace",
 	"BatchNormalization", "LayerNormalization", "GroupNormalization", "SoftmaxCrossEntropyLoss", "ScatterElements", "GatherElements", "Trilu", "Range", "Where", "Pow", "Dropout",
 	"Einsum", "GatherND", "ScatterND", "NonZero", "Compress", "Unique", "ReverseSequence", "EyeLike", "Det", "Hardmax", "Shrink", "IsInf", "BitwiseNot", "BitShift",
-	"MeanVarianceNormalization", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "RNN", "GRU", "LSTM", "GridSample", "DFT", "STFT", "LpPool", "MaxUnpool", "RoiAlign", "LpNormalization"}
+	"MeanVarianceNormalization", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "RNN", "GRU", "LSTM", "GridSample", "DFT", "STFT", "LpPool", "MaxUnpool", "RoiAlign", "LpNormalization",
+	"If", "Loop", "Scan", "SequenceMap", "SequenceAt", "SequenceConstruct", "SequenceInsert", "SequenceErase", "SequenceLength", "SplitToSequence", "ConcatFromSequence",
+	"Optional", "OptionalGetElement", "OptionalHasElement", "SequenceEmpty"}
 
 func (m *mutator) change() {
 	n := m.g.Nodes[m.next(len(m.g.Nodes))]
+	if subs := n.Subgraphs(); len(subs) > 0 && m.next(2) == 0 {
+		if sub := subs[m.next(len(subs))]; len(sub.Nodes) > 0 {
+			n = sub.Nodes[m.next(len(sub.Nodes))]
+		}
+	}
 	switch m.next(7) {
 	case 0:
 		n.OpType, n.Domain = fuzzOps[m.next(len(fuzzOps))], ""
@@ -213,7 +237,8 @@ func (m *mutator) change() {
 			n.Attrs = graph.Attrs{}
 		}
 		names := []string{"axis", "group", "keepdims", "blocksize", "size", "num_groups", "to", "allowzero", "mode", "auto_pad", "kernel_shape", "strides", "pads", "dilations", "perm", "axes", "alpha",
-			"batch_dims", "batch_axis", "time_axis", "sorted", "dtype", "k", "block_size", "precision", "output_dtype", "reduction", "equation"}
+			"batch_dims", "batch_axis", "time_axis", "sorted", "dtype", "k", "block_size", "precision", "output_dtype", "reduction", "equation",
+			"num_scan_inputs", "new_axis"}
 		switch name := names[m.next(len(names))]; name {
 		case "mode", "auto_pad":
 			n.Attrs[name] = []string{"reflect", "wrap", "SAME_LOWER", "linear", "?"}[m.next(5)]

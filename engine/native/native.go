@@ -131,6 +131,11 @@ func (e *Engine) open(ctx context.Context, g *graph.Graph, opts engine.Options) 
 			s, err = nil, fmt.Errorf("%w: engine native: open model %q: %s", engine.ErrPanic, g.Name, panicText(p))
 		}
 	}()
+	if !opts.Values {
+		if err := engine.TensorsOnly(Name, g); err != nil {
+			return nil, err
+		}
+	}
 	p, err := e.compile(ctx, g)
 	if err != nil {
 		return nil, err

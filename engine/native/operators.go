@@ -47,6 +47,7 @@ const (
 	reduceAttrs    = "axes:INTS keepdims:INT noop_with_empty_axes:INT"
 	windowAttrs    = "auto_pad:STRING kernel_shape:INTS strides:INTS pads:INTS dilations:INTS"
 	recurrentAttrs = "activations:STRINGS activation_alpha:FLOATS activation_beta:FLOATS clip:FLOAT direction:STRING hidden_size:INT layout:INT output_sequence:INT"
+	previewDomain  = "ai.onnx.preview.training"
 	lossAttrs      = "ignore_index:INT reduction:STRING"
 )
 
@@ -227,6 +228,38 @@ var operators = map[string]*operator{
 	"ArgMin":          {arg(false), "axis:INT keepdims:INT select_last_index:INT"},
 	"TopK":            {topK, "axis:INT k:INT largest:INT sorted:INT"},
 	"CumSum":          {cumSum, "exclusive:INT reverse:INT"},
+
+	"If":   {ifOp, "then_branch:GRAPH else_branch:GRAPH"},
+	"Loop": {loopOp, "body:GRAPH"},
+	"Scan": {scanOp, "body:GRAPH num_scan_inputs:INT scan_input_axes:INTS scan_input_directions:INTS scan_output_axes:INTS scan_output_directions:INTS directions:INTS"},
+
+	"SequenceMap":        {sequenceMap, "body:GRAPH"},
+	"SequenceAt":         {sequenceAt, ""},
+	"SequenceConstruct":  {sequenceConstruct, ""},
+	"SequenceEmpty":      {sequenceEmpty, "dtype:INT"},
+	"SequenceErase":      {sequenceErase, ""},
+	"SequenceInsert":     {sequenceInsert, ""},
+	"SequenceLength":     {sequenceLength, ""},
+	"SplitToSequence":    {splitToSequence, "axis:INT keepdims:INT"},
+	"ConcatFromSequence": {concatFromSequence, "axis:INT new_axis:INT"},
+	"Optional":           {optional, "type:TYPE_PROTO"},
+	"OptionalGetElement": {optionalGetElement, ""},
+	"OptionalHasElement": {optionalHasElement, ""},
+
+	"StringNormalizer": {stringNormalizer, "case_change_action:STRING is_case_sensitive:INT locale:STRING stopwords:STRINGS"},
+	"TfIdfVectorizer": {tfIdf, "max_gram_length:INT max_skip_count:INT min_gram_length:INT mode:STRING ngram_counts:INTS ngram_indexes:INTS " +
+		"pool_int64s:INTS pool_strings:STRINGS weights:FLOATS"},
+
+	"RandomUniform":     {randomNumbers(false, false), "dtype:INT high:FLOAT low:FLOAT seed:FLOAT shape:INTS"},
+	"RandomUniformLike": {randomNumbers(false, true), "dtype:INT high:FLOAT low:FLOAT seed:FLOAT"},
+	"RandomNormal":      {randomNumbers(true, false), "dtype:INT mean:FLOAT scale:FLOAT seed:FLOAT shape:INTS"},
+	"RandomNormalLike":  {randomNumbers(true, true), "dtype:INT mean:FLOAT scale:FLOAT seed:FLOAT"},
+	"Bernoulli":         {bernoulli, "dtype:INT seed:FLOAT"},
+	"Multinomial":       {multinomial, "dtype:INT sample_size:INT seed:FLOAT"},
+
+	previewDomain + ".Adagrad":  {optimizer(1, previewAdagrad), "decay_factor:FLOAT epsilon:FLOAT norm_coefficient:FLOAT"},
+	previewDomain + ".Adam":     {optimizer(2, previewAdam), "alpha:FLOAT beta:FLOAT epsilon:FLOAT norm_coefficient:FLOAT norm_coefficient_post:FLOAT"},
+	previewDomain + ".Momentum": {optimizer(1, previewMomentum), "alpha:FLOAT beta:FLOAT mode:STRING norm_coefficient:FLOAT"},
 
 	graph.MillraceDomain + ".SoftmaxCrossEntropy":        {floats(softmaxCrossEntropyOf[float32], softmaxCrossEntropyOf[float64]), "label_smoothing:FLOAT"},
 	graph.MillraceDomain + ".ReluGradient":               {floats(reluGradientOf[float32], reluGradientOf[float64]), ""},

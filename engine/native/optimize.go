@@ -11,17 +11,6 @@ import (
 	"github.com/millrace/millrace/tensor"
 )
 
-// optimize folds constants and joins nodes, so that fewer of them pass over memory. It does not change what the
-// program computes but for the rounding of weights that normalizations are folded into.
-func (p *program) optimize(ctx context.Context, e *Engine, opset map[string]int64) {
-	p.fold(ctx, e)
-	p.prune()
-	p.plain = p.unfused(opset)
-	for p.fuse() {
-		p.prune()
-	}
-}
-
 // unfused returns the program as a graph, without inputs and outputs, or nil where a node has another opset than the rest.
 func (p *program) unfused(opset map[string]int64) *graph.Graph {
 	g := &graph.Graph{Name: p.name, Opset: maps.Clone(opset)}

@@ -73,6 +73,7 @@ type value struct {
 	dtype  tensor.DType
 	shape  tensor.Shape
 	t      *tensor.Tensor
+	box    *tensor.Value // a sequence, optional or map, which only a run at once has
 	weight bool
 	bytes  int64 // that count against the limit of a run at once
 	slot   int   // -1 until it has one
@@ -114,6 +115,9 @@ func newPlanner(ctx context.Context, e *Engine, prog *program, p *pool) *planner
 
 // plan makes the plan for these input shapes.
 func (pl *planner) plan(types []tensor.DType, shapes []tensor.Shape) (*plan, error) {
+	if pl.prog.boxed {
+		return nil, errDynamic
+	}
 	for i, id := range pl.prog.inputs {
 		s := pl.addSlot(slot{kind: slotInput, dtype: types[i], shape: shapes[i], index: i, last: -1})
 		pl.vals[id] = value{ready: true, dtype: types[i], shape: shapes[i], slot: s}
@@ -152,23 +156,35 @@ func (pl *planner) plan(types []tensor.DType, shapes []tensor.Shape) (*plan, err
 	return p, nil
 }
 
-// evaluate runs the program with these inputs and returns new tensors.
-func (pl *planner) evaluate(in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+// evaluate runs the program with these inputs and returns new values, which may share memory with the inputs and the constants.
+func (pl *planner) evaluate(in []tensor.Value) ([]tensor.Value, error) {
 	pl.eager = true
 	for i, id := range pl.prog.inputs {
-		pl.vals[id] = value{ready: true, dtype: in[i].DType(), shape: in[i].Shape(), t: in[i], slot: -1}
+		pl.vals[id] = valueOf(in[i])
 	}
 	if err := pl.nodes(); err != nil {
 		return nil, err
 	}
-	out := make([]*tensor.Tensor, len(pl.prog.outputs))
+	out := make([]tensor.Value, len(pl.prog.outputs))
 	for i, id := range pl.prog.outputs {
-		out[i] = pl.vals[id].t
-		if out[i] == nil {
+		switch v := &pl.vals[id]; {
+		case v.box != nil:
+			out[i] = *v.box
+		case v.t != nil:
+			out[i] = tensor.ValueOf(v.t)
+		default:
 			return nil, fmt.Errorf("output %q was not computed", pl.prog.names[id])
 		}
 	}
 	return out, nil
+}
+
+// valueOf is what a planner knows of a value that is there.
+func valueOf(v tensor.Value) value {
+	if v.Kind != tensor.KindTensor {
+		return value{ready: true, box: &v, slot: -1}
+	}
+	return value{ready: true, dtype: v.Tensor.DType(), shape: v.Tensor.Shape(), t: v.Tensor, slot: -1}
 }
 
 func (pl *planner) nodes() error {
@@ -200,6 +216,13 @@ func (pl *planner) prepare(n *pnode) error {
 		if !v.ready {
 			return fmt.Errorf("node %s: input %q has no value", n.label(), pl.prog.names[id])
 		}
+		if v.box != nil {
+			if !takesBoxes[n.node.Op()] {
+				return &unsupported{op: n.node.Op(), reason: v.box.Kind.String() + " in place of a tensor"}
+			}
+			c.in[j].box = v.box
+			continue
+		}
 		pl.useSlot(v, pl.node)
 		c.in[j] = info{dtype: v.dtype, shape: v.shape, value: v.t, weight: v.weight, slot: v.slot, carries: v.carries}
 		known = known && v.t != nil
@@ -221,8 +244,8 @@ func (pl *planner) prepare(n *pnode) error {
 			return &unsupported{op: n.node.Op(), reason: fmt.Sprintf("output %d", j)}
 		}
 		o := &c.outs[j]
-		pl.vals[id] = value{ready: true, dtype: o.dtype, shape: o.shape, t: o.value, slot: o.slot, carries: o.carries}
-		if o.value != nil {
+		pl.vals[id] = value{ready: true, dtype: o.dtype, shape: o.shape, t: o.value, box: o.box, bytes: o.bytes, slot: o.slot, carries: o.carries}
+		if o.value != nil || o.box != nil {
 			pl.vals[id].slot = -1
 		}
 	}
@@ -322,11 +345,11 @@ func (pl *planner) runNow(c *prep) error {
 func (pl *planner) drop(n *pnode) {
 	for _, id := range n.dies {
 		v := &pl.vals[id]
-		if v.t == nil || v.weight {
+		if v.t == nil && v.box == nil || v.weight {
 			continue
 		}
 		pl.total -= v.bytes
-		v.t = nil
+		v.t, v.box = nil, nil
 	}
 	pl.slots = pl.slots[:0] // slots serve one node where nothing is planned
 	for id := range pl.vals {

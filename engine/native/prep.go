@@ -36,13 +36,14 @@ type info struct {
 	dtype tensor.DType
 	shape tensor.Shape
 	value *tensor.Tensor // where the plan knows it
+	box   *tensor.Value  // in place of a tensor; slot is -1 then
 	// weight says that value lives as long as the session, so that what is derived from it may be kept.
 	weight  bool
 	slot    int // -1: left out
 	carries carries
 }
 
-func (i *info) has() bool { return i.slot >= 0 }
+func (i *info) has() bool { return i.slot >= 0 || i.box != nil }
 
 func (i *info) size() int { return i.shape.Size() }
 
@@ -71,6 +72,8 @@ type outInfo struct {
 	dtype tensor.DType
 	shape tensor.Shape
 	value *tensor.Tensor
+	box   *tensor.Value
+	bytes int64 // of value or box, that count against the limit of a run at once
 	slot  int
 	alias int // 1 + the slot that it shares, else 0
 	carries
@@ -185,7 +188,7 @@ func (c *prep) outExact(i int, dtype tensor.DType, shape tensor.Shape) (int, err
 // pending reports whether an output's value is not known yet.
 func (c *prep) pending() bool {
 	for i := range c.outs {
-		if o := &c.outs[i]; o.set && o.value == nil {
+		if o := &c.outs[i]; o.set && o.value == nil && o.box == nil {
 			return true
 		}
 	}
@@ -221,6 +224,45 @@ func (c *prep) constant(i int, t *tensor.Tensor) {
 	if c.wants(i) {
 		c.setOut(i, outInfo{set: true, dtype: t.DType(), shape: t.Shape(), value: t, slot: -1})
 	}
+}
+
+// give makes output i a value that a run at once has found.
+func (c *prep) give(i int, v tensor.Value) error {
+	if !c.wants(i) {
+		return nil
+	}
+	size := v.Bytes()
+	if c.pl.total += size; c.pl.total > c.pl.e.cfg.MaxRunBytes {
+		return c.errf("%w: a run may use %d bytes", errTooLarge, c.pl.e.cfg.MaxRunBytes)
+	}
+	if v.Kind == tensor.KindTensor {
+		c.setOut(i, outInfo{set: true, dtype: v.Tensor.DType(), shape: v.Tensor.Shape(), value: v.Tensor, bytes: size, slot: -1})
+		return nil
+	}
+	c.setOut(i, outInfo{set: true, box: &v, bytes: size, slot: -1})
+	return nil
+}
+
+// now returns errDynamic where the node is planned or folded: it is for kernels that compute while they are prepared.
+func (c *prep) now() error {
+	if !c.pl.eager || c.pl.folding {
+		return errDynamic
+	}
+	return nil
+}
+
+// got returns input i of a node that runs at once, as a value.
+func (c *prep) got(i int) (tensor.Value, error) {
+	in := c.opt(i)
+	switch {
+	case in.box != nil:
+		return *in.box, nil
+	case in.value != nil:
+		return tensor.ValueOf(in.value), nil
+	case in.has():
+		return tensor.Value{}, errDynamic
+	}
+	return tensor.Value{}, c.errf("input %d is missing", i)
 }
 
 // scratch returns a slot of n elements that this node alone uses.

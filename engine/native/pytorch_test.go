@@ -18,9 +18,7 @@ import (
 )
 
 // leftOut are the nets that are refused, and the operators that they lack.
-var leftOut = map[string]string{
-	"if_loop-opset11": "If, Loop",
-}
+var leftOut = map[string]string{}
 
 // A goldenCase is a folder with a model and what a framework computed with it.
 type goldenCase struct {

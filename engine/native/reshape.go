@@ -11,6 +11,9 @@ func identity(c *prep) error {
 	if err := c.need(1); err != nil {
 		return err
 	}
+	if box := c.in[0].box; box != nil {
+		return c.give(0, *box)
+	}
 	return c.alias(0, &c.in[0], c.in[0].shape)
 }
 

@@ -27,14 +27,15 @@ type Session struct {
 	makers sync.Mutex              // held while a plan is made
 	proofs []*rowProof             // the latest first; under makers
 	made   atomic.Int64            // plans
-	idle   atomic.Int64            // bytes of the frames that wait in plans
+	idle   *atomic.Int64           // bytes of the frames that wait in plans, those of bodies included
 }
 
 var _ engine.Session = (*Session)(nil)
 
 func newSession(ctx context.Context, e *Engine, g *graph.Graph, prog *program, threads int) (*Session, error) {
-	s := &Session{e: e, prog: prog, pool: newPool(threads)}
+	s := &Session{e: e, prog: prog, pool: newPool(threads), idle: new(atomic.Int64)}
 	s.plans.Store(&[]*plan{})
+	s.openBodies()
 	planned, err := s.rehearse(ctx)
 	if err == nil && !planned {
 		err = prog.trial(ctx, e, g)
@@ -54,7 +55,7 @@ func (s *Session) rehearse(ctx context.Context) (planned bool, err error) {
 	shapes := make([]tensor.Shape, len(s.prog.in))
 	exact := true
 	for i, v := range s.prog.in {
-		if v.DType == tensor.Invalid || v.Shape == nil {
+		if v.DType == tensor.Invalid || v.Shape == nil || v.Container != "" {
 			return false, nil // the first run will tell
 		}
 		types[i] = v.DType
@@ -200,20 +201,27 @@ func (o *planOut) shapeOf(batch int) tensor.Shape {
 
 // runDynamic runs a program whose shapes depend on values.
 func (s *Session) runDynamic(ctx context.Context, in, out []*tensor.Tensor) error {
-	res, err := newPlanner(ctx, s.e, s.prog, s.pool).evaluate(in)
+	values := make([]tensor.Value, len(in))
+	for i, t := range in {
+		values[i] = tensor.ValueOf(t)
+	}
+	res, err := newPlanner(ctx, s.e, s.prog, s.pool).evaluate(values)
 	if err != nil {
 		return s.runError(ctx, err)
 	}
-	for i, t := range res {
-		if err := checkOut(s.prog.out[i].Name, out[i], t.DType(), t.Shape()); err != nil {
+	for i, v := range res {
+		if v.Kind != tensor.KindTensor {
+			return s.runError(ctx, fmt.Errorf("output %q is no tensor but a %v", s.prog.out[i].Name, v.Kind))
+		}
+		if err := checkOut(s.prog.out[i].Name, out[i], v.Tensor.DType(), v.Tensor.Shape()); err != nil {
 			return err
 		}
 	}
-	for i, t := range res {
-		switch {
+	for i, v := range res {
+		switch t := v.Tensor; {
 		case out[i] != nil:
 			copyTensor(out[i], t)
-		case s.shared(in, res[:i], t): // a constant, an input, or a view of one
+		case !s.prog.owns || s.shared(in, out[:i], t): // a constant, an input, or a view of one
 			out[i] = t.Clone()
 		default:
 			out[i] = t

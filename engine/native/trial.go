@@ -23,17 +23,37 @@ func (p *program) trial(ctx context.Context, e *Engine, g *graph.Graph) error {
 	if err := infer.Shapes(flat); err != nil {
 		return nil // the run will tell
 	}
-	found := map[string]graph.Value{}
-	for _, v := range slices.Concat(flat.Inputs, flat.Outputs, flat.Values) {
+	t := &trialRun{ctx: ctx, e: e, pool: newPool(1), refused: map[string]bool{}}
+	defer t.pool.close()
+	t.try(p, flat, nil)
+	if len(t.refused) == 0 {
+		return nil
+	}
+	return &engine.UnsupportedError{Engine: Name, Ops: slices.Sorted(maps.Keys(t.refused))}
+}
+
+// trialRun is what the trials of a program and its bodies share.
+type trialRun struct {
+	ctx     context.Context
+	e       *Engine
+	pool    *pool
+	refused map[string]bool
+}
+
+// try prepares the nodes of p, which was made of g, where outer is what is known of the values around it.
+func (t *trialRun) try(p *program, g *graph.Graph, outer map[string]graph.Value) {
+	found := maps.Clone(outer)
+	if found == nil {
+		found = map[string]graph.Value{}
+	}
+	for _, v := range slices.Concat(g.Inputs, g.Outputs, g.Values) {
 		found[v.Name] = v
 	}
-	pool := newPool(1)
-	defer pool.close()
-	pl := newPlanner(ctx, e, p, pool)
+	pl := newPlanner(t.ctx, t.e, p, t.pool)
 	guessed := map[int]bool{}
 	for id, name := range p.names {
 		v, ok := found[name]
-		if pl.vals[id].ready || !ok || v.DType == tensor.Invalid {
+		if pl.vals[id].ready || !ok || v.DType == tensor.Invalid || v.Container != "" {
 			continue
 		}
 		if v.Shape == nil { // a guess; only what is refused for its type counts then
@@ -50,17 +70,15 @@ func (p *program) trial(ctx context.Context, e *Engine, g *graph.Graph) error {
 		}
 		pl.vals[id] = value{ready: true, dtype: v.DType, shape: shape, slot: -1}
 	}
-	refused := map[string]bool{}
 	for _, n := range p.nodes {
 		u := pl.tryNode(n)
 		if u != nil && (u.byType || !slices.ContainsFunc(n.in, func(id int) bool { return guessed[id] })) {
-			refused[u.Error()] = true
+			t.refused[u.Error()] = true
+		}
+		for _, b := range n.bodies {
+			t.try(b.prog, b.graph, found)
 		}
 	}
-	if len(refused) == 0 {
-		return nil
-	}
-	return &engine.UnsupportedError{Engine: Name, Ops: slices.Sorted(maps.Keys(refused))}
 }
 
 // tryNode prepares one node and returns why its kernel refuses it, or nil.

@@ -16,11 +16,11 @@ import (
 	"github.com/millrace/millrace/tensor"
 )
 
-// TestRandomGraphs: both engines answer alike on 200 random graphs, without a tolerance of their own.
+// TestRandomGraphs: both engines answer alike on 400 random graphs, without a tolerance of their own.
 func TestRandomGraphs(t *testing.T) {
 	library, own := open(t), native.New(native.Config{})
 	ops := map[string]bool{}
-	for seed := range uint64(200) {
+	for seed := range uint64(400) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			c, err := random.New(seed)
 			if err != nil {

@@ -69,6 +69,9 @@ func (e *Engine) Open(ctx context.Context, g *graph.Graph, opts engine.Options) 
 }
 
 func open(ctx context.Context, g *graph.Graph, opts engine.Options) (*Session, error) {
+	if err := engine.TensorsOnly(Name, g); err != nil {
+		return nil, err
+	}
 	a, err := adapt(g)
 	if err != nil {
 		return nil, fmt.Errorf("open on onnxruntime: %w", err)

@@ -64,6 +64,25 @@ func compare(got, want *tensor.Tensor, tol *Tolerance) error {
 	return fmt.Errorf("cannot compare %v", want.DType())
 }
 
+// compareValues compares values of any kind, with what is in them.
+func compareValues(got, want tensor.Value, tol *Tolerance) error {
+	if got.Kind != want.Kind {
+		return fmt.Errorf("got a %v, want a %v", got.Kind, want.Kind)
+	}
+	if want.Kind == tensor.KindTensor {
+		return compare(got.Tensor, want.Tensor, tol)
+	}
+	if len(got.Items) != len(want.Items) {
+		return fmt.Errorf("got a %v of %d, want %d", got.Kind, len(got.Items), len(want.Items))
+	}
+	for i, w := range want.Items {
+		if err := compareValues(got.Items[i], w, tol); err != nil {
+			return fmt.Errorf("element %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
 func pick(tol *Tolerance, def Tolerance) Tolerance {
 	if tol != nil {
 		return *tol

@@ -13,7 +13,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/graph"
@@ -116,6 +115,11 @@ func Find(fsys fs.FS) ([]string, error) {
 	return dirs, nil
 }
 
+// contradicts are cases of ONNX's own whose outputs are not those of their model.
+var contradicts = map[string]string{
+	"test_adam_multiple": "its outputs were made with an epsilon of 0.01, which its model does not give; ONNX's default is 1e-6",
+}
+
 // RunCase runs the case in one folder.
 func RunCase(ctx context.Context, fsys fs.FS, dir string, e engine.Engine) (c Case) {
 	c.Name = dir
@@ -125,6 +129,9 @@ func RunCase(ctx context.Context, fsys fs.FS, dir string, e engine.Engine) (c Ca
 		}
 	}()
 	v, err := runCase(ctx, fsys, dir, e)
+	if why := contradicts[path.Base(dir)]; v == Wrong && why != "" && !errors.Is(err, engine.ErrPanic) {
+		v, err = Refused, fmt.Errorf("the case is not supported: %s", why)
+	}
 	c.Verdict = v
 	if err != nil {
 		c.Reason = err.Error()
@@ -151,15 +158,15 @@ func runCase(ctx context.Context, fsys fs.FS, dir string, e engine.Engine) (Verd
 	if err != nil {
 		return Wrong, err
 	}
-	if err := tensorsOnly(e, g); err != nil {
+	sets, err := readSets(fsys, dir, g)
+	if errors.Is(err, onnx.ErrUnsupported) {
 		return Refused, err
 	}
-	sets, err := readSets(fsys, dir)
 	if err != nil {
 		return Wrong, err
 	}
 	adjust(g, sets)
-	s, err := e.Open(ctx, g, engine.Options{Threads: 1})
+	s, err := e.Open(ctx, g, engine.Options{Threads: 1, Values: hasContainers(g)})
 	var lacks *engine.UnsupportedError
 	if errors.As(err, &lacks) {
 		return Refused, err
@@ -170,7 +177,7 @@ func runCase(ctx context.Context, fsys fs.FS, dir string, e engine.Engine) (Verd
 	defer s.Close()
 	var loose error
 	for _, set := range sets {
-		near, err := runSet(ctx, set, s)
+		near, err := runSet(ctx, set, s, draws(g))
 		if err != nil {
 			return Wrong, fmt.Errorf("%s: %w", set.name, err)
 		}
@@ -182,39 +189,19 @@ func runCase(ctx context.Context, fsys fs.FS, dir string, e engine.Engine) (Verd
 	return Passed, nil
 }
 
-// tensorsOnly refuses models whose inputs or outputs are sequences or optionals, which no engine here takes. It names
-// the operators at that end of the graph.
-func tensorsOnly(e engine.Engine, g *graph.Graph) error {
-	lacks := map[string]bool{}
-	for _, v := range slices.Concat(g.Inputs, g.Outputs) {
-		if v.Container == "" {
-			continue
-		}
-		for _, n := range g.Nodes {
-			if slices.Contains(n.Inputs, v.Name) || slices.Contains(n.Outputs, v.Name) {
-				lacks[fmt.Sprintf("%s (%s in place of a tensor)", n.Op(), v.Container)] = true
-			}
-		}
-	}
-	if len(lacks) == 0 {
-		return nil
-	}
-	u := &engine.UnsupportedError{Engine: e.Name()}
-	for op := range lacks {
-		u.Ops = append(u.Ops, op)
-	}
-	slices.Sort(u.Ops)
-	return u
+// hasContainers reports whether an input or output is no tensor.
+func hasContainers(g *graph.Graph) bool {
+	return slices.ContainsFunc(slices.Concat(g.Inputs, g.Outputs), func(v graph.Value) bool { return v.Container != "" })
 }
 
 // A set is one set of inputs and expected outputs.
 type set struct {
 	name     string
-	in, want []*tensor.Tensor
+	in, want []tensor.Value
 }
 
 // readSets reads all sets of a case.
-func readSets(fsys fs.FS, dir string) ([]set, error) {
+func readSets(fsys fs.FS, dir string, g *graph.Graph) ([]set, error) {
 	names, err := fs.Glob(fsys, path.Join(dir, "test_data_set_*"))
 	if err != nil {
 		return nil, err
@@ -225,8 +212,8 @@ func readSets(fsys fs.FS, dir string) ([]set, error) {
 	var sets []set
 	for _, name := range names {
 		s := set{name: path.Base(name)}
-		if s.in, err = readTensors(fsys, name, "input"); err == nil {
-			s.want, err = readTensors(fsys, name, "output")
+		if s.in, err = readValues(fsys, name, "input", g.Inputs, g.Placeholders()); err == nil {
+			s.want, err = readValues(fsys, name, "output", g.Outputs, nil)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.name, err)
@@ -243,7 +230,7 @@ func adjust(g *graph.Graph, sets []set) {
 	for s := range sets {
 		in := sets[s].in
 		if len(in) == len(g.Inputs) {
-			var given []*tensor.Tensor
+			var given []tensor.Value
 			for i, v := range g.Inputs {
 				if g.Initializer(v.Name) == nil {
 					given = append(given, in[i])
@@ -256,7 +243,7 @@ func adjust(g *graph.Graph, sets []set) {
 				break
 			}
 			in[i] = asDeclared(in[i], v.DType)
-			if !fits(in[i].Shape(), v.Shape) {
+			if in[i].Kind == tensor.KindTensor && !fits(in[i].Tensor.Shape(), v.Shape) {
 				for j := range g.Inputs {
 					if g.Inputs[j].Name == v.Name {
 						g.Inputs[j].Shape = nil
@@ -288,57 +275,113 @@ func fits(shape tensor.Shape, declared graph.Shape) bool {
 	return true
 }
 
-// runSet runs one set of inputs. near says what is only within ONNX's tolerance.
-func runSet(ctx context.Context, set set, s engine.Session) (near, err error) {
-	in, want := set.in, set.want
-	got := make([]*tensor.Tensor, len(s.Outputs()))
-	if len(want) > len(got) {
-		return nil, fmt.Errorf("%d outputs are expected, the model has %d", len(want), len(got))
+// draws reports whether g draws numbers from a generator that ONNX leaves to the engine, in functions and subgraphs too.
+func draws(g *graph.Graph) bool {
+	found := false
+	look := func(n *graph.Node) {
+		switch n.OpType {
+		case "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike":
+			found = found || n.Domain == graph.OnnxDomain
+		}
 	}
-	if err := s.Run(ctx, in, got); err != nil {
+	graph.Walk(g.Nodes, look)
+	for _, f := range g.Functions {
+		graph.Walk(f.Nodes, look)
+	}
+	return found
+}
+
+// runSet runs one set of inputs. near says what is only within ONNX's tolerance. Where the numbers are drawn, types and shapes are compared
+// alone.
+func runSet(ctx context.Context, set set, s engine.Session, drawn bool) (near, err error) {
+	in, want := set.in, set.want
+	if len(want) > len(s.Outputs()) {
+		return nil, fmt.Errorf("%d outputs are expected, the model has %d", len(want), len(s.Outputs()))
+	}
+	got, err := runValues(ctx, s, in)
+	if err != nil {
 		return nil, err
 	}
 	for i, w := range want {
 		name := s.Outputs()[i].Name
-		if err := Within(got[i], w, ONNX); err != nil {
-			if alike := Alike(got[i], w); alike != nil {
+		if drawn && w.Kind == tensor.KindTensor && got[i].Tensor != nil {
+			if got, want := got[i].Tensor, w.Tensor; got.DType() != want.DType() || !got.Shape().Equal(want.Shape()) {
+				return nil, fmt.Errorf("output %q: got %v%v, want %v%v", name, got.DType(), got.Shape(), want.DType(), want.Shape())
+			}
+			continue
+		}
+		if err := compareValues(got[i], w, &ONNX); err != nil {
+			if alike := compareValues(got[i], w, nil); alike != nil {
 				return nil, fmt.Errorf("output %q: %w", name, alike)
 			}
-		} else if err := Alike(got[i], w); err != nil {
+		} else if err := compareValues(got[i], w, nil); err != nil {
 			near = errors.Join(near, fmt.Errorf("output %q: %w", name, err))
 		}
 	}
 	return near, nil
 }
 
+// runValues runs a session, by Run where all that goes in and out are tensors.
+func runValues(ctx context.Context, s engine.Session, in []tensor.Value) ([]tensor.Value, error) {
+	out := make([]tensor.Value, len(s.Outputs()))
+	if slices.ContainsFunc(slices.Concat(s.Inputs(), s.Outputs()), func(v graph.Value) bool { return v.Container != "" }) {
+		v, ok := s.(engine.ValueSession)
+		if !ok {
+			return nil, errors.New("the session takes and gives tensors alone, which Open did not say")
+		}
+		return out, v.RunValues(ctx, in, out)
+	}
+	given, got := make([]*tensor.Tensor, len(in)), make([]*tensor.Tensor, len(out))
+	for i, v := range in {
+		given[i] = v.Tensor
+	}
+	err := s.Run(ctx, given, got)
+	for i, t := range got {
+		out[i] = tensor.ValueOf(t)
+	}
+	return out, err
+}
+
 // asDeclared reads uint16 as the bfloat16 that the model declares.
-func asDeclared(t *tensor.Tensor, d tensor.DType) *tensor.Tensor {
-	if t.DType() != tensor.Uint16 || d != tensor.BFloat16 {
-		return t
+func asDeclared(v tensor.Value, d tensor.DType) tensor.Value {
+	t := v.Tensor
+	if v.Kind != tensor.KindTensor || t.DType() != tensor.Uint16 || d != tensor.BFloat16 {
+		return v
 	}
 	b, err := tensor.FromBytes(d, t.Bytes(), t.Shape()...)
 	if err != nil {
-		return t
+		return v
 	}
-	return b
+	return tensor.ValueOf(b)
 }
 
-// readTensors reads kind_0.pb, kind_1.pb and so on.
-func readTensors(fsys fs.FS, set, kind string) ([]*tensor.Tensor, error) {
-	var ts []*tensor.Tensor
+// readValues reads kind_0.pb, kind_1.pb and so on, which are as many as one of these lists of declarations, or fewer.
+func readValues(fsys fs.FS, set, kind string, declared, other []graph.Value) ([]tensor.Value, error) {
+	var files [][]byte
 	for i := 0; ; i++ {
-		name := path.Join(set, fmt.Sprintf("%s_%d.pb", kind, i))
-		data, err := fs.ReadFile(fsys, name)
+		data, err := fs.ReadFile(fsys, path.Join(set, fmt.Sprintf("%s_%d.pb", kind, i)))
 		if errors.Is(err, fs.ErrNotExist) {
-			return ts, nil
+			break
 		}
 		if err != nil {
 			return nil, err
 		}
-		t, err := onnx.DecodeTensor(data)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", strings.TrimPrefix(name, set+"/"), err)
-		}
-		ts = append(ts, t)
+		files = append(files, data)
 	}
+	if other != nil && len(files) == len(other) {
+		declared = other
+	}
+	vs := make([]tensor.Value, len(files))
+	for i, data := range files {
+		container := ""
+		if i < len(declared) {
+			container = declared[i].Container
+		}
+		v, err := onnx.DecodeValue(data, container)
+		if err != nil {
+			return nil, fmt.Errorf("%s_%d.pb: %w", kind, i, err)
+		}
+		vs[i] = v
+	}
+	return vs, nil
 }

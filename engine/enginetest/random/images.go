@@ -40,6 +40,9 @@ func (m *maker) window(v value, dilate bool) (attrs graph.Attrs, kernel, out [2]
 			}
 			out[i] = (v.shape[2+i]-reach)/strides[i] + 1
 		default:
+			if kernel[i] < strides[i] {
+				return nil, kernel, out, false // padding below zero, which onnxruntime refuses at the run
+			}
 			out[i] = (v.shape[2+i] + strides[i] - 1) / strides[i]
 		}
 	}
