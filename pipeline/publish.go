@@ -177,9 +177,9 @@ func (p *Pipeline) resolve(ctx context.Context, t *target, it *item) error {
 			it.known = true
 			return nil
 		}
-		source, err := p.from.Get(ctx, it.source.Key)
+		source, err := p.from.Stat(ctx, it.source.Key)
 		switch {
-		case errors.Is(err, grid.ErrNotFound), err == nil && source.Revision != it.source.Revision:
+		case errors.Is(err, grid.ErrNotFound), err == nil && source.Entry.Revision != it.source.Revision:
 			p.count.superseded.Inc()
 			it.known = true
 			return nil // the newer revision, or the removal, is a change of its own
@@ -199,7 +199,7 @@ func (p *Pipeline) remove(ctx context.Context, it *item) error {
 	if p.cfg.OnRemove == KeepResult {
 		return nil
 	}
-	if _, err := p.from.Get(ctx, it.source.Key); err == nil {
+	if _, err := p.from.Stat(ctx, it.source.Key); err == nil {
 		return nil
 	} else if !errors.Is(err, grid.ErrNotFound) {
 		return err
@@ -215,17 +215,17 @@ func (p *Pipeline) remove(ctx context.Context, it *item) error {
 // remove deletes the entry that was made from an older revision of the item's source.
 func (t *target) remove(ctx context.Context, it *item) error {
 	for {
-		e, err := t.cache.Get(ctx, it.source.Key)
+		is, err := t.cache.Stat(ctx, it.source.Key)
 		if errors.Is(err, grid.ErrNotFound) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if rev, _, reader := e.Source(); reader != t.reader || rev > it.source.Revision {
+		if rev, _, reader := is.Entry.Source(); reader != t.reader || rev > it.source.Revision {
 			return nil
 		}
-		_, err = t.cache.Delete(ctx, it.source.Key, grid.DeleteOptions{IfRevision: e.Revision})
+		_, err = t.cache.Delete(ctx, it.source.Key, grid.DeleteOptions{IfRevision: is.Entry.Revision})
 		if err == nil || !errors.Is(err, grid.ErrRevision) && !errors.Is(err, grid.ErrNotFound) {
 			return err
 		}
