@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/ceph/go-ceph/rados"
 	"golang.org/x/sys/unix"
@@ -121,16 +122,30 @@ func (s *Store) configure() error {
 	return nil
 }
 
-// Close implements store.Store. It waits for calls whose context has ended but which are with the cluster still, for the timeout at
-// most.
+// closeWait is how long Close waits for calls: their callers have left, and the cluster may be away.
+const closeWait = 3 * time.Second
+
+// Close implements store.Store. It waits a moment for calls whose context has ended but which are with the cluster still. Where they go
+// on for longer, the connection ends after them, within the timeout.
 func (s *Store) Close() error {
-	if !s.gate.Close() {
-		return nil
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		if !s.gate.Close() {
+			return
+		}
+		for _, io := range s.all {
+			io.Destroy()
+		}
+		s.conn.Shutdown()
+	}()
+	timer := time.NewTimer(closeWait)
+	defer timer.Stop()
+	select {
+	case <-closed:
+	case <-timer.C:
+		s.c.Logger.Warn("the Ceph cluster does not end its calls; the connection is closed when it has", "pool", s.c.Pool)
 	}
-	for _, io := range s.all {
-		io.Destroy()
-	}
-	s.conn.Shutdown()
 	return nil
 }
 

@@ -133,6 +133,23 @@ func TestPaused(t *testing.T) {
 	if err := s.Put(t.Context(), space, sized("k", 2)); !store.Retryable(err) || time.Since(began) > 8*time.Second {
 		t.Errorf("put: %v after %v", err, time.Since(began))
 	}
+	// A second connection is closed with a call of its own under way.
+	other, err := ceph.Open(t.Context(), ceph.Config{Conf: filepath.Join(dir, "ceph.conf"), Timeout: 20 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stopOther := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer stopOther()
+	if err := other.Put(ctx, space, sized("other", 1)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("put with a context of 100 ms: %v", err)
+	}
+	began = time.Now()
+	if err := other.Close(); err != nil || time.Since(began) > 6*time.Second {
+		t.Errorf("close: %v after %v", err, time.Since(began))
+	}
+	if _, err := other.Get(t.Context(), space, "k"); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("get after close: %v", err)
+	}
 	resume()
 	paused = false
 	do(t, dir, "await", "3")
