@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -26,7 +27,7 @@ var binary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "millrace")
-	out, err := exec.Command("go", "build", "-o", path, "github.com/millrace/millrace/cmd/millrace").CombinedOutput()
+	out, err := exec.Command("go", "build", "-tags", buildTags, "-o", path, "github.com/millrace/millrace/cmd/millrace").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
@@ -76,6 +77,20 @@ func (n *node) kill() {
 	}
 	<-n.done
 	n.cmd = nil
+}
+
+// stop tells the process to end in good order, and waits until it has.
+func (n *node) stop(limit time.Duration) error {
+	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case err := <-n.done:
+		n.cmd = nil
+		return err
+	case <-time.After(limit):
+		return fmt.Errorf("it goes on for more than %v:\n%s", limit, tail(n.log.String()))
+	}
 }
 
 // ready waits until the node takes traffic.
