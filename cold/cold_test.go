@@ -260,6 +260,34 @@ func TestOneLoad(t *testing.T) {
 	}
 }
 
+// TestLoadDoesNotWait: a cold entry is given out before it is back in memory, and those who read it meanwhile get it of the same load.
+func TestLoadDoesNotWait(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	n := open(t, setup{bug: cold.HoldBack(release), cold: cold.Config{Wait: time.Minute}})
+	c := cache(t, n, grid.CacheConfig{MaxEntries: 1, Store: "cold"})
+	put(t, c, "a", "value of a")
+	put(t, c, "b", "")
+	for range 3 {
+		e := get(t, c, "a")
+		if string(e.Value) != "value of a" {
+			t.Fatalf("got %q", e.Value)
+		}
+		e.Value[0] = 'x' // it belongs to who got it
+	}
+	if _, hot := c.Resident("a"); hot {
+		t.Error("it is back before it may be")
+	}
+	close(release)
+	eventually(t, "it is back", func() bool { _, hot := c.Resident("a"); return hot })
+	if e := get(t, c, "a"); string(e.Value) != "value of a" {
+		t.Errorf("%q came back", e.Value)
+	}
+	if s := stats(t, c); s.Tier.Loads != 1 {
+		t.Errorf("%d loads", s.Tier.Loads)
+	}
+}
+
 // TestStoreDown: puts go on until a limit, then wait, then fail; what is in memory is read; nothing is lost.
 func TestStoreDown(t *testing.T) {
 	t.Parallel()

@@ -61,6 +61,20 @@ func BugBackWhenExpired(c *Cold) {
 	}
 }
 
+// HoldBack keeps values from coming back until release is closed.
+func HoldBack(release <-chan struct{}) func(*Cold) {
+	return func(c *Cold) {
+		right := c.steps.activate
+		c.steps.activate = func(ctx context.Context, g *grid.Cache, cold grid.Cold, value []byte) error {
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+			return right(ctx, g, cold, value)
+		}
+	}
+}
+
 func lastOf(ctx context.Context, g *grid.Cache, cold grid.Cold) (grid.Sequence, error) {
 	last, err := g.Last(ctx, cold.Entry.Key)
 	return last.Sequence, err

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/store"
@@ -15,37 +17,89 @@ import (
 const (
 	// loadTry is how long one load may take, whoever still waits for it.
 	loadTry = 30 * time.Second
-	// backWait is how long a value that comes back waits for room; it is given out in any case.
+	// backWait is how long a value that comes back waits for room.
 	backWait = 250 * time.Millisecond
+	// backBytes is how much of a cache may be on its way back into memory after it was given out. With more, those who read wait for it.
+	backBytes = 8 << 20
 )
 
-// Load implements grid.Tier. Who asks for the same value meanwhile gets it of the same load.
+// flights are the loads that are under way.
+type flights struct {
+	mu  sync.Mutex
+	all map[flightKey]*flight
+	// coming is what was given out and is not back in memory yet.
+	coming *semaphore.Weighted
+}
+
+type flightKey struct {
+	key  string
+	seq  grid.Sequence
+	back bool
+}
+
+// flight is one load, for all who ask for the same value until it is back in memory.
+type flight struct {
+	loaded chan struct{} // closed when value and err are there
+	value  []byte
+	err    error
+	shared bool // the value is not the first one's alone who asked; it is settled once loaded is closed
+}
+
+func newFlights() flights {
+	return flights{all: make(map[flightKey]*flight), coming: semaphore.NewWeighted(backBytes)}
+}
+
+// Load implements grid.Tier. Nobody waits for the value to be back in memory.
 func (t *tier) Load(ctx context.Context, cold grid.Cold, back bool) ([]byte, error) {
 	if t.store.Store == nil {
 		return nil, fmt.Errorf("%w: %s/%s", grid.ErrNoStore, t.name, cold.Entry.Key)
 	}
-	flight := strconv.FormatUint(uint64(cold.Sequence), 10) + strconv.FormatBool(back) + cold.Entry.Key
-	result := t.loads.DoChan(flight, func() (any, error) {
-		ctx, cancel := context.WithTimeout(t.ctx, loadTry)
-		defer cancel()
-		value, err := t.load(ctx, cold)
-		if err == nil && back {
-			t.back(ctx, cold, value)
-		}
-		return value, err
-	})
+	key := flightKey{cold.Entry.Key, cold.Sequence, back}
+	t.flights.mu.Lock()
+	f := t.flights.all[key]
+	if f == nil {
+		f = &flight{loaded: make(chan struct{}), shared: back}
+		t.flights.all[key] = f
+		go t.fly(f, key, cold)
+	} else if !back {
+		f.shared = true
+	}
+	t.flights.mu.Unlock()
 	select {
-	case r := <-result:
-		if r.Err != nil {
-			return nil, r.Err
+	case <-f.loaded:
+		if f.err == nil && f.shared {
+			return bytes.Clone(f.value), nil
 		}
-		value, _ := r.Val.([]byte)
-		if r.Shared {
-			value = bytes.Clone(value)
-		}
-		return value, nil
+		return f.value, f.err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: the store does not answer: %w", grid.ErrUnavailable, ctx.Err())
+	}
+}
+
+// fly loads a value, and brings it back where that is asked for.
+func (t *tier) fly(f *flight, key flightKey, cold grid.Cold) {
+	ctx, cancel := context.WithTimeout(t.ctx, loadTry)
+	defer cancel()
+	f.value, f.err = t.load(ctx, cold)
+	land := func() {
+		t.flights.mu.Lock()
+		defer t.flights.mu.Unlock()
+		delete(t.flights.all, key)
+	}
+	size := int64(len(f.value)) + 1<<10
+	switch {
+	case f.err != nil || !key.back:
+		land()
+		close(f.loaded)
+	case t.flights.coming.TryAcquire(size):
+		close(f.loaded)
+		t.back(ctx, cold, f.value)
+		t.flights.coming.Release(size)
+		land()
+	default:
+		t.back(ctx, cold, f.value)
+		land()
+		close(f.loaded)
 	}
 }
 

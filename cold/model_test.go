@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -444,16 +445,24 @@ const modelSteps = 50
 
 func TestModel(t *testing.T) {
 	faults := faultstore.Faults{Before: 0.1, After: 0.1, Delay: time.Millisecond}
-	round := 0
+	dir, round, steps := t.TempDir(), 0, 0
 	for range modelRounds {
 		rapid.Check(t, func(rt *rapid.T) {
 			round++
-			m := newModel(t.Context(), rt, filepath.Join(t.TempDir(), fmt.Sprint(round)), faults, round%2 == 0, nil)
-			defer m.close()
+			folder := filepath.Join(dir, fmt.Sprint(round))
+			m := newModel(t.Context(), rt, folder, faults, round%2 == 0, nil)
+			defer func() {
+				m.close()
+				m.must(os.RemoveAll(folder)) // thousands of them would fill a disk
+			}()
 			for range modelSteps {
 				m.step(rt)
+				steps++
 			}
 			m.finish()
 		})
+	}
+	if steps < modelRounds*modelSteps {
+		t.Errorf("%d steps, want %d", steps, modelRounds*modelSteps)
 	}
 }

@@ -8,27 +8,25 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
 	"github.com/millrace/millrace/grid"
 )
 
 // tier is what is behind one cache.
 type tier struct {
-	cold   *Cold
-	c      *grid.Cache
-	name   string
-	store  Store // its Store is nil where the cache has none
-	config atomic.Pointer[grid.CacheConfig]
-	ctx    context.Context //nolint:containedctx // from its start until the cache is deleted or the node closed
-	cancel context.CancelFunc
-	before <-chan struct{} // closed when the tier before this one has ended; nil for none
-	ended  chan struct{}
-	reader atomic.Pointer[grid.Reader] // that writes behind; nil while it is not open
-	opened chan struct{}               // closed when it is
-	wakes  chan struct{}               // values should leave
-	more   chan struct{}               // the store has more: what could not leave may
-	loads  singleflight.Group
+	cold    *Cold
+	c       *grid.Cache
+	name    string
+	store   Store // its Store is nil where the cache has none
+	config  atomic.Pointer[grid.CacheConfig]
+	ctx     context.Context //nolint:containedctx // from its start until the cache is deleted or the node closed
+	cancel  context.CancelFunc
+	before  <-chan struct{} // closed when the tier before this one has ended; nil for none
+	ended   chan struct{}
+	reader  atomic.Pointer[grid.Reader] // that writes behind; nil while it is not open
+	opened  chan struct{}               // closed when it is
+	wakes   chan struct{}               // values should leave
+	more    chan struct{}               // the store has more: what could not leave may
+	flights flights
 
 	evictions, loaded, loadErrors atomic.Uint64
 	deleted                       deleted
@@ -66,7 +64,7 @@ type lag struct {
 func newTier(cold *Cold, c *grid.Cache, config grid.CacheConfig, s Store) *tier {
 	t := &tier{
 		cold: cold, c: c, name: config.Name, store: s, ended: make(chan struct{}), opened: make(chan struct{}), wakes: make(chan struct{}, 1), more: make(chan struct{}, 1),
-		policy: newPolicy(config.Policy), values: make(map[string]*value), parked: newParking(),
+		policy: newPolicy(config.Policy), values: make(map[string]*value), parked: newParking(), flights: newFlights(),
 	}
 	t.ctx, t.cancel = context.WithCancel(cold.ctx)
 	t.config.Store(&config)
