@@ -3,6 +3,7 @@ module github.com/millrace/millrace/bench
 go 1.26.0
 
 require (
+	github.com/ceph/go-ceph v0.36.0
 	github.com/millrace/millrace v0.0.0
 	github.com/redis/rueidis v1.0.79
 	github.com/yalue/onnxruntime_go v1.27.0
@@ -15,7 +16,6 @@ require (
 	github.com/RaduBerinde/btreemap v0.0.0-20250419174037-3d62b7205d54 // indirect
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
-	github.com/ceph/go-ceph v0.36.0 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/cockroachdb/crlib v0.0.0-20241112164430-1264a2edc35b // indirect
 	github.com/cockroachdb/errors v1.11.3 // indirect

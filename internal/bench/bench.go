@@ -25,6 +25,8 @@ type Options struct {
 	Engine string
 	// Dir is where the nodes keep their data; a temporary folder that is removed if empty.
 	Dir string
+	// Store is what a node has under the name StoreName; nothing if nil.
+	Store *app.StoreConfig
 }
 
 // A Row is one measured number.
@@ -54,10 +56,12 @@ func (o Options) sizes() sizes {
 // Names of what every node here has.
 const (
 	// Source and Target are the caches of the node's pipeline.
-	Source   = "inputs"
-	Target   = "results"
-	pipeline = "bench"
-	network  = "dense"
+	Source = "inputs"
+	Target = "results"
+	// StoreName is that of Options.Store.
+	StoreName = "cold"
+	pipeline  = "bench"
+	network   = "dense"
 )
 
 // itemBytes is the size of an input: 28 by 28 bytes.
@@ -127,6 +131,9 @@ func OnNode(ctx context.Context, o Options, class string, work func(context.Cont
 	c.Models = map[string]app.ModelConfig{network: {Path: app.Path(path)}}
 	c.Caches = map[string]app.CacheConfig{Source: {Class: class}, Target: {Class: class}}
 	c.Pipelines = map[string]app.PipelineConfig{pipeline: {From: Source, Model: network, To: Target}}
+	if o.Store != nil {
+		c.Stores = map[string]app.StoreConfig{StoreName: *o.Store}
+	}
 	c.Complete()
 	if err := c.Validate(); err != nil {
 		return err
