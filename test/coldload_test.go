@@ -311,6 +311,7 @@ func (l *coldLoad) counted() coldCounts {
 
 // coldStats is a part of a cache's statistics.
 type coldStats struct {
+	Entries    int64 `json:"current_number_of_entries"`
 	InMemory   int64 `json:"current_number_of_entries_in_memory"`
 	Cold       int64 `json:"cold"`
 	Evictions  int64 `json:"evictions"`
@@ -318,17 +319,25 @@ type coldStats struct {
 	LagEntries int64 `json:"store_lag_entries"`
 }
 
-func (l *coldLoad) stats(t *testing.T) (s coldStats) {
+func (l *coldLoad) stats(t *testing.T) coldStats {
 	t.Helper()
-	resp, err := http.Get(l.base + "/rest/v2/caches/digits?action=stats")
+	s, err := coldStatsOf(l.base + "/rest/v2/caches/digits")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("statistics: status %s, %v", resp.Status, err)
-	}
 	return s
+}
+
+func coldStatsOf(cache string) (s coldStats, err error) {
+	resp, err := http.Get(cache + "?action=stats")
+	if err != nil {
+		return s, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return s, fmt.Errorf("statistics of %s: status %s", cache, resp.Status)
+	}
+	return s, json.NewDecoder(resp.Body).Decode(&s)
 }
 
 // caughtUp waits until the store has everything.

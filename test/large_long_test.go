@@ -1,0 +1,6 @@
+//go:build long
+
+package test
+
+// largeBytes is how much TestLargerThanMemory puts.
+const largeBytes = 10 << 30
