@@ -75,6 +75,19 @@ func HoldBack(release <-chan struct{}) func(*Cold) {
 	}
 }
 
+// InMemory is how many values of a cache are in memory here at one moment.
+func (c *Cold) InMemory(cache string) int64 {
+	c.mu.Lock()
+	t := c.tiers[cache]
+	c.mu.Unlock()
+	if t == nil {
+		return 0
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.size.entries
+}
+
 func lastOf(ctx context.Context, g *grid.Cache, cold grid.Cold) (grid.Sequence, error) {
 	last, err := g.Last(ctx, cold.Entry.Key)
 	return last.Sequence, err
