@@ -213,7 +213,7 @@ var fuzzOps = []string{"Relu", "Add", "MatMul", "Gemm", "Conv", "ConvTranspose",
 	"Einsum", "GatherND", "ScatterND", "NonZero", "Compress", "Unique", "ReverseSequence", "EyeLike", "Det", "Hardmax", "Shrink", "IsInf", "BitwiseNot", "BitShift",
 	"MeanVarianceNormalization", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "RNN", "GRU", "LSTM", "GridSample", "DFT", "STFT", "LpPool", "MaxUnpool", "RoiAlign", "LpNormalization",
 	"If", "Loop", "Scan", "SequenceMap", "SequenceAt", "SequenceConstruct", "SequenceInsert", "SequenceErase", "SequenceLength", "SplitToSequence", "ConcatFromSequence",
-	"Optional", "OptionalGetElement", "OptionalHasElement", "SequenceEmpty"}
+	"Optional", "OptionalGetElement", "OptionalHasElement", "SequenceEmpty", "StringSplit", "RMSNormalization", "RotaryEmbedding", "CumProd", "Bernoulli", "Multinomial", "RandomNormalLike"}
 
 func (m *mutator) change() {
 	n := m.g.Nodes[m.next(len(m.g.Nodes))]

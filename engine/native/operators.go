@@ -250,6 +250,15 @@ var operators = map[string]*operator{
 	"TfIdfVectorizer": {tfIdf, "max_gram_length:INT max_skip_count:INT min_gram_length:INT mode:STRING ngram_counts:INTS ngram_indexes:INTS " +
 		"pool_int64s:INTS pool_strings:STRINGS weights:FLOATS"},
 
+	"StringConcat":   {stringConcat, ""},
+	"StringSplit":    {stringSplit, "delimiter:STRING maxsplit:INT"},
+	"RegexFullMatch": {regexFullMatch, "pattern:STRING"},
+
+	"Swish":            {alphaFunc(1, 0, swish, "alpha"), "alpha:FLOAT"},
+	"RMSNormalization": {rmsNorm, "axis:INT epsilon:FLOAT stash_type:INT"},
+	"RotaryEmbedding":  {rotaryEmbedding, "interleaved:INT num_heads:INT rotary_embedding_dim:INT"},
+	"CumProd":          {cumProd, "exclusive:INT reverse:INT"},
+
 	"RandomUniform":     {randomNumbers(false, false), "dtype:INT high:FLOAT low:FLOAT seed:FLOAT shape:INTS"},
 	"RandomUniformLike": {randomNumbers(false, true), "dtype:INT high:FLOAT low:FLOAT seed:FLOAT"},
 	"RandomNormal":      {randomNumbers(true, false), "dtype:INT mean:FLOAT scale:FLOAT seed:FLOAT shape:INTS"},

@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/millrace/millrace/graph"
@@ -20,8 +21,22 @@ var elementRules = rulesOf(map[string]rule{
 		c.set(0, tensor.Bool, c.arg(0).shape)
 		return nil
 	},
-	"Add Sub Mul Div Mod Pow BitShift BitwiseAnd BitwiseOr BitwiseXor": inferBinary,
-	"And Or Xor Equal Greater Less GreaterOrEqual LessOrEqual":         inferComparison,
+	"Add Sub Mul Div Mod Pow BitShift BitwiseAnd BitwiseOr BitwiseXor StringConcat": inferBinary,
+	"RegexFullMatch": func(c *call) error {
+		c.set(0, tensor.Bool, c.arg(0).shape)
+		return nil
+	},
+	"StringSplit": func(c *call) error {
+		if x := c.arg(0).shape; x != nil {
+			c.set(0, tensor.String, slices.Concat(x, graph.Shape{unknown}))
+			c.set(1, tensor.Int64, x)
+			return nil
+		}
+		c.set(0, tensor.String, nil)
+		c.set(1, tensor.Int64, nil)
+		return nil
+	},
+	"And Or Xor Equal Greater Less GreaterOrEqual LessOrEqual": inferComparison,
 	"Min Max Sum Mean": inferVariadic,
 	"Where":            inferWhere,
 	"Cast":             inferCast,
