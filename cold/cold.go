@@ -4,10 +4,12 @@
 package cold
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -192,7 +194,7 @@ func (c *Cold) Deleted(cache string) {
 // values of another grid.
 func (c *Cold) Start(ctx context.Context, g *grid.Grid) error {
 	for name, s := range c.cfg.Stores {
-		if err := claim(ctx, s.Store, g.ID()); err != nil {
+		if err := claim(ctx, s.Store, g); err != nil {
 			return fmt.Errorf("store %s: %w", name, err)
 		}
 	}
@@ -205,33 +207,107 @@ func (c *Cold) Start(ctx context.Context, g *grid.Grid) error {
 	return nil
 }
 
-// identity is where a store has the id of the grid that it belongs to.
-const identityNamespace, identityKey = "_grid", "id"
-
-// claim makes a store the grid's, or says that it is another's: revisions of two grids cannot be compared.
-func claim(ctx context.Context, s store.Store, id string) error {
-	have, err := s.Get(ctx, identityNamespace, identityKey)
-	if errors.Is(err, store.ErrNotFound) {
-		err = s.Put(ctx, identityNamespace, store.Entry{Info: store.Info{Key: identityKey, Revision: 1, ContentType: "text/plain"}, Value: []byte(id)})
-		if err != nil {
-			return err
+// claim makes a store the grid's, or says that it is another's: revisions of two grids cannot be compared. A store that is nobody's may have
+// copies; all of them must be from before the grid's own streams begin.
+func claim(ctx context.Context, s store.Store, g *grid.Grid) error {
+	o, err := store.ReadOwner(ctx, s)
+	if err == nil && o.Grid == "" {
+		if o.From != g.ID() {
+			if err := isFormer(ctx, s, g.First(), o); err != nil {
+				return err
+			}
 		}
-		have, err = s.Get(ctx, identityNamespace, identityKey) // somebody else may have been faster
+		o, err = store.Claim(ctx, s, g.ID()) // somebody else may have been faster
 	}
 	if err != nil {
 		return err
 	}
-	if string(have.Value) != id {
-		return fmt.Errorf("%w: %s, and this is %s; use another store or folder", ErrForeign, have.Value, id)
+	if o.Grid != g.ID() {
+		return fmt.Errorf("%w: %s, and this is %s; use another store, or the data folder of that grid; where that is lost, millrace store release gives the store to a new one",
+			ErrForeign, o.Grid, g.ID())
 	}
 	return nil
 }
 
-// Close stops writing and evicting. What is not in the stores goes there after the next start.
+// isFormer refuses a store with a revision that the grid's streams have come to, or may come to.
+func isFormer(ctx context.Context, s store.Store, first grid.Sequence, o store.Owner) error {
+	all, err := s.Namespaces(ctx)
+	if err != nil {
+		return err
+	}
+	for _, namespace := range all {
+		if namespace == store.GridNamespace {
+			continue
+		}
+		for info, err := range s.List(ctx, namespace, store.ListOptions{Deleted: true}) {
+			switch {
+			case errors.Is(err, store.ErrCorrupt):
+			case err != nil:
+				return err
+			case grid.Sequence(info.Revision) >= first:
+				return fmt.Errorf("%w: it has entries of %s, such as %s/%q at revision %d, which cannot be told from this grid's own; only a new grid takes them: start with an empty node.data",
+					ErrForeign, cmp.Or(o.From, "an unknown one"), namespace, info.Key, info.Revision)
+			}
+		}
+	}
+	return nil
+}
+
+// Apart implements grid.Tiers: a store with entries is this grid's, whose streams are lost, or nobody's.
+func (c *Cold) Apart(ctx context.Context, id string) (bool, error) {
+	for name, s := range c.cfg.Stores {
+		o, err := store.ReadOwner(ctx, s.Store)
+		if err != nil {
+			return false, fmt.Errorf("store %s: %w", name, err)
+		}
+		if o.Grid != "" && o.Grid != id {
+			continue // Start refuses it
+		}
+		empty, err := store.IsEmpty(ctx, s.Store)
+		if err != nil {
+			return false, fmt.Errorf("store %s: %w", name, err)
+		}
+		if !empty {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// saveTime is how long the stores may take at a stop to get what volatile caches have.
+const saveTime = 10 * time.Second
+
+// save saves the volatile caches.
+func (c *Cold) save(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, saveTime)
+	defer cancel()
+	c.mu.Lock()
+	g, tiers := c.grid, slices.Collect(maps.Values(c.tiers))
+	c.mu.Unlock()
+	if g == nil {
+		return
+	}
+	var saving sync.WaitGroup
+	for _, t := range tiers {
+		saving.Go(func() {
+			if err := t.save(ctx, g); err != nil {
+				c.cfg.Logger.Error("a volatile cache is not saved, and begins empty", "cache", t.name, "error", err)
+			}
+		})
+	}
+	saving.Wait()
+}
+
+// Close saves what volatile caches have, to which nothing may be written any more, and stops writing and evicting. What durable caches have that is
+// not in the stores goes there after the next start.
 func (c *Cold) Close(ctx context.Context) error {
 	c.mu.Lock()
+	again := c.closed
 	c.closed = true
 	c.mu.Unlock()
+	if !again {
+		c.save(ctx)
+	}
 	c.cancel()
 	done := make(chan struct{})
 	go func() {

@@ -16,6 +16,9 @@ const sweepEvery = time.Hour
 // sweepLoop sweeps until the tier ends.
 func (t *tier) sweepLoop() {
 	for pause(t.ctx, sweepEvery) {
+		if !t.preloading.ready.Load() {
+			continue
+		}
 		if err := t.sweep(t.ctx); err != nil && t.ctx.Err() == nil {
 			t.cold.cfg.Logger.Warn("the store was not swept", "cache", t.name, "error", err)
 		}
@@ -27,7 +30,7 @@ func (c *Cold) Sweep(ctx context.Context) error {
 	c.mu.Lock()
 	var tiers []*tier
 	for _, t := range c.tiers {
-		if t.store.Store != nil {
+		if t.store.Store != nil && t.preloading.ready.Load() {
 			tiers = append(tiers, t)
 		}
 	}
@@ -45,6 +48,17 @@ func (c *Cold) Sweep(ctx context.Context) error {
 // may not have been there for as long. What is swept is a copy of one revision: what is put meanwhile is another. A revision that the
 // stream has not come to is left alone: the stream is not the one that the copy is of, and the copy may be all there is.
 func (t *tier) sweep(ctx context.Context) error {
+	if err := t.tidy(ctx); err != nil {
+		return err
+	}
+	if _, err := t.store.Store.Sweep(ctx, t.name); err != nil {
+		return fmt.Errorf("remove old tombstones: %w", err)
+	}
+	return nil
+}
+
+// tidy makes tombstones of copies whose entries are gone.
+func (t *tier) tidy(ctx context.Context) error {
 	var some []store.Entry
 	owned, _ := t.c.Owned()
 	if owned == 0 {
@@ -75,9 +89,6 @@ func (t *tier) sweep(ctx context.Context) error {
 				return err
 			}
 		}
-	}
-	if _, err := t.store.Store.Sweep(ctx, t.name); err != nil {
-		return fmt.Errorf("remove old tombstones: %w", err)
 	}
 	return nil
 }

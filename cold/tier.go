@@ -28,6 +28,8 @@ type tier struct {
 	more    chan struct{}               // the store has more: what could not leave may
 	flights flights
 
+	preloading preloading
+
 	evictions, loaded, loadErrors atomic.Uint64
 	deleted                       deleted
 
@@ -66,6 +68,7 @@ func newTier(cold *Cold, c *grid.Cache, config grid.CacheConfig, s Store) *tier 
 		cold: cold, c: c, name: config.Name, store: s, ended: make(chan struct{}), opened: make(chan struct{}), wakes: make(chan struct{}, 1), more: make(chan struct{}, 1),
 		policy: newPolicy(config.Policy), values: make(map[string]*value), parked: newParking(), flights: newFlights(),
 	}
+	t.preloading.done = make(chan struct{})
 	t.ctx, t.cancel = context.WithCancel(cold.ctx)
 	t.config.Store(&config)
 	return t
@@ -98,6 +101,7 @@ func (t *tier) start(g *grid.Grid) {
 		t.evictLoop()
 	})
 	if t.store.Store != nil {
+		part(func() { t.preload(g) })
 		part(func() { t.writeLoop(g) })
 		part(t.lagLoop)
 		part(t.sweepLoop)

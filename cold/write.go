@@ -108,7 +108,7 @@ func (t *tier) writeLoop(g *grid.Grid) {
 // open opens the reader; nil where the tier ends before.
 func (t *tier) open(g *grid.Grid) *grid.Reader {
 	for {
-		r, err := g.Read(t.ctx, grid.ReaderConfig{Name: ReaderName(t.config.Load().Store), Cache: t.name})
+		r, err := g.Read(t.ctx, grid.ReaderConfig{Name: ReaderName(t.config.Load().Store), Cache: t.name, SkipCold: true})
 		if err == nil {
 			return r
 		}

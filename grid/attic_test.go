@@ -46,6 +46,8 @@ func (a *attic) Tier(c *grid.Cache, config grid.CacheConfig) (grid.Tier, error) 
 	return a.tiers[c.Name()], nil
 }
 
+func (a *attic) Apart(context.Context, string) (bool, error) { return false, nil }
+
 func (a *attic) Deleted(string) {}
 
 func (a *attic) of(cache string) *atticTier {

@@ -564,7 +564,11 @@ func TestTierConfig(t *testing.T) {
 		"write, no store": {Name: "c", Write: grid.WriteThrough},
 		"evict, no store": {Name: "c", Evict: grid.EvictStore},
 		"store's name":    {Name: "c", Store: "a/b"},
-		"volatile":        {Name: "c", Store: "s", Class: grid.Volatile},
+		"preload":         {Name: "c", Store: "s", Preload: "some"},
+		"preload none":    {Name: "c", Store: "s", Preload: "0"},
+		"preload 007":     {Name: "c", Store: "s", Preload: "007"},
+		"preload, alone":  {Name: "c", Preload: grid.PreloadKeys},
+		"system's":        {Name: "_grid", Store: "s"},
 	} {
 		if err := c.Validate(); !errors.Is(err, grid.ErrConfig) {
 			t.Errorf("%s: %v", name, err)

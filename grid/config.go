@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -161,9 +162,12 @@ type CacheConfig struct {
 	Evict Evict `json:"evict,omitempty"`
 	// Policy chooses what leaves memory; PolicyTinyLFU if empty.
 	Policy Policy `json:"policy,omitempty"`
-	// Store is the name of the store that has everything of a durable cache; empty for none. Write says when it has it.
+	// Store is the name of the store that has everything of the cache; empty for none. Write says when it has it.
 	Store string `json:"store,omitempty"`
 	Write Write  `json:"write,omitempty"`
+	// Preload is what a cache with a store has at a start: PreloadNone, PreloadKeys, PreloadAll, or a number, of the newest entries whose values
+	// come into memory. PreloadNone if empty, PreloadAll of a volatile cache.
+	Preload string `json:"preload,omitempty"`
 	// MaxEntryBytes bounds one value; DefaultEntryBytes if 0, at most MaxValueBytes.
 	MaxEntryBytes int64 `json:"max_entry_bytes,omitempty"`
 	// Lifespan and MaxIdle are those of entries that are put without their own.
@@ -205,6 +209,17 @@ const (
 	WriteThrough Write = "through"
 )
 
+// What a cache with a store has at a start. The keys of a durable one are there in any case, but those that a store has of a grid that is lost,
+// or of an import.
+const (
+	// PreloadNone leaves what the store has where it is; a volatile cache begins empty.
+	PreloadNone = "none"
+	// PreloadKeys makes entries of what the store has, whose values come when they are asked for.
+	PreloadKeys = "keys"
+	// PreloadAll brings values into memory, the newest first, as many as there is room for.
+	PreloadAll = "all"
+)
+
 // minLifespan is the shortest lifespan and max idle of a cache: entries that are gone before they can be read are a mistake of the unit.
 const minLifespan = time.Millisecond
 
@@ -238,14 +253,31 @@ func (c CacheConfig) checkTier(l *fault.Errors) {
 	l.Check(slices.Contains([]Policy{"", PolicyTinyLFU, PolicyS3FIFO, PolicyLRU}, c.Policy), "policy", "%q must be one of %s, %s, %s", c.Policy, PolicyTinyLFU, PolicyS3FIFO, PolicyLRU)
 	l.Check(slices.Contains([]Write{"", WriteBehind, WriteThrough}, c.Write), "write", "%q must be one of %s, %s", c.Write, WriteBehind, WriteThrough)
 	l.Check(c.Store == "" || storeName.MatchString(c.Store), "store", "%q: a name has 1 to 32 letters, digits, _ and -", c.Store)
-	l.Check(c.Store == "" || c.Class != Volatile, "store", "%s: a volatile cache cannot have a store: its revisions begin anew with the server", c.Store)
+	l.Check(c.Store == "" || !IsSystem(c.Name), "store", "%s: a name that begins with %s cannot have a store", c.Name, systemPrefix)
+	l.Check(preloads(c.Preload), "preload", "%q must be %s, %s, %s, or how many of the newest entries, from 1", c.Preload, PreloadNone, PreloadKeys, PreloadAll)
+	l.Check(c.Preload == "" || c.Preload == PreloadNone || c.Store != "", "preload", "%s needs a store", c.Preload)
 	l.Check(c.Evict != EvictStore || c.Store != "", "evict", "%s needs a store", EvictStore)
 	l.Check(c.Write == "" || c.Store != "", "write", "%s needs a store", c.Write)
+}
+
+// preloads reports whether a word says what is loaded at a start.
+func preloads(word string) bool {
+	if slices.Contains([]string{"", PreloadNone, PreloadKeys, PreloadAll}, word) {
+		return true
+	}
+	n, err := strconv.ParseInt(word, 10, 64)
+	return err == nil && n > 0 && strconv.FormatInt(n, 10) == word
 }
 
 func (c CacheConfig) withDefaults() CacheConfig {
 	if c.Class == "" {
 		c.Class = Durable
+	}
+	if c.Store != "" && c.Preload == "" {
+		c.Preload = PreloadNone
+		if c.Class == Volatile {
+			c.Preload = PreloadAll
+		}
 	}
 	if c.Store != "" && c.Write == "" {
 		c.Write = WriteBehind

@@ -298,7 +298,11 @@ func (c *cursor) load(ctx context.Context, items []*item) (gone []*item, err err
 	}
 	for len(places) > 0 {
 		some := places[:min(len(places), readAhead)]
-		found, err := c.r.cache.readWarm(ctx, some, false, false)
+		read := func() ([]stored, error) { return c.r.cache.readWarm(ctx, some, false, false) }
+		if c.r.cfg.SkipCold {
+			read = func() ([]stored, error) { return c.r.cache.readMany(ctx, some, false) }
+		}
+		found, err := read()
 		if err != nil {
 			return nil, err
 		}
@@ -306,7 +310,7 @@ func (c *cursor) load(ctx context.Context, items []*item) (gone []*item, err err
 			it := loaded[i]
 			wants := it.kind == Created || it.kind == Updated
 			switch {
-			case Sequence(s.revision) != it.seq, wants && !s.found:
+			case Sequence(s.revision) != it.seq, wants && !s.found, s.cold:
 				gone = append(gone, it)
 				continue
 			case wants:

@@ -286,6 +286,17 @@ func (g *Grid) tenures() []*tenure {
 // ID tells the grid from all others. A store keeps it with what is stored, whose revisions mean nothing in another grid.
 func (g *Grid) ID() string { return g.id }
 
+// First returns where the streams of durable caches begin: all revisions below it are of other streams. It is 1 at least.
+func (g *Grid) First() Sequence {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	first := ^Sequence(0)
+	for _, p := range g.classes[Durable] {
+		first = min(first, max(1, Sequence(p.first.Load())))
+	}
+	return first
+}
+
 // Partitions returns how many partitions the grid has.
 func (g *Grid) Partitions() int { return g.partitions }
 

@@ -1,6 +1,9 @@
 package grid
 
-import "context"
+import (
+	"context"
+	"sync/atomic"
+)
 
 // place is where a key lives. It is made once a request.
 type place struct {
@@ -34,6 +37,8 @@ type partition struct {
 	bucket string
 	stream string
 	prefix string // of an entry's subject, up to the cache's name
+
+	first atomic.Uint64 // where the stream begins; 0 as any
 
 	flow flow
 	hub  hub

@@ -28,6 +28,8 @@ type ReaderConfig struct {
 	Cache string
 	// Start is where it begins when it is made.
 	Start Start
+	// SkipCold passes over entries whose values are in a store alone: for who has them written there.
+	SkipCold bool
 	// MaxPending is how many changes of a partition wait in this process at most; 16,384 if 0. What is over it is read from
 	// the grid when its turn comes.
 	MaxPending int

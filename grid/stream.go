@@ -2,6 +2,7 @@ package grid
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -70,8 +71,56 @@ func (g *Grid) makeStreams(ctx context.Context) error {
 // streamTry is how long one request for a stream waits after the server was restarted.
 const streamTry = time.Second
 
+// makeStream makes a partition's stream, or gives it today's settings. Where it begins is fixed when it is made: the server drops what is before
+// a first sequence that is raised later.
 func (g *Grid) makeStream(ctx context.Context, p *partition) error {
-	_, err := g.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+	for {
+		have, err := g.js.Stream(ctx, p.stream)
+		switch {
+		case err == nil:
+			first := have.CachedInfo().Config.FirstSeq
+			if _, err = g.js.UpdateStream(ctx, g.streamConfig(p, first)); err == nil {
+				p.first.Store(first)
+				return nil
+			}
+			if errors.Is(err, jetstream.ErrStreamNotFound) { // it was lost in between
+				continue
+			}
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+			var first uint64
+			if first, err = g.begins(ctx, p.class); err != nil {
+				break
+			}
+			if _, err = g.js.CreateStream(ctx, g.streamConfig(p, first)); err == nil {
+				p.first.Store(first)
+				return nil
+			}
+			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was faster
+				continue
+			}
+		}
+		return fmt.Errorf("make stream %s: %w", p.stream, apiError(err))
+	}
+}
+
+// begins returns the first sequence of a stream that is made now, 0 for that of any. Those of volatile caches begin above what they had before
+// a restart, and those of a new grid above what a store has that it is to take over.
+func (g *Grid) begins(ctx context.Context, class Class) (uint64, error) {
+	apart := class == Volatile
+	if !apart && g.cfg.Tiers != nil {
+		var err error
+		if apart, err = g.cfg.Tiers.Apart(ctx, g.id); err != nil {
+			return 0, err
+		}
+	}
+	if !apart {
+		return 0, nil
+	}
+	return firstSequence(time.Now()), nil
+}
+
+func (g *Grid) streamConfig(p *partition, first uint64) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
 		Name:                   p.stream,
 		Description:            fmt.Sprintf("Millrace grid, %s partition %d of %d", p.class, p.number, g.partitions),
 		Subjects:               []string{"$KV." + p.bucket + ".>"},
@@ -86,9 +135,6 @@ func (g *Grid) makeStream(ctx context.Context, p *partition) error {
 		AllowAtomicPublish:     true,
 		SubjectDeleteMarkerTTL: g.markerTTL,
 		Duplicates:             duplicateWindow,
-	})
-	if err != nil {
-		return fmt.Errorf("make stream %s: %w", p.stream, apiError(err))
+		FirstSeq:               first,
 	}
-	return nil
 }

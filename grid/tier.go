@@ -45,6 +45,9 @@ type Tiers interface {
 	// Tier returns what a cache has behind it on this node; nil for nothing. It is called when the cache is taken into use, and
 	// again when its configuration has changed. It must not call the grid.
 	Tier(c *Cache, config CacheConfig) (Tier, error)
+	// Apart reports whether the streams of a grid that are made now have to begin above all that was before: a store that the grid has or may
+	// take has revisions of others.
+	Apart(ctx context.Context, grid string) (bool, error)
 	// Deleted says that a cache was deleted. It must not wait.
 	Deleted(cache string)
 }

@@ -65,6 +65,26 @@ func Release(ctx context.Context, s Store) (Owner, error) {
 	return o, SetFrom(ctx, s, o.Grid)
 }
 
+// IsEmpty reports whether a store has nothing of any cache, tombstones included.
+func IsEmpty(ctx context.Context, s Store) (bool, error) {
+	all, err := s.Namespaces(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, namespace := range all {
+		if namespace == GridNamespace {
+			continue
+		}
+		for _, err := range s.List(ctx, namespace, ListOptions{Deleted: true}) {
+			if err != nil && !errors.Is(err, ErrCorrupt) {
+				return false, err
+			}
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 func putText(ctx context.Context, s Store, key, text string) error {
 	err := s.Put(ctx, GridNamespace, Entry{Info: Info{Key: key, Revision: 1, ContentType: "text/plain"}, Value: []byte(text)})
 	if err != nil {

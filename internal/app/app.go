@@ -74,6 +74,9 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	if err := n.makeCaches(ctx); err != nil {
 		return nil, err
 	}
+	if err := n.cold.Loaded(ctx); err != nil {
+		return nil, err
+	}
 	if n.registry, err = registry.Open(ctx, n.grid, registry.Config{
 		Open: opener(cfg, n.engines, log), MaxBytes: int64(cfg.HTTP.Limits.ModelBody), Logger: log,
 	}); err != nil {

@@ -154,7 +154,7 @@ type ONNXRuntimeConfig struct {
 
 // CacheConfig describes one cache.
 type CacheConfig struct {
-	// `durable` (on the disk) or `volatile` (in memory, gone after a restart).
+	// `durable` (on the disk) or `volatile` (in memory, gone after a restart; with a store, what an orderly stop saved there comes back).
 	Class string `yaml:"class" default:"durable"`
 	// The most entries in memory; over them `evict` says what happens. 0 is no limit.
 	MaxEntries int64 `yaml:"max_entries" default:"0"`
@@ -166,10 +166,14 @@ type CacheConfig struct {
 	Evict string `yaml:"evict" default:"store with a store, else refuse"`
 	// How it is told what nobody needed lately: `tinylfu` (how often and how recently), `s3fifo` (alike, with less work a read) or `lru`.
 	Policy string `yaml:"policy" default:"tinylfu"`
-	// The store, of those under `stores`, that gets everything that is put. Only for durable caches.
+	// The store, of those under `stores`, that gets everything that is put.
 	Store string `yaml:"store"`
 	// When the store has what is put: soon after the put is answered (`behind`), or before (`through`).
 	Write string `yaml:"write" default:"behind"`
+	// What is loaded from the store at a start: nothing (`none`), the keys (`keys`), whose values come when they are asked for, the values of the newest
+	// entries too (their number), or all that there is room for (`all`). A durable cache has its keys in any case, but those of a store that
+	// `millrace store import` or `release` made ready for a new grid.
+	Preload string `yaml:"preload" default:"none; all of a volatile cache"`
 	// The largest value; at most 8MiB.
 	MaxEntryBytes Size `yaml:"max_entry_bytes" default:"1MiB"`
 	// How long an entry lives after it was written, unless the put says otherwise. 0 is for ever.

@@ -27,7 +27,7 @@ func (c CacheConfig) cache(name string) grid.CacheConfig {
 	return grid.CacheConfig{
 		Name: name, Class: grid.Class(c.Class), MaxEntries: c.MaxEntries, MaxBytes: int64(c.MaxBytes),
 		MaxEntryBytes: int64(c.MaxEntryBytes), Lifespan: time.Duration(c.Lifespan), MaxIdle: time.Duration(c.MaxIdle),
-		Evict: grid.Evict(c.Evict), Policy: grid.Policy(c.Policy), Store: c.Store, Write: grid.Write(c.Write),
+		Evict: grid.Evict(c.Evict), Policy: grid.Policy(c.Policy), Store: c.Store, Write: grid.Write(c.Write), Preload: c.Preload,
 	}
 }
 

@@ -27,6 +27,7 @@ func (c *command) cacheCreate(open opener) *cobra.Command {
 	f.Var(&maxEntryBytes, "max-entry-bytes", "the largest value (default 1MiB)")
 	f.StringVar(&config.Store, "store", "", "the store that gets everything, of those in the node's configuration")
 	f.StringVar(&config.Write, "write", "", "when the store has what is put: behind or through")
+	f.StringVar(&config.Preload, "preload", "", "what is loaded from the store at a start: none, keys, all, or how many of the newest entries")
 	f.StringVar(&config.Evict, "evict", "", "what a full cache does: store, drop or refuse")
 	f.StringVar(&config.Policy, "policy", "", "how it is told what nobody needed lately: tinylfu, s3fifo or lru")
 	lifespan := f.Duration("lifespan", 0, "how long entries live that do not say it themselves")

@@ -189,6 +189,7 @@ type CacheConfig struct {
 	Policy        string `json:"policy,omitempty"`
 	Store         string `json:"store,omitempty"`
 	Write         string `json:"write,omitempty"`
+	Preload       string `json:"preload,omitempty"`
 }
 
 // CacheStats count what happened to a cache since the node started.

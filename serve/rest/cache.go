@@ -31,6 +31,19 @@ type cacheConfig struct {
 	Policy        string   `json:"policy,omitempty"`
 	Store         string   `json:"store,omitempty"`
 	Write         string   `json:"write,omitempty"`
+	Preload       preload  `json:"preload,omitempty"`
+}
+
+// preload is a word, or a number of entries, which JSON may have as a number too.
+type preload string
+
+func (p *preload) UnmarshalJSON(b []byte) error {
+	var n json.Number
+	if err := json.Unmarshal(b, &n); err == nil && len(b) > 0 && b[0] != '"' {
+		*p = preload(n)
+		return nil
+	}
+	return json.Unmarshal(b, (*string)(p))
 }
 
 // duration is a time such as "24h" in JSON.
@@ -48,7 +61,7 @@ func configOf(c grid.CacheConfig) cacheConfig {
 	return cacheConfig{
 		Name: c.Name, Class: string(c.Class), MaxEntries: c.MaxEntries, MaxBytes: c.MaxBytes, MaxEntryBytes: c.MaxEntryBytes,
 		Lifespan: duration(c.Lifespan), MaxIdle: duration(c.MaxIdle),
-		Evict: string(c.Evict), Policy: string(c.Policy), Store: c.Store, Write: string(c.Write),
+		Evict: string(c.Evict), Policy: string(c.Policy), Store: c.Store, Write: string(c.Write), Preload: preload(c.Preload),
 	}
 }
 
@@ -56,7 +69,7 @@ func (c cacheConfig) grid() grid.CacheConfig {
 	return grid.CacheConfig{
 		Name: c.Name, Class: grid.Class(c.Class), MaxEntries: c.MaxEntries, MaxBytes: c.MaxBytes, MaxEntryBytes: c.MaxEntryBytes,
 		Lifespan: time.Duration(c.Lifespan), MaxIdle: time.Duration(c.MaxIdle),
-		Evict: grid.Evict(c.Evict), Policy: grid.Policy(c.Policy), Store: c.Store, Write: grid.Write(c.Write),
+		Evict: grid.Evict(c.Evict), Policy: grid.Policy(c.Policy), Store: c.Store, Write: grid.Write(c.Write), Preload: string(c.Preload),
 	}
 }
 

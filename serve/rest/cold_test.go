@@ -182,6 +182,30 @@ func TestColdWithoutItsStore(t *testing.T) {
 	}
 }
 
+// TestPreload: what is loaded at a start is a word, or a number with or without quotes.
+func TestPreload(t *testing.T) {
+	n, _ := startCold(t)
+	for i, c := range []struct {
+		body, want string
+		status     int
+	}{
+		{`{"store": "cold"}`, `"preload":"none"`, 200}, {`{"store": "cold", "preload": "keys"}`, `"preload":"keys"`, 200},
+		{`{"store": "cold", "preload": 100}`, `"preload":"100"`, 200}, {`{"store": "cold", "preload": "100"}`, `"preload":"100"`, 200},
+		{`{"store": "cold", "class": "volatile"}`, `"preload":"all"`, 200}, {`{"store": "cold", "preload": 0}`, "preload", 400},
+		{`{"store": "cold", "preload": "some"}`, "preload", 400}, {`{"store": "cold", "preload": 1.5}`, "preload", 400}, {`{"preload": "keys"}`, "needs a store", 400},
+		{`{"store": "cold", "preload": {}}`, "configuration", 400},
+	} {
+		path := fmt.Sprint("/rest/v2/caches/c", i)
+		a := n.want(c.status, "POST", path, c.body)
+		if c.status == 200 {
+			a = n.want(200, "GET", path+"?action=config", "")
+		}
+		if !strings.Contains(a.body, c.want) {
+			t.Errorf("%s: %s", c.body, a.body)
+		}
+	}
+}
+
 // TestEvictedEvent: an entry that leaves a full cache without a store has expired, and the event says why where it has room.
 func TestEvictedEvent(t *testing.T) {
 	n, _ := startCold(t)

@@ -71,7 +71,7 @@ func fits(ctx context.Context, s store.Store, grid string) error {
 		return nil
 	}
 	if have == "" {
-		empty, err := isEmpty(ctx, s)
+		empty, err := store.IsEmpty(ctx, s)
 		if err != nil {
 			return err
 		}
@@ -84,22 +84,6 @@ func fits(ctx context.Context, s store.Store, grid string) error {
 		grid = "nobody knows which"
 	}
 	return fmt.Errorf("%w: it is of %s, and the store's entries are of %s; revisions of two grids cannot be compared: import into an empty store", ErrOtherGrid, grid, have)
-}
-
-func isEmpty(ctx context.Context, s store.Store) (bool, error) {
-	all, err := s.Namespaces(ctx)
-	if err != nil {
-		return false, err
-	}
-	for _, namespace := range Caches(all) {
-		for _, err := range s.List(ctx, namespace, store.ListOptions{Deleted: true}) {
-			if err != nil && !errors.Is(err, store.ErrCorrupt) {
-				return false, err
-			}
-			return false, nil
-		}
-	}
-	return true, nil
 }
 
 // importer gathers entries of one cache.
