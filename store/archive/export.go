@@ -160,8 +160,8 @@ func (e *exporter) look() (good int64, err error) {
 	good = r.Offset()
 	for {
 		cache, entry, err := r.Next()
-		if err != nil { // the end, or what was under way
-			return good, nil
+		if err != nil {
+			return good, nil //nolint:nilerr // the end, or what was under way
 		}
 		if e.o.Cache != "" && cache != e.o.Cache {
 			return 0, fmt.Errorf("%s has entries of cache %s, and %s alone is wanted; remove it to begin anew", e.file.Name(), cache, e.o.Cache)
