@@ -74,6 +74,18 @@ type Store interface {
 	Close() error
 }
 
+// A Meter is a store that knows how much it has without counting it.
+type Meter interface {
+	// Meter returns what the store has, tombstones included, which may lag behind by some seconds.
+	Meter(ctx context.Context) (Amount, error)
+}
+
+// Amount is how much a store has.
+type Amount struct {
+	// Copies is their number, and -1 where it is not known. Bytes are what they take.
+	Copies, Bytes int64
+}
+
 // ListOptions says which part of a namespace is listed. The zero value is all of it.
 type ListOptions struct {
 	// Prefix is what the keys begin with.

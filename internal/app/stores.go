@@ -1,14 +1,17 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/millrace/millrace/cold"
@@ -91,6 +94,7 @@ func (s StoreConfig) open(ctx context.Context, log *slog.Logger) (store.Store, e
 	if err != nil {
 		return nil, err
 	}
+	log.Info("store is open", append([]any{"type", s.Type, "at", s.place()}, holds(ctx, under, log)...)...)
 	again, err := retry.New(under, retry.Config{Attempts: 3})
 	if err != nil {
 		return nil, errors.Join(err, under.Close())
@@ -116,6 +120,34 @@ func OpenStore(ctx context.Context, s StoreConfig, fresh bool, log *slog.Logger)
 	return s.open(ctx, log)
 }
 
+// place says where the store is, for people.
+func (s StoreConfig) place() string {
+	switch s.Type {
+	case storeS3:
+		return strings.TrimSuffix(s.Endpoint, "/") + "/" + path.Join(s.Bucket, s.Prefix)
+	case storeCeph:
+		return "pool " + cmp.Or(s.Pool, ceph.DefaultPool) + " of " + cmp.Or(string(s.Conf), strings.Join(s.Monitors, ", "))
+	}
+	return string(s.Dir)
+}
+
+// holds says how much a store has, where it knows.
+func holds(ctx context.Context, s store.Store, log *slog.Logger) []any {
+	meter, ok := s.(store.Meter)
+	if !ok {
+		return nil
+	}
+	has, err := meter.Meter(ctx)
+	if err != nil {
+		log.Warn("the store does not say how much it has", "error", err)
+		return nil
+	}
+	if has.Copies < 0 {
+		return []any{"bytes", has.Bytes}
+	}
+	return []any{"entries", has.Copies, "bytes", has.Bytes}
+}
+
 // openStores opens the stores, and makes what decides about them. On an error nothing is left open.
 func (n *Node) openStores(ctx context.Context) error {
 	cfg := cold.Config{
@@ -123,7 +155,7 @@ func (n *Node) openStores(ctx context.Context) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(n.cfg.Stores)) {
 		c := n.cfg.Stores[name]
-		s, err := c.open(ctx, n.log)
+		s, err := c.open(ctx, n.log.With("store", name))
 		if err != nil {
 			return fmt.Errorf("stores.%s: %w", name, err)
 		}

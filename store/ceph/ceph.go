@@ -32,7 +32,10 @@ type Store struct {
 	page int
 }
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store = (*Store)(nil)
+	_ store.Meter = (*Store)(nil)
+)
 
 // Open connects to the cluster. It is store.ErrUnavailable where no monitor lets it in within the timeout (librados goes on asking where its
 // key is refused, and cannot be told from one whose cluster is away), and store.ErrDenied where the user or the pool is not there.
@@ -147,6 +150,17 @@ func (s *Store) Close() error {
 		s.c.Logger.Warn("the Ceph cluster does not end its calls; the connection is closed when it has", "pool", s.c.Pool)
 	}
 	return nil
+}
+
+// Meter implements store.Meter, by what the cluster's manager says of the pool.
+func (s *Store) Meter(ctx context.Context) (store.Amount, error) {
+	return call(ctx, s, "", func(io *rados.IOContext) (store.Amount, error) {
+		stat, err := io.GetPoolStats()
+		if err != nil {
+			return store.Amount{}, s.failed("ask how much the pool "+s.c.Pool+" has", err)
+		}
+		return store.Amount{Copies: int64(stat.Num_objects), Bytes: int64(stat.Num_bytes)}, nil
+	})
 }
 
 // call runs do with a context of librados in a namespace, when one is free, and returns when do has or ctx ends. In the second case do

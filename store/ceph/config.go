@@ -19,6 +19,9 @@ import (
 	"github.com/millrace/millrace/store"
 )
 
+// DefaultPool is the pool where a configuration names none.
+const DefaultPool = "millrace"
+
 // Config says which pool of which cluster, and as whom. Exactly one of Conf and Monitors is set.
 type Config struct {
 	// Conf is the path of the cluster's ceph.conf, which also says where the user's key is.
@@ -30,7 +33,7 @@ type Config struct {
 	// Key is the user's key, as `ceph auth print-key` prints it, and Keyring a file that has it. With Monitors one of them is set,
 	// unless the cluster asks for none.
 	Key, Keyring string
-	// Pool is the pool that has the objects; "millrace" if empty. It has to be there, and is the store's alone.
+	// Pool is the pool that has the objects; DefaultPool if empty. It has to be there, and is the store's alone.
 	Pool string
 	// Calls is how many calls may be under way at a time, 1 to 1024; 32 if 0.
 	Calls int
@@ -71,7 +74,7 @@ func (c Config) withDefaults() Config {
 		c.User = "admin"
 	}
 	if c.Pool == "" {
-		c.Pool = "millrace"
+		c.Pool = DefaultPool
 	}
 	if c.Calls == 0 {
 		c.Calls = 32

@@ -95,7 +95,10 @@ type Store struct {
 	stripes [256]sync.Mutex
 }
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store = (*Store)(nil)
+	_ store.Meter = (*Store)(nil)
+)
 
 // Open opens the store in a folder, which no other process may have open: then the error is a store.ErrLocked.
 func Open(c Config) (*Store, error) {
@@ -130,6 +133,15 @@ func (s *Store) Close() error {
 		return nil
 	}
 	return errors.Join(s.db.Close(), s.folder.close())
+}
+
+// Meter implements store.Meter: it knows the bytes on the disk.
+func (s *Store) Meter(ctx context.Context) (store.Amount, error) {
+	if err := s.enter(ctx); err != nil {
+		return store.Amount{}, err
+	}
+	defer s.gate.Leave()
+	return store.Amount{Copies: -1, Bytes: int64(s.db.Metrics().DiskSpaceUsage())}, nil
 }
 
 // enter begins a call.
