@@ -129,6 +129,7 @@ func TestColdEntry(t *testing.T) {
 		wantCold(t, c, 1, 1) // it stays where it is
 		sameEntry(t, before, get(t, c, "k"))
 		wantCold(t, c, 0, 1)
+		sameEntry(t, before, get(t, c, "k"))
 		if diff := cmp.Diff([]string{"k"}, a.of("c").inMemory()); diff != "" {
 			t.Error(diff)
 		}
@@ -144,6 +145,11 @@ func TestColdEntry(t *testing.T) {
 	second, err := c.Put(ctx, "k", []byte("second"), grid.PutOptions{IfRevision: rev})
 	if err != nil {
 		t.Fatal(err)
+	}
+	// Twice each round from the store and from memory, and GetMany once from the store.
+	s, err := c.Stats(ctx)
+	if rate, ok := s.HitRate(); err != nil || s.ColdHits != 3 || s.Misses != 1 || !ok || rate != float64(s.Hits-3)/float64(s.Hits+1) {
+		t.Errorf("statistics %+v, %v", s, err)
 	}
 	if e := next(t, l); e.Type != grid.Updated || e.Entry.Revision != second {
 		t.Errorf("event %+v, want that of the second put", e)

@@ -17,8 +17,10 @@ type stored struct {
 	seq   Sequence // of the message, marker or not; 0 for none
 	found bool     // whether it is an entry that is not over
 	cold  bool     // whether its value is in a store; size is the value's, there or here
-	size  int
-	at    time.Time
+	// loaded says that it was there, and is here now.
+	loaded bool
+	size   int
+	at     time.Time
 	// revision is that of the message, a marker's too.
 	revision Revision
 	kind     kind
@@ -76,9 +78,17 @@ func (c *Cache) get(ctx context.Context, key string, wanted func(Info) bool) (st
 		c.counters.misses.Add(1)
 		return stored{}, fmt.Errorf("%w: %s/%s", ErrNotFound, c.name, key)
 	}
-	c.counters.hits.Add(1)
-	c.used(at)
+	c.hit(at, s.loaded)
 	return s, nil
+}
+
+// hit counts a get that found its entry, and notes that it was used.
+func (c *Cache) hit(at place, loaded bool) {
+	c.counters.hits.Add(1)
+	if loaded {
+		c.counters.coldHits.Add(1)
+	}
+	c.used(at)
 }
 
 // Stat is Get without the value, which is not asked for. It is no use of the entry.
@@ -193,8 +203,7 @@ func (c *Cache) GetMany(ctx context.Context, keys []string) iter.Seq2[Entry, err
 					c.counters.misses.Add(1)
 					continue
 				}
-				c.counters.hits.Add(1)
-				c.used(some[i])
+				c.hit(some[i], s.loaded)
 				if !yield(s.entry, nil) {
 					return
 				}

@@ -419,7 +419,7 @@ func (g *Grid) limited(ctx context.Context) (context.Context, context.CancelFunc
 
 // counters are a cache's statistics on this node.
 type counters struct {
-	hits, misses, puts, deletes, expired, evicted atomic.Uint64
+	hits, coldHits, misses, puts, deletes, expired, evicted atomic.Uint64
 	// live and bytes are what the partitions hold; reserved is what writes under way may add.
 	live, bytes, reservedEntries, reservedBytes atomic.Int64
 }

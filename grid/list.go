@@ -183,12 +183,14 @@ type Stats struct {
 	// Bytes are those of the values.
 	Bytes int64 `json:"bytes"`
 	// Cold are those of them whose values are in the store alone, and ColdBytes their values.
-	Cold      int64  `json:"cold,omitempty"`
-	ColdBytes int64  `json:"cold_bytes,omitempty"`
-	Hits      uint64 `json:"hits"`
-	Misses    uint64 `json:"misses"`
-	Puts      uint64 `json:"puts"`
-	Deletes   uint64 `json:"deletes"`
+	Cold      int64 `json:"cold,omitempty"`
+	ColdBytes int64 `json:"cold_bytes,omitempty"`
+	// Hits are the gets that found an entry, ColdHits those of them that had to wait for the store.
+	Hits     uint64 `json:"hits"`
+	ColdHits uint64 `json:"cold_hits,omitempty"`
+	Misses   uint64 `json:"misses"`
+	Puts     uint64 `json:"puts"`
+	Deletes  uint64 `json:"deletes"`
 	// Expired counts what ended in the partitions that this node owns.
 	Expired uint64 `json:"expired"`
 	// Evicted counts what ended there because a cache without a store was full.
@@ -199,6 +201,15 @@ type Stats struct {
 	Tier *TierStats `json:"tier,omitempty"`
 }
 
+// HitRate is which share of the gets found an entry in memory, from 0 to 1; false where there was no get yet.
+func (s Stats) HitRate() (rate float64, ok bool) {
+	all := s.Hits + s.Misses
+	if all == 0 {
+		return 0, false
+	}
+	return float64(s.Hits-min(s.Hits, s.ColdHits)) / float64(all), true
+}
+
 // Stats returns the cache's statistics, without what has expired or was removed.
 func (c *Cache) Stats(ctx context.Context) (Stats, error) {
 	if err := c.usable(); err != nil {
@@ -206,7 +217,7 @@ func (c *Cache) Stats(ctx context.Context) (Stats, error) {
 	}
 	n := c.counters
 	out := Stats{
-		Hits: n.hits.Load(), Misses: n.misses.Load(), Puts: n.puts.Load(), Deletes: n.deletes.Load(), Expired: n.expired.Load(), Evicted: n.evicted.Load(),
+		Hits: n.hits.Load(), ColdHits: n.coldHits.Load(), Misses: n.misses.Load(), Puts: n.puts.Load(), Deletes: n.deletes.Load(), Expired: n.expired.Load(), Evicted: n.evicted.Load(),
 	}
 	a, err := c.count(ctx)
 	if err != nil {

@@ -224,7 +224,7 @@ func (c *Cache) warm(ctx context.Context, at place, s stored, back bool) (stored
 	for s.found && s.cold {
 		value, err := c.load(ctx, at, s, back)
 		if err == nil && value != nil {
-			s.entry.Value, s.cold = value, false
+			s.entry.Value, s.cold, s.loaded = value, false, true
 			return s, nil
 		}
 		if err != nil && !errors.Is(err, ErrNotFound) {
@@ -242,6 +242,7 @@ func (c *Cache) warm(ctx context.Context, at place, s stored, back bool) (stored
 			return stored{}, fmt.Errorf("%w: the store does not have revision %d of %s/%s", ErrLost, s.revision, c.name, at.key)
 		}
 	}
+	s.loaded = true // for the caller, who found it cold
 	return s, nil
 }
 

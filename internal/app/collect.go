@@ -16,6 +16,7 @@ var (
 	cacheBytes     = prometheus.NewDesc("millrace_cache_value_bytes", "Bytes of the values in the cache.", cacheLabels, nil)
 	cacheListeners = prometheus.NewDesc("millrace_cache_listeners", "Listeners of the cache on this node.", cacheLabels, nil)
 	cacheHits      = prometheus.NewDesc("millrace_cache_hits_total", "Gets that found an entry.", cacheLabels, nil)
+	cacheColdHits  = prometheus.NewDesc("millrace_cache_cold_hits_total", "Gets that found an entry whose value was in the store alone.", cacheLabels, nil)
 	cacheMisses    = prometheus.NewDesc("millrace_cache_misses_total", "Gets that found none.", cacheLabels, nil)
 	cachePuts      = prometheus.NewDesc("millrace_cache_puts_total", "Entries that were written through this node.", cacheLabels, nil)
 	cacheDeletes   = prometheus.NewDesc("millrace_cache_deletes_total", "Entries that were removed through this node.", cacheLabels, nil)
@@ -36,7 +37,7 @@ var (
 // Describe sends what Collect may send.
 func (c gridCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		cacheEntries, cacheBytes, cacheListeners, cacheHits, cacheMisses, cachePuts, cacheDeletes, cacheExpired,
+		cacheEntries, cacheBytes, cacheListeners, cacheHits, cacheColdHits, cacheMisses, cachePuts, cacheDeletes, cacheExpired,
 		cacheCold, cacheColdBytes, cacheEvictions, cacheLoads, cacheLoadFails, storeLag, storeLagBytes, storeLagAge, pipelineLag, pipelineAge, pipelineUp,
 	} {
 		ch <- d
@@ -81,6 +82,7 @@ func (c gridCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(cacheCold, float64(s.Cold))
 		gauge(cacheColdBytes, float64(s.ColdBytes))
 		count(cacheEvictions, s.Tier.Evictions)
+		count(cacheColdHits, s.ColdHits)
 		count(cacheLoads, s.Tier.Loads)
 		count(cacheLoadFails, s.Tier.LoadErrors)
 		gauge(storeLag, float64(s.Tier.LagEntries))

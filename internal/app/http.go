@@ -78,10 +78,17 @@ func (n *Node) stats(ctx context.Context) (admin.Stats, error) {
 		}
 		one := admin.CacheStats{
 			Name: c.Name, Class: string(c.Class), Entries: cs.Entries, Bytes: cs.Bytes, MaxEntries: c.MaxEntries,
-			MaxBytes: c.MaxBytes, Store: c.Store, Cold: cs.Cold, ColdBytes: cs.ColdBytes, Puts: cs.Puts, PutRate: n.rates.of("cache "+c.Name, cs.Puts),
+			MaxBytes: c.MaxBytes, InMemory: cs.Entries - cs.Cold, MemoryBytes: cs.Bytes - cs.ColdBytes, Cold: cs.Cold, ColdBytes: cs.ColdBytes,
+			Hits: cs.Hits, ColdHits: cs.ColdHits, Misses: cs.Misses, Store: c.Store, StoreType: n.cfg.Stores[c.Store].Type,
+			Puts: cs.Puts, PutRate: n.rates.of("cache "+c.Name, cs.Puts),
+		}
+		if rate, ok := cs.HitRate(); ok {
+			one.HitRate = &rate
 		}
 		if t := cs.Tier; t != nil {
-			one.Evictions, one.Loads, one.LagEntries, one.LagSeconds = t.Evictions, t.Loads, t.LagEntries, t.Lag.Seconds()
+			one.Evictions, one.EvictionRate = t.Evictions, n.rates.of("evictions "+c.Name, t.Evictions)
+			one.Loads, one.LoadRate, one.LoadErrors = t.Loads, n.rates.of("loads "+c.Name, t.Loads), t.LoadErrors
+			one.LagEntries, one.LagBytes, one.LagSeconds = t.LagEntries, t.LagBytes, t.Lag.Seconds()
 		}
 		s.Caches = append(s.Caches, one)
 	}

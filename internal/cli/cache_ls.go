@@ -63,10 +63,20 @@ func (c *command) listCaches(cmd *cobra.Command, cl *client.Client, asJSON bool)
 			}
 			continue
 		}
-		rows = append(rows, []string{name, d.Config.Class, fmt.Sprint(d.Size), sizeText(d.Stats.Bytes)})
+		rows = append(rows, []string{
+			name, d.Config.Class, fmt.Sprint(d.Size), sizeText(d.Stats.Bytes), fmt.Sprint(d.Stats.InMemory), inStore(d.Config.Store, d.Stats),
+		})
 	}
 	if asJSON {
 		return nil
 	}
-	return printTable(c.Stdout, []string{"cache", "class", "entries", "bytes"}, rows)
+	return printTable(c.Stdout, []string{"cache", "class", "entries", "bytes", "in memory", "in the store alone"}, rows)
+}
+
+// inStore says how many entries are in a cache's store alone, and in which.
+func inStore(store string, stats client.CacheStats) string {
+	if store == "" {
+		return "-"
+	}
+	return fmt.Sprintf("%d (%s)", stats.Cold, store)
 }

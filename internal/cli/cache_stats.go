@@ -54,6 +54,7 @@ func (c *command) cacheStats(open opener) *cobra.Command {
 			{"puts", fmt.Sprint(d.Stats.Stores)},
 			{"hits", fmt.Sprint(d.Stats.Hits)},
 			{"misses", fmt.Sprint(d.Stats.Misses)},
+			{"hit rate", share(d.Stats.HitRate)},
 			{"removes", fmt.Sprint(d.Stats.Removes)},
 			{"expired", fmt.Sprint(d.Stats.Expired)},
 		}
@@ -64,10 +65,18 @@ func (c *command) cacheStats(open opener) *cobra.Command {
 				{"in the store alone", fmt.Sprint(d.Stats.Cold)},
 				{"evictions", fmt.Sprint(d.Stats.Evictions)},
 				{"loads", fmt.Sprint(d.Stats.Loads)},
-				{"not stored yet", fmt.Sprintf("%d (%.1f s)", d.Stats.LagEntries, d.Stats.Lag)},
+				{"not stored yet", fmt.Sprintf("%d (%s, for %.1f s)", d.Stats.LagEntries, sizeText(d.Stats.LagBytes), d.Stats.Lag)},
 			}...)
 		}
 		return printTable(c.Stdout, nil, rows)
 	}
 	return cmd
+}
+
+// share writes a part of one; nil is none of nothing.
+func share(part *float64) string {
+	if part == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f %% from memory", 100**part)
 }

@@ -201,10 +201,13 @@ type CacheStats struct {
 	Misses  uint64 `json:"misses"`
 	Removes uint64 `json:"remove_hits"`
 	Expired uint64 `json:"expired"`
+	// HitRate is which share of the gets found an entry in memory; nil before the first.
+	HitRate *float64 `json:"hit_rate"`
 	// InMemory and Cold are the entries by where their values are.
 	InMemory   int64   `json:"current_number_of_entries_in_memory"`
 	Cold       int64   `json:"cold"`
 	ColdBytes  int64   `json:"cold_bytes"`
+	ColdHits   uint64  `json:"cold_hits"`
 	Evictions  uint64  `json:"evictions"`
 	Loads      uint64  `json:"loads"`
 	LoadErrors uint64  `json:"load_errors"`

@@ -8,7 +8,7 @@ import (
 )
 
 // Stats are the live numbers of a node, for a page that shows them. Times are microseconds where the name ends in
-// _us, rates a second over the last ten seconds.
+// _us, rates a second over the last two seconds. Counters are of this node, since its start.
 type Stats struct {
 	Node      NodeStats       `json:"node"`
 	Caches    []CacheStats    `json:"caches"`
@@ -31,15 +31,30 @@ type CacheStats struct {
 	// MaxEntries and MaxBytes are its limits, 0 for none.
 	MaxEntries int64 `json:"max_entries"`
 	MaxBytes   int64 `json:"max_bytes"`
-	// Store is the name of the cache's store, Cold how many of its entries are there alone, and LagEntries how many are not there yet,
-	// since LagSeconds. Evictions and Loads are counted since the start.
-	Store      string  `json:"store,omitempty"`
-	Cold       int64   `json:"cold,omitempty"`
-	ColdBytes  int64   `json:"cold_bytes,omitempty"`
-	Evictions  uint64  `json:"evictions,omitempty"`
-	Loads      uint64  `json:"loads,omitempty"`
-	LagEntries int64   `json:"lag_entries,omitempty"`
-	LagSeconds float64 `json:"lag_s,omitempty"`
+	// InMemory is how many entries have their values in memory, and Cold how many in the store alone.
+	InMemory    int64 `json:"in_memory"`
+	MemoryBytes int64 `json:"memory_bytes"`
+	Cold        int64 `json:"cold"`
+	ColdBytes   int64 `json:"cold_bytes"`
+	// Hits are gets that found an entry, ColdHits those of them that had to wait for the store. HitRate is which share of all gets found
+	// one in memory; nil before the first.
+	Hits     uint64   `json:"hits"`
+	ColdHits uint64   `json:"cold_hits"`
+	Misses   uint64   `json:"misses"`
+	HitRate  *float64 `json:"hit_rate"`
+	// Store is the name of the cache's store, empty where it has none, and StoreType what it is.
+	Store     string `json:"store,omitempty"`
+	StoreType string `json:"store_type,omitempty"`
+	// Evictions are values that left memory, Loads those that were read from the store, LoadErrors what could not be.
+	Evictions    uint64  `json:"evictions"`
+	EvictionRate float64 `json:"eviction_rate"`
+	Loads        uint64  `json:"loads"`
+	LoadRate     float64 `json:"load_rate"`
+	LoadErrors   uint64  `json:"load_errors"`
+	// LagEntries are not in the store yet; the oldest of them waits since LagSeconds.
+	LagEntries int64   `json:"lag_entries"`
+	LagBytes   int64   `json:"lag_bytes"`
+	LagSeconds float64 `json:"lag_s"`
 	// Puts is how many entries were put since the start, and PutRate how many a second.
 	Puts    uint64  `json:"puts"`
 	PutRate float64 `json:"put_rate"`

@@ -190,10 +190,13 @@ type cacheStats struct {
 	Misses  uint64 `json:"misses"`
 	Removes uint64 `json:"remove_hits"`
 	Expired uint64 `json:"expired"`
+	// HitRate is which share of the gets found an entry in memory; null before the first.
+	HitRate *float64 `json:"hit_rate"`
 	// InMemory and Cold are the entries by where their values are; the rest is of caches that have something behind them.
 	InMemory   int64   `json:"current_number_of_entries_in_memory"`
 	Cold       int64   `json:"cold"`
 	ColdBytes  int64   `json:"cold_bytes"`
+	ColdHits   uint64  `json:"cold_hits"`
 	Evictions  uint64  `json:"evictions"`
 	Loads      uint64  `json:"loads"`
 	LoadErrors uint64  `json:"load_errors"`
@@ -205,7 +208,10 @@ type cacheStats struct {
 func statsOf(s grid.Stats) cacheStats {
 	out := cacheStats{
 		Entries: s.Entries, Bytes: s.Bytes, Stores: s.Puts, Hits: s.Hits, Misses: s.Misses, Removes: s.Deletes, Expired: s.Expired,
-		InMemory: s.Entries - s.Cold, Cold: s.Cold, ColdBytes: s.ColdBytes,
+		InMemory: s.Entries - s.Cold, Cold: s.Cold, ColdBytes: s.ColdBytes, ColdHits: s.ColdHits,
+	}
+	if rate, ok := s.HitRate(); ok {
+		out.HitRate = &rate
 	}
 	if t := s.Tier; t != nil {
 		out.Evictions, out.Loads, out.LoadErrors = t.Evictions, t.Loads, t.LoadErrors

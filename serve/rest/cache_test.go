@@ -47,14 +47,14 @@ func TestCaches(t *testing.T) {
 	var detail struct {
 		Name  string
 		Size  int64
-		Stats map[string]int64
+		Stats map[string]float64
 	}
 	if err := json.Unmarshal([]byte(n.want(200, "GET", "/rest/v2/caches/new", "").body), &detail); err != nil {
 		t.Fatal(err)
 	}
-	for name, v := range map[string]int64{"current_number_of_entries": 2, "bytes": 10, "stores": 3, "hits": 1, "misses": 1, "remove_hits": 1} {
+	for name, v := range map[string]float64{"current_number_of_entries": 2, "bytes": 10, "stores": 3, "hits": 1, "misses": 1, "hit_rate": 0.5, "remove_hits": 1} {
 		if detail.Stats[name] != v {
-			t.Errorf("%s is %d, want %d", name, detail.Stats[name], v)
+			t.Errorf("%s is %v, want %v", name, detail.Stats[name], v)
 		}
 	}
 	if detail.Name != "new" || detail.Size != 2 {
