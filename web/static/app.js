@@ -10,6 +10,8 @@ import { byId, span, write } from './format.js';
 import * as models from './models.js';
 import * as path from './path.js';
 import { fetchBlob, fetchPicture, showWall, written } from './samples.js';
+import * as shelf from './shelf.js';
+import * as tiers from './tiers.js';
 
 const session = Math.random().toString(36).slice(2, 8);
 const currentMost = 2000; // entries of the results' cache that are read at the start
@@ -18,6 +20,7 @@ const burstSize = 500;
 const burstLife = 600; // s that the entries of a burst live
 
 let pipeline = null; // the one that is drawn for
+let followed = null; // which pipeline's results are listened to
 let listening = null; // ends the streams of the pipeline before
 let number = 0;
 const pending = new Map(); // key -> { sent, timer } of what was asked and not answered
@@ -158,8 +161,11 @@ async function tick() {
     connection('stats', 'live');
     write(byId('node'), `${stats.node.name}, Millrace ${stats.node.version}, up ${span(stats.node.uptime_s)}.`);
     choosePipeline(stats);
+    await shelf.update(stats, pipeline); // before the results: it knows which pictures are in the store
+    followPipeline(stats);
     charts.update(stats);
     path.update(stats);
+    tiers.update(stats);
     caches.update(stats);
     if (ticks++ % 10 === 0) await models.update();
   } catch (error) {
@@ -171,19 +177,24 @@ async function tick() {
 
 /** choosePipeline takes the pipeline that reads `digits`, or the first. */
 function choosePipeline(stats) {
-  const next = stats.pipelines.find((p) => p.from === 'digits') ?? stats.pipelines[0] ?? null;
-  const changed = next?.name !== pipeline?.name || next?.to !== pipeline?.to;
-  pipeline = next;
-  if (!next) {
+  pipeline = stats.pipelines.find((p) => p.from === 'digits') ?? stats.pipelines[0] ?? null;
+  if (!pipeline) {
     byId('burst').disabled = true;
     write(byId('sure'), 'No pipeline is configured, so nothing can answer');
     return;
   }
-  if (!changed) return;
-  write(byId('source-name'), next.from);
-  write(byId('curl'), `curl -T seven.png ${location.origin}/rest/v2/caches/${next.from}/1`);
-  const target = stats.caches.find((c) => c.name === next.to);
-  follow(next, (target?.entries ?? 0) <= currentMost);
+  write(byId('source-name'), pipeline.from);
+  write(byId('curl'), `curl -T seven.png ${location.origin}/rest/v2/caches/${pipeline.from}/1`);
+}
+
+/** followPipeline listens to the results of the chosen pipeline, where that is another one than before. */
+function followPipeline(stats) {
+  const name = pipeline && JSON.stringify([pipeline.name, pipeline.to]);
+  if (name === followed) return;
+  followed = name;
+  if (!pipeline) return;
+  const target = stats.caches.find((c) => c.name === pipeline.to);
+  follow(pipeline, (target?.entries ?? 0) <= currentMost);
 }
 
 function askToken(refused) {
@@ -203,6 +214,7 @@ whenTokenNeeded(askToken);
 answer.prepare();
 charts.prepare();
 caches.prepare();
+tiers.prepare();
 byId('clear').addEventListener('click', () => {
   pad.clear();
   byId('canvas').focus();

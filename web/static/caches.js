@@ -1,4 +1,4 @@
-// A browser of caches: their names, their keys, and one entry with what is known of it.
+// A browser of caches: their names, their keys with a mark for those in the store, and one entry with what is known of it.
 
 import { entryPath, json, request } from './api.js';
 import { paint } from './feed.js';
@@ -24,7 +24,7 @@ export function prepare() {
   });
 }
 
-/** update shows the caches of the stats. The keys of the chosen one are read again when its number of entries changes. */
+/** update shows the caches of the stats. The keys of the chosen one are read again when its entries come, go or move. */
 export function update(stats) {
   const list = byId('cache-list');
   const names = stats.caches.map((c) => c.name).join();
@@ -42,11 +42,13 @@ export function update(stats) {
   });
   const now = stats.caches.find((c) => c.name === chosen.cache);
   if (!now && stats.caches.length) choose((stats.caches.find((c) => c.name === stats.pipelines[0]?.from) ?? stats.caches[0]).name);
-  else if (now && now.entries !== chosen.entries && now.entries <= 2 * step) {
-    chosen.entries = now.entries;
+  else if (now && moves(now) !== chosen.moves && now.entries <= 2 * step) {
+    chosen.moves = moves(now);
     showKeys();
   }
 }
+
+const moves = (c) => [c.entries, c.cold, c.evictions, c.loads].join();
 
 function choose(cache) {
   chosen = { cache, key: '', limit: step };
@@ -63,7 +65,7 @@ async function showKeys() {
   const { cache, limit } = chosen;
   if (!cache) return;
   const prefix = byId('prefix').value;
-  const query = new URLSearchParams({ action: 'keys', limit: limit + 1 });
+  const query = new URLSearchParams({ action: 'entries', values: 'false', limit: limit + 1 });
   if (prefix) query.set('prefix', prefix);
   let keys;
   try {
@@ -75,16 +77,18 @@ async function showKeys() {
   if (mine !== asked) return;
   const list = byId('key-list');
   const focused = document.activeElement?.closest?.('#key-list') ? document.activeElement.dataset.key : undefined;
-  list.replaceChildren(...keys.slice(0, limit).map((key) => element('li', {},
-    element('button', { type: 'button', 'data-key': keyId(key), 'aria-pressed': String(keyId(key) === chosen.key), onclick: () => showEntry(cache, key) },
-      keyText(key)))));
+  list.replaceChildren(...keys.slice(0, limit).map(({ key, cold }) => element('li', {},
+    element('button', {
+      type: 'button', class: cold && 'cold', title: cold && 'in the store; picking it brings it back',
+      'data-key': keyId(key), 'aria-pressed': String(keyId(key) === chosen.key), onclick: () => showEntry(cache, key, cold),
+    }, keyText(key), cold ? element('span', { class: 'sr' }, ', in the store') : null))));
   if (focused !== undefined) [...list.querySelectorAll('button')].find((b) => b.dataset.key === focused)?.focus();
   byId('more').hidden = keys.length <= limit;
   const nothing = prefix ? 'No key begins so.' : 'This cache is empty.';
   write(byId('key-note'), keys.length ? '' : nothing);
 }
 
-async function showEntry(cache, key) {
+async function showEntry(cache, key, cold) {
   const id = keyId(key);
   chosen.key = id;
   for (const button of byId('key-list').querySelectorAll('button')) {
@@ -100,7 +104,7 @@ async function showEntry(cache, key) {
     const facts = [
       ['Key', keyText(key)], ['Type', response.headers.get('Content-Type')], ['Size', bytes(blob.size)],
       ['Revision', response.headers.get('ETag')?.replaceAll('"', '')], ['Written', new Date(response.headers.get('Last-Modified')).toLocaleString()],
-      ['Lives for', life ? span(Number(life)) : null],
+      ['Lives for', life ? span(Number(life)) : null], ['Was', cold ? 'in the store, and came back' : null],
     ].filter(([, value]) => value);
     box.replaceChildren(view, element('dl', {}, ...facts.flatMap(([name, value]) => [element('dt', {}, name), element('dd', {}, value)])));
   } catch (error) {

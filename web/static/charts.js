@@ -104,8 +104,9 @@ function showLevels(caches) {
   }
   top.forEach((c, i) => {
     const [, number, bar] = levels.children[i].children;
-    write(number, c.max_entries ? `${count(c.entries)} of ${count(c.max_entries)}` : count(c.entries));
-    bar.style.transform = `scaleX(${Math.max(c.entries / (c.max_entries || most), 0.004)})`;
+    const [n, of] = c.store ? [c.in_memory, 'in memory of'] : [c.entries, 'of'];
+    write(number, c.max_entries ? `${count(n)} ${of} ${count(c.max_entries)}` : count(c.entries));
+    bar.style.transform = `scaleX(${Math.max((c.max_entries ? n / c.max_entries : c.entries / most), 0.004)})`;
   });
 }
 

@@ -8,6 +8,7 @@ const shown = 24;
 const kept = 200; // pictures
 
 const pictures = new Map(); // cache/keyId -> bitmap, the newest last
+const labels = new Map(); // keyId -> label, the newest last
 const rows = new Map(); // keyId -> { row, when }
 
 /** remember keeps a picture that the page itself put, so that it need not be fetched. */
@@ -16,12 +17,27 @@ export function remember(cache, key, bitmap) {
   if (pictures.size > kept) pictures.delete(pictures.keys().next().value);
 }
 
-/** picture fetches an entry that is an image; null where it is none. */
+/** remembered is a picture that the page has already, and forget has it fetched anew. */
+export const remembered = (cache, key) => pictures.get(`${cache}/${keyId(key)}`);
+export const forget = (cache, key) => pictures.delete(`${cache}/${keyId(key)}`);
+
+let stored = new Set(); // cache/keyId of what is in a store alone
+
+/** inStore says which entries of a cache have their values in the store alone: their pictures are not fetched from there. */
+export function inStore(cache, keys) {
+  stored = new Set(keys.map((key) => `${cache}/${keyId(key)}`));
+}
+
+/** labelOf is the answer that was given to an entry, if the page has seen it. */
+export const labelOf = (key) => labels.get(keyId(key));
+
+/** picture fetches an entry that is an image, so that nothing moves; null where it is none, or in the store. */
 export async function picture(cache, key, revision) {
   const name = `${cache}/${keyId(key)}`;
   if (pictures.has(name)) return pictures.get(name);
+  if (stored.has(name)) return null;
   try {
-    const response = await request(entryPath(cache, key), { cache: 'no-cache' });
+    const response = await request(`${entryPath(cache, key)}?peek=true`, { cache: 'no-cache' });
     if (!response.headers.get('Content-Type')?.startsWith('image/')) return null;
     const bitmap = await createImageBitmap(await response.blob());
     if (!revision || response.headers.get('ETag') === `"${revision}"`) remember(cache, key, bitmap);
@@ -82,6 +98,8 @@ function show(entries) {
     const id = keyId(entry.key);
     rows.get(id)?.row.remove();
     rows.delete(id);
+    labels.set(id, entry.value?.label);
+    if (labels.size > kept) labels.delete(labels.keys().next().value);
     const row = line(entry, fresh);
     list.insertBefore(row, [...list.children].find((other) => Date.parse(other.dataset.when) <= when) ?? null);
     rows.set(id, { row, when });
