@@ -88,6 +88,19 @@ func (c *Cold) InMemory(cache string) int64 {
 	return t.size.entries
 }
 
+// Landed reports whether no value of a cache is on its way back into memory.
+func (c *Cold) Landed(cache string) bool {
+	c.mu.Lock()
+	t := c.tiers[cache]
+	c.mu.Unlock()
+	if t == nil {
+		return true
+	}
+	t.flights.mu.Lock()
+	defer t.flights.mu.Unlock()
+	return len(t.flights.all) == 0
+}
+
 func lastOf(ctx context.Context, g *grid.Cache, cold grid.Cold) (grid.Sequence, error) {
 	last, err := g.Last(ctx, cold.Entry.Key)
 	return last.Sequence, err
