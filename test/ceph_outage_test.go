@@ -44,8 +44,9 @@ pipelines: {classify: {from: digits, model: digits, to: predictions}}
 	}
 	back := func() { ceph.do("await", "3") }
 	quiet := o.goroutines()
-	for n := quiet + 1; n > quiet; time.Sleep(time.Second) { // connections of before end late
-		n, quiet = quiet, o.goroutines()
+	for last := quiet + 1; quiet < last; { // connections of before end late
+		time.Sleep(time.Second)
+		last, quiet = quiet, o.goroutines()
 	}
 	t.Run("killed", func(t *testing.T) {
 		o.during(t, func() { ceph.each("kill") }, func() { ceph.each("revive"); back() })
