@@ -278,13 +278,13 @@ func TestLoadDoesNotWait(t *testing.T) {
 	if _, hot := c.Resident("a"); hot {
 		t.Error("it is back before it may be")
 	}
+	if s := stats(t, c); s.Tier.Loads != 1 {
+		t.Errorf("%d loads", s.Tier.Loads)
+	}
 	close(release)
 	eventually(t, "it is back", func() bool { _, hot := c.Resident("a"); return hot })
 	if e := get(t, c, "a"); string(e.Value) != "value of a" {
 		t.Errorf("%q came back", e.Value)
-	}
-	if s := stats(t, c); s.Tier.Loads != 1 {
-		t.Errorf("%d loads", s.Tier.Loads)
 	}
 }
 
