@@ -282,10 +282,13 @@ func TestLoadDoesNotWait(t *testing.T) {
 		t.Errorf("%d loads", s.Tier.Loads)
 	}
 	close(release)
-	eventually(t, "it is back", func() bool { _, hot := c.Resident("a"); return hot })
-	if e := get(t, c, "a"); string(e.Value) != "value of a" {
-		t.Errorf("%q came back", e.Value)
-	}
+	eventually(t, "it is back", func() bool {
+		if e := get(t, c, "a"); string(e.Value) != "value of a" {
+			t.Fatalf("%q came back", e.Value)
+		}
+		_, hot := c.Resident("a")
+		return hot
+	})
 }
 
 // TestStoreDown: puts go on until a limit, then wait, then fail; what is in memory is read; nothing is lost.
