@@ -88,17 +88,15 @@ func (c *Cold) InMemory(cache string) int64 {
 	return t.size.entries
 }
 
-// Landed reports whether no value of a cache is on its way back into memory.
-func (c *Cold) Landed(cache string) bool {
+// Land returns when no value of a cache is on its way back into memory.
+func (c *Cold) Land(ctx context.Context, cache string) error {
 	c.mu.Lock()
 	t := c.tiers[cache]
 	c.mu.Unlock()
 	if t == nil {
-		return true
+		return nil
 	}
-	t.flights.mu.Lock()
-	defer t.flights.mu.Unlock()
-	return len(t.flights.all) == 0
+	return t.flights.wait(ctx)
 }
 
 func lastOf(ctx context.Context, g *grid.Cache, cold grid.Cold) (grid.Sequence, error) {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,6 +42,7 @@ type flightKey struct {
 // flight is one load, for all who ask for the same value until it is back in memory.
 type flight struct {
 	loaded chan struct{} // closed when value and err are there
+	landed chan struct{} // closed when the value is back in memory, or stays away
 	value  []byte
 	err    error
 	shared bool // the value is not the first one's alone who asked; it is settled once loaded is closed
@@ -47,6 +50,21 @@ type flight struct {
 
 func newFlights() flights {
 	return flights{all: make(map[flightKey]*flight), coming: semaphore.NewWeighted(backBytes)}
+}
+
+// wait returns when all that is under way has landed.
+func (f *flights) wait(ctx context.Context) error {
+	f.mu.Lock()
+	all := slices.Collect(maps.Values(f.all))
+	f.mu.Unlock()
+	for _, one := range all {
+		select {
+		case <-one.landed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // Load implements grid.Tier. Nobody waits for the value to be back in memory.
@@ -58,7 +76,7 @@ func (t *tier) Load(ctx context.Context, cold grid.Cold, back bool) ([]byte, err
 	t.flights.mu.Lock()
 	f := t.flights.all[key]
 	if f == nil {
-		f = &flight{loaded: make(chan struct{}), shared: back}
+		f = &flight{loaded: make(chan struct{}), landed: make(chan struct{}), shared: back}
 		t.flights.all[key] = f
 		go t.fly(f, key, cold)
 	} else if !back {
@@ -85,6 +103,7 @@ func (t *tier) fly(f *flight, key flightKey, cold grid.Cold) {
 		t.flights.mu.Lock()
 		defer t.flights.mu.Unlock()
 		delete(t.flights.all, key)
+		close(f.landed)
 	}
 	size := int64(len(f.value)) + 1<<10
 	switch {

@@ -327,11 +327,7 @@ func (m *model) restart() {
 
 // land waits until no value is on its way back. A put over a value in memory takes no room; should that value leave meanwhile and another one
 // come back, there is one too many, until one can leave.
-func (m *model) land() {
-	for end := time.Now().Add(5 * time.Second); !m.n.cold.Landed("c") && time.Now().Before(end); {
-		time.Sleep(100 * time.Microsecond)
-	}
-}
+func (m *model) land() { m.must(m.n.cold.Land(m.ctx, "c")) }
 
 // check compares what there is without a value, and looks that nothing has left memory too early.
 func (m *model) check() {

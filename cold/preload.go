@@ -250,15 +250,14 @@ func (t *tier) warm(ctx context.Context, most int64) error {
 		}
 	}
 	for some := range slices.Chunk(keys, warmBatch) {
-		// A value that meets a change of its key, or a busy store, does not come back at once.
-		for try := 0; len(some) > 0 && try < warmTries && !t.full(); try++ {
-			if try > 0 && !pause(ctx, saveLook) {
-				break
-			}
-			if err := t.c.Warm(ctx, some); err != nil {
-				return err
-			}
-			some = slices.DeleteFunc(some, func(key string) bool { _, here := t.c.Resident(key); return here })
+		if t.full() {
+			break
+		}
+		if err := t.c.Warm(ctx, some); err != nil {
+			return err
+		}
+		if err := t.flights.wait(ctx); err != nil {
+			return err
 		}
 	}
 	return ctx.Err()
@@ -266,9 +265,6 @@ func (t *tier) warm(ctx context.Context, most int64) error {
 
 // warmBatch is how many values come back between two looks at what room there is.
 const warmBatch = 64
-
-// warmTries is how often a value is asked to come back.
-const warmTries = 10
 
 // full reports whether there is no room for another value without one that leaves.
 func (t *tier) full() bool {
