@@ -128,6 +128,7 @@ func rowCases() []rowCase {
 		{op: "ArgMin", attrs: graph.Attrs{"axis": int64(-1)}, in: []any{row(5, 2)}},
 		{op: "TopK", in: []any{row(5, 4), int64s(2)}, outs: 2},
 		{op: "CumSum", in: []any{row(5, 4), tensor.Scalar[int64](1)}},
+		{op: "CumProd", opset: 26, in: []any{row(5, 4), tensor.Scalar[int64](1)}},
 		{op: "ReduceSum", in: []any{row(5, 4), int64s(1)}},
 		{op: "ReduceSum", attrs: graph.Attrs{"keepdims": int64(0)}, in: []any{row(5), int64s(1)}},
 		{op: "ReduceSum", in: []any{row(1), int64s(1)}},

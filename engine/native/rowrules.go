@@ -37,7 +37,8 @@ var rowRules = joinRules(
 		"ArgMax":             rowsAlong(0),
 		"ArgMin":             rowsAlong(0),
 		"TopK":               rowsAlong(-1),
-		"CumSum":             rowsCumSum,
+		"CumSum":             rowsCumulative,
+		"CumProd":            rowsCumulative,
 		"ReduceSum":          rowsReduced(13),
 		"Transpose": func(c *prep) bool {
 			perm := c.attrs.Ints("perm", nil)
@@ -164,7 +165,7 @@ func rowsSoftmax(c *prep) bool {
 	return rowsAlong(-1)(c)
 }
 
-func rowsCumSum(c *prep) bool {
+func rowsCumulative(c *prep) bool {
 	axis, err := c.scalarInt(1)
 	return err == nil && rowsFirst(c) && c.pastBatch(int64(axis))
 }
