@@ -117,17 +117,12 @@ func (c *Cache) Listen(ctx context.Context, opts ListenOptions) (*Listener, erro
 	return l, nil
 }
 
-// begin finds where the listener stands in a partition.
+// begin finds where the listener stands in a partition. What this node wrote before is no news: it waits until the index has that.
 func (l *Listener) begin(ctx context.Context, i int, p *partition) error {
-	if l.opts.From == "" && l.opts.IncludeCurrent {
-		l.mu.Lock()
-		l.current[i] = true
-		l.mu.Unlock()
-		return nil
-	}
-	// What this node wrote before is no news.
+	current := l.opts.From == "" && l.opts.IncludeCurrent
+	fromNow := l.opts.From == "" && !current
 	end, born, err := l.cache.grid.endOf(ctx, p, func(t *tenure) {
-		if l.opts.From == "" {
+		if fromNow {
 			l.mu.Lock()
 			l.positions[i], l.live[i] = t.index.seq, t.offering
 			l.mu.Unlock()
@@ -140,10 +135,10 @@ func (l *Listener) begin(ctx context.Context, i int, p *partition) error {
 	defer l.mu.Unlock()
 	l.born[i] = born
 	switch {
-	case l.opts.From == "":
-		if !l.live[i] {
-			l.positions[i] = end
-		}
+	case current:
+		l.current[i] = true
+	case fromNow && !l.live[i]:
+		l.positions[i] = end
 	case l.positions[i] > end: // of a volatile cache that began anew
 		l.positions[i] = 0
 	}

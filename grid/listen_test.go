@@ -1,8 +1,10 @@
 package grid_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -273,6 +275,52 @@ func TestLifespans(t *testing.T) {
 				t.Errorf("event of the new entry %+v", e)
 			}
 		})
+	}
+}
+
+// TestCurrentStateHasOwnWrites: what this node removed before it listened is not in the current state, however late the index gets it.
+func TestCurrentStateHasOwnWrites(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	g := open(t, grid.Config{InMemory: true, Partitions: 1})
+	c := cache(t, g, grid.CacheConfig{Name: "c"})
+	stop := make(chan struct{})
+	var writers sync.WaitGroup
+	for w := range 4 { // the index has work
+		writers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := c.Put(ctx, fmt.Sprint("other", w), make([]byte, 50_000), grid.PutOptions{}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	defer writers.Wait()
+	defer close(stop)
+	for i := range 300 {
+		gone := fmt.Sprint("gone", i)
+		if _, err := c.Put(ctx, gone, []byte("v"), grid.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Delete(ctx, gone, grid.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		l, err := c.Listen(ctx, grid.ListenOptions{IncludeCurrent: true, Prefix: gone})
+		if err != nil {
+			t.Fatal(err)
+		}
+		short, cancel := context.WithTimeout(ctx, time.Millisecond)
+		if e, err := l.Next(short); err == nil {
+			t.Fatalf("%s %s in round %d, which was removed before", e.Entry.Key, e.Type, i)
+		}
+		cancel()
+		l.Close()
 	}
 }
 

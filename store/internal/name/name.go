@@ -98,7 +98,8 @@ func unescape(name string) (string, error) {
 			return "", fmt.Errorf("%q is not the name of a key: it ends in the middle of a byte", name)
 		}
 		high, low := strings.IndexByte(digits, name[i+1]), strings.IndexByte(digits, name[i+2])
-		if high < 0 || low < 0 || mark(byte(high<<4|low)) != c {
+		// A zero byte is no mark, though it is what mark returns for bytes that need none.
+		if high < 0 || low < 0 || c == 0 || mark(byte(high<<4|low)) != c {
 			return "", fmt.Errorf("%q is not the name of a key: %q is no byte", name, name[i:i+3])
 		}
 		b = append(b, byte(high<<4|low))
