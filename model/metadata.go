@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
+
+	"github.com/millrace/millrace/media"
 )
 
 // Prefix begins the names of our entries in ONNX's metadata_props.
@@ -16,37 +19,51 @@ const Prefix = "millrace."
 
 // Metadata says how bytes become a model's input and what its output means. It is kept in the model file's
 // metadata_props, each field as "millrace." and the lower-case name; the zero value leaves everything to guesses that
-// are documented at each field.
+// are documented at each field. As JSON it is an object with these names.
 type Metadata struct {
 	// Labels are the names of the classes, in the output's order, as a JSON array of strings. A model with labels is a
 	// classifier: its results have a label and scores.
-	Labels []string
+	Labels []string `json:"labels,omitempty"`
 	// Scale multiplies each sample of a picture, and each of the raw bytes that are sent for an input; 0 is 1/255 for pictures that become a floating-point
 	// input, and 1 else. An input is a picture where it has a height and a width, or where it has as many elements as a square and
 	// Scale, Mean, Std, Layout, Invert or Centre is there. Other numbers are taken as they are: see media.Spec.
-	Scale float64
+	Scale float64 `json:"scale,omitempty"`
 	// Mean is subtracted after scaling, and Std divides then: one number, or one a channel, as JSON arrays.
-	Mean, Std []float64
+	Mean []float64 `json:"mean,omitempty"`
+	Std  []float64 `json:"std,omitempty"`
 	// Invert turns dark on light into light on dark: "true", "false", or "auto" (empty too), which looks at the
 	// picture's border where Centre asks for that.
-	Invert string
+	Invert string `json:"invert,omitempty"`
 	// Layout is "NCHW" or "NHWC"; empty guesses by where 1 or 3 channels are.
-	Layout string
+	Layout string `json:"layout,omitempty"`
 	// Centre is "mnist" (crop, scale and centre as MNIST's makers did) or "none" (empty too).
-	Centre string
+	Centre string `json:"centre,omitempty"`
 	// Orientation is "exif" (empty too), which turns photographs upright as their Exif data says, or "ignore", which takes pixels as they lie.
-	Orientation string
+	Orientation string `json:"orientation,omitempty"`
 	// Output says what the scores are: "probabilities", "logits", "log_probabilities", or "auto" (empty too), which
 	// looks at the operator that computes them: Softmax and Sigmoid give probabilities, LogSoftmax logarithms, anything
 	// else logits.
-	Output string
+	Output string `json:"output,omitempty"`
+	// Columns are those of a table's row, in the order of the only input's elements, as a JSON array of objects. An input may then be an object by
+	// these names.
+	Columns []media.Column `json:"columns,omitempty"`
+	// Ignored are names that such an object may have beside the columns, as a JSON array: they are passed over.
+	Ignored []string `json:"ignored,omitempty"`
+	// Task is "classification", or "regression", whose results are one number. Empty is a classifier where there are labels.
+	Task string `json:"task,omitempty"`
+	// Target is the name of what is predicted, and Unit the unit of a regression's number.
+	Target string `json:"target,omitempty"`
+	Unit   string `json:"unit,omitempty"`
 }
 
+// What Metadata.Task may be.
+const (
+	Classification = "classification"
+	Regression     = "regression"
+)
+
 // keys are the entries of metadata_props that belong to Metadata, each with how to set and get it.
-var keys = map[string]struct {
-	set func(*Metadata, string) error
-	get func(*Metadata) string
-}{
+var keys = map[string]key{
 	"labels": {
 		func(m *Metadata, s string) error { return parseJSON(s, &m.Labels) },
 		func(m *Metadata) string { return formatJSON(m.Labels, len(m.Labels)) },
@@ -73,16 +90,41 @@ var keys = map[string]struct {
 	"centre":      word(func(m *Metadata) *string { return &m.Centre }, "mnist", "none"),
 	"orientation": word(func(m *Metadata) *string { return &m.Orientation }, "exif", "ignore"),
 	"output":      word(func(m *Metadata) *string { return &m.Output }, "auto", "probabilities", "logits", "log_probabilities"),
+	"columns": {
+		func(m *Metadata, s string) error { return parseJSON(s, &m.Columns) },
+		func(m *Metadata) string { return formatJSON(m.Columns, len(m.Columns)) },
+	},
+	"ignored": {
+		func(m *Metadata, s string) error { return parseJSON(s, &m.Ignored) },
+		func(m *Metadata) string { return formatJSON(m.Ignored, len(m.Ignored)) },
+	},
+	"task":   word(func(m *Metadata) *string { return &m.Task }, Classification, Regression),
+	"target": text(func(m *Metadata) *string { return &m.Target }),
+	"unit":   text(func(m *Metadata) *string { return &m.Unit }),
 }
 
-func word(field func(*Metadata) *string, allowed ...string) struct {
+type key = struct {
 	set func(*Metadata, string) error
 	get func(*Metadata) string
-} {
-	return struct {
-		set func(*Metadata, string) error
-		get func(*Metadata) string
-	}{
+}
+
+// text is a field that may be any text.
+func text(field func(*Metadata) *string) key {
+	return key{
+		func(m *Metadata, s string) error {
+			if !utf8.ValidString(s) {
+				return errors.New("must be UTF-8")
+			}
+			*field(m) = s
+			return nil
+		},
+		func(m *Metadata) string { return *field(m) },
+	}
+}
+
+// word is a field that is one of a few words.
+func word(field func(*Metadata) *string, allowed ...string) key {
+	return key{
 		func(m *Metadata, s string) error {
 			if !slices.Contains(allowed, s) {
 				return fmt.Errorf("%q is none of %s", s, strings.Join(allowed, ", "))
@@ -136,7 +178,20 @@ func ParseMetadata(props map[string]string) (Metadata, error) {
 			faults = append(faults, err)
 		}
 	}
+	faults = append(faults, m.check())
 	return m, errors.Join(faults...)
+}
+
+// check holds the fields against each other.
+func (m *Metadata) check() error {
+	var faults []error
+	if err := media.CheckColumns(m.Columns, m.Ignored); err != nil {
+		faults = append(faults, fmt.Errorf("metadata %scolumns: %w", Prefix, err))
+	}
+	if m.Task == Regression && len(m.Labels) > 0 {
+		faults = append(faults, fmt.Errorf("metadata %stask: a regression has no labels, and there are %d", Prefix, len(m.Labels)))
+	}
+	return errors.Join(faults...)
 }
 
 // Set changes one field by its name without the prefix.

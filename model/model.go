@@ -100,7 +100,11 @@ func New(g *graph.Graph) (*Model, error) {
 	if len(g.Outputs) == 0 {
 		return nil, fmt.Errorf("%w: the graph has no output", ErrInvalid)
 	}
-	return &Model{Graph: g, Metadata: meta}, nil
+	m := &Model{Graph: g, Metadata: meta}
+	if err := m.checkTable(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return m, nil
 }
 
 // With returns a copy with another name, version and some metadata replaced, by names without the prefix.
@@ -112,6 +116,9 @@ func (m *Model) With(name string, version int64, overrides map[string]string) (*
 		if err := c.Set(k, overrides[k]); err != nil {
 			faults = append(faults, err)
 		}
+	}
+	if len(faults) == 0 {
+		faults = append(faults, c.check(), c.checkTable())
 	}
 	return &c, errors.Join(faults...)
 }
@@ -188,6 +195,7 @@ func (m *Model) Compatible(n *Model) error {
 	if len(m.Labels) > 0 && !slices.Equal(m.Labels, n.Labels) {
 		faults = append(faults, fmt.Errorf("labels were %q and are %q", m.Labels, n.Labels))
 	}
+	faults = append(faults, m.sameTable(n))
 	return errors.Join(faults...)
 }
 

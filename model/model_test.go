@@ -13,6 +13,7 @@ import (
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
+	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/tensor"
 )
@@ -42,6 +43,11 @@ func TestMetadataRoundTrip(t *testing.T) {
 	want := model.Metadata{
 		Labels: []string{"a", "b"}, Scale: 0.5, Mean: []float64{0.1307}, Std: []float64{1, 2, 3},
 		Invert: "auto", Layout: "NCHW", Centre: "mnist", Output: "logits",
+		Columns: []media.Column{
+			{Name: "temperature", Type: "number", Mean: new(0.0), Std: new(4.2), Missing: new(20.1)},
+			{Name: "state", Type: "category", Categories: []string{"open", "shut"}, Missing: new(1.0)},
+		},
+		Ignored: []string{"id", "time"}, Task: "classification", Target: "kind", Unit: "°C",
 	}
 	props := want.Props()
 	props["other"] = "left alone"
@@ -57,11 +63,12 @@ func TestMetadataRoundTrip(t *testing.T) {
 func TestMetadataFaults(t *testing.T) {
 	_, err := model.ParseMetadata(map[string]string{
 		"millrace.labels": "a,b", "millrace.scale": "NaN", "millrace.invert": "perhaps", "millrace.colour": "red", "millrace.mean": "[1,",
+		"millrace.task": "guess", "millrace.columns": "a,b", "millrace.ignored": "id", "millrace.unit": "\xff",
 	})
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"millrace.labels", "millrace.scale", "millrace.invert", "millrace.colour", "millrace.mean"} {
+	for _, want := range []string{"millrace.labels", "millrace.scale", "millrace.invert", "millrace.colour", "millrace.mean", "millrace.task", "millrace.columns", "millrace.ignored", "millrace.unit"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not name %s: %v", want, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/tensorflow"
 	"github.com/millrace/millrace/internal/app"
+	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/model"
 )
 
@@ -28,6 +29,7 @@ type modelOut struct {
 	Nodes      int               `json:"nodes"`
 	Operators  map[string]int    `json:"operators"`
 	Metadata   map[string]string `json:"metadata"`
+	columns    []media.Column
 }
 
 // valueOut is an input or output; a dimension is a number, a name, or null where nothing is known.
@@ -145,8 +147,32 @@ func (c *command) printModel(o modelOut) error {
 		operators = append(operators, fmt.Sprintf("%s %d", op, o.Operators[op]))
 	}
 	add("nodes", fmt.Sprintf("%d (%s)", o.Nodes, strings.Join(operators, ", ")))
+	for _, col := range o.columns {
+		add("column", columnText(col))
+	}
 	for _, name := range slices.Sorted(maps.Keys(o.Metadata)) {
+		if name == model.Prefix+"columns" {
+			continue
+		}
 		add(name, strings.Join(strings.Fields(o.Metadata[name]), " "))
 	}
 	return printTable(c.Stdout, nil, rows)
+}
+
+func columnText(c media.Column) string {
+	text := fmt.Sprintf("%s: %s", c.Name, c.Type)
+	if c.Mean != nil && c.Std != nil {
+		text += fmt.Sprintf(", mean %.4g, standard deviation %.4g", *c.Mean, *c.Std)
+	}
+	if len(c.Categories) > 0 {
+		text += " of " + strings.Join(c.Categories, ", ")
+	}
+	switch {
+	case c.Missing == nil:
+	case c.Type == media.CategoryColumn:
+		text += "; where it is missing: " + c.Categories[int(*c.Missing)]
+	default:
+		text += fmt.Sprintf("; where it is missing: %.4g", *c.Missing)
+	}
+	return text
 }

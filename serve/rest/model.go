@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/registry"
 	"github.com/millrace/millrace/serve"
 )
@@ -29,15 +30,16 @@ type modelInfo struct {
 	Bytes   int64  `json:"bytes"`
 	Created string `json:"created"`
 	// What the file says; absent while the version is not open.
-	Inputs     []modelValue      `json:"inputs,omitempty"`
-	Outputs    []modelValue      `json:"outputs,omitempty"`
-	Opset      map[string]int64  `json:"opset,omitempty"`
-	Operators  []string          `json:"operators,omitempty"`
-	Parameters int64             `json:"parameters,omitempty"`
-	Producer   string            `json:"producer,omitempty"`
-	Doc        string            `json:"doc,omitempty"`
-	Labels     []string          `json:"labels,omitempty"`
-	Metadata   map[string]string `json:"metadata,omitempty"`
+	Inputs     []modelValue     `json:"inputs,omitempty"`
+	Outputs    []modelValue     `json:"outputs,omitempty"`
+	Opset      map[string]int64 `json:"opset,omitempty"`
+	Operators  []string         `json:"operators,omitempty"`
+	Parameters int64            `json:"parameters,omitempty"`
+	Producer   string           `json:"producer,omitempty"`
+	Doc        string           `json:"doc,omitempty"`
+	Labels     []string         `json:"labels,omitempty"`
+	// Metadata is there for every version that is open, if only as {}.
+	Metadata *model.Metadata `json:"metadata,omitempty"`
 	// Versions are all of the model's, newest first; in the answer for a model without version.
 	Versions []int64 `json:"versions,omitempty"`
 }
@@ -72,7 +74,7 @@ func describeModel(i registry.Info) modelInfo {
 		m.Parameters += int64(in.Tensor.Size())
 	}
 	m.Producer, m.Doc, m.Labels = g.Producer, g.Doc, i.Model.Labels
-	m.Metadata = i.Model.Props()
+	m.Metadata = &i.Model.Metadata
 	return m
 }
 

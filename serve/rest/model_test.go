@@ -166,6 +166,29 @@ func startModels(t *testing.T) *node {
 
 const models = "/rest/v2/models"
 
+func TestModelMetadata(t *testing.T) {
+	n := startModels(t)
+	const columns = `[{"name":"a","type":"number","mean":0,"std":2.5,"missing":-1},{"name":"b","type":"number"},{"name":"c","type":"number"},` +
+		`{"name":"state","type":"category","categories":["open","shut"]}]`
+	n.want(201, "PUT", models+"/scale", string(newModel(t, "Mul", map[string]string{
+		"millrace.columns": columns, "millrace.ignored": `["id","time"]`, "millrace.task": "classification", "millrace.target": "kind",
+		"millrace.labels": `["a","b","c","d"]`, "millrace.scale": "0.5", "author": "us",
+	})))
+	var info struct{ Metadata json.RawMessage }
+	a := n.want(200, "GET", models+"/scale", "")
+	if err := json.Unmarshal([]byte(a.body), &info); err != nil {
+		t.Fatal(err)
+	}
+	want := `{"labels":["a","b","c","d"],"scale":0.5,"columns":` + columns + `,"ignored":["id","time"],"task":"classification","target":"kind"}`
+	if string(info.Metadata) != want {
+		t.Errorf("metadata:\n%s\nwant\n%s", info.Metadata, want)
+	}
+	bad := string(newModel(t, "Mul", map[string]string{"millrace.columns": `[{"name":"a","type":"number"}]`}))
+	if a := n.want(422, "PUT", models+"/scale", bad); !strings.Contains(a.body, "takes 4 numbers") {
+		t.Errorf("too few columns: %s", a.body)
+	}
+}
+
 func TestModels(t *testing.T) {
 	n := startModels(t)
 	if a := n.want(200, "GET", models, ""); a.body != "[]\n" {

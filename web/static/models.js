@@ -24,7 +24,7 @@ function card(m) {
     ['Takes', signature(m.inputs)], ['Gives', signature(m.outputs)], ['Labels', m.labels?.slice(0, 20).join(' ')],
     ['Operators', m.operators?.join(', ')], ['Parameters', m.parameters ? count(m.parameters) : null],
     ['Size', bytes(m.bytes)], ['Opset', m.opset && Object.entries(m.opset).map(([domain, version]) => `${domain} ${version}`).join(', ')],
-    ['From', m.source], ['Pixels', pixels(m.metadata)],
+    ['From', m.source], ['Columns', columns(m.metadata)], ['Metadata', described(m.metadata)],
   ].filter(([, value]) => value && value.length !== 0);
   return element('article', { class: 'model' },
     element('h3', {}, m.name, element('span', { class: 'tag' }, `version ${m.version}`),
@@ -37,5 +37,9 @@ function card(m) {
 
 const signature = (values) => values?.map((v) => `${v.name}: ${v.type} [${(v.shape ?? ['…']).map((d) => d ?? '?').join(', ')}]`).join(', ');
 
-const pixels = (metadata) => Object.entries(metadata ?? {}).filter(([name]) => name !== 'millrace.labels')
-  .map(([name, value]) => `${name.replace('millrace.', '')} ${value}`).join(', ');
+// Labels and columns have lines of their own.
+const described = (metadata) => Object.entries(metadata ?? {}).filter(([name]) => !['labels', 'columns'].includes(name))
+  .map(([name, value]) => `${name} ${Array.isArray(value) ? value.join(' ') : value}`).join(', ');
+
+const columns = (metadata) => metadata?.columns
+  ?.map((c) => (c.type === 'category' ? `${c.name} (${c.categories.slice(0, 20).join(', ')})` : c.name)).join(', ');
