@@ -15,6 +15,7 @@ var (
 	ErrRequest = errors.New("bad request")
 	ErrToken   = errors.New("no valid token")
 	ErrOrigin  = errors.New("cross-origin request refused")
+	ErrHost    = errors.New("this name is not the node's")
 	ErrRoute   = errors.New("nothing is served here")
 	ErrMethod  = errors.New("method not allowed")
 	// ErrNoPipeline says that a node knows no pipeline of a name; ErrPipelineInUse that it is configured.

@@ -11,8 +11,9 @@ import (
 	"github.com/millrace/millrace/fault"
 )
 
-// A guard decides who may ask: origins, cross-origin writes and tokens, in this order.
+// A guard decides who may ask: by hosts, origins, cross-origin writes and tokens, in this order.
 type guard struct {
+	hosts   *hosts
 	origins *origins
 	cross   *http.CrossOriginProtection
 	tokens  Tokens
@@ -20,6 +21,10 @@ type guard struct {
 }
 
 func newGuard(cfg Config) (*guard, error) {
+	hs, err := newHosts(cfg)
+	if err != nil {
+		return nil, err
+	}
 	o, err := newOrigins(cfg.CORS, len(cfg.Tokens) > 0)
 	if err != nil {
 		return nil, err
@@ -28,7 +33,7 @@ func newGuard(cfg Config) (*guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &guard{origins: o, cross: http.NewCrossOriginProtection(), tokens: tokens, public: cfg.Public}
+	g := &guard{hosts: hs, origins: o, cross: http.NewCrossOriginProtection(), tokens: tokens, public: cfg.Public}
 	for _, origin := range o.list {
 		if err := g.cross.AddTrustedOrigin(origin); err != nil {
 			return nil, fmt.Errorf("cors origin %q: %w", origin, err)
@@ -39,6 +44,10 @@ func newGuard(cfg Config) (*guard, error) {
 
 func (g *guard) wrap(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := g.hosts.check(r); err != nil {
+			WriteError(w, r, err)
+			return
+		}
 		if g.origins.answer(w, r) {
 			return
 		}

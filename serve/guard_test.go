@@ -79,7 +79,7 @@ func TestCrossOrigin(t *testing.T) {
 		{"another port", open, "POST", "127.0.0.1:8080", "http://127.0.0.1:9999", "same-site", 403, "", ""},
 		{"a file", open, "POST", "127.0.0.1:8080", "null", "cross-site", 403, "", ""},
 		{"another site reads", open, "GET", "127.0.0.1:8080", "https://evil.example", "cross-site", 200, "", ""},
-		{"a name that was pointed here", open, "PUT", "evil.example:8080", "http://evil.example:8080", "same-origin", 403, "", ""},
+		{"a name that was pointed here", open, "PUT", "evil.example:8080", "http://evil.example:8080", "same-origin", 421, "", ""},
 		{"that name with a token", withToken, "PUT", "mine.example:8080", "http://mine.example:8080", "same-origin", 200, "", token},
 		{"listed", listed, "PUT", "127.0.0.1:8080", "https://ours.example", "cross-site", 200, "https://ours.example", ""},
 		{"listed reads", listed, "GET", "127.0.0.1:8080", "https://ours.example", "cross-site", 200, "https://ours.example", ""},

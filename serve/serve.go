@@ -32,6 +32,9 @@ type Config struct {
 	Public func(*http.Request) bool
 	// CORS are the origins, such as "https://example.org", whose pages may read and write; "*" needs Tokens.
 	CORS []string
+	// Hosts are the names, beside loopback's, that the Host of a request may have where no token is asked for. Without Tokens a request on a
+	// loopback address with another Host is refused: a web page may have pointed its name here.
+	Hosts []string
 	// MaxConnections that are open at a time (1,024); those beyond get 503 and are closed.
 	MaxConnections int
 	// MaxHeaderBytes of a request, 4 KiB to 1 MiB (64 KiB).
@@ -83,6 +86,8 @@ func (c Config) Validate() error {
 	l.Take(err, at("tokens"))
 	_, err = newOrigins(c.CORS, len(c.Tokens) > 0)
 	l.Take(err, at("cors"))
+	_, err = newHosts(c)
+	l.Take(err, at("hosts"))
 	l.Check(c.MaxConnections >= 0, "max_connections", "%d must be at least 0", c.MaxConnections)
 	l.Check(c.MaxHeaderBytes == 0 || c.MaxHeaderBytes >= 4<<10 && c.MaxHeaderBytes <= 1<<20,
 		"max_header_bytes", "%d must be from %d to %d", c.MaxHeaderBytes, 4<<10, 1<<20)

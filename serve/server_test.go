@@ -166,7 +166,7 @@ func TestConnectionLimit(t *testing.T) {
 		}
 		defer c.Close()
 		conns = append(conns, c)
-		if status, body := ask(t, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); status != 200 || body != "in" {
+		if status, body := ask(t, c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); status != 200 || body != "in" {
 			t.Fatalf("%d %s", status, body)
 		}
 	}
@@ -175,7 +175,7 @@ func TestConnectionLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if status, body := ask(t, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); status != 503 || !strings.Contains(body, `"code":"overloaded"`) {
+	if status, body := ask(t, c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); status != 503 || !strings.Contains(body, `"code":"overloaded"`) {
 		t.Errorf("over the limit: %d %s", status, body)
 	}
 	if _, err := c.Read(make([]byte, 1)); err == nil {
@@ -187,7 +187,7 @@ func TestConnectionLimit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		status, _ := ask(t, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		status, _ := ask(t, c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		c.Close()
 		if status == 200 {
 			return
@@ -228,7 +228,7 @@ func TestSlowRequestsEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
 		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
 		b, err := io.ReadAll(c)
 		if err != nil {
@@ -244,7 +244,7 @@ func TestSlowRequestsEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if status, body := ask(t, c, "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf"); status != 408 || !strings.Contains(body, "body_timeout") {
+		if status, body := ask(t, c, "PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf"); status != 408 || !strings.Contains(body, "body_timeout") {
 			t.Errorf("%d %s", status, body)
 		}
 	})
@@ -497,7 +497,7 @@ func TestReadBody(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_, _ = io.WriteString(conn, "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+	_, _ = io.WriteString(conn, "PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf")
 	_ = conn.(*net.TCPConn).CloseWrite()
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {

@@ -32,6 +32,11 @@ var kinds = []Kind{
 		Remedy: "Where that page is yours, list its origin under `http.cors`.",
 	},
 	{
+		Code: "host_refused", HTTP: http.StatusMisdirectedRequest, GRPC: GRPCPermissionDenied, is: []error{ErrHost},
+		Cause:  "The node asks for no token, and the request names it by a host that is neither loopback's nor listed: a web page could have pointed that name here to read and write (DNS rebinding).",
+		Remedy: "Use `127.0.0.1`, `[::1]` or `localhost`; or list the name under `http.hosts`; or set `http.tokens`.",
+	},
+	{
 		Code: "no_route", HTTP: http.StatusNotFound, GRPC: GRPCUnimplemented, is: []error{ErrRoute},
 		Cause:  "Nothing is served at this path.",
 		Remedy: "Compare it with `/openapi.yaml`. A key is what follows the cache's name and one slash, percent-encoded.",

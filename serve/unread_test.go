@@ -47,7 +47,7 @@ func writeFirst(t *testing.T, conn net.Conn, head string, chunked bool, size int
 		t.Fatal(err)
 	}
 	w := bufio.NewWriter(conn)
-	fmt.Fprintf(w, "%sHost: x\r\n", head)
+	fmt.Fprintf(w, "%sHost: localhost\r\n", head)
 	piece := bytes.Repeat([]byte("x"), 1<<20)
 	if chunked {
 		fmt.Fprint(w, "Transfer-Encoding: chunked\r\n\r\n")
@@ -162,7 +162,7 @@ func TestSmallRefusedBodyKeepsTheConnection(t *testing.T) {
 	defer conn.Close()
 	in := bufio.NewReader(conn)
 	for range 3 {
-		fmt.Fprintf(conn, "PUT /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\n\r\n%s", strings.Repeat("x", 10000))
+		fmt.Fprintf(conn, "PUT /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000\r\n\r\n%s", strings.Repeat("x", 10000))
 		resp, err := http.ReadResponse(in, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -177,9 +177,9 @@ func TestSmallRefusedBodyKeepsTheConnection(t *testing.T) {
 func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
 	addr, _ := start(t, serve.Config{ReadTimeout: time.Minute}, refusing, nil)
 	for _, head := range []string{
-		"PUT /limit HTTP/1.1\r\nHost: x\r\nContent-Length: 16777216\r\n\r\n",
-		"PUT /limit HTTP/1.1\r\nHost: x\r\nContent-Length: 16777216\r\nExpect: 100-continue\r\n\r\n",
-		"PUT /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"PUT /limit HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16777216\r\n\r\n",
+		"PUT /limit HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16777216\r\nExpect: 100-continue\r\n\r\n",
+		"PUT /nothing HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
 	} {
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {

@@ -55,7 +55,11 @@ type HTTPConfig struct {
 	Tokens []string `yaml:"tokens"`
 	// Origins of web pages that may use this server from a browser, such as `https://example.com`.
 	CORS []string `yaml:"cors"`
-	// Allows listening beyond loopback without a token.
+	// Names that requests without a token may use for this node, beside those of loopback (`localhost`, `*.localhost`, `127.0.0.0/8`, `[::1]`), such as
+	// `node.example.com` behind a proxy. A request with another `Host` gets 421: a web page may have pointed its name at this machine. Where
+	// `tokens` are set, any name does.
+	Hosts []string `yaml:"hosts"`
+	// Allows listening beyond loopback without a token. There an address is always a right `Host`, and a name where `hosts` is empty or lists it.
 	Insecure bool `yaml:"insecure"`
 	// A folder with MNIST's IDX files (gzip or not), whose digits the page's wall of samples then shows instead of written ones.
 	MNIST Path `yaml:"mnist"`

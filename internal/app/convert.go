@@ -42,7 +42,7 @@ func (c Config) serve() serve.Config {
 	h := c.HTTP
 	return serve.Config{
 		Listen: h.Listen, Insecure: h.Insecure, TLS: serve.TLS{Cert: string(h.TLS.Cert), Key: string(h.TLS.Key)},
-		Tokens: h.Tokens, CORS: h.CORS, MaxConnections: h.Limits.Connections, MaxHeaderBytes: int(h.Limits.Header),
+		Tokens: h.Tokens, CORS: h.CORS, Hosts: h.Hosts, MaxConnections: h.Limits.Connections, MaxHeaderBytes: int(h.Limits.Header),
 		ReadHeaderTimeout: time.Duration(h.Timeouts.Header), ReadTimeout: time.Duration(h.Timeouts.Read),
 		WriteTimeout: time.Duration(h.Timeouts.Write), IdleTimeout: time.Duration(h.Timeouts.Idle),
 		DrainTimeout: time.Duration(h.Timeouts.Drain), AccessLog: c.Log.Requests, Public: public,

@@ -231,7 +231,7 @@ func TestKeys(t *testing.T) {
 		"$SYS.x": "$SYS.x", "a.b": "a.b", "%E2%82%AC": "€", "k;v=1": "k;v=1", "k:v@w": "k:v@w", "{tag}x": "{tag}x", "size": "size",
 		strings.Repeat("x", 1024): strings.Repeat("x", 1024), "%3Faction=clear": "?action=clear", "%23": "#", "=41": "=41",
 	} {
-		line := " /rest/v2/caches/c/" + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+		line := " /rest/v2/caches/c/" + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
 		if a := raw(t, n.addr, "PUT"+line+"Content-Length: 1\r\n\r\nv"); a.status != 204 {
 			t.Errorf("PUT %q: %d %s", path, a.status, a.body)
 			continue
@@ -251,7 +251,7 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%.20q: %s", path, a.body)
 		}
 	}
-	if a := raw(t, n.addr, "GET /rest/v2/caches/c/%zz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); a.status != 400 {
+	if a := raw(t, n.addr, "GET /rest/v2/caches/c/%zz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); a.status != 400 {
 		t.Errorf("a broken escape: %d", a.status)
 	}
 	if size, err := c.Size(t.Context()); err != nil || size != 0 {

@@ -265,7 +265,7 @@ func TestSlowListener(t *testing.T) {
 	}
 	defer conn.Close()
 	_ = conn.(*net.TCPConn).SetReadBuffer(4 << 10)
-	if _, err := io.WriteString(conn, "GET /rest/v2/caches/c?action=listen&values=true HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(conn, "GET /rest/v2/caches/c?action=listen&values=true HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := bufio.NewReaderSize(conn, 16).ReadString('\n'); err != nil {

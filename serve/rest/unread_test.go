@@ -71,7 +71,7 @@ func TestEveryRefusalIsRead(t *testing.T) {
 				if length[0] == 'T' {
 					body = append(append([]byte("800000\r\n"), body...), "\r\n0\r\n\r\n"...)
 				}
-				fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: x\r\n%s%s\r\n", c.line, c.head, length)
+				fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: localhost\r\n%s%s\r\n", c.line, c.head, length)
 				if _, err := conn.Write(body); err != nil {
 					t.Fatalf("the body could not be written: %v", err)
 				}
