@@ -22,7 +22,8 @@ type Decoder struct {
 	// lut holds the element that each sample of a picture becomes: [channels][256] of the spec's type, nil where bytes cannot; raw is
 	// the same for bytes without a type.
 	lut, raw *tensor.Tensor
-	scratch  sync.Pool // of *scratch
+	rows     *rowReader // nil where the item is no row of a table
+	scratch  sync.Pool  // of *scratch
 }
 
 // NewDecoder checks the spec and prepares the tables.
@@ -33,6 +34,9 @@ func NewDecoder(spec Spec) (*Decoder, error) {
 	spec.Shape = spec.Shape.Clone()
 	d := &Decoder{spec: spec, size: spec.Shape.Size(), limit: spec.MaxPixels, invert: spec.Invert}
 	d.geo, d.picture = spec.geometry()
+	if len(spec.Columns) > 0 {
+		d.picture, d.rows = false, newRowReader(spec.Columns, spec.Ignored)
+	}
 	if d.limit == 0 {
 		d.limit = MaxPixels
 	}
@@ -95,6 +99,13 @@ func (d *Decoder) DecodeInto(dst *tensor.Tensor, row int, contentType string, da
 		return fmt.Errorf("%w: row %d of a batch of %d", ErrShape, row, s[0])
 	}
 	at := row * d.size
+	if err := d.decode(dst, at, contentType, data); err != nil || d.rows == nil {
+		return err
+	}
+	return d.rows.check(dst, at)
+}
+
+func (d *Decoder) decode(dst *tensor.Tensor, at int, contentType string, data []byte) error {
 	switch kind := Sniff(contentType, data); kind {
 	case typePNG, typeJPEG:
 		return d.decodePicture(dst, at, kind, data)
@@ -106,6 +117,11 @@ func (d *Decoder) DecodeInto(dst *tensor.Tensor, row int, contentType string, da
 		return d.decodeNamed(dst, at, kind, data)
 	case typeText, typeRaw:
 		return d.decodeRaw(dst, at, data)
+	case typeCSV:
+		if d.rows == nil {
+			return fmt.Errorf("%w: CSV is for models that know their columns (metadata millrace.columns)", ErrUnsupportedType)
+		}
+		return d.rows.csv(data, dst, at)
 	default:
 		return fmt.Errorf("%w: %.80q (send PNG, JPEG, JSON, .npy or raw bytes)", ErrUnsupportedType, kind)
 	}
@@ -127,6 +143,8 @@ func (d *Decoder) decodeRaw(dst *tensor.Tensor, at int, data []byte) error {
 	exact, bytewise := d.size*d.spec.DType.Size(), d.size
 	fits := len(data) == exact || len(data) == bytewise
 	switch {
+	case d.rows != nil && !looksJSON(data) && d.rows.looksCSV(data):
+		return d.rows.csv(data, dst, at)
 	case looksJSON(data) && (!fits || json.Valid(data)):
 		return d.decodeJSON(dst, at, data)
 	case len(data) == exact && d.spec.DType != tensor.Uint8:

@@ -142,6 +142,11 @@ func (d *Decoder) decodeJSON(dst *tensor.Tensor, at int, data []byte) error {
 	python := dialect
 	python.Special = true // so that NaN is refused as what it is, and an infinity taken
 	s := jsontensor.NewScanner(data, python)
+	if d.rows != nil {
+		if done, err := d.decodeRow(dst, at, data); done {
+			return err
+		}
+	}
 	if s.Peek() == '{' {
 		return d.decodeNamed(dst, at, typeJSON, data)
 	}
@@ -156,6 +161,23 @@ func (d *Decoder) decodeJSON(dst *tensor.Tensor, at int, data []byte) error {
 		return err
 	}
 	return checkNaN(dst, at, d.size, d.spec.Shape)
+}
+
+// decodeRow reads an object by columns or a flat list of their values; done is false where the JSON is neither.
+func (d *Decoder) decodeRow(dst *tensor.Tensor, at int, data []byte) (done bool, err error) {
+	s := jsontensor.NewScanner(data, dialect)
+	switch {
+	case s.Peek() == '{' && d.rows.byName(s):
+		err = d.rows.object(s, dst, at)
+	case s.Peek() == '[' && s.At(s.Pos()+1).Peek() != '[':
+		err = d.rows.list(s, dst, at)
+	default:
+		return false, nil
+	}
+	if err == nil && !s.End() {
+		err = s.Fault("nothing more was expected")
+	}
+	return true, err
 }
 
 // decodeNamed takes the only tensor of a container.

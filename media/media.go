@@ -69,6 +69,10 @@ type Spec struct {
 	Orientation string
 	// MaxPixels limits width times height of a picture, before it is decoded; 0 means [MaxPixels].
 	MaxPixels int
+	// Columns, where they are there, make the item a row of a table, one element each: it may be an object by their names, a list of their values, or
+	// CSV with a header. Ignored are names that such an object or header may have beside them.
+	Columns []Column
+	Ignored []string
 }
 
 // Validate reports every fault of s at once.
@@ -112,6 +116,12 @@ func (s Spec) Validate() error {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			bad("mean %v is no number", v)
 		}
+	}
+	if err := CheckColumns(s.Columns, s.Ignored); err != nil {
+		faults = append(faults, err)
+	}
+	if k := len(s.Columns); k > 0 && k != n {
+		bad("there are %d columns for %d elements", k, n)
 	}
 	if len(faults) == 0 {
 		g, ok := s.geometry()
@@ -173,7 +183,7 @@ func (s Spec) geometry() (g geometry, ok bool) {
 func (s Spec) Picture() bool {
 	g, ok := s.geometry()
 	switch {
-	case !ok:
+	case !ok, len(s.Columns) > 0:
 		return false
 	case s.Scale != 0, len(s.Mean) > 0, len(s.Std) > 0, s.Layout != "", s.Centre == "mnist", s.Invert == "true", s.Invert == "auto":
 		return true
@@ -215,6 +225,7 @@ const (
 	typeNPZ  = "application/x-npz"
 	typeRaw  = "application/octet-stream"
 	typeText = "text/plain"
+	typeCSV  = "text/csv"
 )
 
 // Sniff returns the media type of data. A contentType that says something is kept, without its parameters and in
@@ -233,6 +244,8 @@ func Sniff(contentType string, data []byte) string {
 		return typeNPY
 	case "application/npz":
 		return typeNPZ
+	case "application/csv", "text/tab-separated-values":
+		return typeCSV
 	case "", typeRaw, "binary/octet-stream", "application/x-www-form-urlencoded", typeText, "application/zip":
 	default:
 		return t

@@ -182,7 +182,7 @@ func (m *Model) Spec() (media.Spec, error) {
 	}
 	return media.Spec{
 		DType: v.DType, Shape: item, Layout: m.Layout, Scale: m.Scale, Mean: m.Mean, Std: m.Std,
-		Invert: m.Invert, Centre: m.Centre, Orientation: m.Orientation,
+		Invert: m.Invert, Centre: m.Centre, Orientation: m.Orientation, Columns: m.Columns, Ignored: m.Ignored,
 	}, nil
 }
 
