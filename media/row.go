@@ -268,7 +268,7 @@ func (r *rowReader) byName(s *jsontensor.Scanner) bool {
 // csv reads a header line and one line of values.
 func (r *rowReader) csv(data []byte, dst *tensor.Tensor, at int) error {
 	var one *row
-	for rows, err := range r.records(data) {
+	for rows, err := range records(data, r.alone()) {
 		if err != nil {
 			return err
 		}
@@ -312,8 +312,11 @@ func (c record) into(w *row) error {
 	return w.done()
 }
 
-// records iterates over the lines below the header. A record is good until the next one.
-func (r *rowReader) records(data []byte) func(yield func(record, error) bool) {
+// alone reports whether a line has one field, which may have any text.
+func (r *rowReader) alone() bool { return len(r.columns) == 1 && len(r.ignored) == 0 }
+
+// records iterates over the lines below the header, with one field each where alone is true. A record is good until the next one.
+func records(data []byte, alone bool) func(yield func(record, error) bool) {
 	return func(yield func(record, error) bool) {
 		data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 		if !utf8.Valid(data) {
@@ -324,8 +327,8 @@ func (r *rowReader) records(data []byte) func(yield func(record, error) bool) {
 			data = bytes.ReplaceAll(data, []byte("\r"), []byte("\n"))
 		}
 		comma := Separator(data[:min(len(data), separatorBytes)], len(data) > separatorBytes)
-		if len(r.columns) == 1 && len(r.ignored) == 0 {
-			comma = ',' // whose only field may have any text
+		if alone {
+			comma = ','
 		}
 		in := csvReader(bytes.NewReader(data), comma)
 		c := record{comma: comma != ','}
@@ -421,7 +424,7 @@ func (d *Decoder) Rows(contentType string, data []byte) (*tensor.Tensor, error) 
 			return nil, err
 		}
 	} else {
-		for c, err := range d.rows.records(data) {
+		for c, err := range records(data, d.rows.alone()) {
 			if err != nil {
 				return nil, err
 			}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
+	"unicode/utf8"
 
 	"github.com/millrace/millrace/fault"
 	"github.com/millrace/millrace/grid"
@@ -27,6 +29,8 @@ const (
 	DefaultTop = 20
 	// MaxTop is the most that a configuration may ask for.
 	MaxTop = 1000
+	// MaxCarry is how many fields of the input a result has at most.
+	MaxCarry = 100
 )
 
 // Config describes a pipeline.
@@ -45,7 +49,9 @@ type Config struct {
 	// OnRemove is RemoveResult (if empty) or KeepResult.
 	OnRemove string
 	// Top is how many scores a result has where the model has more labels; DefaultTop if 0.
-	Top    int
+	Top int
+	// Carry are fields of the input, a JSON object or CSV with a header, that the result and the error entry have too.
+	Carry  []string
 	Logger *slog.Logger
 }
 
@@ -103,6 +109,11 @@ func (c Config) Validate() error {
 	l.Check(c.Start == StartAll || c.Start == StartNew, "start", "%q must be one of %s, %s", c.Start, StartAll, StartNew)
 	l.Check(c.OnRemove == RemoveResult || c.OnRemove == KeepResult, "on_remove", "%q must be one of %s, %s", c.OnRemove, RemoveResult, KeepResult)
 	l.Check(c.Top >= 1 && c.Top <= MaxTop, "top", "%d must be from 1 to %d", c.Top, MaxTop)
+	l.Check(len(c.Carry) <= MaxCarry, "carry", "%d names are more than %d", len(c.Carry), MaxCarry)
+	for i, name := range c.Carry {
+		l.Check(name != "" && utf8.ValidString(name), fmt.Sprintf("carry[%d]", i), "%q is no field's name", name)
+		l.Check(!slices.Contains(c.Carry[:i], name), fmt.Sprintf("carry[%d]", i), "%q is there twice", name)
+	}
 	if err := l.Err(); err != nil {
 		return fmt.Errorf("pipeline %s: %w: %w", c.Name, ErrConfig, err)
 	}

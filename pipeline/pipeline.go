@@ -247,7 +247,7 @@ func (p *Pipeline) model(ctx context.Context, current *plan) (Handle, *plan, err
 			if current != nil && current.model == h.Model() {
 				return h, current, nil
 			}
-			plan, planErr := newPlan(h.Model(), p.cfg.Top)
+			plan, planErr := newPlan(h.Model(), p.cfg)
 			if planErr == nil {
 				p.log.Info("model in use", "model", h.Model().Name, "version", h.Model().Version)
 				return h, plan, nil

@@ -40,7 +40,10 @@ type plan struct {
 	labels  []string
 	quoted  [][]byte // labels as JSON strings with a colon
 	scores  model.Scores
+	number  int    // the output that has a regression's number; -1 for other models
+	end     []byte // of a regression's result: its target and unit
 	top     int
+	carry   []string
 
 	input  *tensor.Tensor   // rows for the largest batch so far
 	output []*tensor.Tensor // of the last run, written again where the batch has the same size
@@ -49,8 +52,8 @@ type plan struct {
 	order  []int
 }
 
-func newPlan(m *model.Model, top int) (*plan, error) {
-	p := &plan{model: m, inputs: m.Inputs(), outputs: m.Outputs(), top: top}
+func newPlan(m *model.Model, cfg Config) (*plan, error) {
+	p := &plan{model: m, inputs: m.Inputs(), outputs: m.Outputs(), number: -1, top: cfg.Top, carry: cfg.Carry}
 	p.batched, p.free = m.Batched()
 	scores, classifier, err := m.Scores()
 	if err != nil {
@@ -61,6 +64,18 @@ func newPlan(m *model.Model, top int) (*plan, error) {
 		p.row, p.order = make([]float32, len(p.labels)), make([]int, len(p.labels))
 		for _, l := range p.labels {
 			p.quoted = append(p.quoted, append(appendString(nil, l), ':'))
+		}
+	}
+	output, regression, err := m.Number()
+	if err != nil {
+		return nil, err
+	}
+	if regression {
+		p.number, p.row = output, make([]float32, 1)
+		for _, f := range []struct{ name, value string }{{"target", m.Target}, {"unit", m.Unit}} {
+			if f.value != "" {
+				p.end = appendString(append(p.end, `,"`+f.name+`":`...), f.value)
+			}
 		}
 	}
 	if spec, err := m.Spec(); err == nil {

@@ -38,31 +38,47 @@ type Source struct {
 	Revision grid.Revision `json:"revision"`
 }
 
-// Result is the JSON form of a result, for those who read one. A classifier's has label, score and scores, any other
+// Result is the JSON form of a result, for those who read one. A classifier's has label, score and scores, a regression's value, any other
 // model's has outputs, each with name, datatype, shape and data as in the Open Inference Protocol.
 type Result struct {
-	Label     string             `json:"label,omitempty"`
-	Score     float64            `json:"score,omitempty"`
-	Scores    map[string]float64 `json:"scores,omitempty"`
-	Outputs   json.RawMessage    `json:"outputs,omitempty"`
-	Error     string             `json:"error,omitempty"`
-	Code      string             `json:"code,omitempty"`
-	Model     string             `json:"model"`
-	Version   int64              `json:"version"`
-	Source    Source             `json:"source"`
-	LatencyUS int64              `json:"latency_us"`
+	// Value is a regression's number, of Target and in Unit where the model names them.
+	Value   *float64           `json:"value,omitempty"`
+	Target  string             `json:"target,omitempty"`
+	Unit    string             `json:"unit,omitempty"`
+	Label   string             `json:"label,omitempty"`
+	Score   float64            `json:"score,omitempty"`
+	Scores  map[string]float64 `json:"scores,omitempty"`
+	Outputs json.RawMessage    `json:"outputs,omitempty"`
+	Error   string             `json:"error,omitempty"`
+	Code    string             `json:"code,omitempty"`
+	Model   string             `json:"model"`
+	Version int64              `json:"version"`
+	Source  Source             `json:"source"`
+	// Carry has the fields of the input that the pipeline's configuration names, as far as they were there.
+	Carry     json.RawMessage `json:"carry,omitempty"`
+	LatencyUS int64           `json:"latency_us"`
 }
 
 // encode writes an item's result but for its latency, which is known when it is published.
 func (p *plan) encode(it *item, outputs []*tensor.Tensor, i, n int) ([]byte, error) {
 	b := make([]byte, 0, 512)
-	if p.labels == nil {
+	switch {
+	case p.number >= 0:
+		if err := model.Row(p.row, outputs[p.number], i, n); err != nil {
+			return nil, err
+		}
+		v := float64(p.row[0])
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil, fmt.Errorf("output %q: %w: %v", p.outputs[p.number].Name, media.ErrNotFinite, v)
+		}
+		b = append(appendFloat(append(b, `{"value":`...), p.row[0]), p.end...)
+	case p.labels == nil:
 		b = append(b, `{"outputs":`...)
 		var err error
 		if b, err = p.appendOutputs(b, outputs, i, n); err != nil {
 			return nil, err
 		}
-	} else {
+	default:
 		if err := model.Row(p.row, outputs[p.scores.Output], i, n); err != nil {
 			return nil, err
 		}
@@ -148,6 +164,11 @@ func (p *plan) appendSource(b []byte, it *item) []byte {
 	b = appendString(b, p.model.Name)
 	b = append(b, `,"version":`...)
 	b = strconv.AppendInt(b, p.model.Version, 10)
+	if len(p.carry) > 0 {
+		if carried := media.Fields(it.source.ContentType, it.source.Value, p.carry); carried != nil {
+			b = append(append(b, `,"carry":`...), carried...)
+		}
+	}
 	return appendSource(b, it)
 }
 

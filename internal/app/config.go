@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/cold"
+	"github.com/millrace/millrace/media"
 )
 
 // Config is everything that a node can be told. Its fields' comments are the text of docs/config.md.
@@ -264,6 +265,16 @@ type ModelConfig struct {
 	Orientation string `yaml:"orientation" default:"the file's"`
 	// What the scores are: `auto`, `probabilities`, `logits` or `log_probabilities`.
 	Output string `yaml:"output" default:"the file's"`
+	// The names of the numbers of the model's row, in the input's order: an entry may then be an object by these names, or CSV with a header.
+	Columns []string `yaml:"columns" default:"the file's"`
+	// Names that such an entry may have beside the columns; they are passed over.
+	Ignored []string `yaml:"ignored" default:"the file's"`
+	// `classification`, or `regression`, whose results are one number.
+	Task string `yaml:"task" default:"the file's"`
+	// The name of what is predicted.
+	Target string `yaml:"target" default:"the file's"`
+	// The unit of a regression's number.
+	Unit string `yaml:"unit" default:"the file's"`
 }
 
 // Overrides returns what replaces the file's metadata, by names without the prefix.
@@ -281,7 +292,20 @@ func (m ModelConfig) Overrides() map[string]string {
 	if m.Std != nil {
 		o["std"] = jsonText(m.Std)
 	}
-	for name, word := range map[string]string{"invert": m.Invert, "layout": m.Layout, "centre": m.Centre, "orientation": m.Orientation, "output": m.Output} {
+	if m.Columns != nil {
+		columns := make([]media.Column, len(m.Columns))
+		for i, name := range m.Columns {
+			columns[i] = media.Column{Name: name, Type: media.NumberColumn}
+		}
+		o["columns"] = jsonText(columns)
+	}
+	if m.Ignored != nil {
+		o["ignored"] = jsonText(m.Ignored)
+	}
+	for name, word := range map[string]string{
+		"invert": m.Invert, "layout": m.Layout, "centre": m.Centre, "orientation": m.Orientation, "output": m.Output,
+		"task": m.Task, "target": m.Target, "unit": m.Unit,
+	} {
 		if word != "" {
 			o[name] = word
 		}
@@ -318,6 +342,8 @@ type PipelineConfig struct {
 	OnRemove string `yaml:"on_remove" default:"remove"`
 	// How many scores a result has at most, where the model has more than 20 labels.
 	Top int `yaml:"top" default:"20"`
+	// Fields of the input, a JSON object or CSV with a header, that its result has too, under `carry`: `[id, time]`.
+	Carry []string `yaml:"carry" default:"none"`
 }
 
 // LogConfig describes the log, which goes to the standard error.

@@ -159,6 +159,7 @@ func (v *validator) model(path, name string, m ModelConfig) {
 	v.oneOf(path+".centre", m.Centre, "", "mnist", "none")
 	v.oneOf(path+".orientation", m.Orientation, "", "exif", "ignore")
 	v.oneOf(path+".output", m.Output, "", "auto", "probabilities", "logits", "log_probabilities")
+	v.oneOf(path+".task", m.Task, "", "classification", "regression")
 }
 
 func (v *validator) pipelines(all map[string]PipelineConfig) {
