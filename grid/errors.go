@@ -44,6 +44,9 @@ var (
 	ErrFormat = errors.New("folder format not usable")
 	// ErrEventID says that an event id was not made by a grid with as many partitions.
 	ErrEventID = errors.New("event id not usable")
+	// ErrBehind says that a listener ended because more waited for it than there is room for (Budget). It can resume with the id of the last
+	// event that its reader has.
+	ErrBehind = errors.New("listener is too far behind")
 	// ErrUnavailable says that the grid could not be asked, or did not answer in time. Whether
 	// a write took effect is not known; repeating it with its condition or MsgID is safe.
 	ErrUnavailable = errors.New("grid unavailable")

@@ -25,9 +25,14 @@ type ListenOptions struct {
 	// MaxPending is how many keys' events wait in memory for a slow reader; 65,536 if 0. What is
 	// over it is read again from the grid when the reader comes to it: nothing is lost.
 	MaxPending int
+	// Budget, where set, bounds the bytes that wait: over it Next returns ErrBehind. Without it 64 MiB of values may wait, and what is over
+	// them is read again from the grid.
+	Budget *Budget
+	// Fixed is what the listener takes of Budget for as long as it is open, such as the buffer of its socket.
+	Fixed int64
 }
 
-// maxPendingBytes bounds the values that wait for one listener.
+// maxPendingBytes bounds what waits for one listener without a budget.
 const maxPendingBytes = 64 << 20
 
 // Listener delivers a cache's events to one reader. A key's events come in revision order and
@@ -36,6 +41,7 @@ const maxPendingBytes = 64 << 20
 type Listener struct {
 	cache *Cache
 	opts  ListenOptions
+	share *share
 
 	wake chan struct{}
 
@@ -43,7 +49,7 @@ type Listener struct {
 	queue     []*pending // oldest first
 	head      int
 	byKey     map[string]*pending
-	bytes     int
+	bytes     int64      // of the queue
 	positions []Sequence // what the reader has, by partition
 	read      []Sequence // up to where its index was read, by partition: what a relay brings late is in there
 	live      []bool     // whether a partition's changes are queued; else they are read from its owner's index
@@ -58,6 +64,8 @@ type Listener struct {
 	replay     []replayed
 	replayPart int
 	replayEnd  Sequence
+	given      bool  // an event was returned
+	replayHeld int64 // what replay has of the share
 }
 
 type pending struct {
@@ -69,6 +77,9 @@ type pending struct {
 	shared bool
 }
 
+// cost is what an event takes of a budget. A value that several listeners wait for counts for each.
+func (e *Entry) cost() int64 { return int64(eventCost + len(e.Key) + len(e.Value)) }
+
 type reached struct {
 	part int
 	seq  Sequence
@@ -76,7 +87,7 @@ type reached struct {
 
 type replayed struct {
 	keyChange
-	entry Entry
+	entry *Entry
 	skip  bool // overwritten meanwhile; the newer event comes by itself
 	ready bool
 }
@@ -92,13 +103,18 @@ func (c *Cache) Listen(ctx context.Context, opts ListenOptions) (*Listener, erro
 		opts.MaxPending = 1 << 16
 	}
 	n := len(c.partitions)
+	s, err := opts.Budget.open(opts.Fixed)
+	if err != nil {
+		return nil, fmt.Errorf("listen to %s: %w", c.Name(), err)
+	}
 	l := &Listener{
-		cache: c, opts: opts, wake: make(chan struct{}, 1), byKey: make(map[string]*pending), ahead: make(map[string]reached),
+		cache: c, opts: opts, share: s, wake: make(chan struct{}, 1), byKey: make(map[string]*pending), ahead: make(map[string]reached),
 		positions: make([]Sequence, n), read: make([]Sequence, n), live: make([]bool, n), born: make([]int64, n), current: make([]bool, n),
 	}
 	if opts.From != "" {
 		var err error
 		if l.positions, err = ParseEventID(opts.From, n); err != nil {
+			s.close()
 			return nil, err
 		}
 	}
@@ -162,7 +178,7 @@ func (l *Listener) offer(part int, c change) {
 		e = Entry{Cache: e.Cache, Key: e.Key, Revision: e.Revision}
 	}
 	if q := l.byKey[e.Key]; q != nil {
-		l.bytes += len(e.Value) - len(q.entry.Value)
+		l.waits(e.cost() - q.entry.cost())
 		if q.kind != Created || c.kind != Updated {
 			q.kind = c.kind
 		}
@@ -172,12 +188,29 @@ func (l *Listener) offer(part int, c change) {
 		q := &pending{part: part, seq: c.seq, last: c.seq, kind: c.kind, entry: e, shared: c.shared}
 		l.queue = append(l.queue, q)
 		l.byKey[e.Key] = q
-		l.bytes += len(e.Value)
+		l.waits(e.cost())
 	}
-	if len(l.byKey) > l.opts.MaxPending || l.bytes > maxPendingBytes && len(l.byKey) > 1 {
+	switch {
+	case l.share.full(len(l.byKey)):
+		l.overrun()
+	case len(l.byKey) > l.opts.MaxPending || l.share == nil && l.bytes > maxPendingBytes && len(l.byKey) > 1:
 		l.forget()
 	}
 	l.signal()
+}
+
+// waits notes that more waits in the queue, or less.
+// Lock is held.
+func (l *Listener) waits(n int64) {
+	l.bytes += n
+	l.share.add(n)
+}
+
+// overrun ends the listener for want of room.
+// Lock is held.
+func (l *Listener) overrun() {
+	l.fail(fmt.Errorf("listener of %s: %w: what waits for its reader is over the bound of one listener (%d bytes) or of all (%d)",
+		l.cache.Name(), ErrBehind, l.share.budget.each, l.share.budget.all))
 }
 
 // fallBehind makes the reader read what changed from the owners' indexes, from where it is.
@@ -211,9 +244,16 @@ func (l *Listener) startOver(part int) {
 // forget drops what waits, to be read from the index.
 // Lock is held.
 func (l *Listener) forget() {
-	l.queue, l.head, l.bytes = nil, 0, 0
-	clear(l.byKey)
+	l.empty()
 	clear(l.live)
+}
+
+// empty drops the queue.
+// Lock is held.
+func (l *Listener) empty() {
+	l.waits(-l.bytes)
+	l.queue, l.head = nil, 0
+	clear(l.byKey)
 }
 
 func (l *Listener) signal() {
@@ -224,10 +264,16 @@ func (l *Listener) signal() {
 }
 
 // Next returns the next event, waiting for it. After Close it returns ErrClosed, after the
-// cache was deleted ErrNoCache.
+// cache was deleted ErrNoCache, over its budget ErrBehind.
 func (l *Listener) Next(ctx context.Context) (Event, error) {
 	for {
+		l.mu.Lock()
+		if l.given && l.err == nil && l.share.full(0) { // each connection brings a reader on by an event at least
+			l.overrun()
+		}
+		l.mu.Unlock()
 		if e, ok, err := l.nextReplayed(ctx); err != nil || ok {
+			l.given = true
 			return e, err
 		}
 		l.mu.Lock()
@@ -244,6 +290,7 @@ func (l *Listener) Next(ctx context.Context) (Event, error) {
 		}
 		if l.head < len(l.queue) {
 			e, shared := l.pop()
+			l.given = true
 			l.mu.Unlock()
 			if shared {
 				e.Entry = e.Entry.clone()
@@ -253,11 +300,48 @@ func (l *Listener) Next(ctx context.Context) (Event, error) {
 		l.mu.Unlock()
 		select {
 		case <-l.wake:
+		case <-l.share.ends():
+			l.given = true
 		case <-ctx.Done():
 			return Event{}, ctx.Err()
 		}
 	}
 }
+
+// Poll returns the next event where it is in memory already. It is for the goroutine that calls Next.
+func (l *Listener) Poll() (e Event, ok bool) {
+	for len(l.replay) > 0 {
+		if !l.replay[0].ready {
+			return Event{}, false
+		}
+		if e, ok = l.takeReplayed(); ok {
+			return e, true
+		}
+	}
+	l.mu.Lock()
+	if l.err != nil || l.head == len(l.queue) || slices.Contains(l.live, false) {
+		l.mu.Unlock()
+		return Event{}, false
+	}
+	e, shared := l.pop()
+	l.mu.Unlock()
+	if shared {
+		e.Entry = e.Entry.clone()
+	}
+	return e, true
+}
+
+// Hold counts n bytes more, or less where n is negative, as waiting for the listener's reader: events that Next returned and that are on their way
+// to it still.
+func (l *Listener) Hold(n int) {
+	if n < 0 {
+		l.share.took()
+	}
+	l.share.add(int64(n))
+}
+
+// Overrun is closed when the listener ends for want of room, which Next tells with ErrBehind: for who waits for the reader. It is nil without a budget.
+func (l *Listener) Overrun() <-chan struct{} { return l.share.ends() }
 
 // pop takes the oldest event. Its position is that of the first event merged into it, so that an
 // id never claims what still waits.
@@ -272,7 +356,7 @@ func (l *Listener) pop() (e Event, shared bool) {
 		l.queue, l.head = slices.Delete(l.queue, 0, l.head), 0
 	}
 	delete(l.byKey, q.entry.Key)
-	l.bytes -= len(q.entry.Value)
+	l.waits(-q.entry.cost())
 	l.positions[q.part] = max(l.positions[q.part], q.seq)
 	if q.last > q.seq {
 		l.ahead[q.entry.Key] = reached{q.part, q.last}
@@ -320,16 +404,22 @@ func (l *Listener) close(err error) {
 	}
 	l.cache.grid.relays.look()
 	l.end(err)
+	l.share.close()
 }
 
 func (l *Listener) end(err error) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fail(err)
+}
+
+// fail makes err, where it is the first, what Next returns, and drops what waits.
+// Lock is held.
+func (l *Listener) fail(err error) {
 	if l.err == nil {
 		l.err = err
-		l.queue, l.byKey = nil, nil
-		l.head = 0
+		l.empty()
 	}
-	l.mu.Unlock()
 	// The reader may have taken the last signal; it looks at err before it waits.
 	l.signal()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"unsafe"
 )
 
 // readChanges reads what changed in a partition since the reader's position, and from there on has its changes queued.
@@ -79,7 +80,7 @@ func (l *Listener) dropUpTo(part int, end Sequence) {
 	for _, q := range l.queue[l.head:] {
 		if q.part == part && q.last <= end {
 			delete(l.byKey, q.entry.Key)
-			l.bytes -= len(q.entry.Value)
+			l.waits(-q.entry.cost())
 			continue
 		}
 		kept = append(kept, q)
@@ -94,11 +95,13 @@ func (l *Listener) found(part int, changes []keyChange, end Sequence) {
 	l.current[part], l.read[part] = false, end
 	l.replayPart, l.replayEnd = part, end
 	l.replay = l.replay[:0]
+	l.holdReplay(-l.replayHeld)
 	for _, c := range changes {
 		if l.ahead[c.key].seq < c.seq {
 			l.replay = append(l.replay, replayed{keyChange: c})
 		}
 	}
+	l.holdReplay(int64(len(l.replay)) * int64(unsafe.Sizeof(replayed{})))
 	if len(l.replay) == 0 {
 		l.positions[part] = max(l.positions[part], end)
 	}
@@ -118,43 +121,76 @@ func (l *Listener) nextReplayed(ctx context.Context) (Event, bool, error) {
 				return Event{}, false, err
 			}
 		}
-		item := l.replay[0]
-		l.replay = l.replay[1:]
-		l.mu.Lock()
-		at := &l.positions[l.replayPart]
-		*at = max(*at, item.seq)
-		if len(l.replay) == 0 && l.live[l.replayPart] {
-			*at = max(*at, l.replayEnd)
-		}
-		id := NewEventID(l.positions)
-		if item.skip {
-			l.conflated++
-		}
-		l.mu.Unlock()
-		if !item.skip {
-			return newEvent(item.kind, item.entry, id), true, nil
+		if e, ok := l.takeReplayed(); ok {
+			return e, true, nil
 		}
 	}
 	return Event{}, false, nil
 }
 
-// fillMax is how many values are read ahead.
-const fillMax = 64
+// takeReplayed takes the first change that was read, which is ready. It is false where that is no event any more.
+func (l *Listener) takeReplayed() (Event, bool) {
+	item := l.replay[0]
+	l.replay[0] = replayed{}
+	l.replay = l.replay[1:]
+	l.holdReplay(-item.entry.cost())
+	if len(l.replay) == 0 {
+		l.holdReplay(-l.replayHeld)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := &l.positions[l.replayPart]
+	*at = max(*at, item.seq)
+	if len(l.replay) == 0 && l.live[l.replayPart] {
+		*at = max(*at, l.replayEnd)
+	}
+	if item.skip {
+		l.conflated++
+		return Event{}, false
+	}
+	return newEvent(item.kind, *item.entry, NewEventID(l.positions)), true
+}
+
+// holdReplay notes what the changes that were read take of the budget.
+func (l *Listener) holdReplay(n int64) {
+	l.replayHeld += n
+	l.share.add(n)
+}
+
+// fillMax is how many values are read ahead, and fillBytes how many bytes of them, but for the first one.
+const (
+	fillMax   = 64
+	fillBytes = 1 << 20
+)
 
 // fill reads the next values.
 func (l *Listener) fill(ctx context.Context) error {
 	c := l.cache
 	some := l.replay[:min(len(l.replay), fillMax)]
+	if l.opts.Values {
+		for i, bytes := 0, 0; i < len(some); i++ {
+			if bytes += some[i].size; bytes > fillBytes && i > 0 {
+				some = some[:i]
+			}
+		}
+	}
 	var places []place
 	for i := range some {
 		item := &some[i]
-		item.entry = Entry{Cache: c.Name(), Key: item.key, Revision: item.revision}
+		item.entry = &Entry{Cache: c.Name(), Key: item.key, Revision: item.revision}
 		if l.opts.Values && (item.kind == Created || item.kind == Updated) {
 			places = append(places, c.placeOf(item.key))
 		} else {
 			item.ready = true
 		}
 	}
+	defer func() {
+		for i := range some {
+			if some[i].ready {
+				l.holdReplay(some[i].entry.cost())
+			}
+		}
+	}()
 	if len(places) == 0 {
 		return nil
 	}
@@ -167,7 +203,7 @@ func (l *Listener) fill(ctx context.Context) error {
 		if item := &some[i]; !item.ready {
 			got := stored[next]
 			next++
-			item.entry, item.ready = got.entry, true
+			item.entry, item.ready = &got.entry, true
 			item.skip = !got.found || Sequence(got.revision) != item.seq
 		}
 	}

@@ -167,6 +167,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 			return context.WithValue(context.WithoutCancel(ctx), drainKey{}, (<-chan struct{})(s.draining))
 		},
 	}
+	hs.ConnContext = withConn
 	limited := newLimitListener(ln, s.cfg.MaxConnections, s.certs == nil)
 	defer limited.wait()
 	var serving net.Listener = limited

@@ -207,6 +207,11 @@ var kinds = []Kind{
 		Remedy: "Send less at a time, and try again after `Retry-After`.",
 	},
 	{
+		Code: "listener_behind", HTTP: http.StatusServiceUnavailable, GRPC: GRPCResourceExhausted, is: []error{grid.ErrBehind},
+		Cause:  "An event stream ended because its reader was too slow: more waited for it than `listeners.max_bytes_each`, or for all than `listeners.max_bytes`. Or there is no room for one more.",
+		Remedy: "Listen again with the `Last-Event-ID` of the last event that came, which loses nothing; read faster, or ask without `values`.",
+	},
+	{
 		Code: "grid_unavailable", HTTP: http.StatusServiceUnavailable, GRPC: GRPCUnavailable, is: []error{grid.ErrUnavailable, grid.ErrNoStore},
 		Cause:  "The grid did not answer in time. Whether a write took effect is not known.",
 		Remedy: "Send it again with its condition (`If-Match`, `If-None-Match`), which makes repeating safe.",

@@ -37,6 +37,7 @@ type Node struct {
 	registry  *registry.Registry
 	pipelines []*pipeline.Pipeline
 	server    *serve.Server
+	listeners *grid.Budget
 	listener  net.Listener
 }
 
@@ -55,6 +56,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		return nil, err
 	}
 	n.server = p.server
+	n.listeners = grid.NewBudget(int64(cfg.Listeners.MaxBytes), int64(cfg.Listeners.MaxBytesEach))
 	n.engines = OpenEngines(cfg, log)
 	// The address is taken first: that it is in use should cost no time and leave no trace.
 	if n.listener, err = n.server.Listen(ctx); err != nil {
@@ -91,7 +93,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		}
 		n.pipelines = append(n.pipelines, p)
 	}
-	n.metrics.MustRegister(gridCollector{n})
+	n.metrics.MustRegister(gridCollector{n}, listenerMetrics(n.listeners, int64(cfg.Listeners.MaxBytes)))
 	return n, n.route(p.routes, p.page)
 }
 

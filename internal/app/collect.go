@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/millrace/millrace/grid"
 )
 
 // gridCollector gives Prometheus the statistics of every cache and the lag of every pipeline.
@@ -103,4 +105,21 @@ func (c gridCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(pipelineAge, prometheus.GaugeValue, age.Seconds(), p.Config().Name)
 		ch <- prometheus.MustNewConstMetric(pipelineUp, prometheus.GaugeValue, up, p.Config().Name)
 	}
+}
+
+// listenerMetrics are what waits for the readers of event streams.
+func listenerMetrics(b *grid.Budget, limit int64) prometheus.Collector {
+	all := prometheus.NewRegistry()
+	all.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "millrace_listeners_bytes", Help: "Bytes that wait for the readers of event streams, with the buffers of their sockets.",
+		}, func() float64 { return float64(b.Used()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "millrace_listeners_max_bytes", Help: "The most bytes that may wait for them (listeners.max_bytes).",
+		}, func() float64 { return float64(limit) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "millrace_listeners_behind_total", Help: "Event streams that ended because their readers were too slow.",
+		}, func() float64 { return float64(b.Behind()) }),
+	)
+	return all
 }

@@ -18,6 +18,8 @@ type Config struct {
 	Node NodeConfig `yaml:"node"`
 	// The HTTP server: REST, the Open Inference Protocol, the page, metrics and health.
 	HTTP HTTPConfig `yaml:"http"`
+	// What may wait in memory for the readers of event streams.
+	Listeners ListenersConfig `yaml:"listeners"`
 	// The grid that holds all entries.
 	Grid GridConfig `yaml:"grid"`
 	// Which engine runs models that do not name one: `auto` (onnxruntime where its library is found, else native), `native` or `onnxruntime`.
@@ -104,6 +106,16 @@ type HTTPTimeouts struct {
 	Idle Duration `yaml:"idle"`
 	// For finishing, at a stop, what was accepted.
 	Drain Duration `yaml:"drain"`
+}
+
+// ListenersConfig bounds the memory of event streams.
+type ListenersConfig struct {
+	// The most bytes that wait for all readers of event streams together, with 256 KiB for each open stream (the buffers of its socket and of what it
+	// writes). Over it the streams end whose readers have taken nothing for longest: each is told (`listener_behind`), and comes back with the id
+	// of its last event. Where no stream waits, one more gets 503.
+	MaxBytes Size `yaml:"max_bytes"`
+	// The most bytes that wait for one reader; over them its stream ends in the same way. Two events wait whatever their size.
+	MaxBytesEach Size `yaml:"max_bytes_each"`
 }
 
 // GridConfig describes the grid.
@@ -365,8 +377,9 @@ func Defaults() Config {
 			Limits:   HTTPLimits{InferBody: 64 << 20, ModelBody: 1 << 30, Header: 64 << 10, Connections: 1024},
 			Timeouts: HTTPTimeouts{Header: 10 * second, Read: 60 * second, Write: 60 * second, Idle: 120 * second, Drain: 30 * second},
 		},
-		Grid:   GridConfig{Name: "millrace", Sync: "interval", MarkerTTL: 3600 * second, Timeout: 5 * second},
-		Engine: "auto",
+		Listeners: ListenersConfig{MaxBytes: 256 << 20, MaxBytesEach: 16 << 20},
+		Grid:      GridConfig{Name: "millrace", Sync: "interval", MarkerTTL: 3600 * second, Timeout: 5 * second},
+		Engine:    "auto",
 		Engines: EnginesConfig{
 			ONNXRuntime: ONNXRuntimeConfig{Device: "cpu"},
 		},

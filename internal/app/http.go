@@ -22,7 +22,7 @@ import (
 func (n *Node) route(routes *serve.Routes, page http.Handler) error {
 	api, err := rest.New(rest.Config{
 		Grid: n.grid, Models: n.registry, Pipelines: pipelines{n}, Evaluator: native.Evaluator(),
-		MaxModelBytes: int64(n.cfg.HTTP.Limits.ModelBody), Logger: n.log,
+		MaxModelBytes: int64(n.cfg.HTTP.Limits.ModelBody), Listeners: n.listeners, Logger: n.log,
 	})
 	if err != nil {
 		return err

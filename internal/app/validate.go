@@ -34,6 +34,8 @@ func (c *Config) Validate() error {
 	v.Check(c.Node.Data != "", "node.data", "must name a folder")
 	v.http(c)
 	v.grid(c)
+	v.Check(c.Listeners.MaxBytesEach >= 1<<20, "listeners.max_bytes_each", "must be at least 1MiB")
+	v.Check(c.Listeners.MaxBytes >= c.Listeners.MaxBytesEach, "listeners.max_bytes", "must be at least listeners.max_bytes_each")
 	v.oneOf("engine", c.Engine, "auto", "native", "onnxruntime")
 	v.Take(engine.Options{Threads: c.Engines.Native.Threads}.Validate(), under("engines.native"))
 	rt := c.Engines.ONNXRuntime

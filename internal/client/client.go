@@ -46,8 +46,8 @@ type Client struct {
 
 // An Error is an answer of the node that is no success.
 type Error struct {
-	Status  int      // HTTP's
-	Code    string   `json:"code"` // as docs/errors.md lists them
+	Status  int      `json:"status"` // HTTP's; of an event, what its kind has
+	Code    string   `json:"code"`   // as docs/errors.md lists them
 	Message string   `json:"error"`
 	ID      string   `json:"request_id"`
 	Reasons []string `json:"reasons"`

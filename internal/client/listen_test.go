@@ -115,6 +115,34 @@ func TestListenEnds(t *testing.T) {
 	}
 }
 
+// A reader that was too slow is told, and comes back: nothing is lost by it.
+func TestListenComesBackWhenItWasBehind(t *testing.T) {
+	var from []string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		from = append(from, r.Header.Get("Last-Event-ID"))
+		fmt.Fprintf(w, "retry: 1\n\nid: %d\nevent: cache-entry-created\ndata: k\n\n", len(from))
+		fmt.Fprintf(w, "event: error\ndata: {\"error\":\"too slow\",\"code\":\"listener_behind\",\"status\":503,\"last_id\":\"%d\"}\n\n", len(from))
+	}))
+	defer srv.Close()
+	cl, err := client.New(client.Config{Server: srv.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	seen, why := 0, ""
+	for _, err := range cl.Listen(t.Context(), "c", client.ListenOptions{Retry: func(err error) { why = err.Error() }}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen++; seen == 3 {
+			break
+		}
+	}
+	if !slices.Equal(from, []string{"", "1", "2"}) || !strings.Contains(why, "too slow") {
+		t.Errorf("connections from %q, because %q", from, why)
+	}
+}
+
 func TestListenFirstConnectionFails(t *testing.T) {
 	srv := httptest.NewServer(nil)
 	srv.Close()

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -19,6 +21,14 @@ const (
 	retryMillis = "1000"
 	// eventsAtOnce is how many bytes of events that are there already go out in one write.
 	eventsAtOnce = 64 << 10
+	// eventsInOne is how many events they are at most.
+	eventsInOne = 256
+	// farewellTime is how long a reader that is too far behind may take for what is on its way, and for the reason.
+	farewellTime = 5 * time.Second
+	// sendBuffer is the socket's, so that what waits in the kernel is bounded too. Linux takes twice as much.
+	sendBuffer = 64 << 10
+	// keptBuffer is the largest buffer that a stream keeps for its next events.
+	keptBuffer = 2 * eventsAtOnce
 )
 
 // listen answers GET ?action=listen with a cache's events until the caller leaves, the cache is deleted or the
@@ -41,6 +51,7 @@ func (h *Handler) listen(w http.ResponseWriter, r *http.Request, c *grid.Cache) 
 	defer cancel()
 	l, err := c.Listen(ctx, grid.ListenOptions{
 		From: grid.EventID(from), IncludeCurrent: current, Values: values, Prefix: q.Get("prefix"),
+		Budget: h.cfg.Listeners, Fixed: 2*sendBuffer + keptBuffer,
 	})
 	if err != nil {
 		return err
@@ -50,6 +61,10 @@ func (h *Handler) listen(w http.ResponseWriter, r *http.Request, c *grid.Cache) 
 	head.Set("Content-Type", "text/event-stream")
 	head.Set("Cache-Control", "no-store")
 	head.Set("X-Accel-Buffering", "no") // nginx would hold events back
+	if r.ProtoMajor == 1 {
+		head.Set("Connection", "close") // the small buffer is not for what would come after the stream
+	}
+	serve.BoundSend(r, sendBuffer)
 	serve.ExtendRead(w, 0)
 	s := &eventStream{h: h, w: w, out: http.NewResponseController(w), values: values}
 	w.WriteHeader(http.StatusOK)
@@ -78,32 +93,47 @@ type eventStream struct {
 	out    *http.ResponseController
 	values bool
 	buf    []byte
+	last   grid.EventID // of what was written
+
+	mu      sync.Mutex
+	hurried bool
+}
+
+// events are what goes out in one write, and what they take in memory.
+type events struct {
+	list  []grid.Event
+	bytes int
 }
 
 // run writes what comes. One goroutine reads the listener, so that keep-alives and the server's stop are seen while
-// nothing comes; the listener itself bounds what waits for a slow reader.
+// nothing comes; the listener bounds what waits for a slow reader, with what is under way here.
 func (s *eventStream) run(ctx context.Context, cancel context.CancelFunc, l *grid.Listener) {
-	events := make(chan grid.Event, 256)
+	next := make(chan events)
 	ended := make(chan error, 1)
 	go func() {
+		defer close(next)
 		for {
-			e, err := l.Next(ctx)
-			if err == nil {
-				select {
-				case events <- e:
-					continue
-				case <-ctx.Done():
-					err = ctx.Err()
-				}
+			some, err := gather(ctx, l)
+			if err != nil {
+				ended <- err
+				return
 			}
-			close(events)
-			ended <- err
-			return
+			select {
+			case next <- some:
+			case <-l.Overrun():
+				s.hurry()
+				select {
+				case next <- some:
+				default:
+					l.Hold(-some.bytes) // they are not written: the reader's last id is before them
+				}
+			case <-ctx.Done():
+			}
 		}
 	}()
 	defer func() {
 		cancel()
-		for range events { // the reader may stand at a full channel
+		for range next { // the goroutine may stand at it
 		}
 	}()
 	draining := serve.Draining(ctx)
@@ -111,12 +141,12 @@ func (s *eventStream) run(ctx context.Context, cancel context.CancelFunc, l *gri
 	defer quiet.Stop()
 	for {
 		select {
-		case e, ok := <-events:
+		case some, ok := <-next:
 			if !ok {
 				s.end(ctx, <-ended)
 				return
 			}
-			if !s.sendEvents(e, events) {
+			if !s.sendEvents(some, l) {
 				return
 			}
 			quiet.Reset(s.h.cfg.KeepAlive)
@@ -132,33 +162,59 @@ func (s *eventStream) run(ctx context.Context, cancel context.CancelFunc, l *gri
 	}
 }
 
-// sendEvents writes e and what waits behind it, and flushes once.
-func (s *eventStream) sendEvents(e grid.Event, more <-chan grid.Event) bool {
-	s.buf = s.append(s.buf[:0], &e)
-	for len(s.buf) < eventsAtOnce {
-		select {
-		case e, ok := <-more:
-			if ok {
-				s.buf = s.append(s.buf, &e)
-				continue
-			}
-		default:
-		}
-		break
+// gather waits for an event, and takes with it what is there already, up to what goes out in one write.
+func gather(ctx context.Context, l *grid.Listener) (events, error) {
+	e, err := l.Next(ctx)
+	if err != nil {
+		return events{}, err
 	}
+	var some events
+	for ok := true; ok; e, ok = l.Poll() {
+		some.list = append(some.list, e)
+		if some.bytes += len(e.Entry.Key) + len(e.Entry.Value); some.bytes >= eventsAtOnce || len(some.list) == eventsInOne {
+			break
+		}
+	}
+	l.Hold(some.bytes)
+	return some, nil
+}
+
+// sendEvents writes some events, and flushes once.
+func (s *eventStream) sendEvents(some events, l *grid.Listener) bool {
+	s.buf = s.buf[:0]
+	for i := range some.list {
+		s.buf = s.append(s.buf, &some.list[i])
+	}
+	s.last = some.list[len(some.list)-1].ID
+	l.Hold(cap(s.buf))
 	ok := s.send(s.buf)
-	if cap(s.buf) > 4*eventsAtOnce {
+	l.Hold(-cap(s.buf) - some.bytes)
+	if cap(s.buf) > keptBuffer {
 		s.buf = nil // one large value does not stay for the stream's life
 	}
 	return ok
 }
 
 func (s *eventStream) send(b []byte) bool {
-	serve.ExtendWrite(s.w, s.h.cfg.SlowClient)
+	s.mu.Lock()
+	patience := s.h.cfg.SlowClient
+	if s.hurried {
+		patience = min(patience, farewellTime)
+	}
+	serve.ExtendWrite(s.w, patience)
+	s.mu.Unlock()
 	if _, err := s.w.Write(b); err != nil {
 		return false
 	}
 	return s.out.Flush() == nil
+}
+
+// hurry bounds the write that is under way, and those that come: the reader is told why its stream ends, and what holds memory for it goes.
+func (s *eventStream) hurry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hurried = true
+	serve.ExtendWrite(s.w, min(s.h.cfg.SlowClient, farewellTime))
 }
 
 // end tells a reader why no more comes, where it is not the reader's or the server's leaving.
@@ -171,6 +227,10 @@ func (s *eventStream) end(ctx context.Context, err error) {
 	}
 	b := append([]byte("event: error\ndata: {\"error\":"), jsontensor.AppendString(nil, serve.Message(s.w, err))...)
 	b = jsontensor.AppendString(append(b, `,"code":`...), serve.KindOf(err).Code)
+	b = strconv.AppendInt(append(b, `,"status":`...), int64(serve.KindOf(err).HTTP), 10) // below 500 coming back is of no use
+	if s.last != "" {
+		b = jsontensor.AppendString(append(b, `,"last_id":`...), string(s.last))
+	}
 	s.send(append(b, "}\n\n"...))
 }
 

@@ -49,6 +49,8 @@ type Config struct {
 	MaxModelBytes int64
 	// KeepAlive is the time between comments on a quiet event stream (15 s).
 	KeepAlive time.Duration
+	// Listeners bounds the memory of all event streams together, with their sockets' buffers; nil bounds each at 64 MiB of values.
+	Listeners *grid.Budget
 	// SlowClient is how long a write to a stream may take before its connection is cut (30 s).
 	SlowClient time.Duration
 	// Logger gets what callers cannot see; nil discards it.

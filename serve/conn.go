@@ -1,0 +1,27 @@
+package serve
+
+import (
+	"context"
+	"net"
+	"net/http"
+)
+
+type connKey struct{}
+
+// withConn lets a request find its connection.
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok { // TLS
+		c = t.NetConn()
+	}
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// BoundSend bounds what the kernel keeps of an answer until its reader takes it. Without it that is up to some MiB, of every reader that reads
+// nothing. It stays for the connection's life.
+func BoundSend(r *http.Request, bytes int) {
+	if c, ok := r.Context().Value(connKey{}).(*limitedConn); ok {
+		if t, ok := c.Conn.(*net.TCPConn); ok {
+			_ = t.SetWriteBuffer(bytes) // of a connection that ended meanwhile
+		}
+	}
+}
