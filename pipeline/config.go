@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"regexp"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"github.com/millrace/millrace/fault"
@@ -31,6 +32,9 @@ const (
 	MaxTop = 1000
 	// MaxCarry is how many fields of the input a result has at most.
 	MaxCarry = 100
+	// DefaultRunTimeout is how long a batch may run where the configuration does not say, and MaxRunTimeout the most that it may say.
+	DefaultRunTimeout = 30 * time.Second
+	MaxRunTimeout     = 24 * time.Hour
 )
 
 // Config describes a pipeline.
@@ -51,8 +55,12 @@ type Config struct {
 	// Top is how many scores a result has where the model has more labels; DefaultTop if 0.
 	Top int
 	// Carry are fields of the input, a JSON object or CSV with a header, that the result and the error entry have too.
-	Carry  []string
-	Logger *slog.Logger
+	Carry []string
+	// RunTimeout is how long the model may run on a batch; DefaultRunTimeout if 0.
+	RunTimeout time.Duration
+	// SharesTarget says that other pipelines which say so too may write the same caches: their keys are never the same.
+	SharesTarget bool
+	Logger       *slog.Logger
 }
 
 // ErrConfig says that a configuration cannot be used; the message has every fault.
@@ -78,6 +86,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.Top == 0 {
 		c.Top = DefaultTop
+	}
+	if c.RunTimeout == 0 {
+		c.RunTimeout = DefaultRunTimeout
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -114,6 +125,7 @@ func (c Config) Validate() error {
 		l.Check(name != "" && utf8.ValidString(name), fmt.Sprintf("carry[%d]", i), "%q is no field's name", name)
 		l.Check(!slices.Contains(c.Carry[:i], name), fmt.Sprintf("carry[%d]", i), "%q is there twice", name)
 	}
+	l.Check(c.RunTimeout > 0 && c.RunTimeout <= MaxRunTimeout, "run_timeout", "%v must be more than 0 and at most %v", c.RunTimeout, MaxRunTimeout)
 	if err := l.Err(); err != nil {
 		return fmt.Errorf("pipeline %s: %w: %w", c.Name, ErrConfig, err)
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/millrace/millrace/fault"
 )
 
-// ValidateAll reports what is wrong with pipelines that run together, beside the faults of each: two of one name, and those whose results
-// or errors come back as their own inputs, which would never rest. It returns an ErrConfig that holds fault.Errors, whose paths begin with
+// ValidateAll reports what is wrong with pipelines that run together, beside the faults of each: two of one name, two that write one cache
+// without saying both that they share it, and those whose results or errors come back as their own inputs, which would never rest. It returns an ErrConfig that holds fault.Errors, whose paths begin with
 // the pipeline's name.
 func ValidateAll(configs []Config) error {
 	var l fault.Errors
@@ -35,10 +35,30 @@ func ValidateAll(configs []Config) error {
 			}
 		}
 	}
+	targets(&l, byName)
 	if err := l.Err(); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return nil
+}
+
+// targets finds pipelines that write one cache: of two that have a result for one key, each would take the other's away.
+func targets(l *fault.Errors, all map[string]Config) {
+	type end struct{ name, key string }
+	writers := map[string][]end{} // by the cache
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		c := all[name]
+		for _, e := range []struct{ key, cache string }{{"to", c.To}, {"errors", c.Errors}} {
+			for _, other := range writers[e.cache] {
+				if e.cache == "" || other.name == name || c.SharesTarget && all[other.name].SharesTarget {
+					continue
+				}
+				l.Add(name+"."+e.key, "%q is written by pipeline %s too (%s): take another cache, or say shares_target: true in both where they never have the same key",
+					e.cache, other.name, other.key)
+			}
+			writers[e.cache] = append(writers[e.cache], end{name, e.key})
+		}
+	}
 }
 
 // wayBack returns the shortest chain of pipelines from a cache to the pipeline that name stands for, nil where there is none.

@@ -68,6 +68,15 @@ func (m *Metrics) of(name string) *counters {
 	}
 }
 
+// forget takes the series of a pipeline that was removed out.
+func (m *Metrics) forget(name string) {
+	for _, c := range []*prometheus.CounterVec{m.inputs, m.results, m.faults, m.removed, m.superseded, m.duplicates, m.retries} {
+		c.DeleteLabelValues(name)
+	}
+	m.size.DeleteLabelValues(name)
+	m.seconds.DeletePartialMatch(prometheus.Labels{"pipeline": name})
+}
+
 // fetched counts the changes of a batch and how long they waited.
 func (c *counters) fetched(b *batch) {
 	for _, it := range b.items {

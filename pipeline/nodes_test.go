@@ -83,7 +83,7 @@ func TestServerIsAway(t *testing.T) {
 	s.Stop()
 	w.serve(1, w.larger(free, true), nil)
 	late, _ := w.run(func(c *pipeline.Config) { c.Name, c.To = "late", "out2" })
-	w.eventually("the late one waits", func() bool { return strings.Contains(late.Status().Reason, "waiting for the grid") })
+	w.eventually("the late one waits", func() bool { return strings.Contains(late.Status().Reason, "the grid does not answer") })
 	w.eventually("the reader waits", func() bool {
 		select {
 		case what := <-warned:

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,17 +29,7 @@ type Pipeline struct {
 	faults  *target
 	count   *counters
 
-	state atomic.Pointer[Status]
-}
-
-// A Status says what a pipeline is doing.
-type Status struct {
-	// Running is whether it processes entries; where it does not, Reason says what it waits for.
-	Running bool
-	Reason  string
-	// Version of the model that made the last results; 0 before the first.
-	Version int64
-	Since   time.Time
+	board board
 }
 
 // New prepares a pipeline over caches that exist. Metrics are shared by all pipelines of a node. It starts nothing.
@@ -50,6 +39,7 @@ func New(ctx context.Context, g *grid.Grid, models Models, metrics *Metrics, cfg
 		return nil, err
 	}
 	p := &Pipeline{cfg: cfg, grid: g, models: models, log: cfg.Logger.With("pipeline", cfg.Name)}
+	p.board.stopped()
 	var err error
 	if p.from, err = g.Cache(ctx, cfg.From); err != nil {
 		return nil, fmt.Errorf("pipeline %s: %w", cfg.Name, err)
@@ -65,15 +55,11 @@ func New(ctx context.Context, g *grid.Grid, models Models, metrics *Metrics, cfg
 		*t.into = &target{cache: cache, reader: cfg.Name}
 	}
 	p.count = metrics.of(cfg.Name)
-	p.wait("starting")
 	return p, nil
 }
 
 // Config returns the pipeline's configuration with its defaults.
 func (p *Pipeline) Config() Config { return p.cfg }
-
-// Status says what the pipeline is doing now.
-func (p *Pipeline) Status() Status { return *p.state.Load() }
 
 // Lag returns how many inputs wait or are under way on all nodes, and how long the oldest has waited.
 func (p *Pipeline) Lag(ctx context.Context) (changes int64, age time.Duration, err error) {
@@ -105,10 +91,13 @@ const grace = 5 * time.Second
 // Run processes entries until ctx ends, and finishes then what it has begun. It returns nil then, and an error only
 // where the grid refuses the pipeline. One Run may be in progress at a time.
 func (p *Pipeline) Run(ctx context.Context) error {
+	p.board.waits("it begins")
+	defer p.board.stopped()
 	reader, err := p.read(ctx)
 	if err != nil {
 		return p.ended(ctx, err)
 	}
+	p.board.waits("entries of cache " + p.cfg.From)
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
@@ -128,6 +117,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 				}
 				done, left := b.split()
 				reader.Done(done)
+				p.board.done()
 				if len(left) == 0 {
 					continue
 				}
@@ -141,7 +131,6 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		})
 	}
 	err = group.Wait()
-	p.wait("stopped")
 	closing, cancelClosing := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancelClosing()
 	return errors.Join(p.ended(ctx, err), reader.Close(closing))
@@ -152,9 +141,10 @@ func (p *Pipeline) read(ctx context.Context) (*grid.Reader, error) {
 	for {
 		reader, err := p.grid.Read(ctx, grid.ReaderConfig{Name: p.cfg.Name, Cache: p.cfg.From, Start: p.cfg.start()})
 		if !errors.Is(err, grid.ErrUnavailable) {
+			p.board.need("")
 			return reader, err
 		}
-		p.wait(fmt.Sprintf("waiting for the grid: %v", err))
+		p.need("the grid does not answer: %v", err)
 		if err := pause(ctx, gridPause); err != nil {
 			return nil, err
 		}
@@ -199,6 +189,7 @@ func (p *Pipeline) compute(ctx, work context.Context, reader *grid.Reader, batch
 		if err != nil {
 			return p.ended(ctx, err)
 		}
+		p.board.taken()
 		b := newBatch(changes)
 		for {
 			// It may have been replaced while nothing came.
@@ -207,7 +198,9 @@ func (p *Pipeline) compute(ctx, work context.Context, reader *grid.Reader, batch
 			}
 			p.count.fetched(b)
 			b.clock.last = time.Now()
+			p.board.runs(current.model.Version)
 			err = current.run(work, handle.Session(), b.items, &b.clock)
+			p.board.ran()
 			handle.Release()
 			if err == nil {
 				break
@@ -228,7 +221,6 @@ func (p *Pipeline) compute(ctx, work context.Context, reader *grid.Reader, batch
 			current.alone = nil
 		}
 		b.plan = current
-		p.running(current.model.Version)
 		select {
 		case batches <- b:
 		case <-work.Done():
@@ -245,10 +237,12 @@ func (p *Pipeline) model(ctx context.Context, current *plan) (Handle, *plan, err
 		h, err := p.models.Acquire(ctx, p.cfg.Model, p.cfg.Version)
 		if err == nil {
 			if current != nil && current.model == h.Model() {
+				p.board.need("")
 				return h, current, nil
 			}
 			plan, planErr := newPlan(h.Model(), p.cfg)
 			if planErr == nil {
+				p.board.need("")
 				p.log.Info("model in use", "model", h.Model().Name, "version", h.Model().Version)
 				return h, plan, nil
 			}
@@ -258,45 +252,12 @@ func (p *Pipeline) model(ctx context.Context, current *plan) (Handle, *plan, err
 		if ctx.Err() != nil {
 			return nil, nil, ctx.Err()
 		}
-		p.wait(fmt.Sprintf("waiting for model %s: %v", p.cfg.Model, err))
+		p.need("model %s cannot run: %v", p.cfg.Model, err)
 		select {
 		case <-ctx.Done():
 			return nil, nil, ctx.Err()
 		case <-changed:
 		case <-time.After(again):
 		}
-	}
-}
-
-func (p *Pipeline) wait(reason string) {
-	old := p.state.Load()
-	if old != nil && !old.Running && old.Reason == reason {
-		return
-	}
-	s := &Status{Reason: reason, Since: time.Now()}
-	if old != nil {
-		s.Version = old.Version
-	}
-	p.state.Store(s)
-	p.log.Info("pipeline is waiting", "reason", reason)
-}
-
-func (p *Pipeline) running(version int64) {
-	if old := p.state.Load(); old.Running && old.Version == version && old.Reason == "" {
-		return
-	}
-	p.state.Store(&Status{Running: true, Version: version, Since: time.Now()})
-}
-
-// blocked says why results cannot be stored; nil that they can.
-func (p *Pipeline) blocked(err error) {
-	old := p.state.Load()
-	switch {
-	case err == nil && old.Running && old.Reason != "":
-		p.log.Info("results are stored again")
-		p.state.Store(&Status{Running: true, Version: old.Version, Since: time.Now()})
-	case err != nil && old.Reason != err.Error():
-		p.log.Warn("results cannot be stored, trying again", "error", err)
-		p.state.Store(&Status{Running: true, Reason: err.Error(), Version: old.Version, Since: time.Now()})
 	}
 }

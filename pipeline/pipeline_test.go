@@ -43,27 +43,36 @@ func newWorkbench(t *testing.T) *workbench {
 // openWorkbench opens one; in and out may have other classes than the default.
 func openWorkbench(t *testing.T, cfg grid.Config, classes ...grid.Class) *workbench {
 	t.Helper()
+	w := openBare(t, cfg, classes...)
+	t.Cleanup(w.close)
+	return w
+}
+
+// openBare is openWorkbench for who closes it.
+func openBare(t *testing.T, cfg grid.Config, classes ...grid.Class) *workbench {
+	t.Helper()
 	g, err := grid.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &workbench{T: t, grid: g, models: &models{changed: make(chan struct{})}}
-	t.Cleanup(func() {
-		w.models.closeAll()
-		if err := g.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
 	for i, name := range []string{"in", "out", "p-errors"} {
 		config := grid.CacheConfig{Name: name}
 		if i < len(classes) {
 			config.Class = classes[i]
 		}
-		if err := g.CreateCache(t.Context(), config); err != nil {
+		if err := g.CreateCache(t.Context(), config); err != nil && !errors.Is(err, grid.ErrCacheExists) {
 			t.Fatal(err)
 		}
 	}
 	return w
+}
+
+func (w *workbench) close() {
+	w.models.closeAll()
+	if err := w.grid.Close(context.Background()); err != nil {
+		w.Error(err)
+	}
 }
 
 func (w *workbench) cache(name string) *grid.Cache {

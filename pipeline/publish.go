@@ -257,16 +257,26 @@ func (p *Pipeline) clearFaults(ctx context.Context, results []*item) error {
 // persist calls do until it succeeds or ctx ends, and says in the pipeline's status what it waits for.
 func (p *Pipeline) persist(ctx context.Context, do func() error) error {
 	const first, longest = 20 * time.Millisecond, 2 * time.Second
+	var who *byte // once it was in vain
+	defer func() {
+		if who != nil && p.board.block(who, nil) {
+			p.log.Info("results are stored again")
+		}
+	}()
 	for wait := first; ; wait = min(2*wait, longest) {
 		err := do()
 		if err == nil {
-			p.blocked(nil)
 			return nil
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		p.blocked(err)
+		if who == nil {
+			who = new(byte)
+		}
+		if p.board.block(who, err) {
+			p.log.Warn("results cannot be stored, trying again", "error", err)
+		}
 		p.count.retries.Inc()
 		select {
 		case <-ctx.Done():

@@ -8,6 +8,7 @@ import (
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/media"
+	"github.com/millrace/millrace/pipeline"
 	"github.com/millrace/millrace/registry"
 )
 
@@ -87,8 +88,8 @@ var kinds = []Kind{
 		Remedy: "Listen without it, with `includeCurrentState=true` to see what is there.",
 	},
 	{
-		Code: "bad_config", HTTP: http.StatusBadRequest, GRPC: GRPCInvalidArgument, is: []error{grid.ErrConfig},
-		Cause:  "A cache's configuration is faulty; the message lists every fault.",
+		Code: "bad_config", HTTP: http.StatusBadRequest, GRPC: GRPCInvalidArgument, is: []error{grid.ErrConfig, pipeline.ErrConfig},
+		Cause:  "The configuration of a cache or a pipeline is faulty; the message lists every fault.",
 		Remedy: "Repair what is listed and send it again.",
 	},
 	{
@@ -132,14 +133,14 @@ var kinds = []Kind{
 		Remedy: "Restore the store from a backup, or put the entry again.",
 	},
 	{
-		Code: "pipeline_not_found", HTTP: http.StatusNotFound, GRPC: GRPCNotFound, is: []error{ErrNoPipeline, grid.ErrNoReader},
+		Code: "pipeline_not_found", HTTP: http.StatusNotFound, GRPC: GRPCNotFound, is: []error{pipeline.ErrNone, grid.ErrNoReader},
 		Cause:  "No pipeline has this name, or it has yet to begin.",
 		Remedy: "Compare it with `millrace pipeline ls`.",
 	},
 	{
-		Code: "pipeline_in_use", HTTP: http.StatusConflict, GRPC: GRPCFailedPrecondition, is: []error{ErrPipelineInUse},
-		Cause:  "The pipeline is in the node's configuration: its positions are in use.",
-		Remedy: "Take it out of the configuration of every node first.",
+		Code: "pipeline_in_file", HTTP: http.StatusConflict, GRPC: GRPCFailedPrecondition, is: []error{pipeline.ErrInFile},
+		Cause:  "The pipeline is in the node's configuration file, which alone can change or remove it.",
+		Remedy: "Change the file on every node and restart them, or take another name. Pausing and replaying need no change.",
 	},
 	{
 		Code: "model_not_found", HTTP: http.StatusNotFound, GRPC: GRPCNotFound, is: []error{registry.ErrNoModel},

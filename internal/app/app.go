@@ -35,7 +35,7 @@ type Node struct {
 	cold      *cold.Cold
 	grid      *grid.Grid
 	registry  *registry.Registry
-	pipelines []*pipeline.Pipeline
+	pipelines *pipeline.Manager
 	server    *serve.Server
 	listeners *grid.Budget
 	listener  net.Listener
@@ -85,13 +85,8 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		return nil, err
 	}
 	addModels(ctx, n.registry, p.models, log)
-	shared := pipeline.NewMetrics(n.metrics)
-	for _, name := range slices.Sorted(maps.Keys(cfg.Pipelines)) {
-		p, err := pipeline.New(ctx, n.grid, lender{n.registry}, shared, cfg.Pipelines[name].pipeline(name, log))
-		if err != nil {
-			return nil, err
-		}
-		n.pipelines = append(n.pipelines, p)
+	if err := n.openPipelines(ctx); err != nil {
+		return nil, err
 	}
 	n.metrics.MustRegister(gridCollector{n}, listenerMetrics(n.listeners, int64(cfg.Listeners.MaxBytes)))
 	return n, n.route(p.routes, p.page)
@@ -115,9 +110,7 @@ func (n *Node) Run(ctx context.Context) error {
 	pipelines, stopPipelines := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPipelines()
 	group, ctx := errgroup.WithContext(ctx)
-	for _, p := range n.pipelines {
-		group.Go(func() error { return p.Run(pipelines) })
-	}
+	group.Go(func() error { return n.pipelines.Run(pipelines) })
 	group.Go(func() error {
 		defer stopPipelines()
 		return n.server.Run(ctx, n.listener)

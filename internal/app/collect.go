@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/pipeline"
 )
 
 // gridCollector gives Prometheus the statistics of every cache and the lag of every pipeline.
@@ -33,14 +34,15 @@ var (
 	storeLagAge    = prometheus.NewDesc("millrace_store_lag_seconds", "How long the oldest of them has waited.", cacheLabels, nil)
 	pipelineLag    = prometheus.NewDesc("millrace_pipeline_lag", "Inputs that wait or are under way, on all nodes.", []string{"pipeline"}, nil)
 	pipelineAge    = prometheus.NewDesc("millrace_pipeline_lag_seconds", "How long the oldest input has waited that has no outcome yet.", []string{"pipeline"}, nil)
-	pipelineUp     = prometheus.NewDesc("millrace_pipeline_running", "1 while the pipeline processes entries, 0 while it waits.", []string{"pipeline"}, nil)
+	pipelineState  = prometheus.NewDesc("millrace_pipeline_state", "1 for the state that the pipeline is in now (waiting, running, paused or blocked), 0 for the others.", []string{"pipeline", "state"}, nil)
+	pipelineRun    = prometheus.NewDesc("millrace_pipeline_run_seconds", "How long the run under way takes; 0 where none is.", []string{"pipeline"}, nil)
 )
 
 // Describe sends what Collect may send.
 func (c gridCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		cacheEntries, cacheBytes, cacheListeners, cacheHits, cacheColdHits, cacheMisses, cachePuts, cacheDeletes, cacheExpired,
-		cacheCold, cacheColdBytes, cacheEvictions, cacheLoads, cacheLoadFails, storeLag, storeLagBytes, storeLagAge, pipelineLag, pipelineAge, pipelineUp,
+		cacheCold, cacheColdBytes, cacheEvictions, cacheLoads, cacheLoadFails, storeLag, storeLagBytes, storeLagAge, pipelineLag, pipelineAge, pipelineState, pipelineRun,
 	} {
 		ch <- d
 	}
@@ -91,19 +93,25 @@ func (c gridCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(storeLagBytes, float64(s.Tier.LagBytes))
 		gauge(storeLagAge, s.Tier.Lag.Seconds())
 	}
-	for _, p := range c.n.pipelines {
-		lag, age, err := p.Lag(ctx)
-		if err != nil {
-			ch <- prometheus.NewInvalidMetric(pipelineLag, err)
-			return
+	all, err := pipelines{c.n}.now(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(pipelineLag, err)
+		return
+	}
+	for _, p := range all {
+		gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{p.Config.Name}, labels...)...)
 		}
-		up := 0.0
-		if p.Status().Running {
-			up = 1
+		gauge(pipelineLag, float64(p.lag))
+		gauge(pipelineAge, p.age.Seconds())
+		gauge(pipelineRun, p.Status.Run.Seconds())
+		for _, state := range []pipeline.State{pipeline.Waiting, pipeline.Running, pipeline.Paused, pipeline.Blocked} {
+			is := 0.0
+			if state == p.Status.State {
+				is = 1
+			}
+			gauge(pipelineState, is, string(state))
 		}
-		ch <- prometheus.MustNewConstMetric(pipelineLag, prometheus.GaugeValue, float64(lag), p.Config().Name)
-		ch <- prometheus.MustNewConstMetric(pipelineAge, prometheus.GaugeValue, age.Seconds(), p.Config().Name)
-		ch <- prometheus.MustNewConstMetric(pipelineUp, prometheus.GaugeValue, up, p.Config().Name)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/millrace/millrace/cold"
 	"github.com/millrace/millrace/media"
+	"github.com/millrace/millrace/pipeline"
 )
 
 // Config is everything that a node can be told. Its fields' comments are the text of docs/config.md.
@@ -356,6 +357,12 @@ type PipelineConfig struct {
 	Top int `yaml:"top" default:"20"`
 	// Fields of the input, a JSON object or CSV with a header, that its result has too, under `carry`: `[id, time]`.
 	Carry []string `yaml:"carry" default:"none"`
+	// How long the model may run on a batch. Over it the run is cancelled and each of its inputs runs alone, once; what takes as long again
+	// becomes an error entry with the code `run_timeout`.
+	RunTimeout Duration `yaml:"run_timeout" default:"30s"`
+	// Two pipelines that write one cache are refused, unless both say by this that they never have the same key: of two results under one
+	// key each would replace the other.
+	SharesTarget bool `yaml:"shares_target" default:"false"`
 }
 
 // LogConfig describes the log, which goes to the standard error.
@@ -409,6 +416,7 @@ func (c *Config) Complete() {
 		setDefault(&p.Start, "all")
 		setDefault(&p.OnRemove, "remove")
 		setDefault(&p.Top, 20)
+		setDefault(&p.RunTimeout, Duration(pipeline.DefaultRunTimeout))
 		c.Pipelines[name] = p
 	}
 }

@@ -34,7 +34,8 @@ func (c CacheConfig) cache(name string) grid.CacheConfig {
 func (p PipelineConfig) pipeline(name string, log *slog.Logger) pipeline.Config {
 	return pipeline.Config{
 		Name: name, From: p.From, To: p.To, Errors: p.Errors, Model: p.Model, Version: int64(p.Version),
-		MaxBatch: p.MaxBatch, Start: p.Start, OnRemove: p.OnRemove, Top: p.Top, Carry: p.Carry, Logger: log,
+		MaxBatch: p.MaxBatch, Start: p.Start, OnRemove: p.OnRemove, Top: p.Top, Carry: p.Carry,
+		RunTimeout: time.Duration(p.RunTimeout), SharesTarget: p.SharesTarget, Logger: log,
 	}
 }
 

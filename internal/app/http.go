@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -98,15 +97,16 @@ func (n *Node) stats(ctx context.Context) (admin.Stats, error) {
 		}
 		return 1
 	})
-	for _, p := range n.pipelines {
-		cfg, shot, status := p.Config(), p.Snapshot(), p.Status()
-		lag, age, err := p.Lag(ctx)
-		if err != nil {
-			return s, fmt.Errorf("pipeline %s: %w", cfg.Name, err)
-		}
+	all, err := pipelines{n}.now(ctx)
+	if err != nil {
+		return s, err
+	}
+	for _, p := range all {
+		cfg, shot := p.Config, p.Snapshot
 		s.Pipelines = append(s.Pipelines, admin.PipelineStats{
-			Name: cfg.Name, From: cfg.From, To: cfg.To, ErrorsTo: cfg.Errors, Model: cfg.Model, Version: status.Version, State: state(status),
-			In: shot.Inputs, Out: shot.Results, Errors: shot.Errors, Lag: uint64(max(0, lag)), LagSeconds: age.Seconds(),
+			Name: cfg.Name, From: cfg.From, To: cfg.To, ErrorsTo: cfg.Errors, Model: cfg.Model, Version: p.Status.Version,
+			Origin: string(p.Origin), State: string(p.Status.State), Reason: p.Status.Reason, RunningSeconds: p.Status.Run.Seconds(),
+			In: shot.Inputs, Out: shot.Results, Errors: shot.Errors, Lag: uint64(max(0, p.lag)), LagSeconds: p.age.Seconds(),
 			InRate: n.rates.of("in "+cfg.Name, shot.Inputs), OutRate: n.rates.of("out "+cfg.Name, shot.Results),
 			LatencyP50: float64(shot.LatencyP50.Microseconds()), LatencyP99: float64(shot.LatencyP99.Microseconds()),
 			BatchMean: shot.BatchMean, BatchSizes: shot.BatchSizes,

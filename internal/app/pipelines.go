@@ -4,24 +4,65 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/pipeline"
-	"github.com/millrace/millrace/serve"
 	"github.com/millrace/millrace/serve/rest"
 )
 
 // pipelines tells REST of a node's pipelines.
 type pipelines struct{ n *Node }
 
-// state is "running", or what a pipeline waits for.
-func state(s pipeline.Status) string {
-	if s.Running && s.Reason == "" {
-		return "running"
+// openPipelines makes the node's pipelines, which Run runs.
+func (n *Node) openPipelines(ctx context.Context) error {
+	var fixed []pipeline.Config
+	for _, name := range slices.Sorted(maps.Keys(n.cfg.Pipelines)) {
+		fixed = append(fixed, n.cfg.Pipelines[name].pipeline(name, n.log))
 	}
-	return s.Reason
+	var err error
+	n.pipelines, err = pipeline.Manage(ctx, n.grid, pipeline.ManagerConfig{
+		Models: lender{n.registry}, Metrics: pipeline.NewMetrics(n.metrics), Fixed: fixed, Logger: n.log,
+	})
+	return err
+}
+
+// standing is a pipeline, and where it stands.
+type standing struct {
+	pipeline.One
+	positions []grid.Position
+	lag       int64
+	age       time.Duration
+}
+
+// now returns the node's pipelines with what is known of them from outside too: what of the grid keeps them from their work.
+func (p pipelines) now(ctx context.Context) ([]standing, error) {
+	var out []standing
+	frozen := p.n.grid.Ready(ctx)
+	for _, one := range p.n.pipelines.List() {
+		s := standing{One: one}
+		var err error
+		s.positions, err = p.n.grid.Positions(ctx, one.Config.From, one.Config.Name)
+		if err != nil && !errors.Is(err, grid.ErrNoReader) && !errors.Is(err, grid.ErrNoCache) {
+			return nil, fmt.Errorf("pipeline %s: %w", one.Config.Name, err)
+		}
+		for _, at := range s.positions {
+			s.lag, s.age = s.lag+at.Changes, max(s.age, at.Age)
+		}
+		reason := elsewhere(s.positions)
+		if frozen != nil {
+			reason = "the grid is not ready: " + frozen.Error()
+		}
+		if reason != "" && (s.Status.State == pipeline.Waiting || s.Status.State == pipeline.Running && frozen != nil) {
+			s.Status.State, s.Status.Reason = pipeline.Blocked, reason
+		}
+		out = append(out, s)
+	}
+	return out, nil
 }
 
 // elsewhere says which partitions nobody reads for a pipeline although something waits in them: their owners are nodes that do
@@ -36,20 +77,21 @@ func elsewhere(positions []grid.Position) string {
 	if len(numbers) == 0 {
 		return ""
 	}
-	return "; not run by the nodes that own partitions " + strings.Join(numbers, ", ") + ": configure it on every node"
+	return "not run by the nodes that own partitions " + strings.Join(numbers, ", ") + ": configure it on every node"
 }
 
 func (p pipelines) Pipelines(ctx context.Context) ([]rest.Pipeline, error) {
 	var out []rest.Pipeline
-	for _, one := range p.n.pipelines {
-		cfg, status := one.Config(), one.Status()
-		positions, err := p.n.grid.Positions(ctx, cfg.From, cfg.Name)
-		if err != nil && !errors.Is(err, grid.ErrNoReader) {
-			return nil, fmt.Errorf("pipeline %s: %w", cfg.Name, err)
-		}
+	all, err := p.now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, one := range all {
+		cfg, status := one.Config, one.Status
 		out = append(out, rest.NewPipeline(rest.Pipeline{
-			Name: cfg.Name, From: cfg.From, To: cfg.To, ErrorsTo: cfg.Errors, Model: cfg.Model, Version: status.Version, State: state(status) + elsewhere(positions),
-		}, positions))
+			Name: cfg.Name, Origin: string(one.Origin), State: string(status.State), Reason: status.Reason, RunningSeconds: status.Run.Seconds(),
+			Version: status.Version, Settings: rest.SettingsOf(cfg),
+		}, one.positions))
 	}
 	left, err := p.left(ctx)
 	if err != nil {
@@ -63,7 +105,9 @@ func (p pipelines) Pipelines(ctx context.Context) ([]rest.Pipeline, error) {
 		if err != nil {
 			return nil, fmt.Errorf("pipeline %s: %w", r.Reader, err)
 		}
-		out = append(out, rest.NewPipeline(rest.Pipeline{Name: r.Reader, From: r.Cache, State: "not configured"}, positions))
+		out = append(out, rest.NewPipeline(rest.Pipeline{
+			Name: r.Reader, State: "not configured", Reason: "only its positions are left", Settings: rest.Settings{From: r.Cache},
+		}, positions))
 	}
 	return out, nil
 }
@@ -79,31 +123,35 @@ func (p pipelines) left(ctx context.Context) ([]grid.ReaderName, error) {
 		if grid.IsSystem(r.Reader) { // what writes behind
 			continue
 		}
-		if one := p.find(r.Reader); one == nil || one.Config().From != r.Cache {
+		if one, err := p.n.pipelines.Get(r.Reader); err != nil || one.Config.From != r.Cache {
 			out = append(out, r)
 		}
 	}
 	return out, nil
 }
 
-func (p pipelines) find(name string) *pipeline.Pipeline {
-	for _, one := range p.n.pipelines {
-		if one.Config().Name == name {
-			return one
-		}
-	}
-	return nil
+func (p pipelines) Put(ctx context.Context, name string, d pipeline.Definition) (bool, error) {
+	return p.n.pipelines.Put(ctx, name, d)
+}
+
+func (p pipelines) Pause(ctx context.Context, name string) error {
+	return p.n.pipelines.Pause(ctx, name)
+}
+
+func (p pipelines) Resume(ctx context.Context, name string) error {
+	return p.n.pipelines.Resume(ctx, name)
 }
 
 func (p pipelines) Replay(ctx context.Context, name string, to grid.Seek) error {
-	one := p.find(name)
-	if one == nil {
-		return fmt.Errorf("%w: %s", serve.ErrNoPipeline, name)
+	one, err := p.n.pipelines.Get(name)
+	if err != nil {
+		return err
 	}
-	return p.n.grid.Seek(ctx, one.Config().From, name, to)
+	return p.n.grid.Seek(ctx, one.Config.From, name, to)
 }
 
-func (p pipelines) Forget(ctx context.Context, name string) error {
+// Delete removes a pipeline that was made at run time, or what is left of one that is not there any more.
+func (p pipelines) Delete(ctx context.Context, name string) error {
 	left, err := p.left(ctx)
 	if err != nil {
 		return err
@@ -117,11 +165,8 @@ func (p pipelines) Forget(ctx context.Context, name string) error {
 			}
 		}
 	}
-	switch {
-	case found:
+	if one, err := p.n.pipelines.Get(name); found && (err != nil || one.Origin == pipeline.File) {
 		return nil
-	case p.find(name) != nil:
-		return fmt.Errorf("%w: %s", serve.ErrPipelineInUse, name)
 	}
-	return fmt.Errorf("%w: %s", serve.ErrNoPipeline, name)
+	return p.n.pipelines.Delete(ctx, name)
 }

@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/pipeline"
+	"github.com/millrace/millrace/serve/rest"
 )
 
 func (c *command) pipeline() *cobra.Command {
@@ -55,7 +58,7 @@ func (c *command) pipelineList(open opener) *cobra.Command {
 				return printTable(c.Stdout, []string{"partition", "done up to", "end", "waiting"}, rows)
 			default:
 				age := (time.Duration(p.LagSeconds * float64(time.Second))).Round(time.Millisecond)
-				rows = append(rows, []string{p.Name, p.From, orNone(p.To), orNone(p.Model), p.State, fmt.Sprint(p.Lag), age.String()})
+				rows = append(rows, []string{p.Name, p.From, orNone(p.To), orNone(p.Model), stateText(p), fmt.Sprint(p.Lag), age.String(), p.Reason})
 			}
 		}
 		switch {
@@ -64,7 +67,7 @@ func (c *command) pipelineList(open opener) *cobra.Command {
 		case len(given) > 0:
 			return fmt.Errorf("the node has no pipeline %s", given[0])
 		}
-		return printTable(c.Stdout, []string{"pipeline", "from", "to", "model", "state", "waiting", "for"}, rows)
+		return printTable(c.Stdout, []string{"pipeline", "from", "to", "model", "state", "inputs", "for", ""}, rows)
 	}
 	return cmd
 }
@@ -112,10 +115,18 @@ func (c *command) pipelineRemove(open opener) *cobra.Command {
 			return err
 		}
 		defer cl.Close()
-		if err := cl.ForgetPipeline(cmd.Context(), given[0]); err != nil {
+		if err := cl.DeletePipeline(cmd.Context(), given[0]); err != nil {
 			return fmt.Errorf("forget %s: %w", given[0], err)
 		}
 		return nil
 	}
 	return cmd
+}
+
+// stateText is a pipeline's state, with how long the run under way takes where it takes long.
+func stateText(p rest.Pipeline) string {
+	if p.State == string(pipeline.Running) && p.RunningSeconds >= 1 {
+		return fmt.Sprintf("running for %s", time.Duration(p.RunningSeconds*float64(time.Second)).Round(time.Second))
+	}
+	return p.State
 }

@@ -2,9 +2,11 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 
+	"github.com/millrace/millrace/pipeline"
 	"github.com/millrace/millrace/serve/rest"
 )
 
@@ -15,13 +17,46 @@ func (c *Client) Pipelines(ctx context.Context) ([]rest.Pipeline, error) {
 	return all, err
 }
 
-// ReplayPipeline moves a pipeline: from is "start", "now" or a time as RFC 3339 writes it.
-func (c *Client) ReplayPipeline(ctx context.Context, name, from string) error {
-	query := url.Values{"action": {"replay"}, "from": {from}}
-	return c.ask(ctx, http.MethodPost, "/rest/v2/pipelines/"+url.PathEscape(name)+"?"+query.Encode(), nil, nil)
+// Pipeline returns one.
+func (c *Client) Pipeline(ctx context.Context, name string) (rest.Pipeline, error) {
+	var p rest.Pipeline
+	err := c.get(ctx, http.MethodGet, pipelinePath(name), nil, &p)
+	return p, err
 }
 
-// ForgetPipeline removes the positions of a pipeline that is configured no more.
-func (c *Client) ForgetPipeline(ctx context.Context, name string) error {
-	return c.ask(ctx, http.MethodDelete, "/rest/v2/pipelines/"+url.PathEscape(name), nil, nil)
+// PutPipeline makes or changes a pipeline, and returns it as it is then.
+func (c *Client) PutPipeline(ctx context.Context, name string, d pipeline.Definition) (rest.Pipeline, error) {
+	var p rest.Pipeline
+	body, err := json.Marshal(d)
+	if err != nil {
+		return p, err
+	}
+	err = c.get(ctx, http.MethodPut, pipelinePath(name), body, &p)
+	return p, err
 }
+
+// PausePipeline stops a pipeline until ResumePipeline.
+func (c *Client) PausePipeline(ctx context.Context, name string) error {
+	return c.onPipeline(ctx, name, url.Values{"action": {"pause"}})
+}
+
+// ResumePipeline undoes PausePipeline.
+func (c *Client) ResumePipeline(ctx context.Context, name string) error {
+	return c.onPipeline(ctx, name, url.Values{"action": {"resume"}})
+}
+
+// ReplayPipeline moves a pipeline: from is "start", "now" or a time as RFC 3339 writes it.
+func (c *Client) ReplayPipeline(ctx context.Context, name, from string) error {
+	return c.onPipeline(ctx, name, url.Values{"action": {"replay"}, "from": {from}})
+}
+
+// DeletePipeline removes a pipeline that was made at run time, or the positions of one that is configured no more.
+func (c *Client) DeletePipeline(ctx context.Context, name string) error {
+	return c.ask(ctx, http.MethodDelete, pipelinePath(name), nil, nil)
+}
+
+func (c *Client) onPipeline(ctx context.Context, name string, query url.Values) error {
+	return c.ask(ctx, http.MethodPost, pipelinePath(name)+"?"+query.Encode(), nil, nil)
+}
+
+func pipelinePath(name string) string { return "/rest/v2/pipelines/" + url.PathEscape(name) }

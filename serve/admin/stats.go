@@ -69,10 +69,15 @@ type PipelineStats struct {
 	ErrorsTo string `json:"errors_to"`
 	Model    string `json:"model"`
 	Version  int64  `json:"version"` // of the model that serves; 0 while there is none
-	State    string `json:"state"`   // "running", or what it waits for
-	In       uint64 `json:"in"`      // inputs taken
-	Out      uint64 `json:"out"`     // results stored
-	Errors   uint64 `json:"errors"`  // error entries stored
+	// Origin is "file" or "grid", State "waiting", "running", "paused" or "blocked", and Reason for what it waits or what blocks it.
+	Origin string `json:"origin"`
+	State  string `json:"state"`
+	Reason string `json:"reason"`
+	// RunningSeconds is how long the run under way takes; 0 where none is.
+	RunningSeconds float64 `json:"running_s"`
+	In             uint64  `json:"in"`     // inputs taken
+	Out            uint64  `json:"out"`    // results stored
+	Errors         uint64  `json:"errors"` // error entries stored
 	// Lag is how many inputs wait or are under way on all nodes, and LagSeconds how long the oldest has waited.
 	Lag        uint64  `json:"lag"`
 	LagSeconds float64 `json:"lag_seconds"`

@@ -17,6 +17,7 @@ import (
 
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/model"
+	"github.com/millrace/millrace/pipeline"
 	"github.com/millrace/millrace/serve"
 	"github.com/millrace/millrace/serve/admin"
 	"github.com/millrace/millrace/serve/oip"
@@ -226,7 +227,11 @@ var exercise = []struct {
 	{"GET", "/rest/v2/pipelines/none", "", 404, ""}, {"HEAD", "/rest/v2/pipelines/none", "", 404, ""},
 	{"POST", "/rest/v2/pipelines/p?action=replay", "", 204, ""}, {"POST", "/rest/v2/pipelines/p?action=replay&from=now", "", 204, ""},
 	{"POST", "/rest/v2/pipelines/p?action=replay&from=2026-01-31T08:00:00Z", "", 204, ""},
-	{"POST", "/rest/v2/pipelines/p?action=replay&from=yesterday", "", 400, ""}, {"POST", "/rest/v2/pipelines/p?action=pause", "", 400, ""},
+	{"POST", "/rest/v2/pipelines/p?action=replay&from=yesterday", "", 400, ""}, {"POST", "/rest/v2/pipelines/p?action=stop", "", 400, ""},
+	{"POST", "/rest/v2/pipelines/p?action=pause", "", 204, ""}, {"POST", "/rest/v2/pipelines/p?action=resume", "", 204, ""},
+	{"PUT", "/rest/v2/pipelines/new", `{"from":"c","model":"m","to":"d"}`, 201, ""}, {"PUT", "/rest/v2/pipelines/new", `{"from":"c","model":"m","to":"e","run_timeout":"5s"}`, 200, ""},
+	{"PUT", "/rest/v2/pipelines/p", `{"from":"c","model":"m","to":"d"}`, 409, ""}, {"PUT", "/rest/v2/pipelines/new", `{"frm":"c"}`, 400, ""},
+	{"PUT", "/rest/v2/pipelines/new", "{long}", 413, ""},
 	{"POST", "/rest/v2/pipelines/none?action=replay", "", 404, ""},
 	{"DELETE", "/rest/v2/pipelines/p", "", 409, ""}, {"DELETE", "/rest/v2/pipelines/left", "", 204, ""}, {"DELETE", "/rest/v2/pipelines/left", "", 404, ""},
 	{"GET", "/rest/v2/stats", "", 200, ""}, {"HEAD", "/rest/v2/stats", "", 200, ""},
@@ -258,14 +263,14 @@ func TestOpenAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := start(t, rest.Config{Grid: g, Models: r, Pipelines: &somePipelines{left: true}, MaxModelBytes: 1 << 20}, serve.Config{}, nil, func(routes *serve.Routes) {
+	n := start(t, rest.Config{Grid: g, Models: r, Pipelines: &somePipelines{left: true, made: map[string]pipeline.Definition{}}, MaxModelBytes: 1 << 20}, serve.Config{}, nil, func(routes *serve.Routes) {
 		for _, p := range oip.Prefixes() {
 			routes.Handle(p, health)
 		}
 		admin.Handle(routes, admin.Config{
 			Profiles: true,
 			Stats: func(context.Context) (admin.Stats, error) {
-				return admin.Stats{Caches: []admin.CacheStats{{Name: "c"}}, Pipelines: []admin.PipelineStats{{Name: "p", BatchSizes: []uint64{1}}}}, nil
+				return admin.Stats{Caches: []admin.CacheStats{{Name: "c"}}, Pipelines: []admin.PipelineStats{{Name: "p", Origin: "file", State: "waiting", BatchSizes: []uint64{1}}}}, nil
 			},
 			Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "text/plain; version=0.0.4")
@@ -303,26 +308,56 @@ func TestOpenAPI(t *testing.T) {
 	d.checkMethods(t, n)
 }
 
-// somePipelines are one that is configured, p, and one that has only positions left.
-type somePipelines struct{ left bool }
-
-func (s *somePipelines) Pipelines(context.Context) ([]rest.Pipeline, error) {
-	return []rest.Pipeline{rest.NewPipeline(rest.Pipeline{Name: "p", From: "c", State: "running"}, []grid.Position{{Sequence: 1, End: 2, Changes: 1}})}, nil
+// somePipelines are one that is configured, p, one that has only positions left, and those that are put.
+type somePipelines struct {
+	left bool
+	made map[string]pipeline.Definition
 }
 
-func (s *somePipelines) Replay(_ context.Context, name string, _ grid.Seek) error {
+func (s *somePipelines) Pipelines(context.Context) ([]rest.Pipeline, error) {
+	all := []rest.Pipeline{rest.NewPipeline(rest.Pipeline{
+		Name: "p", Origin: "file", State: "waiting", Reason: "entries of cache c", Settings: rest.Settings{From: "c"},
+	}, []grid.Position{{Sequence: 1, End: 2, Changes: 1}})}
+	for name, d := range s.made {
+		c, err := d.Config(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rest.NewPipeline(rest.Pipeline{Name: name, Origin: "grid", State: "running", Settings: rest.SettingsOf(c)}, nil))
+	}
+	return all, nil
+}
+
+func (s *somePipelines) Put(_ context.Context, name string, d pipeline.Definition) (bool, error) {
+	if name == "p" {
+		return false, pipeline.ErrInFile
+	}
+	if _, err := d.Config(name); err != nil {
+		return false, err
+	}
+	_, old := s.made[name]
+	s.made[name] = d
+	return !old, nil
+}
+
+func (s *somePipelines) has(name string) error {
 	if name != "p" {
-		return serve.ErrNoPipeline
+		return pipeline.ErrNone
 	}
 	return nil
 }
 
-func (s *somePipelines) Forget(_ context.Context, name string) error {
+func (s *somePipelines) Pause(_ context.Context, name string) error  { return s.has(name) }
+func (s *somePipelines) Resume(_ context.Context, name string) error { return s.has(name) }
+
+func (s *somePipelines) Replay(_ context.Context, name string, _ grid.Seek) error { return s.has(name) }
+
+func (s *somePipelines) Delete(_ context.Context, name string) error {
 	switch {
 	case name == "p":
-		return serve.ErrPipelineInUse
+		return pipeline.ErrInFile
 	case !s.left:
-		return serve.ErrNoPipeline
+		return pipeline.ErrNone
 	}
 	s.left = false
 	return nil
@@ -357,7 +392,7 @@ func (d document) checkAnswer(response map[string]any, a answer) error {
 func (d document) checkMethods(t *testing.T, n *node) {
 	t.Helper()
 	n.want(200, "POST", "/rest/v2/caches/methods", "")
-	names := strings.NewReplacer("{cache}", "methods", "{key}", "k", "{model}", "m", "{version}", "1", "{profile}", "goroutine")
+	names := strings.NewReplacer("{cache}", "methods", "{key}", "k", "{model}", "m", "{version}", "1", "{profile}", "goroutine", "{pipeline}", "p")
 	for path, item := range d.paths {
 		for _, method := range append([]string{"PATCH", "OPTIONS", "TRACE", "LOCK"}, methods...) {
 			_, documented := item[strings.ToLower(method)]

@@ -8,34 +8,69 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/pipeline"
 	"github.com/millrace/millrace/serve"
 )
 
-// Pipelines is what the handler needs to know of a node's pipelines. What is not there is serve.ErrNoPipeline.
+// Pipelines is what the handler needs to know of a node's pipelines. What is not there is pipeline.ErrNone, and what the configuration file
+// alone can change pipeline.ErrInFile.
 type Pipelines interface {
 	// Pipelines returns those of the node, and those that have positions in the grid only.
 	Pipelines(ctx context.Context) ([]Pipeline, error)
+	// Put makes or changes a pipeline, and reports whether it is new.
+	Put(ctx context.Context, name string, d pipeline.Definition) (created bool, err error)
+	// Delete removes one that Put made, or the positions of one that the node does not have (any more).
+	Delete(ctx context.Context, name string) error
+	// Pause stops a pipeline until Resume, over restarts too.
+	Pause(ctx context.Context, name string) error
+	Resume(ctx context.Context, name string) error
 	// Replay moves a pipeline to another place in its source.
 	Replay(ctx context.Context, name string, to grid.Seek) error
-	// Forget removes the positions of a pipeline that the node does not have (any more).
-	Forget(ctx context.Context, name string) error
 }
 
 // Pipeline is a pipeline and where it stands.
 type Pipeline struct {
 	Name string `json:"name"`
-	From string `json:"from"`
-	// To, ErrorsTo, Model and Version are left out where only positions are left of the pipeline.
-	To       string `json:"to,omitempty"`
-	ErrorsTo string `json:"errors_to,omitempty"`
-	Model    string `json:"model,omitempty"`
-	Version  int64  `json:"version,omitempty"`
-	// State is "running", what it waits for, or "not configured".
-	State string `json:"state"`
+	// Origin is "file" or "grid"; left out where only positions are left of the pipeline.
+	Origin string `json:"origin,omitempty"`
+	// State is "waiting", "running", "paused", "blocked" or "not configured"; Reason is for what it waits or what blocks it.
+	State  string `json:"state"`
+	Reason string `json:"reason"`
+	// RunningSeconds is how long the run under way takes; 0 where none is.
+	RunningSeconds float64 `json:"running_s"`
+	// Version of the model that runs, or that made the last results.
+	Version int64 `json:"version,omitempty"`
+	Settings
 	// Lag is how many inputs wait or are under way, LagSeconds how long the oldest has waited.
 	Lag        int64      `json:"lag"`
 	LagSeconds float64    `json:"lag_seconds"`
 	Positions  []Position `json:"positions"`
+}
+
+// Settings are a pipeline's, by the keys of the configuration. Where only positions are left of the pipeline, From is there alone.
+type Settings struct {
+	From     string `json:"from"`
+	To       string `json:"to,omitempty"`
+	ErrorsTo string `json:"errors_to,omitempty"`
+	Model    string `json:"model,omitempty"`
+	// FixedVersion is the version that the pipeline is bound to.
+	FixedVersion int64    `json:"fixed_version,omitempty"`
+	MaxBatch     int      `json:"max_batch,omitempty"`
+	Start        string   `json:"start,omitempty"`
+	OnRemove     string   `json:"on_remove,omitempty"`
+	Top          int      `json:"top,omitempty"`
+	Carry        []string `json:"carry,omitempty"`
+	RunTimeout   string   `json:"run_timeout,omitempty"`
+	SharesTarget bool     `json:"shares_target,omitempty"`
+}
+
+// SettingsOf returns a pipeline's settings.
+func SettingsOf(c pipeline.Config) Settings {
+	d := c.Definition()
+	return Settings{
+		From: d.From, To: d.To, ErrorsTo: d.Errors, Model: d.Model, FixedVersion: d.ModelVersion, MaxBatch: d.MaxBatch, Start: d.Start,
+		OnRemove: d.OnRemove, Top: d.Top, Carry: d.Carry, RunTimeout: d.RunTimeout, SharesTarget: d.SharesTarget,
+	}
 }
 
 // Position is where a pipeline stands in a partition of its source.
@@ -75,58 +110,104 @@ func (h *Handler) pipelines(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) pipeline(w http.ResponseWriter, r *http.Request, escaped string) {
-	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete:
-	default:
-		serve.MethodNotAllowed(w, r, http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete)
+	name, err := url.PathUnescape(escaped)
+	if err != nil {
+		serve.WriteError(w, r, fmt.Errorf("%w: pipeline %q: %w", serve.ErrRequest, escaped, err))
 		return
 	}
-	if err := h.onPipeline(w, r, escaped); err != nil {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		err = h.getPipeline(w, r, name)
+	case http.MethodPut:
+		err = h.putPipeline(w, r, name)
+	case http.MethodPost:
+		err = h.onPipeline(w, r, name)
+	case http.MethodDelete:
+		if err = h.cfg.Pipelines.Delete(r.Context(), name); err == nil {
+			w.WriteHeader(http.StatusNoContent)
+		}
+	default:
+		serve.MethodNotAllowed(w, r, http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete)
+	}
+	if err != nil {
 		serve.WriteError(w, r, err)
 	}
 }
 
-func (h *Handler) onPipeline(w http.ResponseWriter, r *http.Request, escaped string) error {
-	name, err := url.PathUnescape(escaped)
-	if err != nil {
-		return fmt.Errorf("%w: pipeline %q: %w", serve.ErrRequest, escaped, err)
-	}
-	switch r.Method {
-	case http.MethodPost:
-		to, err := seek(r.URL.Query())
-		if err != nil {
-			return err
-		}
-		if err := h.cfg.Pipelines.Replay(r.Context(), name, to); err != nil {
-			return err
-		}
-		w.WriteHeader(http.StatusNoContent)
-		return nil
-	case http.MethodDelete:
-		if err := h.cfg.Pipelines.Forget(r.Context(), name); err != nil {
-			return err
-		}
-		w.WriteHeader(http.StatusNoContent)
-		return nil
-	}
-	all, err := h.cfg.Pipelines.Pipelines(r.Context())
+func (h *Handler) getPipeline(w http.ResponseWriter, r *http.Request, name string) error {
+	p, err := h.findPipeline(r.Context(), name)
 	if err != nil {
 		return err
 	}
+	serve.WriteJSON(w, r, http.StatusOK, p)
+	return nil
+}
+
+func (h *Handler) findPipeline(ctx context.Context, name string) (Pipeline, error) {
+	all, err := h.cfg.Pipelines.Pipelines(ctx)
+	if err != nil {
+		return Pipeline{}, err
+	}
 	for _, p := range all {
 		if p.Name == name {
-			serve.WriteJSON(w, r, http.StatusOK, p)
-			return nil
+			return p, nil
 		}
 	}
-	return fmt.Errorf("%w: %s", serve.ErrNoPipeline, name)
+	return Pipeline{}, fmt.Errorf("%w: %s", pipeline.ErrNone, name)
+}
+
+// putPipeline answers with the pipeline as it is then.
+func (h *Handler) putPipeline(w http.ResponseWriter, r *http.Request, name string) error {
+	body, err := serve.ReadBody(w, r, pipeline.MaxDefinitionBytes, nil)
+	if err != nil {
+		return err
+	}
+	d, err := pipeline.ParseDefinition(body)
+	if err != nil {
+		return err
+	}
+	created, err := h.cfg.Pipelines.Put(r.Context(), name, d)
+	if err != nil {
+		return err
+	}
+	p, err := h.findPipeline(r.Context(), name)
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+		w.Header().Set("Location", "/rest/v2/pipelines/"+url.PathEscape(name))
+	}
+	serve.WriteJSON(w, r, status, p)
+	return nil
+}
+
+// onPipeline does the action that the query names.
+func (h *Handler) onPipeline(w http.ResponseWriter, r *http.Request, name string) error {
+	var err error
+	switch action := r.URL.Query().Get("action"); action {
+	case "pause":
+		err = h.cfg.Pipelines.Pause(r.Context(), name)
+	case "resume":
+		err = h.cfg.Pipelines.Resume(r.Context(), name)
+	case "replay":
+		var to grid.Seek
+		if to, err = seek(r.URL.Query()); err == nil {
+			err = h.cfg.Pipelines.Replay(r.Context(), name, to)
+		}
+	default:
+		err = fmt.Errorf("%w: action %q of a pipeline; it takes pause, resume and replay", serve.ErrRequest, action)
+	}
+	if err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 // seek reads the query of a replay.
 func seek(q url.Values) (grid.Seek, error) {
-	if action := q.Get("action"); action != "replay" {
-		return grid.Seek{}, fmt.Errorf("%w: action %q of a pipeline; it takes replay", serve.ErrRequest, action)
-	}
 	switch from := q.Get("from"); from {
 	case "", "start":
 		return grid.Seek{}, nil

@@ -44,7 +44,7 @@ async function ask(blob, prefix = 'page') {
   }
   const timer = setTimeout(() => {
     pending.delete(key);
-    answer.fail(pipeline?.state === 'running' ? 'No answer came within ten seconds.' : `The pipeline waits: ${pipeline?.state}.`);
+    answer.fail(['running', 'waiting'].includes(pipeline?.state) ? 'No answer came within ten seconds.' : `The pipeline is ${pipeline?.state}: ${pipeline?.reason}.`);
   }, patience);
   pending.set(key, { sent: performance.now(), timer });
   try {

@@ -9,11 +9,11 @@ function stations(p, stats) {
   const cache = (name) => stats.caches.find((c) => c.name === name);
   const source = cache(p.from);
   const target = cache(p.to);
-  const running = p.state === 'running';
+  const running = p.state === 'running' || p.state === 'waiting';
   return [
     { kind: 'you', title: 'PUT', lines: [`${rate(source?.put_rate ?? 0)} / s`, 'PNG, JPEG, JSON'] },
     { kind: 'cache', title: p.from, lines: [counted(source?.entries ?? 0, 'entry', 'entries'), `${count(p.lag)} waiting`] },
-    { kind: 'pipeline', title: p.name, lines: running ? [`${rate(p.in_rate)} / s`, `${rate(p.batch_mean || 0)} a batch`] : ['waits', ''], mill: true, wait: !running },
+    { kind: 'pipeline', title: p.name, lines: running ? [`${rate(p.in_rate)} / s`, `${rate(p.batch_mean || 0)} a batch`] : [p.state, ''], mill: true, wait: !running },
     { kind: 'model', title: p.model, lines: [p.version ? `version ${p.version}` : 'not there yet', p.latency_p50_us ? `p50 ${time(p.latency_p50_us)}` : ''], wait: !p.version },
     { kind: 'cache', title: p.to, lines: [counted(target?.entries ?? 0, 'entry', 'entries'), p.errors ? counted(p.errors, 'error', 'errors') : 'no errors'] },
     { kind: 'event', title: 'listeners', lines: [`${rate(p.out_rate)} / s`, 'this page is one'] },
@@ -43,7 +43,7 @@ export function update(stats) {
     const flows = j < 2 ? p.in_rate > 0 || p.lag > 0 : p.out_rate > 0;
     water?.setAttribute('class', flows ? 'water runs' : 'water');
   }));
-  box.firstChild.setAttribute('aria-label', pipelines.map((p) => `Pipeline ${p.name} reads cache ${p.from}, runs model ${p.model} and writes cache ${p.to}. It is ${p.state}.`).join(' '));
+  box.firstChild.setAttribute('aria-label', pipelines.map((p) => `Pipeline ${p.name} reads cache ${p.from}, runs model ${p.model} and writes cache ${p.to}. It is ${p.state}${p.reason ? `: ${p.reason}` : ''}.`).join(' '));
 }
 
 /** build draws the stations side by side, or below each other where the page is narrow. */

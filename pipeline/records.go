@@ -1,0 +1,282 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/grid"
+)
+
+// RecordCache is the name of the grid's cache that holds the definitions of pipelines that were made at run time, under
+// definitionPrefix, and which pipelines are paused, under pausedPrefix; the pipeline's name follows. It is one of the system's (grid.IsSystem).
+const RecordCache = "_pipelines"
+
+const (
+	definitionPrefix = "definition/"
+	pausedPrefix     = "paused/"
+)
+
+// openRecords makes the cache that holds them.
+func (m *Manager) openRecords(ctx context.Context) error {
+	err := m.grid.CreateCache(ctx, grid.CacheConfig{Name: RecordCache})
+	if err == nil || errors.Is(err, grid.ErrCacheExists) {
+		m.cache, err = m.grid.Cache(ctx, RecordCache)
+	}
+	if err != nil {
+		return fmt.Errorf("open the pipelines that the grid keeps: %w", err)
+	}
+	return nil
+}
+
+// followAgain is the pause before a grid that did not answer is asked again.
+const followAgain = 200 * time.Millisecond
+
+// follow does what the records say, until ctx ends.
+func (m *Manager) follow(ctx context.Context) {
+	for told := false; ctx.Err() == nil; {
+		err := m.listen(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if !told {
+			m.log.Warn("pipelines of other nodes are followed again when the grid answers", "error", err)
+			told = true
+		}
+		if pause(ctx, followAgain) != nil {
+			return
+		}
+	}
+}
+
+func (m *Manager) listen(ctx context.Context) error {
+	l, err := m.cache.Listen(ctx, grid.ListenOptions{})
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	for {
+		// What came before the listener, or is told twice, costs a look.
+		if err := m.refresh(ctx); err != nil {
+			return err
+		}
+		if _, err := l.Next(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// refresh brings the node to what the grid has.
+func (m *Manager) refresh(ctx context.Context) error {
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	return m.refreshLocked(ctx)
+}
+
+// refreshLocked is refresh for who holds changing.
+func (m *Manager) refreshLocked(ctx context.Context) error {
+	defined, paused, err := m.records(ctx)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	var ending []*unit
+	for name, u := range m.units {
+		if u.origin == File {
+			continue
+		}
+		if c, ok := defined[name]; !ok || !reflect.DeepEqual(c.Definition(), u.cfg.Definition()) {
+			ending = append(ending, u)
+			delete(m.units, name)
+		}
+	}
+	m.mu.Unlock()
+	m.stop(ending...)
+	for _, u := range ending {
+		m.cfg.Metrics.forget(u.cfg.Name)
+	}
+	m.mu.Lock()
+	for name, c := range defined {
+		if m.units[name] == nil {
+			m.units[name] = &unit{cfg: c, origin: Grid}
+		}
+	}
+	var pausing []*unit
+	for name, u := range m.units {
+		if u.paused = paused[name]; u.paused {
+			pausing = append(pausing, u)
+		} else {
+			m.start(u)
+		}
+	}
+	m.mu.Unlock()
+	m.stop(pausing...)
+	return nil
+}
+
+// records reads what the grid has. A record that cannot be understood is reported and left out.
+func (m *Manager) records(ctx context.Context) (defined map[string]Config, paused map[string]bool, err error) {
+	defined, paused = map[string]Config{}, map[string]bool{}
+	for e, err := range m.cache.List(ctx, grid.ListOptions{}) {
+		if err != nil {
+			return nil, nil, fmt.Errorf("read the pipelines that the grid keeps: %w", err)
+		}
+		if name, ok := strings.CutPrefix(e.Key, pausedPrefix); ok {
+			paused[name] = true
+			continue
+		}
+		name, ok := strings.CutPrefix(e.Key, definitionPrefix)
+		if !ok {
+			continue
+		}
+		d, err := ParseDefinition(e.Value)
+		var c Config
+		if err == nil {
+			c, err = d.Config(name)
+		}
+		switch {
+		case err != nil:
+			m.log.Error("the record of a pipeline cannot be used", "pipeline", name, "error", err)
+		case m.fixed(name):
+			m.log.Warn("a pipeline that the grid keeps hides behind one of the configuration file", "pipeline", name)
+		default:
+			c.Logger = m.log
+			defined[name] = c.WithDefaults()
+		}
+	}
+	return defined, paused, nil
+}
+
+func (m *Manager) fixed(name string) bool {
+	return slices.ContainsFunc(m.cfg.Fixed, func(c Config) bool { return c.Name == name })
+}
+
+// Put makes or changes a pipeline that the grid keeps, with the caches that it lacks, and reports whether it is new. It returns ErrConfig with
+// every fault, or ErrInFile. The pipeline is there on this node when Put returns.
+func (m *Manager) Put(ctx context.Context, name string, d Definition) (created bool, err error) {
+	c, err := d.Config(name)
+	if err != nil {
+		return false, err
+	}
+	if m.fixed(name) {
+		return false, fmt.Errorf("%w: %s; change it there and restart the node", ErrInFile, name)
+	}
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	all, _, err := m.records(ctx)
+	if err != nil {
+		return false, err
+	}
+	old, was := all[name]
+	all[name] = c
+	if err := ValidateAll(append(slices.Collect(maps.Values(all)), m.cfg.Fixed...)); err != nil {
+		return false, err
+	}
+	if err := m.makeCaches(ctx, c); err != nil {
+		return false, err
+	}
+	value, err := json.Marshal(c.Definition())
+	if err != nil {
+		return false, err
+	}
+	if _, err := m.cache.Put(ctx, definitionPrefix+name, value, grid.PutOptions{ContentType: contentType}); err != nil {
+		return false, fmt.Errorf("keep pipeline %s: %w", name, err)
+	}
+	if err := m.refreshLocked(ctx); err != nil {
+		return !was, err
+	}
+	if was && old.From != c.From { // nobody reads there as this pipeline any more
+		if err := m.grid.DeleteReader(ctx, old.From, name); err != nil {
+			return false, fmt.Errorf("remove the positions of pipeline %s in cache %s: %w", name, old.From, err)
+		}
+	}
+	return !was, nil
+}
+
+// Delete removes a pipeline that the grid keeps, with its positions; its results stay. It returns ErrNone or ErrInFile.
+func (m *Manager) Delete(ctx context.Context, name string) error {
+	if m.fixed(name) {
+		return fmt.Errorf("%w: %s; take it out there and restart the node", ErrInFile, name)
+	}
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	all, _, err := m.records(ctx)
+	if err != nil {
+		return err
+	}
+	c, ok := all[name]
+	if !ok {
+		return fmt.Errorf("%w: %s", ErrNone, name)
+	}
+	for _, prefix := range []string{definitionPrefix, pausedPrefix} {
+		if _, err := m.cache.Delete(ctx, prefix+name, grid.DeleteOptions{}); err != nil && !errors.Is(err, grid.ErrNotFound) {
+			return fmt.Errorf("remove pipeline %s: %w", name, err)
+		}
+	}
+	if err := m.refreshLocked(ctx); err != nil {
+		return err
+	}
+	if err := m.forget(ctx, c.From, name); err != nil {
+		return fmt.Errorf("remove the positions of pipeline %s: %w", name, err)
+	}
+	return nil
+}
+
+// forget removes the positions of a pipeline, once the other nodes have stopped it too.
+func (m *Manager) forget(ctx context.Context, from, name string) error {
+	const patience = 10 * time.Second // a node that has stopped, or stands still, keeps nobody waiting for longer
+	for until := time.Now().Add(patience); time.Now().Before(until); {
+		positions, err := m.grid.Positions(ctx, from, name)
+		if errors.Is(err, grid.ErrNoReader) || errors.Is(err, grid.ErrNoCache) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(positions, func(at grid.Position) bool { return at.Open }) {
+			break
+		}
+		if err := pause(ctx, leftPause); err != nil {
+			return err
+		}
+	}
+	return m.grid.DeleteReader(ctx, from, name)
+}
+
+// Pause stops a pipeline on every node until Resume, over restarts too. What it has begun is finished, within seconds; when Pause returns
+// that is so on this node. It returns ErrNone.
+func (m *Manager) Pause(ctx context.Context, name string) error {
+	return m.change(ctx, name, func() error {
+		_, err := m.cache.Put(ctx, pausedPrefix+name, []byte(`{}`), grid.PutOptions{ContentType: contentType})
+		return err
+	})
+}
+
+// Resume undoes Pause. It returns ErrNone.
+func (m *Manager) Resume(ctx context.Context, name string) error {
+	return m.change(ctx, name, func() error {
+		_, err := m.cache.Delete(ctx, pausedPrefix+name, grid.DeleteOptions{})
+		if errors.Is(err, grid.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+}
+
+func (m *Manager) change(ctx context.Context, name string, do func() error) error {
+	if _, err := m.Get(name); err != nil {
+		return err
+	}
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	if err := do(); err != nil {
+		return fmt.Errorf("pipeline %s: %w", name, err)
+	}
+	return m.refreshLocked(ctx)
+}
