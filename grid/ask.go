@@ -70,6 +70,7 @@ type wireChange struct {
 	Key      []byte    `json:"n"`
 	Sequence Sequence  `json:"s"`
 	Revision Revision  `json:"r"`
+	Size     int       `json:"z,omitempty"` // of the value, of keys
 }
 
 // The questions.
@@ -265,7 +266,13 @@ func (t *tenure) answer(ctx context.Context, q question) (answer, error) {
 			a.Changes, _ = page(x.newest(q.Cache, string(q.Prefix), q.Limit), 0)
 			break
 		}
-		a.Changes, a.More = page(x.keysAfter(q.Cache, string(q.Prefix), string(q.Key)), q.Limit)
+		limit := 0
+		if q.Limit > 0 {
+			limit = q.Limit + 1 // one more shows whether there is more
+		}
+		keys := x.keysAfter(q.Cache, string(q.Prefix), string(q.Key), limit)
+		sortKeys(keys)
+		a.Changes, a.More = page(keys, q.Limit)
 	default:
 		return answer{}, fmt.Errorf("%w: unknown question %q", ErrUnavailable, q.Op)
 	}
@@ -289,20 +296,35 @@ func (t *tenure) writtenBy(ctx context.Context, q question) (Sequence, error) {
 	return max(end, Sequence(stream.CachedInfo().State.LastSeq)), nil
 }
 
-// keysAfter returns the entries of a cache whose key comes after one, in the order of their keys. Lock is held.
-func (x *index) keysAfter(cache, prefix, after string) []keyChange {
+// keysAfter returns the entries of a cache whose key comes after one, those with the least keys where limit is not 0, in no order. Lock
+// is held.
+func (x *index) keysAfter(cache, prefix, after string, limit int) []keyChange {
 	s := x.spaces[cache]
 	if s == nil {
 		return nil
 	}
-	var out []keyChange
+	size := int(s.live)
+	if limit > 0 {
+		size = min(size, 2*limit)
+	}
+	out := make([]keyChange, 0, size)
+	last := "" // of limit keys that were found
 	for key, r := range s.records {
-		if r.state == stateLive && strings.HasPrefix(key, prefix) && key > after {
-			out = append(out, keyChange{key: key, seq: r.seq, revision: r.revision})
+		if r.state != stateLive || key <= after || last != "" && key >= last || !strings.HasPrefix(key, prefix) {
+			continue
+		}
+		out = append(out, keyChange{key: key, seq: r.seq, revision: r.revision, size: int(r.size)})
+		if limit > 0 && len(out) == 2*limit {
+			sortKeys(out)
+			out = out[:limit]
+			last = out[limit-1].key
 		}
 	}
-	slices.SortFunc(out, func(a, b keyChange) int { return strings.Compare(a.key, b.key) })
 	return out
+}
+
+func sortKeys(keys []keyChange) {
+	slices.SortFunc(keys, func(a, b keyChange) int { return strings.Compare(a.key, b.key) })
 }
 
 // newest returns up to limit entries of a cache that were written last, from the newest. Lock is held.
@@ -334,7 +356,7 @@ func page(all []keyChange, limit int) (some []wireChange, more bool) {
 	}
 	some = make([]wireChange, len(all))
 	for i, c := range all {
-		some[i] = wireChange{Kind: c.kind, Key: []byte(c.key), Sequence: c.seq, Revision: c.revision}
+		some[i] = wireChange{Kind: c.kind, Key: []byte(c.key), Sequence: c.seq, Revision: c.revision, Size: c.size}
 	}
 	return some, more
 }
@@ -377,28 +399,55 @@ func (g *Grid) askChanges(ctx context.Context, p *partition, cache, prefix strin
 	}
 }
 
-// askKeys returns the entries of a cache in a partition, in the order of their keys, up to limit where it is not 0.
-func (g *Grid) askKeys(ctx context.Context, p *partition, cache, prefix string, limit int) ([]keyChange, error) {
+// askKeys returns the entries of a cache in a partition whose keys come after one, in the order of their keys, up to limit where it is not 0.
+func (g *Grid) askKeys(ctx context.Context, p *partition, cache, prefix, after string, limit int) ([]keyChange, error) {
+	if t := p.tenure(); t != nil {
+		out, err := t.keys(ctx, cache, prefix, after, limit)
+		if !errors.Is(err, ErrNotOwner) {
+			return out, err
+		}
+	}
 	var out []keyChange
-	after := ""
 	for {
 		size := askPage
-		if p.tenure() != nil {
-			size = 0 // the answer does not travel
-		}
-		if limit > 0 && (size == 0 || limit-len(out) < size) {
-			size = limit - len(out)
+		if limit > 0 {
+			size = min(size, limit-len(out))
 		}
 		a, err := g.ask(ctx, p, question{Op: askKeys, Cache: cache, Prefix: []byte(prefix), Key: []byte(after), Limit: size})
 		if err != nil {
 			return nil, err
 		}
 		for _, c := range a.Changes {
-			out = append(out, keyChange{key: string(c.Key), seq: c.Sequence, revision: c.Revision})
+			out = append(out, keyChange{key: string(c.Key), seq: c.Sequence, revision: c.Revision, size: c.Size})
 		}
 		if !a.More || limit > 0 && len(out) >= limit {
 			return out, nil
 		}
 		after = out[len(out)-1].key
 	}
+}
+
+// keys is askKeys of the owner itself, which sorts without holding up its feed.
+func (t *tenure) keys(ctx context.Context, cache, prefix, after string, limit int) ([]keyChange, error) {
+	end, err := t.writtenBy(ctx, question{Op: askKeys})
+	if err != nil {
+		return nil, err
+	}
+	x := t.index
+	if err := x.wait(ctx, end); err != nil {
+		return nil, err
+	}
+	x.mu.Lock()
+	if x.closed {
+		x.mu.Unlock()
+		return nil, ErrNotOwner
+	}
+	x.settle(t.g.cfg.Now())
+	out := x.keysAfter(cache, prefix, after, limit)
+	x.mu.Unlock()
+	sortKeys(out)
+	if limit > 0 {
+		out = out[:min(len(out), limit)]
+	}
+	return out, nil
 }

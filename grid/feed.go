@@ -110,7 +110,7 @@ func (f *feed) session() error {
 	}
 	s := &session{f: f, end: make(chan error, 1)}
 	inbox := nats.NewInbox()
-	stop, err := line.subscribe(inbox, s)
+	stop, err := line.subscribe(inbox, s.take)
 	if err != nil {
 		return fmt.Errorf("feed partition %d: %w", p.number, err)
 	}

@@ -146,15 +146,21 @@ func (c *Cache) stored(ctx context.Context, at place, seq Sequence, m reply, use
 	}
 	in := message{seq: seq, at: when, size: len(m.data)}
 	in.readHeaders(m.header)
+	return c.storedOf(ctx, at, &in, m.data, use)
+}
+
+// storedOf is what a message means for its key; data is its value, which belongs to the entry then.
+func (c *Cache) storedOf(ctx context.Context, at place, in *message, data []byte, use bool) (stored, error) {
 	s := stored{seq: in.seq, at: in.at, revision: in.revision, kind: in.kind, source: in.source, reader: string(in.reader), size: in.size}
 	if !in.kind.value() {
 		return s, nil
 	}
 	s.cold = in.kind == kindStub
-	e := in.entry(c.name, at.key, m.data)
+	e := in.entry(c.name, at.key, data)
 	now := c.grid.cfg.Now()
 	s.found = e.Expires.IsZero() || now.Before(e.Expires)
 	if s.found && e.MaxIdle > 0 {
+		var err error
 		if s.found, err = c.touch(ctx, at, in.seq, use); err != nil {
 			return stored{}, err
 		}

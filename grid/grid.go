@@ -22,6 +22,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 )
 
 // Grid is an open grid.
@@ -34,9 +35,10 @@ type Grid struct {
 	found      int // the format's version when the grid was opened
 
 	server *embedded // nil for an external one
-	// Writes, reads and feeds have a connection each, so that none waits behind another.
+	// Writes, reads, feeds and scans have a connection each, so that none waits behind another.
 	writes, reads *nats.Conn
-	feeds         lines
+	feeds, scans  lines
+	scanning      *semaphore.Weighted // lists that scan
 	asks          *requester
 	js, events    jetstream.JetStream
 	meta          jetstream.KeyValue
@@ -118,9 +120,13 @@ func (g *Grid) open(ctx context.Context) error {
 	}
 	if g.server != nil {
 		g.feeds = &wireLines{server: g.server, name: g.cfg.Name + " feeds"}
-	} else if g.feeds, err = newNATSLines(g); err != nil {
+		g.scans = &wireLines{server: g.server, name: g.cfg.Name + " scans"}
+	} else if g.feeds, err = newNATSLines(g, "feeds"); err != nil {
+		return err
+	} else if g.scans, err = newNATSLines(g, "scans"); err != nil {
 		return err
 	}
+	g.scanning = semaphore.NewWeighted(scansAtOnce)
 	if g.asks, err = newRequester(g.askOver); err != nil {
 		return err
 	}
@@ -401,8 +407,10 @@ func (g *Grid) shut(ctx context.Context) {
 			nc.Close()
 		}
 	}
-	if g.feeds != nil {
-		g.feeds.close()
+	for _, l := range []lines{g.feeds, g.scans} {
+		if l != nil {
+			l.close()
+		}
 	}
 	if g.server != nil {
 		g.server.close()

@@ -10,17 +10,19 @@ import (
 	"github.com/millrace/millrace/grid/internal/wire"
 )
 
-// line is a connection that feeds are pushed over.
+// line is a connection that feeds are pushed over, or what scans ask for.
 type line interface {
-	// subscribe has the session take what comes to a subject until stop is called.
-	subscribe(subject string, s *session) (stop func(), err error)
+	// subscribe has take called with what comes to a subject, one after the other, until stop is called.
+	subscribe(subject string, take func(*wire.Msg)) (stop func(), err error)
+	// request publishes with a subject for the answers. The server sees it after the subscriptions that were made before.
+	request(subject, reply string, data []byte) error
 	// lost is closed when the connection breaks.
 	lost() <-chan struct{}
 	// broken reports whether the connection broke since the line was opened, also where lost is yet to be closed.
 	broken() bool
 }
 
-// lines gives feeds the connection that they share. It has nothing else to carry.
+// lines gives feeds the connection that they share, and scans theirs. It has nothing else to carry.
 type lines interface {
 	open(ctx context.Context) (line, error)
 	close()
@@ -34,10 +36,10 @@ type natsLines struct {
 	gone chan struct{} // closed when the connection breaks, and replaced
 }
 
-func newNATSLines(g *Grid) (lines, error) {
+func newNATSLines(g *Grid, name string) (lines, error) {
 	l := &natsLines{gone: make(chan struct{})}
 	var err error
-	if l.nc, err = g.connect("feeds", nats.DisconnectErrHandler(func(*nats.Conn, error) { l.lose() })); err != nil {
+	if l.nc, err = g.connect(name, nats.DisconnectErrHandler(func(*nats.Conn, error) { l.lose() })); err != nil {
 		return nil, err
 	}
 	return l, nil
@@ -70,8 +72,8 @@ type natsLine struct {
 	epoch uint64 // how often the connection had been made anew
 }
 
-func (l *natsLine) subscribe(subject string, s *session) (stop func(), err error) {
-	sub, err := l.nc.Subscribe(subject, func(m *nats.Msg) { s.take(wireMsg(m)) })
+func (l *natsLine) subscribe(subject string, take func(*wire.Msg)) (stop func(), err error) {
+	sub, err := l.nc.Subscribe(subject, func(m *nats.Msg) { take(wireMsg(m)) })
 	if err != nil {
 		return nil, connError(err)
 	}
@@ -84,6 +86,10 @@ func (l *natsLine) subscribe(subject string, s *session) (stop func(), err error
 		return nil, connError(err)
 	}
 	return stop, nil
+}
+
+func (l *natsLine) request(subject, reply string, data []byte) error {
+	return connError(l.nc.PublishRequest(subject, reply, data))
 }
 
 func (l *natsLine) lost() <-chan struct{} { return l.gone }
@@ -157,8 +163,8 @@ type wireLine struct {
 	gone chan struct{}
 }
 
-func (l *wireLine) subscribe(subject string, s *session) (stop func(), err error) {
-	id, err := l.conn.Subscribe(subject, s.take)
+func (l *wireLine) subscribe(subject string, take func(*wire.Msg)) (stop func(), err error) {
+	id, err := l.conn.Subscribe(subject, take)
 	if err != nil {
 		return nil, err
 	}
@@ -166,6 +172,14 @@ func (l *wireLine) subscribe(subject string, s *session) (stop func(), err error
 		// The connection may be gone: what Unsubscribe says of it does not matter.
 		_ = l.conn.Unsubscribe(id)
 	}, nil
+}
+
+func (l *wireLine) request(subject, reply string, data []byte) error {
+	var b wire.Batch
+	if err := b.Publish(subject, []byte(reply), nil, data); err != nil {
+		return wireError(err)
+	}
+	return wireError(l.conn.Send(&b))
 }
 
 func (l *wireLine) lost() <-chan struct{} { return l.gone }

@@ -8,16 +8,25 @@ import (
 	"iter"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/millrace/millrace/grid/internal/wire"
 )
 
 // ListOptions say which entries are listed.
 type ListOptions struct {
 	// Prefix limits the keys.
 	Prefix string
+	// After is the key behind which the list begins; empty for the first.
+	After string
 	// Limit ends the list after so many entries; 0 is all.
 	Limit int
 	// KeysOnly leaves out all but cache, key and revision, and asks no stream.
 	KeysOnly bool
+	// More, where it is set, is called with the last key of a list that Limit has ended, before its first entry: a list After
+	// that key goes on behind it.
+	More func(last string)
 }
 
 // List returns the entries in the order of their keys. It begins from what was there when it was
@@ -37,22 +46,9 @@ func (c *Cache) List(ctx context.Context, o ListOptions) iter.Seq2[Entry, error]
 			}
 			return
 		}
-		for len(found) > 0 {
-			some := found[:min(len(found), readAhead)]
-			found = found[len(some):]
-			places := make([]place, len(some))
-			for i, f := range some {
-				places[i] = c.placeOf(f.key)
-			}
-			answers, err := c.readWarm(ctx, places, true, false)
-			if err != nil {
-				yield(Entry{}, fmt.Errorf("list %s: %w", c.name, err))
+		for s, err := range c.readAll(ctx, found, true) {
+			if !yield(s.entry, err) || err != nil {
 				return
-			}
-			for _, s := range answers {
-				if s.found && !yield(s.entry, nil) {
-					return
-				}
 			}
 		}
 	}
@@ -67,19 +63,113 @@ func (c *Cache) ListInfo(ctx context.Context, o ListOptions) iter.Seq2[Info, err
 			yield(Info{}, err)
 			return
 		}
-		for some := range slices.Chunk(found, readAhead) {
-			infos, err := c.infos(ctx, some)
-			if err != nil {
-				yield(Info{}, err)
+		for s, err := range c.readAll(ctx, found, false) {
+			s.entry.Value = nil
+			if !yield(s.info(), err) || err != nil {
 				return
 			}
-			for _, i := range infos {
-				if !yield(i, nil) {
+		}
+	}
+}
+
+// readAll reads what the streams have for keys, in their order, with the values of cold entries where values are wanted.
+func (c *Cache) readAll(ctx context.Context, found []keyChange, values bool) iter.Seq2[stored, error] {
+	return func(yield func(stored, error) bool) {
+		scanning := len(found) >= scanFrom && c.grid.scanning.TryAcquire(1)
+		if scanning {
+			defer c.grid.scanning.Release(1)
+		}
+		buf := make([]stored, 0, readAhead)
+		for len(found) > 0 {
+			some := found[:min(len(found), readAhead)]
+			var scan []scanned
+			if scanning {
+				some = found[:scanSize(found, values)]
+				scan = c.scan(ctx, some, values)
+			}
+			found = found[len(some):]
+			for len(some) > 0 {
+				n := min(len(some), readAhead)
+				var met []scanned
+				if scan != nil {
+					met, scan = scan[:n], scan[n:]
+				}
+				answers, err := c.readFound(ctx, buf, some[:n], met, values)
+				if err != nil {
+					yield(stored{}, fmt.Errorf("list %s: %w", c.name, err))
 					return
+				}
+				some = some[n:]
+				for _, s := range answers {
+					if s.found && !yield(s, nil) {
+						return
+					}
 				}
 			}
 		}
 	}
+}
+
+// scanSize returns how many of the keys fit one scan's memory.
+func scanSize(found []keyChange, values bool) int {
+	size := 0
+	for i, f := range found {
+		if size += scanOverhead; values {
+			size += f.size
+		}
+		if size > scanBytes && i > 0 {
+			return i
+		}
+	}
+	return len(found)
+}
+
+// readFound reads up to readAhead keys, of which a scan may have met some. What it returns lies in buf where that has room.
+func (c *Cache) readFound(ctx context.Context, buf []stored, some []keyChange, met []scanned, values bool) ([]stored, error) {
+	out := buf[:0]
+	var missing []int
+	var asked []place
+	ask := func(i int) {
+		missing, asked = append(missing, i), append(asked, c.placeOf(some[i].key))
+	}
+	for i, f := range some {
+		out = append(out, stored{})
+		if met == nil || met[i].block == nil {
+			ask(i)
+			continue
+		}
+		m := met[i]
+		data := m.block[m.header:]
+		in := message{seq: f.seq, at: m.at, size: len(data)}
+		in.readHeaders(wire.Header(m.block[:m.header:m.header]))
+		if values && in.kind == kindStub {
+			ask(i) // the value is to be got in any case
+			continue
+		}
+		at := place{key: f.key}
+		if in.idle > 0 {
+			at = c.placeOf(f.key)
+		}
+		var err error
+		if out[i], err = c.storedOf(ctx, at, &in, data, values); err != nil {
+			return nil, err
+		}
+	}
+	if len(missing) == 0 {
+		return out, nil
+	}
+	read := c.readMany
+	if values {
+		read = func(ctx context.Context, places []place, use bool) ([]stored, error) { return c.readWarm(ctx, places, use, false) }
+	}
+	answers, err := read(ctx, asked, values)
+	if err != nil {
+		return nil, err
+	}
+	for i, n := range missing {
+		out[n] = answers[i]
+	}
+	return out, nil
 }
 
 // Newest returns what is known of the entries that were written last, the newest first, up to limit, without their values.
@@ -101,37 +191,22 @@ func (c *Cache) Newest(ctx context.Context, prefix string, limit int) ([]Info, e
 			for i, w := range some {
 				found[i].key = string(w.Key)
 			}
-			infos, err := c.infos(ctx, found)
+			answers, err := c.readFound(ctx, nil, found, nil, false)
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("list %s: %w", c.name, err)
 			}
-			out = append(out, infos...)
+			for _, s := range answers {
+				if s.found {
+					s.entry.Value = nil
+					out = append(out, s.info())
+				}
+			}
 		}
 	}
 	slices.SortFunc(out, func(a, b Info) int {
 		return cmp.Or(b.Entry.Created.Compare(a.Entry.Created), strings.Compare(a.Entry.Key, b.Entry.Key))
 	})
 	return out[:min(len(out), limit)], nil
-}
-
-// infos reads what is known of up to readAhead keys, and leaves out those that are gone.
-func (c *Cache) infos(ctx context.Context, some []keyChange) ([]Info, error) {
-	places := make([]place, len(some))
-	for i, f := range some {
-		places[i] = c.placeOf(f.key)
-	}
-	answers, err := c.readMany(ctx, places, false)
-	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", c.name, err)
-	}
-	var out []Info
-	for _, s := range answers {
-		if s.found {
-			s.entry.Value = nil
-			out = append(out, s.info())
-		}
-	}
-	return out, nil
 }
 
 // keys returns the entries that are there, in the order of their keys, with this node's own writes.
@@ -141,19 +216,52 @@ func (c *Cache) keys(ctx context.Context, o ListOptions) ([]keyChange, error) {
 	}
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
-	var found []keyChange
-	for _, p := range c.partitions {
-		some, err := c.grid.askKeys(ctx, p, c.name, o.Prefix, o.Limit)
-		if err != nil {
-			return nil, fmt.Errorf("list %s: %w", c.name, err)
-		}
-		found = append(found, some...)
+	limit := o.Limit
+	if limit > 0 && o.More != nil {
+		limit++ // one more shows whether it goes on
 	}
-	slices.SortFunc(found, func(a, b keyChange) int { return strings.Compare(a.key, b.key) })
+	parts := make([][]keyChange, len(c.partitions))
+	asks, ctx := errgroup.WithContext(ctx)
+	for i, p := range c.partitions {
+		asks.Go(func() (err error) {
+			parts[i], err = c.grid.askKeys(ctx, p, c.name, o.Prefix, o.After, limit)
+			return err
+		})
+	}
+	if err := asks.Wait(); err != nil {
+		return nil, fmt.Errorf("list %s: %w", c.name, err)
+	}
+	found := merge(parts, limit)
 	if o.Limit > 0 && len(found) > o.Limit {
 		found = found[:o.Limit]
+		if o.More != nil {
+			o.More(found[o.Limit-1].key)
+		}
 	}
 	return found, nil
+}
+
+// merge joins lists that are in the order of their keys, up to limit keys where it is not 0.
+func merge(parts [][]keyChange, limit int) []keyChange {
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	if limit > 0 {
+		n = min(n, limit)
+	}
+	out := make([]keyChange, 0, n)
+	for len(out) < n {
+		least := -1
+		for i, p := range parts {
+			if len(p) > 0 && (least < 0 || p[0].key < parts[least][0].key) {
+				least = i
+			}
+		}
+		out = append(out, parts[least][0])
+		parts[least] = parts[least][1:]
+	}
+	return out
 }
 
 // count asks the owners how many entries there are and what their values take, cold ones too.
