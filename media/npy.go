@@ -356,20 +356,7 @@ func WriteNPY(w io.Writer, t *tensor.Tensor) error {
 	if err != nil {
 		return err
 	}
-	dims := make([]string, t.Rank())
-	for i, d := range t.Shape() {
-		dims[i] = strconv.Itoa(d)
-	}
-	shape := strings.Join(dims, ", ")
-	if len(dims) == 1 {
-		shape += ","
-	}
-	head := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", descr, shape)
-	const align = 64
-	pad := align - (len(npyMagic)+4+len(head)+1)%align
-	head += strings.Repeat(" ", pad%align) + "\n"
-	start := binary.LittleEndian.AppendUint16([]byte(npyMagic+"\x01\x00"), uint16(len(head)))
-	for _, part := range [][]byte{start, []byte(head), raw} {
+	for _, part := range [][]byte{npyHead(descr, t.Shape()), raw} {
 		if _, err := w.Write(part); err != nil {
 			return fmt.Errorf("write .npy: %w", err)
 		}
