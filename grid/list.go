@@ -160,7 +160,9 @@ func (c *Cache) readFound(ctx context.Context, buf []stored, some []keyChange, m
 	}
 	read := c.readMany
 	if values {
-		read = func(ctx context.Context, places []place, use bool) ([]stored, error) { return c.readWarm(ctx, places, use, false) }
+		read = func(ctx context.Context, places []place, use bool) ([]stored, error) {
+			return c.readWarm(ctx, places, use, false)
+		}
 	}
 	answers, err := read(ctx, asked, values)
 	if err != nil {

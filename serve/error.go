@@ -73,7 +73,13 @@ type ErrorBody struct {
 	RequestID string `json:"request_id,omitempty"`
 	// Reasons are all faults, where there is more than one to repair.
 	Reasons []string `json:"reasons,omitempty"`
+	// Row and Stored are of many entries that came in one request: the row at which it ended, and how many entries were stored.
+	Row    *int64 `json:"row,omitempty"`
+	Stored *int64 `json:"stored,omitempty"`
 }
+
+// Partial is an error of a request of which a part was done.
+type Partial interface{ Done() (row, stored int64) }
 
 // Reasoner is an error that lists every fault.
 type Reasoner interface{ Reasons() []string }
@@ -87,6 +93,11 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	var many Reasoner
 	if errors.As(err, &many) {
 		body.Reasons = many.Reasons()
+	}
+	var part Partial
+	if errors.As(err, &part) {
+		row, stored := part.Done()
+		body.Row, body.Stored = &row, &stored
 	}
 	h := w.Header()
 	for _, stale := range []string{"Content-Encoding", "ETag", "Last-Modified"} {

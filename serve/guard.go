@@ -144,7 +144,7 @@ func (o *origins) allows(origin string) bool {
 }
 
 // corsExposed are the answer's headers that a page of another origin may read.
-const corsExposed = "ETag, Last-Modified, X-Request-Id, timeToLiveSeconds, maxIdleTimeSeconds, Inference-Header-Content-Length, Retry-After, Location"
+const corsExposed = "ETag, Last-Modified, X-Request-Id, timeToLiveSeconds, maxIdleTimeSeconds, Inference-Header-Content-Length, Retry-After, Location, Millrace-Cursor"
 
 // answer sets the CORS headers, and answers a preflight request itself.
 func (o *origins) answer(w http.ResponseWriter, r *http.Request) bool {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/millrace/millrace/bulk"
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/media"
@@ -178,9 +179,14 @@ var kinds = []Kind{
 		Remedy: "Repair what it says, or put a version that runs.",
 	},
 	{
-		Code: "bad_content", HTTP: http.StatusBadRequest, GRPC: GRPCInvalidArgument, is: []error{media.ErrMalformed, media.ErrShape, media.ErrNotFinite},
+		Code: "bad_content", HTTP: http.StatusBadRequest, GRPC: GRPCInvalidArgument, is: []error{media.ErrMalformed, media.ErrShape, media.ErrNotFinite, bulk.ErrFormat},
 		Cause:  "The bytes are not what their content type says, or do not fit the model's input.",
 		Remedy: "Read the message, and compare with the model's signature and metadata.",
+	},
+	{
+		Code: "format_cannot_hold", HTTP: http.StatusUnprocessableEntity, GRPC: GRPCFailedPrecondition, is: []error{bulk.ErrCannotHold},
+		Cause:  "The entries cannot be written in the format that was asked for; the message names the first that cannot.",
+		Remedy: "Export as `jsonl` or `tar`, which hold everything.",
 	},
 	{
 		Code: "model_input", HTTP: http.StatusBadRequest, GRPC: GRPCInvalidArgument, is: []error{engine.ErrInput},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/millrace/millrace/bulk"
 	"github.com/millrace/millrace/internal/client"
 )
 
@@ -49,7 +51,7 @@ func (c *command) cacheGet(open opener) *cobra.Command {
 	return cmd
 }
 
-// entryOut is an entry as the commands print it; a value that is JSON stands as it is, any other in base64.
+// entryOut is an entry as the commands print it; a value that is JSON stands as it is, text as a string, any other in base64.
 type entryOut struct {
 	Key         client.Key        `json:"key"`
 	Revision    uint64            `json:"revision"`
@@ -65,8 +67,11 @@ func entryJSON(e client.Entry) entryOut {
 	if !e.Created.IsZero() {
 		o.Created = &e.Created
 	}
-	if strings.HasPrefix(e.ContentType, "application/json") && json.Valid(e.Value) {
-		o.Value = e.Value
+	if e.Value == nil { // of an event that has none
+		return o
+	}
+	if raw, ok := bytes.CutPrefix(bulk.AppendValue(nil, e.ContentType, e.Value, false), []byte(`,"value":`)); ok {
+		o.Value = raw
 	} else {
 		o.ValueBase64 = e.Value
 	}

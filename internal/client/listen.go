@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/millrace/millrace/bulk"
 )
 
 // ListenOptions say which events come.
@@ -172,7 +174,10 @@ func (e *Entry) decode(data []byte) error {
 	}
 	*e = Entry{Key: in.Key, Revision: in.Revision, Created: in.Created, ContentType: in.ContentType, Labels: in.Labels, Value: in.ValueBase64}
 	if in.Value != nil {
-		e.Value = in.Value
+		var err error
+		if e.Value, err = bulk.ParseValue(in.ContentType, in.Value); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -150,6 +150,8 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request, escaped string) er
 	switch action {
 	case "listen":
 		return h.listen(w, r, c)
+	case "export":
+		return h.export(w, r, c, q)
 	case "keys", "entries":
 		return h.list(w, r, c, q, action == "entries")
 	case "config":
@@ -157,7 +159,7 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request, escaped string) er
 		return nil
 	case "", "size", "stats":
 	default:
-		return fmt.Errorf("%w: action=%q is none of keys, entries, size, stats, config, listen", serve.ErrRequest, action)
+		return fmt.Errorf("%w: action=%q is none of keys, entries, size, stats, config, listen, export", serve.ErrRequest, action)
 	}
 	stats, err := c.Stats(r.Context())
 	if err != nil {
@@ -220,7 +222,7 @@ func statsOf(s grid.Stats) cacheStats {
 	return out
 }
 
-// make is POST: it creates a cache, clears one, or has values leave memory.
+// make is POST: it creates a cache, clears one, fills one, or has values leave memory.
 func (h *Handler) make(w http.ResponseWriter, r *http.Request, escaped string) error {
 	switch action := r.URL.Query().Get("action"); action {
 	case "clear":
@@ -235,9 +237,11 @@ func (h *Handler) make(w http.ResponseWriter, r *http.Request, escaped string) e
 		return nil
 	case "evict":
 		return h.evict(w, r, escaped)
+	case "import":
+		return h.importInto(w, r, escaped)
 	case "":
 	default:
-		return fmt.Errorf("%w: action=%q; a POST without action creates the cache, clear empties it, and evict has values leave memory", serve.ErrRequest, action)
+		return fmt.Errorf("%w: action=%q; a POST without action creates the cache, clear empties it, evict has values leave memory, and import takes many entries", serve.ErrRequest, action)
 	}
 	name, err := cacheName(escaped)
 	if err != nil {

@@ -1,41 +1,24 @@
 package rest
 
 import (
-	"bytes"
-	"encoding/base64"
-	"encoding/json"
 	"maps"
-	"mime"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/millrace/millrace/bulk"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/media/jsontensor"
 )
 
 // appendEntry appends an entry as one line of JSON: key, revision and, where there is a value, what is known of it.
-// The value is inline where it is JSON, and base64 under valueBase64 else.
+// The value is inline where it is JSON, a string where it is text, and base64 under valueBase64 else.
 func appendEntry(dst []byte, e *grid.Entry, value bool) []byte {
 	dst = appendKey(dst, e)
 	if !value {
 		return append(dst, '}')
 	}
-	dst = appendKnown(dst, e)
-	if isJSON(e.ContentType) {
-		mark := len(dst)
-		dst = append(dst, `,"value":`...)
-		buf := bytes.NewBuffer(dst)
-		if utf8.Valid(e.Value) && json.Compact(buf, e.Value) == nil {
-			return append(buf.Bytes(), '}')
-		}
-		dst = dst[:mark] // it says that it is JSON and is not
-	}
-	dst = append(dst, `,"valueBase64":"`...)
-	dst = base64.StdEncoding.AppendEncode(dst, e.Value)
-	return append(dst, `"}`...)
+	return append(bulk.AppendValue(appendKnown(dst, e), e.ContentType, e.Value, false), '}')
 }
 
 // appendInfo is appendEntry with the value's size, and whether it is cold, in place of the value.
@@ -75,15 +58,4 @@ func appendKnown(dst []byte, e *grid.Entry) []byte {
 		dst = append(dst, '}')
 	}
 	return dst
-}
-
-func isJSON(contentType string) bool {
-	if contentType == "application/json" {
-		return true
-	}
-	if contentType == "" {
-		return false
-	}
-	kind, _, err := mime.ParseMediaType(contentType)
-	return err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json"))
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/millrace/millrace/fault"
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/grid"
@@ -94,7 +96,8 @@ func Prefixes() []string {
 
 // A Handler answers REST. It is safe for concurrent use.
 type Handler struct {
-	cfg Config
+	cfg     Config
+	imports *semaphore.Weighted // that are under way
 }
 
 // New returns a handler.
@@ -102,7 +105,7 @@ func New(cfg Config) (*Handler, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Handler{cfg: cfg.withDefaults()}, nil
+	return &Handler{cfg: cfg.withDefaults(), imports: semaphore.NewWeighted(importsAtOnce)}, nil
 }
 
 // ServeHTTP picks by the path as it was sent: what follows a cache's name and a slash is the key, whatever it holds.

@@ -15,6 +15,9 @@ import (
 // listAtOnce is how many bytes of a list go out in one write.
 const listAtOnce = 64 << 10
 
+// headerCursor is what the next page of a list is asked for with.
+const headerCursor = "Millrace-Cursor"
+
 // newestAtOnce is how many entries order=newest gives at most.
 const newestAtOnce = 1000
 
@@ -25,6 +28,8 @@ func (h *Handler) list(w http.ResponseWriter, r *http.Request, c *grid.Cache, q 
 	if err != nil {
 		return err
 	}
+	// What a list that was cut goes on behind, as a query has it.
+	o.More = func(last string) { w.Header().Set(headerCursor, url.QueryEscape(last)) }
 	out := &arrayWriter{h: h, w: w}
 	switch {
 	case newest:
@@ -49,7 +54,7 @@ func (h *Handler) list(w http.ResponseWriter, r *http.Request, c *grid.Cache, q 
 
 // listOptions reads which entries are listed, whether with their values, and whether from the newest.
 func listOptions(q url.Values, entries bool) (o grid.ListOptions, values, newest bool, err error) {
-	o = grid.ListOptions{Prefix: q.Get("prefix"), KeysOnly: !entries}
+	o = grid.ListOptions{Prefix: q.Get("prefix"), After: q.Get("cursor"), KeysOnly: !entries}
 	if s := q.Get("limit"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < -1 {
@@ -69,6 +74,9 @@ func listOptions(q url.Values, entries bool) (o grid.ListOptions, values, newest
 		newest = true
 		if !entries || values || o.Limit == 0 || o.Limit > newestAtOnce {
 			return o, false, false, fmt.Errorf("%w: order=newest is of action=entries with values=false and a limit from 1 to %d", serve.ErrRequest, newestAtOnce)
+		}
+		if o.After != "" {
+			return o, false, false, fmt.Errorf("%w: cursor goes on in the order of the keys, not with order=newest", serve.ErrRequest)
 		}
 	default:
 		return o, false, false, fmt.Errorf("%w: order=%q is neither key nor newest", serve.ErrRequest, order)
