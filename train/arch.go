@@ -25,8 +25,8 @@ const (
 const Producer = "millrace"
 
 // NewModel makes an untrained net for a data set, which the initial weights' distribution takes the shape and the numbers'
-// scale from; the same seed gives the same weights. The graph ends in a Softmax named "probabilities", and its metadata
-// says how pictures become inputs. For the path of an ONNX file it is that file's graph, with the data set's labels
+// scale from; the same seed gives the same weights. The graph ends in a Softmax named "probabilities", or in the number of a regression named "value", and
+// its metadata says how pictures become inputs and what the columns of a table are. For the path of an ONNX file it is that file's graph, with the data set's labels
 // and scaling where it has none of its own.
 func NewModel(arch string, data *Set, seed uint64) (*graph.Graph, error) {
 	switch arch {
@@ -34,7 +34,11 @@ func NewModel(arch string, data *Set, seed uint64) (*graph.Graph, error) {
 	default:
 		return openModel(arch, data)
 	}
-	n := &net{b: graph.NewBuilder("classifier"), random: rand.New(rand.NewPCG(seed, 0x1417))}
+	what, units := "classifier", len(data.names)
+	if data.targets != nil {
+		what, units = "regression", 1
+	}
+	n := &net{b: graph.NewBuilder(what), random: rand.New(rand.NewPCG(seed, 0x1417))}
 	batch := graph.Dim{Size: -1, Symbol: "N"}
 	shape := graph.Shape{batch}
 	for _, d := range data.shape {
@@ -45,10 +49,13 @@ func NewModel(arch string, data *Set, seed uint64) (*graph.Graph, error) {
 		name = "image"
 	}
 	x := n.b.Input(name, tensor.Float32, shape)
-	if data.bytes == nil || data.table {
+	width := data.size
+	switch {
+	case data.categories():
+		x, width = n.encode(x, data)
+	case data.bytes == nil || data.table:
 		x = n.standardise(x, data)
 	}
-	width := data.size
 	if arch == CNN {
 		if !data.Picture() {
 			return nil, fmt.Errorf("%w: arch %s needs pictures, the examples have shape %v", ErrData, CNN, data.shape)
@@ -56,17 +63,21 @@ func NewModel(arch string, data *Set, seed uint64) (*graph.Graph, error) {
 		x, width = n.convolutions(x, data.shape)
 		x = n.b.Op("Flatten", nil, x)
 		x = n.b.Op("Relu", nil, n.dense(x, "dense1", width, 64, math.Sqrt(2)))
-		x = n.dense(x, "dense2", 64, len(data.names), 1)
+		x = n.dense(x, "dense2", 64, units, 1)
 	} else {
 		if len(data.shape) > 1 {
 			x = n.b.Op("Flatten", nil, x)
 		}
 		x = n.b.Op("Relu", nil, n.dense(x, "dense1", width, 128, math.Sqrt(2)))
 		x = n.b.Op("Relu", nil, n.dense(x, "dense2", 128, 32, math.Sqrt(2)))
-		x = n.dense(x, "dense3", 32, len(data.names), 1)
+		x = n.dense(x, "dense3", 32, units, 1)
 	}
-	n.b.Name(x, "logits")
-	n.b.Output(n.b.Name(n.b.Op("Softmax", graph.Attrs{"axis": int64(-1)}, "logits"), "probabilities"))
+	if data.targets != nil {
+		n.value(x, data)
+	} else {
+		n.b.Name(x, "logits")
+		n.b.Output(n.b.Name(n.b.Op("Softmax", graph.Attrs{"axis": int64(-1)}, "logits"), "probabilities"))
+	}
 	g, err := infer.Build(n.b)
 	if err != nil {
 		return nil, fmt.Errorf("arch %s: %w", arch, err)
@@ -180,6 +191,7 @@ func metadata(data *Set, m model.Metadata) model.Metadata {
 	if len(m.Labels) == 0 {
 		m.Labels = data.names
 	}
+	m = data.describe(m)
 	if m.Scale != 0 || len(m.Mean) > 0 || len(m.Std) > 0 {
 		return m
 	}

@@ -115,6 +115,7 @@ type batch struct{ x, y *tensor.Tensor }
 type loader struct {
 	filler *filler
 	shape  tensor.Shape // of the model's input, its first dimension being the batch
+	scaled scaled       // of a regression's numbers
 	seed   uint64
 	free   chan *batch
 }
@@ -122,8 +123,8 @@ type loader struct {
 // ahead is how many batches are prepared or in use.
 const ahead = 3
 
-func newLoader(f *filler, shape tensor.Shape, seed uint64) (*loader, error) {
-	l := &loader{filler: f, shape: shape, seed: seed, free: make(chan *batch, ahead)}
+func newLoader(f *filler, shape tensor.Shape, sc scaled, seed uint64) (*loader, error) {
+	l := &loader{filler: f, shape: shape, scaled: sc, seed: seed, free: make(chan *batch, ahead)}
 	if shape[1:].Size() != f.set.size {
 		return nil, fmt.Errorf("%w: the model takes %v, an example has shape %v", ErrData, shape, f.set.shape)
 	}
@@ -133,6 +134,9 @@ func newLoader(f *filler, shape tensor.Shape, seed uint64) (*loader, error) {
 			return nil, err
 		}
 		y, err := tensor.New(tensor.Int64, shape[0])
+		if f.set.targets != nil {
+			y, err = tensor.New(tensor.Float32, shape[0], 1)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -168,9 +172,13 @@ func (l *loader) epoch(ctx context.Context, epoch, first int) <-chan *batch {
 }
 
 func (l *loader) write(b *batch, examples []int, epoch int) {
-	x, y, size := tensor.Data[float32](b.x), tensor.Data[int64](b.y), l.filler.set.size
+	set, x := l.filler.set, tensor.Data[float32](b.x)
 	for r, i := range examples {
-		l.filler.fill(x[r*size:(r+1)*size], i, l.seed^uint64(epoch+1)<<32, uint64(i))
-		y[r] = l.filler.set.labels[i]
+		l.filler.fill(x[r*set.size:(r+1)*set.size], i, l.seed^uint64(epoch+1)<<32, uint64(i))
+		if set.targets != nil {
+			tensor.Data[float32](b.y)[r] = l.scaled.down(set.targets[i])
+		} else {
+			tensor.Data[int64](b.y)[r] = set.labels[i]
+		}
 	}
 }

@@ -2,6 +2,9 @@ package train
 
 // classNotes warns where a class cannot be learned from the set: one without examples, or the only one.
 func (s *Set) classNotes() []Note {
+	if s.targets != nil {
+		return nil
+	}
 	counts := make([]int, len(s.names))
 	for _, l := range s.labels {
 		counts[l]++

@@ -1,10 +1,12 @@
 package train
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"log/slog"
+	"math"
 	"time"
 	"unsafe"
 
@@ -52,6 +54,8 @@ type Config struct {
 	Checkpoint string
 	// Resume goes on from Checkpoint.
 	Resume bool
+	// Unit is the unit of a regression's numbers, for the model's metadata.
+	Unit string
 	// Engine runs the training graph, with EngineOptions.
 	Engine        engine.Engine
 	EngineOptions engine.Options
@@ -66,8 +70,10 @@ type Config struct {
 type Progress struct {
 	// Epoch and Epochs, Step and Steps count from 1; steps are those of the whole training.
 	Epoch, Epochs, Step, Steps int
-	// Loss and Accuracy are means over the epoch's training examples so far, measured before each update.
+	// Loss and Accuracy are means over the epoch's training examples so far, measured before each update; as in Result.
 	Loss, Accuracy float64
+	// Regression says that the model predicts a number.
+	Regression bool
 	// ExamplesPerSecond is the rate since the last report.
 	ExamplesPerSecond float64
 	// Remaining is the time left at the mean rate so far.
@@ -149,7 +155,7 @@ func (c Config) settle() (settled, error) {
 	l.Take(c.Options.Validate(), same)
 	l.Check(c.Epochs >= 1 && c.Epochs <= 1e6, "epochs", "%d is not from 1 to 1000000", c.Epochs)
 	l.Check(c.Batch >= 1 && c.Batch <= 1<<20, "batch", "%d is not from 1 to %d", c.Batch, 1<<20)
-	l.Take(s.gradient().Validate(), same)
+	l.Take(s.gradient(nil).Validate(), same)
 	l.Take(s.schedule.validate(), at("schedule"))
 	_, _, err := parsePart(c.Eval)
 	l.Take(err, at("eval"))
@@ -164,9 +170,13 @@ func (c Config) settle() (settled, error) {
 	return s, nil
 }
 
-// gradient are the options of the training graph.
-func (s settled) gradient() gradient.Options {
-	return gradient.Options{Loss: gradient.CrossEntropy, LabelSmoothing: s.LabelSmoothing, Optimizer: &s.optimizer, MaxNorm: s.MaxNorm, Frozen: s.Frozen}
+// gradient are the options of the training graph; set is nil as long as the data is not read.
+func (s settled) gradient(set *Set) gradient.Options {
+	loss := gradient.CrossEntropy
+	if s.Options.Task == taskRegression || set != nil && set.targets != nil {
+		loss = gradient.MSE
+	}
+	return gradient.Options{Loss: loss, LabelSmoothing: s.LabelSmoothing, Optimizer: &s.optimizer, MaxNorm: s.MaxNorm, Frozen: s.Frozen}
 }
 
 // settings are what a checkpoint keeps; batch is the one in use.
@@ -218,6 +228,9 @@ func (s *Set) fingerprint() string {
 	}
 	for _, l := range s.labels {
 		sum = crc32.Update(sum, table, []byte{byte(l), byte(l >> 8)})
+	}
+	for _, v := range s.targets {
+		sum = crc32.Update(sum, table, binary.LittleEndian.AppendUint32(nil, math.Float32bits(v)))
 	}
 	return fmt.Sprintf("%08x%v", sum, s.shape)
 }

@@ -46,7 +46,11 @@ func TestCSVFiles(t *testing.T) {
 		"one-class":              {40, tensor.Shape{2}, []string{"cat"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, err := train.Open(filepath.Join("testdata", "csv", name+".csv"), train.Options{})
+			o := train.Options{}
+			if name == "numeric-header" { // whose last column has numbers
+				o.Label = "0"
+			}
+			s, err := train.Open(filepath.Join("testdata", "csv", name+".csv"), o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -75,6 +79,7 @@ func TestCSVHeader(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
 		header     train.Header
+		label      string
 		want       describe
 		err        string
 	}{
@@ -94,31 +99,34 @@ func TestCSVHeader(t *testing.T) {
 		{name: "words for labels, no header", text: "c,7,3,9\nb,2,3,4\na,4,5,6\n", want: describe{3, tensor.Shape{3}, []string{"a", "b", "c"}, []int{2, 1, 0}}},
 		{name: "words for labels, no header, said", text: "class,7,3,9\nb,2,3,4\n", header: train.HeaderNo, want: describe{2, tensor.Shape{3}, []string{"b", "class"}, []int{1, 0}}},
 		{name: "one row", text: "c,1,2,3\n", want: describe{1, tensor.Shape{3}, []string{"c"}, []int{0}}},
-		{name: "one row of numbers", text: "0,1,2,3\n", want: describe{1, tensor.Shape{3}, []string{"0"}, []int{0}}},
-		{name: "numbers that count up", text: "0,1,2,3\n1,9,3,4\n0,9,5,6\n", want: two},
-		{name: "numbers that count up from 1", text: "1,2,3,4\n1,9,3,4\n0,9,5,6\n", want: two},
-		{name: "numbers that count up, said to be data", text: "0,1,2,3\n1,9,3,4\n0,9,5,6\n", header: train.HeaderNo, want: describe{3, tensor.Shape{3}, []string{"0", "1"}, []int{0, 1, 0}}},
-		{name: "all count up", text: "0,1,2,3\n1,2,3,4\n", want: describe{2, tensor.Shape{3}, []string{"0", "1"}, []int{0, 1}}},
-		{name: "three that count up", text: "0,1,2\n1,9,3\n", want: describe{2, tensor.Shape{2}, []string{"0", "1"}, []int{0, 1}}},
-		{name: "numbers that count by two", text: "0,2,4,6\n1,9,3,4\n", want: describe{2, tensor.Shape{3}, []string{"0", "1"}, []int{0, 1}}},
-		{name: "numbers, said to be a header", text: "7,7,7,7\n1,9,3,4\n0,9,5,6\n", header: train.HeaderYes, want: two},
-		{name: "no number in the header's place", text: "a,b,c,d\n1,9,3,4\n", header: train.HeaderNo, err: `"b" is not a finite number`},
-		{name: "a value that is missing", text: "1,NA,2,3\n0,1,2,3\n", err: `line 1: column 2: "NA"`},
-		{name: "a word's value that is missing", text: "cat,?,2,3\ndog,1,2,3\n", err: `line 1: column 2: "?"`},
-		{name: "no value", text: "cat,1,,3\ndog,1,2,3\n", err: `line 1: column 3: ""`},
-		{name: "NaN", text: "1,NaN,2,3\n", err: `"NaN" is not a finite number`},
+		{name: "one row of numbers", label: "1", text: "0,1,2,3\n", want: describe{1, tensor.Shape{3}, []string{"0"}, []int{0}}},
+		{name: "numbers that count up", label: "0", text: "0,1,2,3\n1,9,3,4\n0,9,5,6\n", want: two},
+		{name: "numbers that count up from 1", label: "1", text: "1,2,3,4\n1,9,3,4\n0,9,5,6\n", want: two},
+		{name: "numbers that count up, said to be data", label: "1", text: "0,1,2,3\n1,9,3,4\n0,9,5,6\n", header: train.HeaderNo, want: describe{3, tensor.Shape{3}, []string{"0", "1"}, []int{0, 1, 0}}},
+		{name: "all count up", label: "1", text: "0,1,2,3\n1,2,3,4\n", want: describe{2, tensor.Shape{3}, []string{"0", "1"}, []int{0, 1}}},
+		{name: "three that count up", label: "1", text: "0,1,2\n1,9,3\n", want: describe{2, tensor.Shape{2}, []string{"0", "1"}, []int{0, 1}}},
+		{name: "numbers that count by two", label: "1", text: "0,2,4,6\n1,9,3,4\n", want: describe{2, tensor.Shape{3}, []string{"0", "1"}, []int{0, 1}}},
+		{name: "numbers, said to be a header", text: "7,8,9,7.5\n1,9,3,4\n0,9,5,6\n", header: train.HeaderYes, label: "7", want: two},
+		{name: "one name twice", text: "label,7,7,7\n1,9,3,4\n", err: `column 2 ("7") and column 3 ("7") have one name`},
+		{name: "no number in the header's place", text: "a,b,c,d\n1,9,3,4\n", header: train.HeaderNo, err: `column 1: "a" is not a finite number, as the 1 others are`},
+		{name: "a value that is missing", text: "1,NA,2,3\n0,1,2,3\n", err: `line 1 (row 1): column 2: "NA" is no value`},
+		{name: "a word's value that is missing", text: "cat,?,2,3\ndog,1,2,3\n", err: `line 1 (row 1): column 2: "?" is no value`},
+		{name: "no value", text: "cat,1,,3\ndog,1,2,3\n", err: `line 1 (row 1): column 3: "" is no value`},
+		{name: "NaN", text: "1,NaN,2,3\n1,2,2,3\n", err: `line 1 (row 1): column 2: "NaN" is no value`},
+		{name: "an infinity", text: "1,inf,2,3\n1,2,2,3\n", err: `"inf" is not a finite number`},
+		{name: "no value at all", text: "1,NaN,2,3\n", err: `column 2 has no value in any row: --ignore 2`},
 		{name: "a word among numbers", text: "1,7,x,3\n0,1,2,3\n", err: `"x" is not a finite number`},
 		{name: "a header alone", text: "label,a,b\n", err: "no rows of data"},
 		{name: "a picture's row above 255 is the header", text: "label," + strings.Repeat(",300", 64)[1:] + "\n1" + strings.Repeat(",3", 64) + "\n0" + strings.Repeat(",4", 64),
 			want: describe{2, tensor.Shape{1, 8, 8}, []string{"0", "1"}, []int{1, 0}}},
-		{name: "a picture's first row is no picture", text: "1" + strings.Repeat(",300", 64) + "\n0" + strings.Repeat(",4", 64),
+		{name: "a picture's first row is no picture", label: "1", text: "1" + strings.Repeat(",300", 64) + "\n0" + strings.Repeat(",4", 64),
 			want: describe{2, tensor.Shape{64}, []string{"0", "1"}, []int{1, 0}}},
 		{name: "fields differ", text: "label,a,b\n1,2\n", err: "line 2: wrong number of fields: not as many as in the first row"},
-		{name: "semicolons", text: "label;a;b\n1;2;3\n", err: "separated by commas"},
-		{name: "tabs", text: "1\t2\t3\n", err: "separated by commas"},
+		{name: "semicolons", text: "label;a;b\n1;2;3\n0;2;3\n", want: describe{2, tensor.Shape{2}, []string{"0", "1"}, []int{1, 0}}},
+		{name: "tabs", text: "1\t2\t3\n4\t5\t6\n", want: describe{2, tensor.Shape{2}, []string{"3", "6"}, []int{0, 1}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, err := train.ReadCSV(strings.NewReader(c.text), train.Options{Header: c.header})
+			s, err := train.ReadCSV(strings.NewReader(c.text), train.Options{Header: c.header, Label: c.label})
 			if c.err != "" {
 				if !errors.Is(err, train.ErrData) || !strings.Contains(err.Error(), c.err) {
 					t.Fatalf("error %v, want ErrData with %q", err, c.err)

@@ -11,12 +11,14 @@ import (
 	"github.com/millrace/millrace/tensor"
 )
 
-// Metrics say how well a classifier does on a set.
+// Metrics say how well a model does on a set.
 type Metrics struct {
 	Examples int
 	Correct  int
-	// Loss is the mean cross-entropy.
+	// Loss is the mean cross-entropy, of a regression the mean squared error.
 	Loss float64
+	// Errors are a regression's; nil for classifiers.
+	Errors *Errors
 	// Confusion counts examples by label and, within, by the label that the model gave.
 	Confusion [][]int
 }
@@ -32,7 +34,7 @@ func (m Metrics) Accuracy() float64 {
 // evalBatch is how many examples an evaluation runs at once, where the model leaves it free.
 const evalBatch = 250
 
-// Evaluate runs a classifier on every example of a set and compares its first choices with the labels, which go by name where the model
+// Evaluate runs a classifier or a regression on every example of a set and compares its first choices with the labels, which go by name where the model
 // has names for them, and are numbered as its labels are. The model's metadata says how pictures become inputs.
 func Evaluate(ctx context.Context, eng engine.Engine, opts engine.Options, g *graph.Graph, set *Set) (Metrics, error) {
 	e, err := newEvaluator(ctx, eng, opts, g, set, nil)
@@ -52,6 +54,7 @@ type evaluator struct {
 	set     *Set
 	filler  *filler
 	scores  model.Scores
+	number  int // the output with a regression's numbers
 	x       *tensor.Tensor
 	input   int // position of the examples among the session's inputs
 	feed    []string
@@ -116,7 +119,14 @@ func newEvaluator(ctx context.Context, eng engine.Engine, opts engine.Options, g
 	if len(m.Labels) == 0 {
 		m.Labels = set.names
 	}
+	if err := fitsTask(m, set); err != nil {
+		return nil, fmt.Errorf("evaluate: %w", err)
+	}
 	scores, _, err := m.Scores()
+	if err != nil {
+		return nil, fmt.Errorf("evaluate: %w", err)
+	}
+	output, _, err := m.Number()
 	if err != nil {
 		return nil, fmt.Errorf("evaluate: %w", err)
 	}
@@ -135,7 +145,7 @@ func newEvaluator(ctx context.Context, eng engine.Engine, opts engine.Options, g
 	if err != nil {
 		return nil, fmt.Errorf("evaluate: %w", err)
 	}
-	e := &evaluator{session: session, set: set, filler: newFiller(set, sc, last, Augment{}), scores: scores, x: x, feed: make([]string, 0, len(feed))}
+	e := &evaluator{session: session, set: set, filler: newFiller(set, sc, last, Augment{}), scores: scores, number: output, x: x, feed: make([]string, 0, len(feed))}
 	for i, in := range session.Inputs() {
 		if in.Name == v.Name {
 			e.input = i
@@ -158,8 +168,9 @@ func (e *evaluator) run(ctx context.Context, variables map[string]*tensor.Tensor
 	}
 	in[e.input] = e.x
 	rows, size := e.x.Shape()[0], e.set.size
-	row := make([]float32, classes)
+	row := make([]float32, max(classes, 1))
 	var loss float64
+	var off errorSums
 	for from := 0; from < e.set.Len(); from += rows {
 		x, n := tensor.Data[float32](e.x), min(rows, e.set.Len()-from)
 		for r := range rows { // a last batch that is not full repeats its last example
@@ -170,6 +181,14 @@ func (e *evaluator) run(ctx context.Context, variables map[string]*tensor.Tensor
 			return m, fmt.Errorf("evaluate: %w", err)
 		}
 		for r := range n {
+			if e.set.targets != nil {
+				if err := model.Row(row, out[e.number], r, rows); err != nil {
+					return m, fmt.Errorf("evaluate: %w", err)
+				}
+				off.add(float64(row[0]), float64(e.set.targets[from+r]))
+				m.Examples++
+				continue
+			}
 			if err := model.Row(row, out[e.scores.Output], r, rows); err != nil {
 				return m, fmt.Errorf("evaluate: %w", err)
 			}
@@ -183,6 +202,10 @@ func (e *evaluator) run(ctx context.Context, variables map[string]*tensor.Tensor
 			}
 			loss -= math.Log(max(float64(row[label]), 1e-12))
 		}
+	}
+	if e.set.targets != nil {
+		m.Errors, m.Loss = off.errors(), off.square/float64(m.Examples)
+		return m, nil
 	}
 	m.Loss = loss / float64(m.Examples)
 	return m, nil

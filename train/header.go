@@ -2,19 +2,21 @@ package train
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/millrace/millrace/media"
 )
 
 // Header says whether the first row of a CSV file is a header.
 type Header string
 
 const (
-	// HeaderAuto decides, as "" does, by the first row. A row of words is a header. A row with one word among numbers is one where no other row has the word in
-	// that column, and the others have numbers there, or the word is a usual name for labels, or the numbers count up from 0 or 1. A row of
-	// numbers alone is one where they count up from 0 or 1, four or more, and no other row counts up. What was decided is in [Set.Notes].
+	// HeaderAuto decides, as "" does, by the first row and those below it. A row of words is a header, unless the columns below have those words
+	// too. A row with one word among numbers is one where the column below the word has not the word, and has numbers (and is the first or the last
+	// one), or the word is a usual name for labels, or the numbers count up from 0 or 1. A row of numbers alone is one where they count up from 0 or
+	// 1, four or more, and no other row counts up. What was decided is in [Set.Notes].
 	HeaderAuto Header = "auto"
 	// HeaderYes takes it as a header.
 	HeaderYes Header = "yes"
@@ -25,81 +27,74 @@ const (
 // labelColumns are the names that a header may give the label's column.
 var labelColumns = []string{"label", "class", "target", "y"}
 
-// missing are fields that stand for a number that is not known, in lower case: such a field is no name of a column.
-var missing = []string{"", "na", "n/a", "nan", "+nan", "-nan", "null", "none", "nil", "?", "-", "--", ".", "#n/a", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
-
-// header is what the first row tells about itself.
+// header is what the first row turned out to be.
 type header struct {
-	is      bool
-	decided bool // whatever the other rows have
-	said    bool // by the caller
-	column  int  // of the label
-	name    string
-	word    bool // the label's field is a word
-	usual   bool // the word is among labelColumns
-	counts  bool // the other fields (or all, without a word) count up from 0 or 1
+	is    bool
+	said  bool // by the caller
+	guess bool // it might have been the other
+	names bool // it has a word
+	count bool // its numbers count up from 0 or 1
 }
 
-// readHeader looks at the first row.
-func readHeader(row []string, say Header) header {
-	fields := make([]string, len(row))
+// infinite are numbers that are not finite: no name of a column.
+var infinite = []string{"inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
+
+// readHeader decides what the first row is, whose columns have the rows below it. known are names that the caller expects.
+func readHeader(first []string, columns []*column, say Header, known []string) header {
 	var words, numbers []int
-	for i, f := range row {
-		fields[i] = strings.TrimSpace(f)
-		v, err := strconv.ParseFloat(fields[i], 64)
+	for i, f := range first {
+		_, is := media.ParseNumber(f, columns[i].comma)
 		switch {
-		case slices.Contains(missing, strings.ToLower(fields[i])):
-		case err == nil && !math.IsNaN(v) && !math.IsInf(v, 0):
+		case media.NoValue(f), slices.Contains(infinite, strings.ToLower(f)):
+		case is:
 			numbers = append(numbers, i)
 		default:
 			words = append(words, i)
 		}
 	}
-	h := header{column: -1, counts: countsUp(fields, numbers), said: say == HeaderYes || say == HeaderNo, decided: true}
-	for _, name := range labelColumns {
-		if h.column = slices.IndexFunc(fields, func(f string) bool { return strings.EqualFold(f, name) }); h.column >= 0 {
-			h.usual = true
-			break
-		}
-	}
-	if h.column < 0 {
-		h.column = 0
-		if len(words) == 1 && len(numbers) > 0 {
-			h.column = words[0]
-		}
-	}
-	h.word = slices.Contains(words, h.column)
-	if h.word {
-		h.name = fields[h.column]
-	}
+	h := header{names: len(words) > 0, count: countsUp(first, numbers)}
+	rows := columns[0].rows()
+	below := func(i int) facts { return columns[i].look() }
+	again := slices.ContainsFunc(words, func(i int) bool { return columns[i].has(first[i]) && below(i).isText() })
 	switch {
-	case say == HeaderYes:
+	case say == HeaderYes, say == HeaderNo:
+		h.is, h.said = say == HeaderYes, true
+	case slices.ContainsFunc(known, func(name string) bool { return slices.Contains(first, name) }):
 		h.is = true
-	case say == HeaderNo:
-		h.is = false
-	case len(words) > 1, len(numbers) == 0:
-		h.is = true
-	case len(words) == 1 && h.column > 0:
-		// As data it would have a word in place of a number.
-		h.is = h.usual || h.counts
-	case len(words)+len(numbers) < len(row):
-		h.is = false
+	case len(words) > 1 || len(words) == 1 && len(numbers) == 0:
+		// A row of data has words only where the others have some too, and the words of a category come again.
+		h.is = !again || slices.ContainsFunc(words, func(i int) bool { return !below(i).isText() })
+	case len(words) == 1:
+		i := words[0]
+		usual := slices.ContainsFunc(labelColumns, func(name string) bool { return strings.EqualFold(first[i], name) })
+		end := i == 0 || i == len(first)-1
+		h.guess = end
+		h.is = rows > 0 && !columns[i].has(first[i]) && (usual || h.count || end && below(i).words == 0)
+	case len(numbers) < len(first): // something is missing, which has no name
 	default:
-		h.decided = false
-	}
-	if !h.is && h.decided {
-		h.column, h.word = 0, false
+		h.guess = true
+		h.is = h.count && rows > 0 && !counting(columns)
 	}
 	return h
 }
 
-// isAmong decides for a row that would do as data, with a word for its label, by the labels of the other rows.
-func (h *header) isAmong(others []string) bool {
-	if len(others) == 0 || slices.Contains(others, h.name) {
-		return false
+// counting reports whether a row has numbers alone and each is one more than that before it.
+func counting(columns []*column) bool {
+	for row := range columns[0].rows() {
+		up := true
+		var last float64
+		for i, c := range columns {
+			k, v := c.at(row)
+			if up = k == number && (i == 0 || v == last+1); !up {
+				break
+			}
+			last = v
+		}
+		if up {
+			return true
+		}
 	}
-	isNumber := func(s string) bool { _, err := strconv.ParseFloat(s, 64); return err == nil }
-	return h.usual || h.counts || !slices.ContainsFunc(others, func(s string) bool { return !isNumber(s) })
+	return false
 }
 
 // countsUp reports whether the fields at these positions, at least three and if they are all four, are 0, 1, 2 and so on, or 1, 2, 3.
@@ -126,22 +121,25 @@ func (h *header) text() string {
 		return "the first row is a header"
 	case h.said:
 		return "there is no header"
-	case h.is && !h.decided && !h.word:
+	case h.is && h.guess && !h.names:
 		return "the first row counts up and is taken as a header (--header no takes it as an example)"
-	case h.is && !h.decided:
+	case h.is && h.guess:
 		return "the first row is taken as a header (--header no takes it as an example)"
 	case h.is:
 		return "the first row is a header"
-	case h.counts, h.word:
+	case h.count, h.names:
 		return "the first row is taken as an example (--header yes takes it as a header)"
 	}
 	return "there is no header"
 }
 
-// named is the name of the label's column, where the header has one.
-func (h *header) named() string {
-	if !h.is || h.name == "" {
-		return ""
+// numberText writes a number as it is usually written.
+func numberText(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+
+// columnName is a column's name for people; places count from 0.
+func columnName(at int, name string) string {
+	if name == "" {
+		return fmt.Sprintf("column %d", at+1)
 	}
-	return fmt.Sprintf(" (%.40q)", h.name)
+	return fmt.Sprintf("column %d (%.80q)", at+1, name)
 }

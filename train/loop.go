@@ -112,6 +112,9 @@ func (l *loop) step(ctx context.Context, b *batch, rate float64) (loss float64, 
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
 		return loss, 0, fmt.Errorf("the loss is %v after %d steps: a lower learning rate may help", loss, l.steps)
 	}
+	if b.y.DType() != tensor.Int64 {
+		return loss, 0, nil // a regression's numbers are no classes
+	}
 	scores, classes := tensor.Data[float32](l.out[l.logits]), tensor.Data[int64](b.y)
 	width := len(scores) / len(classes)
 	for r, c := range classes {
@@ -174,15 +177,16 @@ type meter struct {
 	first, lastStep     int
 	loss, speed         float64
 	correct, examples   int
+	regression          bool
 	report              func(Progress)
 }
 
 // every is how often a report is made within an epoch.
 const every = 200 * time.Millisecond
 
-func newMeter(report func(Progress), epochs, steps, rows, done int) *meter {
+func newMeter(report func(Progress), regression bool, epochs, steps, rows, done int) *meter {
 	now := time.Now()
-	return &meter{epochs: epochs, steps: steps, rows: rows, begin: now, last: now, first: done, lastStep: done, report: report}
+	return &meter{regression: regression, epochs: epochs, steps: steps, rows: rows, begin: now, last: now, first: done, lastStep: done, report: report}
 }
 
 // add notes a step.
@@ -196,10 +200,9 @@ func (m *meter) add(l *loop, loss float64, correct int) {
 }
 
 // progress says where training stands.
-
 func (m *meter) progress(epoch, step int) Progress {
 	now := time.Now()
-	p := Progress{Epoch: epoch, Epochs: m.epochs, Step: step, Steps: m.steps}
+	p := Progress{Epoch: epoch, Epochs: m.epochs, Step: step, Steps: m.steps, Regression: m.regression}
 	if m.examples > 0 {
 		p.Loss, p.Accuracy = m.loss/float64(m.examples), float64(m.correct)/float64(m.examples)
 	}

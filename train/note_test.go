@@ -22,7 +22,12 @@ import (
 
 func csvSet(t *testing.T, text string) *train.Set {
 	t.Helper()
-	s, err := train.ReadCSV(strings.NewReader(text), train.Options{})
+	return csvSetOf(t, text, train.Options{})
+}
+
+func csvSetOf(t *testing.T, text string, o train.Options) *train.Set {
+	t.Helper()
+	s, err := train.ReadCSV(strings.NewReader(text), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +99,7 @@ func TestFeaturesThatLookLikePictures(t *testing.T) {
 		whole += row(i%2, 1)
 	}
 	out := filepath.Join(t.TempDir(), "out.onnx")
-	cfg := train.Config{Set: csvSet(t, fractions), Eval: "0", Epochs: 20, Batch: 10, Engine: native.New(native.Config{}), Out: out}
+	cfg := train.Config{Set: csvSetOf(t, fractions, train.Options{Label: "1"}), Eval: "0", Epochs: 20, Batch: 10, Engine: native.New(native.Config{}), Out: out}
 	r, err := train.Run(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -3,8 +3,10 @@ package train
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/millrace/millrace/fault"
+	"github.com/millrace/millrace/model"
 )
 
 // What is done with a photograph's orientation, as in media.Spec.
@@ -20,12 +22,61 @@ type Options struct {
 	// Orientation is what is done with the orientation that a photograph's file names: "exif" (also "") turns the picture upright, "ignore" takes
 	// the pixels as they lie.
 	Orientation string
+	// Label is the column of a table that has the labels, by its name or its number from 1; "" lets [ReadCSV] choose.
+	Label string
+	// Ignore are columns of a table that are left out, by name or number.
+	Ignore []string
+	// Missing is what is done where a table has no value: "error" (also ""), "mean", which takes the column's mean, or its most frequent text, or "drop",
+	// which leaves the row out.
+	Missing string
+	// Task is "classification", "regression", which predicts a number, or "", which is a classification and refuses to train where the labels do not look
+	// like classes.
+	Task string
+	// Model, where it has columns, is what the table is read for: its columns are taken by name, its categories have the model's numbers.
+	Model *model.Metadata
 }
 
-// Headers and Orientations list what Options may say.
+// What Options.Missing and Options.Task say.
+const (
+	missingError       = "error"
+	missingMean        = "mean"
+	missingDrop        = "drop"
+	taskClassification = model.Classification
+	taskRegression     = model.Regression
+)
+
+// For completes o as data for a model is read.
+func (o Options) For(m model.Metadata) Options {
+	o.Model = &m
+	if o.Orientation == "" {
+		o.Orientation = m.Orientation
+	}
+	if o.Task == "" {
+		o.Task = m.Task
+	}
+	return o
+}
+
+// names are those that a table's header should have.
+func (o Options) names() []string {
+	var all []string
+	for _, name := range append([]string{o.Label}, o.Ignore...) {
+		if _, err := strconv.Atoi(name); err != nil && name != "" {
+			all = append(all, name)
+		}
+	}
+	if o.Model != nil {
+		all = append(all, names(o.Model.Columns)...)
+	}
+	return all
+}
+
+// Headers, Orientations, Missings and Tasks list what Options may say.
 var (
 	Headers      = []Header{HeaderAuto, HeaderYes, HeaderNo}
 	Orientations = []string{useExif, ignoreExif}
+	Missings     = []string{missingError, missingMean, missingDrop}
+	Tasks        = []string{taskClassification, taskRegression}
 )
 
 // Validate reports every fault of o at once, as fault.Errors.
@@ -33,6 +84,8 @@ func (o Options) Validate() error {
 	var l fault.Errors
 	l.Check(o.Header == "" || slices.Contains(Headers, o.Header), "header", "%q is not one of %v", o.Header, Headers)
 	l.Check(o.Orientation == "" || slices.Contains(Orientations, o.Orientation), "orientation", "%q is not one of %v", o.Orientation, Orientations)
+	l.Check(o.Missing == "" || slices.Contains(Missings, o.Missing), "missing", "%q is not one of %v", o.Missing, Missings)
+	l.Check(o.Task == "" || slices.Contains(Tasks, o.Task), "task", "%q is not one of %v", o.Task, Tasks)
 	return l.Err()
 }
 

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -32,6 +33,12 @@ type Set struct {
 	names  []string
 	table  bool // rows of numbers, of which some may look like pictures
 	notes  []Note
+	// Of a table that is no table of pictures:
+	targets []float32 // the numbers to predict; nil where there are labels
+	columns []media.Column
+	ignored []string
+	target  string
+	doubt   error // why the labels cannot be meant
 	// orientation is "ignore" where photographs were taken as their pixels lie.
 	orientation string
 }
@@ -190,6 +197,9 @@ func (s *Set) relabel(names []string) (*Set, error) {
 func (s *Set) cut(from, to int) *Set {
 	c := *s
 	c.labels = s.labels[from:to:to]
+	if s.targets != nil {
+		c.targets = s.targets[from:to:to]
+	}
 	if s.bytes != nil {
 		c.bytes = s.bytes[from*s.size : to*s.size : to*s.size]
 	} else {
@@ -200,9 +210,14 @@ func (s *Set) cut(from, to int) *Set {
 
 // pick returns copies of examples.
 func (s *Set) pick(order []int) *Set {
-	c := &Set{shape: s.shape, size: s.size, names: s.names, table: s.table, notes: s.notes, orientation: s.orientation, labels: make([]int64, 0, len(order))}
+	c := new(Set)
+	*c = *s
+	c.labels, c.targets, c.bytes, c.floats = make([]int64, 0, len(order)), nil, nil, nil
 	for _, i := range order {
 		c.labels = append(c.labels, s.labels[i])
+		if s.targets != nil {
+			c.targets = append(c.targets, s.targets[i])
+		}
 		if s.bytes != nil {
 			c.bytes = append(c.bytes, s.bytes[i*s.size:(i+1)*s.size]...)
 		} else {

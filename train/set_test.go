@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/millrace/millrace/media"
+	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/tensor"
 	"github.com/millrace/millrace/train"
 )
@@ -116,17 +118,17 @@ func TestReadCSV(t *testing.T) {
 		classes    []int
 		err        string
 	}{
-		{"numbers", "1,0.5,2\n0,-1,3\n", tensor.Shape{2}, []string{"0", "1"}, []int{1, 0}, ""},
+		{"numbers", "0.5,2,1\n-1,3,0\n", tensor.Shape{2}, []string{"0", "1"}, []int{1, 0}, ""},
 		{"header", "a,b,label\n1,2,cat\n3,4,ant\n", tensor.Shape{2}, []string{"ant", "cat"}, []int{1, 0}, ""},
 		{"words without header", "cat,1,2\nant,3,4\n", tensor.Shape{2}, []string{"ant", "cat"}, []int{1, 0}, ""},
-		{"labels by value", "10,1\n9,2\n", tensor.Shape{1}, []string{"9", "10"}, []int{1, 0}, ""},
+		{"labels by value", "1,10\n2,9\n", tensor.Shape{1}, []string{"9", "10"}, []int{1, 0}, ""},
 		{"picture", "3" + pixels + "\n", tensor.Shape{1, 8, 8}, []string{"3"}, []int{0}, ""},
-		{"not finite", "1,2\n2,NaN\n", nil, nil, nil, "line 2: column 2"},
-		{"a word", "1,2\n2,x\n", nil, nil, nil, `"x" is not a finite number`},
+		{"no value", "1,2\n2,NaN\n", nil, nil, nil, "line 2 (row 2): column 2: the label is empty"},
+		{"a word", "1,2,0\n2,x,1\n", nil, nil, nil, `"x" is not a finite number`},
 		{"uneven", "1,2\n2,3,4\n", nil, nil, nil, "line 2"},
 		{"empty", "", nil, nil, nil, "no rows"},
 		{"label alone", "1\n2\n", nil, nil, nil, "at least one number"},
-		{"empty label", "1,2\n,3\n", nil, nil, nil, "label is empty"},
+		{"empty label", "2,1\n3,\n", nil, nil, nil, "label is empty"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, err := train.ReadCSV(strings.NewReader(c.text), train.Options{})
@@ -161,16 +163,42 @@ func FuzzReadCSV(f *testing.F) {
 	f.Add([]byte("0,1,2,3\n1,9,3,4\n"))
 	f.Add([]byte(utf16Of(binary.LittleEndian, "digit,0,1,2\n1,2,3,4\n")))
 	f.Add([]byte(utf16Of(binary.BigEndian, "a,𝄞\r\nb,1")))
+	f.Add([]byte("id;time;temp;state;kind\r\n1;2026-01-02;1,5;open;0\r\n2;2026-01-03;;shut;1\r\n"))
+	f.Add([]byte("a\tb\tlabel\n1\t\tx\n\t2\ty\n"))
+	f.Add([]byte(",a,b,state\n0,1,none,1.5\n1,NA,-,2\n"))
+	f.Add([]byte("temp,state,load\n1,open,2\n"))
+	columns := []media.Column{{Name: "temp", Type: media.NumberColumn, Missing: new(1.5)}, {Name: "state", Type: media.CategoryColumn, Categories: []string{"open", "shut"}}}
+	options := []train.Options{
+		{}, {Missing: "mean"}, {Missing: "drop", Ignore: []string{"1"}}, {Task: "regression"}, {Label: "-1", Missing: "mean"},
+		{Model: &model.Metadata{Columns: columns, Ignored: []string{"id"}, Target: "load"}},
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := train.ReadCSV(bytes.NewReader(data), train.Options{})
-		if err != nil {
-			if !errors.Is(err, train.ErrData) {
-				t.Errorf("error %v is no ErrData", err)
+		for _, o := range options {
+			s, err := train.ReadCSV(bytes.NewReader(data), o)
+			if err != nil {
+				if !errors.Is(err, train.ErrData) {
+					t.Errorf("error %v is no ErrData", err)
+				}
+				continue
 			}
-			return
-		}
-		if s.Len() == 0 || len(s.Labels()) == 0 {
-			t.Error("an empty set without an error")
+			if s.Len() == 0 || len(s.Labels()) == 0 && o.Task == "" || len(s.Notes()) == 0 {
+				t.Errorf("an empty set without an error: %v", s.Notes())
+			}
+			for e := range s.Examples() {
+				if e.Input.DType() == tensor.Float32 && media.CheckNaN(e.Input) != nil {
+					t.Errorf("NaN in %v", tensor.Data[float32](e.Input))
+				}
+			}
+			// A small table is one that training takes, and its model is one that can be used.
+			if s.Shape().Size() < 20 {
+				g, err := train.NewModel(train.MLP, s, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := model.New(g); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
 	})
 }
@@ -244,7 +272,7 @@ func TestOpen(t *testing.T) {
 }
 
 func TestSplit(t *testing.T) {
-	s, err := train.ReadCSV(strings.NewReader("0,0.1\n1,0.2\n0,0.3\n1,0.4\n0,0.5\n1,0.6\n0,0.7\n1,0.8\n0,0.9\n1,1.5\n"), train.Options{})
+	s, err := train.ReadCSV(strings.NewReader("0.1,0\n0.2,1\n0.3,0\n0.4,1\n0.5,0\n0.6,1\n0.7,0\n0.8,1\n0.9,0\n1.5,1\n"), train.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-// Package train trains classifiers: data sets, batches, the loop over a training graph, evaluation and checkpoints.
+// Package train trains classifiers and regressions: data sets, batches, the loop over a training graph, evaluation and checkpoints.
 // The gradients and optimizers are graph/gradient's, running the graph an engine's, and flags and progress bars the command's.
 package train
 
@@ -22,8 +22,11 @@ type Result struct {
 	Model *graph.Graph
 	// Evaluation is of the part that was kept, after the last epoch; nil where none was.
 	Evaluation *Metrics
-	// Loss and Accuracy are the last epoch's means over training examples.
+	// Loss and Accuracy are the last epoch's means over training examples. A regression has no accuracy, and its loss is the mean squared error in units of
+	// the numbers' variance.
 	Loss, Accuracy float64
+	// Regression says that the model predicts a number.
+	Regression bool
 	// Examples is the size of the training part.
 	Examples int
 	// Steps are the updates made in all; Parameters the numbers that training changed.
@@ -97,6 +100,12 @@ func newRun(ctx context.Context, s settled) (_ *run, err error) {
 		}
 	}
 	s.tell(set.Notes())
+	if set.doubt != nil && s.Options.Task == "" && (s.Arch == MLP || s.Arch == CNN) {
+		return nil, set.doubt
+	}
+	if s.Options.Task == taskRegression && set.targets == nil {
+		return nil, fmt.Errorf("%w: --task regression needs a table with numbers to predict", ErrData)
+	}
 	training, evaluation, err := set.Split(s.Eval, s.Seed)
 	if err != nil {
 		return nil, err
@@ -117,20 +126,29 @@ func newRun(ctx context.Context, s settled) (_ *run, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := fitsTask(m, training); err != nil {
+		return nil, err
+	}
 	shape := batchShape(input, min(s.Batch, training.Len()))
 	if training.Len() < shape[0] {
 		return nil, fmt.Errorf("%w: %d training examples do not fill the model's batch of %d", ErrData, training.Len(), shape[0])
 	}
-	if r.loader, err = newLoader(newFiller(training, sc, last, s.augment), shape, s.Seed); err != nil {
+	opts := s.gradient(training)
+	g, number := r.g, scaled{std: 1}
+	if output, ok, err := m.Number(); err != nil {
+		return nil, err
+	} else if ok {
+		g, opts.Prediction, number = unscaled(r.g, m.Outputs()[output].Name)
+	}
+	if r.loader, err = newLoader(newFiller(training, sc, last, s.augment), shape, number, s.Seed); err != nil {
 		return nil, err
 	}
-	opts := s.gradient()
 	if scores, ok, err := m.Scores(); err != nil {
 		return nil, err
 	} else if ok {
 		opts.Prediction = m.Outputs()[scores.Output].Name
 	}
-	if r.loop, err = newLoop(ctx, s.Engine, s.EngineOptions, r.g, opts, input.Name, shape); err != nil {
+	if r.loop, err = newLoop(ctx, s.Engine, s.EngineOptions, g, opts, input.Name, shape); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -140,7 +158,7 @@ func newRun(ctx context.Context, s settled) (_ *run, err error) {
 	}()
 	r.settings = s.settings(training, shape[0])
 	r.perEpoch = training.Len() / shape[0]
-	r.result.Examples = training.Len()
+	r.result.Examples, r.result.Regression = training.Len(), training.targets != nil
 	var names []string
 	for name, t := range r.loop.variables() {
 		names = append(names, name)
@@ -157,15 +175,15 @@ func newRun(ctx context.Context, s settled) (_ *run, err error) {
 	return r, nil
 }
 
-// open reads the data set. Pictures are turned as the model that is trained further says, where nobody says otherwise.
+// open reads the data set, as a model that is trained further says where nobody says otherwise.
 func (s settled) open() (*Set, error) {
 	o := s.Options
-	if o.Orientation == "" && s.Arch != MLP && s.Arch != CNN {
+	if s.Arch != MLP && s.Arch != CNN {
 		m, err := model.Open(s.Arch)
 		if err != nil {
 			return nil, fmt.Errorf("arch %q is neither %s, %s nor an ONNX file: %w", s.Arch, MLP, CNN, err)
 		}
-		o.Orientation = m.Orientation
+		o = o.For(m.Metadata)
 	}
 	return Open(s.Data, o)
 }
@@ -212,7 +230,7 @@ func (r *run) close() error {
 // epochs trains to the end.
 func (r *run) epochs(ctx context.Context) error {
 	l := r.loop
-	m := newMeter(r.Report, r.Epochs, r.Epochs*r.perEpoch, r.loader.shape[0], l.steps)
+	m := newMeter(r.Report, r.result.Regression, r.Epochs, r.Epochs*r.perEpoch, r.loader.shape[0], l.steps)
 	if l.epoch >= r.Epochs { // a checkpoint of a training that was done
 		if err := r.evaluate(ctx, m); err != nil {
 			return err
@@ -294,5 +312,8 @@ func (r *run) export() *graph.Graph {
 		}
 	}
 	g.Producer = Producer
+	if r.Unit != "" && r.result.Regression {
+		g.Metadata[model.Prefix+"unit"] = r.Unit
+	}
 	return g
 }

@@ -22,12 +22,21 @@ type evaluated struct {
 	Confusion [][]int  `json:"confusion"` // by label, then by the model's answer
 }
 
+// measured says how far a regression's numbers are off.
+type measured struct {
+	Engine   string  `json:"engine"`
+	Examples int     `json:"examples"`
+	RMSE     float64 `json:"rmse"`
+	MAE      float64 `json:"mae"`
+	R2       float64 `json:"r2"`
+}
+
 func (c *command) modelEval() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "eval FILE --data DATA",
-		Short: "Measure a classifier on a data set",
-		Long: `Runs a classifier on every example of a data set (or with --part on what train keeps of it by --eval) and prints the share that it gets
-right, and for each label how often it gave which answer.`,
+		Short: "Measure a classifier or a regression on a data set",
+		Long: `Runs a model on every example of a data set (or with --part on what train keeps of it by --eval) and prints the share that a classifier gets
+right, and for each label how often it gave which answer; of a regression how far its numbers are off. A model that was trained on a table takes its columns by name.`,
 		Example: `  millrace model eval digits.onnx --data mnist --part 10000
   millrace model eval digits.onnx --data photos/ --engine onnxruntime --json`,
 		Args: args("FILE"),
@@ -38,6 +47,7 @@ right, and for each label how often it gave which answer.`,
 	seed := f.Uint64("seed", 0, "seed of a percentage")
 	var o train.Options
 	readFlags(cmd, &o)
+	tableFlags(cmd, &o)
 	engines := c.engineFlag(cmd)
 	opts := tensorFlowFlags(cmd)
 	asJSON := jsonFlag(cmd)
@@ -62,10 +72,7 @@ right, and for each label how often it gave which answer.`,
 			return err
 		}
 		c.note(notes)
-		if o.Orientation == "" {
-			o.Orientation = m.Orientation
-		}
-		set, err := train.Open(*data, o)
+		set, err := train.Open(*data, o.For(m.Metadata))
 		if err != nil {
 			return err
 		}
@@ -90,6 +97,13 @@ right, and for each label how often it gave which answer.`,
 }
 
 func (c *command) printEvaluation(engine string, labels []string, r train.Metrics, asJSON bool) error {
+	if e := r.Errors; e != nil {
+		if asJSON {
+			return printJSON(c.Stdout, measured{Engine: engine, Examples: r.Examples, RMSE: e.RMSE, MAE: e.MAE, R2: e.R2})
+		}
+		_, err := fmt.Fprintf(c.Stdout, "%s, of %d examples, on %s\n", errorsText(*e), r.Examples, engine)
+		return err
+	}
 	if asJSON {
 		return printJSON(c.Stdout, evaluated{
 			Engine: engine, Examples: r.Examples, Correct: r.Correct, Accuracy: r.Accuracy(), Loss: r.Loss, Labels: labels, Confusion: r.Confusion,

@@ -78,7 +78,7 @@ func inspect(path string, m *model.Model) modelOut {
 	o := modelOut{
 		Path: path, Bytes: m.Bytes, SHA256: m.Digest, Producer: g.Producer, Doc: g.Doc, Nodes: len(g.Nodes),
 		Opset: map[string]int64{}, Operators: map[string]int{}, Metadata: maps.Clone(g.Metadata),
-		Inputs: valuesOut(m.Inputs()), Outputs: valuesOut(m.Outputs()),
+		Inputs: valuesOut(m.Inputs()), Outputs: valuesOut(m.Outputs()), columns: m.Columns,
 	}
 	for domain, version := range g.Opset {
 		if domain == graph.OnnxDomain {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -24,7 +25,7 @@ func (c *command) modelRun() *cobra.Command {
 		Use:   "run FILE --in FILE",
 		Short: "Run a model once",
 		Long: `Runs a model once: an ONNX file, or a model of TensorFlow's (a SavedModel's folder, .pb, .pbtxt, .meta). The input is an .npz whose arrays are named as the model's inputs, JSON with named tensors, or for a model
-with one input an .npy with all its dimensions, or one item as a picture, nested JSON arrays or raw bytes. What is given for an input that has a default, as the variables and state of a
+with one input an .npy with all its dimensions, or one item as a picture, nested JSON arrays or raw bytes. For a model with the columns of a table it is CSV with a header, an object by their names, or an array of such rows. What is given for an input that has a default, as the variables and state of a
 training graph have, takes its place. The outputs go to an .npz, or as JSON to
 the standard output, a line each.`,
 		Example: `  millrace model run digits.onnx --in docs/seven.png
@@ -83,6 +84,11 @@ the standard output, a line each.`,
 
 // readInputs turns a file into a model's inputs.
 func readInputs(m *model.Model, data []byte) (map[string]*tensor.Tensor, error) {
+	if len(m.Columns) > 0 {
+		if inputs, done, err := readRows(m, data); done {
+			return inputs, err
+		}
+	}
 	if trimmed := bytes.TrimSpace(data); bytes.HasPrefix(trimmed, []byte("[")) { // nested arrays are one item, not named tensors
 		return readItem(m, "application/json", data)
 	}
@@ -102,6 +108,38 @@ func readInputs(m *model.Model, data []byte) (map[string]*tensor.Tensor, error) 
 		return nil, err
 	}
 	return readItem(m, "", data)
+}
+
+// readRows turns a table for a model with columns into a batch: CSV with a header, an object by the columns' names, or an array of rows. done is false
+// where the data is something else.
+func readRows(m *model.Model, data []byte) (inputs map[string]*tensor.Tensor, done bool, err error) {
+	text := bytes.TrimSpace(data)
+	array := bytes.HasPrefix(text, []byte("[")) && bytes.HasPrefix(bytes.TrimSpace(text[1:]), []byte("{"))
+	nested := bytes.HasPrefix(text, []byte("[")) && bytes.HasPrefix(bytes.TrimSpace(text[1:]), []byte("["))
+	switch {
+	case array || nested:
+	case bytes.HasPrefix(text, []byte("{")), bytes.HasPrefix(text, []byte("[")):
+		if tensors, err := media.ParseTensors("application/json", data); err == nil {
+			return tensors, true, nil
+		}
+		inputs, err = readItem(m, "application/json", data)
+		return inputs, true, err
+	case !utf8.Valid(data) || !bytes.ContainsAny(data, "\r\n"):
+		return nil, false, nil
+	}
+	spec, err := m.Spec()
+	if err != nil {
+		return nil, true, err
+	}
+	decoder, err := media.NewDecoder(spec)
+	if err != nil {
+		return nil, true, err
+	}
+	rows, err := decoder.Rows("", data)
+	if err != nil {
+		return nil, true, err
+	}
+	return map[string]*tensor.Tensor{m.Inputs()[0].Name: rows}, true, nil
 }
 
 // readItem turns what a pipeline would take of a cache into a batch of one.

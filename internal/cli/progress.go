@@ -30,11 +30,13 @@ type progressOut struct {
 	Step              int      `json:"step"`
 	Steps             int      `json:"steps"`
 	Loss              float64  `json:"loss"`
-	Accuracy          float64  `json:"accuracy"`
+	Accuracy          *float64 `json:"accuracy,omitempty"`
 	ExamplesPerSecond float64  `json:"examples_per_second"`
 	RemainingSeconds  float64  `json:"remaining_seconds"`
 	EvalLoss          *float64 `json:"eval_loss,omitempty"`
 	EvalAccuracy      *float64 `json:"eval_accuracy,omitempty"`
+	EvalRMSE          *float64 `json:"eval_rmse,omitempty"`
+	EvalR2            *float64 `json:"eval_r2,omitempty"`
 }
 
 func (p *progress) report(t train.Progress) {
@@ -59,12 +61,18 @@ func (p *progress) report(t train.Progress) {
 
 func (p *progress) line(t train.Progress) {
 	o := progressOut{
-		Epoch: t.Epoch, Epochs: t.Epochs, Step: t.Step, Steps: t.Steps, Loss: t.Loss, Accuracy: t.Accuracy,
+		Epoch: t.Epoch, Epochs: t.Epochs, Step: t.Step, Steps: t.Steps, Loss: t.Loss,
 		ExamplesPerSecond: t.ExamplesPerSecond, RemainingSeconds: t.Remaining.Seconds(),
 	}
+	if !t.Regression {
+		o.Accuracy = &t.Accuracy
+	}
 	if e := t.Evaluation; e != nil {
-		accuracy := e.Accuracy()
-		o.EvalLoss, o.EvalAccuracy = &e.Loss, &accuracy
+		if o.EvalLoss = &e.Loss; e.Errors != nil {
+			o.EvalRMSE, o.EvalR2 = &e.Errors.RMSE, &e.Errors.R2
+		} else {
+			o.EvalAccuracy = new(e.Accuracy())
+		}
 	}
 	if err := printJSON(p.c.Stdout, o); err != nil {
 		p.c.warn(err.Error())
@@ -91,8 +99,16 @@ func barText(t train.Progress) string {
 }
 
 func epochText(t train.Progress) string {
-	text := fmt.Sprintf("epoch %d/%d  loss %.4f  accuracy %5.2f %%  %.0f examples/s", t.Epoch, t.Epochs, t.Loss, 100*t.Accuracy, t.ExamplesPerSecond)
-	if e := t.Evaluation; e != nil {
+	text := fmt.Sprintf("epoch %d/%d  loss %.4f  ", t.Epoch, t.Epochs, t.Loss)
+	if !t.Regression {
+		text += fmt.Sprintf("accuracy %5.2f %%  ", 100*t.Accuracy)
+	}
+	text += fmt.Sprintf("%.0f examples/s", t.ExamplesPerSecond)
+	switch e := t.Evaluation; {
+	case e == nil:
+	case e.Errors != nil:
+		text += "  validation: " + errorsText(*e.Errors)
+	default:
 		text += fmt.Sprintf("  validation: loss %.4f, accuracy %5.2f %%", e.Loss, 100*e.Accuracy())
 	}
 	if t.Remaining > 0 {

@@ -19,11 +19,14 @@ import (
 func (c *command) train() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "train --data DATA --out FILE",
-		Short: "Train a classifier and write it as ONNX",
+		Short: "Train a classifier or a regression and write it as ONNX",
 		Long: `Trains a classifier on a data set: a folder with MNIST's two files, a folder with a folder of pictures for each label, or a CSV
-file with a label in each row. What was decided and left out in reading it is printed to the standard error. The network is dense (mlp), convolutional (cnn), or the one in an ONNX file. Where --checkpoint names a file, training
+file with a label in each row; with --task regression a net that predicts the numbers of a CSV file's column. The label's column is the one that --label names, else the one headed label,
+class, target or y, else the only one of text, else the last one (of pictures the first one). What was decided and left out in reading it is printed to the standard error. The network is dense (mlp), convolutional (cnn), or the one in an ONNX file. Where --checkpoint names a file, training
 that was interrupted goes on with --resume, to the same bits.`,
 		Example: `  millrace train --arch mlp --data mnist --epochs 3 --out digits.onnx
+  millrace train --data readings.csv --label state --ignore id,time --out state.onnx
+  millrace train --data readings.csv --task regression --label load --unit kW --missing mean --out load.onnx
   millrace train --arch cnn --data photos/ --augment shift=0.05,rotate=5 --checkpoint run.ckpt --out photos.onnx
   millrace train --arch digits.onnx --data more.csv --lr 0.0001 --out better.onnx --json`,
 		GroupID: "local",
@@ -35,6 +38,10 @@ that was interrupted goes on with --resume, to the same bits.`,
 	f.StringVar(&t.Data, "data", "", "the data set: a `folder` or a CSV file")
 	f.StringVar(&t.Out, "out", "", "ONNX `file` to write")
 	readFlags(cmd, &t.Options)
+	tableFlags(cmd, &t.Options)
+	f.StringVar(&t.Options.Missing, "missing", "error", "what is done where a table has no value: error, mean (the column's mean or most frequent text) or drop (the row)")
+	f.StringVar(&t.Options.Task, "task", "", "classification, or regression, which predicts a number (default: classification, refused where the labels do not look like classes)")
+	f.StringVar(&t.Unit, "unit", "", "the `unit` of a regression's number, which its results have too")
 	f.IntVar(&t.Epochs, "epochs", 10, "how often each example is used")
 	f.IntVar(&t.Batch, "batch", 100, "examples in one update")
 	f.StringVar(&t.Optimizer, "optimizer", string(gradient.Adam), "sgd, momentum, nesterov, rmsprop, adam or adamw")
@@ -116,12 +123,22 @@ func readFlags(cmd *cobra.Command, o *train.Options) {
 	f.StringVar(&o.Orientation, "orientation", "", "what is done with the orientation in a photograph's Exif data: exif turns it upright, ignore does not (default: what the model says, else exif)")
 }
 
-// trained is the result for other programs.
+// tableFlags adds the flags that say which columns of a table are what.
+func tableFlags(cmd *cobra.Command, o *train.Options) {
+	f := cmd.Flags()
+	f.StringVar(&o.Label, "label", "", "the `column` of a table that has the labels, or the numbers to predict: its name, or its number from 1")
+	f.StringSliceVar(&o.Ignore, "ignore", nil, "`columns` of a table to leave out, by name or number, such as id,time")
+}
+
+// trained is the result for other programs. A classifier has accuracies, a regression errors.
 type trained struct {
 	Out               string   `json:"out"`
 	Engine            string   `json:"engine"`
 	Loss              float64  `json:"loss"`
-	Accuracy          float64  `json:"accuracy"`
+	Accuracy          *float64 `json:"accuracy,omitempty"`
+	EvalRMSE          *float64 `json:"eval_rmse,omitempty"`
+	EvalMAE           *float64 `json:"eval_mae,omitempty"`
+	EvalR2            *float64 `json:"eval_r2,omitempty"`
 	EvalAccuracy      *float64 `json:"eval_accuracy,omitempty"`
 	EvalLoss          *float64 `json:"eval_loss,omitempty"`
 	EvalExamples      int      `json:"eval_examples,omitempty"`
@@ -135,20 +152,39 @@ type trained struct {
 func (c *command) printTrained(t train.Config, r train.Result, asJSON bool) error {
 	if asJSON {
 		o := trained{
-			Out: t.Out, Engine: t.Engine.Name(), Loss: r.Loss, Accuracy: r.Accuracy, Examples: r.Examples, Steps: r.Steps,
+			Out: t.Out, Engine: t.Engine.Name(), Loss: r.Loss, Examples: r.Examples, Steps: r.Steps,
 			Parameters: r.Parameters, Seconds: r.Duration.Seconds(), ExamplesPerSecond: r.ExamplesPerSecond,
 		}
+		if !r.Regression {
+			o.Accuracy = &r.Accuracy
+		}
 		if e := r.Evaluation; e != nil {
-			accuracy := e.Accuracy()
-			o.EvalAccuracy, o.EvalLoss, o.EvalExamples = &accuracy, &e.Loss, e.Examples
+			o.EvalLoss, o.EvalExamples = &e.Loss, e.Examples
+			if e.Errors != nil {
+				o.EvalRMSE, o.EvalMAE, o.EvalR2 = &e.Errors.RMSE, &e.Errors.MAE, &e.Errors.R2
+			} else {
+				o.EvalAccuracy = new(e.Accuracy())
+			}
 		}
 		return printJSON(c.Stdout, o)
 	}
 	how := fmt.Sprintf("%.2f %% of %d training examples", 100*r.Accuracy, r.Examples)
-	if e := r.Evaluation; e != nil {
+	if r.Regression {
+		how = fmt.Sprintf("mean squared error %.4g of the variance, of %d training examples", r.Loss, r.Examples)
+	}
+	switch e := r.Evaluation; {
+	case e == nil:
+	case e.Errors != nil:
+		how = fmt.Sprintf("%s, of %d examples that training did not see", errorsText(*e.Errors), e.Examples)
+	default:
 		how = fmt.Sprintf("%.2f %% of %d examples that training did not see", 100*e.Accuracy(), e.Examples)
 	}
 	_, err := fmt.Fprintf(c.Stdout, "%s: %s, %d parameters, %v on %s (%.0f examples/s)\n",
 		t.Out, how, r.Parameters, r.Duration.Round(100*time.Millisecond), t.Engine.Name(), r.ExamplesPerSecond)
 	return err
+}
+
+// errorsText says how far a regression's numbers are off.
+func errorsText(e train.Errors) string {
+	return fmt.Sprintf("root mean squared error %.4g, mean absolute error %.4g, R2 %.4f", e.RMSE, e.MAE, e.R2)
 }
