@@ -252,7 +252,8 @@ func seconds(name string, n *json.Number) (time.Duration, error) {
 	if s == 0 {
 		return 0, nil
 	}
-	return max(time.Duration(math.Round(s*1000)*float64(time.Millisecond)), time.Millisecond), nil
+	ms := max(int64(math.Round(s*1000)), 1)
+	return time.Duration(ms) * time.Millisecond, nil
 }
 
 // lineWriter writes entries, each so that it is read as it was.
