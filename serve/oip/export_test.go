@@ -2,6 +2,7 @@ package oip
 
 import (
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -15,9 +16,9 @@ func Parse(json, binary []byte, ins, outs []graph.Value) ([]*tensor.Tensor, erro
 }
 
 // ParseInstances reads a request of protocol v1.
-func ParseInstances(json []byte, ins []graph.Value) ([]*tensor.Tensor, error) {
+func ParseInstances(json []byte, ins []graph.Value, table *media.Decoder) ([]*tensor.Tensor, error) {
 	q := &inferRequest{}
-	if err := q.parseInstances(json, ins); err != nil {
+	if err := q.parseInstances(json, ins, table); err != nil {
 		return nil, err
 	}
 	return q.tensors, nil

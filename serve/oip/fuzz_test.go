@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/serve"
 	"github.com/millrace/millrace/serve/oip"
 	"github.com/millrace/millrace/tensor"
@@ -89,10 +90,24 @@ func FuzzInstances(f *testing.F) {
 	for _, s := range parseSeeds {
 		f.Add([]byte(s))
 	}
+	f.Add([]byte(`{"instances":[{"temp":1.5,"state":"open"},[2,1],{"x":[1,0]},{"id":3}]}`))
+	table, err := media.NewDecoder(media.Spec{DType: tensor.Float32, Shape: tensor.Shape{2}, Ignored: []string{"id"}, Columns: []media.Column{
+		{Name: "temp", Type: media.NumberColumn, Missing: new(1.0)}, {Name: "state", Type: media.CategoryColumn, Categories: []string{"open", "shut"}},
+	}})
+	if err != nil {
+		f.Fatal(err)
+	}
 	ins := []graph.Value{value("x", tensor.Float32, -1, 2), value("b", tensor.String)}
 	f.Fuzz(func(t *testing.T, body []byte) {
+		rows, err := oip.ParseInstances(body, []graph.Value{value("x", tensor.Float32, 2)}, table)
+		if err != nil && serve.KindOf(err).HTTP != 400 {
+			t.Errorf("%q as a table: %v", body, err)
+		}
+		if err == nil && (len(rows) != 1 || rows[0].Shape()[1] != 2) {
+			t.Errorf("%q as a table: %v", body, rows)
+		}
 		for n := range 2 {
-			got, err := oip.ParseInstances(body, ins[:n+1])
+			got, err := oip.ParseInstances(body, ins[:n+1], nil)
 			if err != nil && serve.KindOf(err).HTTP != 400 {
 				t.Errorf("%q: %v", body, err)
 			}

@@ -335,3 +335,34 @@ func TestIndexAndV1(t *testing.T) {
 	n.want(405, "POST", "/v1/models/scale", "")
 	n.want(404, "GET", "/v1/models/a/b", "")
 }
+
+// Models that know their columns take rows by their names in v1, and tensors in both.
+func TestInstancesByColumn(t *testing.T) {
+	n := start(t, oip.Config{}, serve.Config{})
+	g := scale(2)
+	g.Metadata = map[string]string{
+		"millrace.columns": `[{"name":"temp","type":"number"},{"name":"state","type":"category","categories":["open","shut"]},{"name":"load","type":"number","missing":7},{"name":"last","type":"number"}]`,
+		"millrace.ignored": `["id"]`,
+	}
+	n.add("table", 1, g)
+	for _, c := range []struct {
+		body   string
+		status int
+		want   string
+	}{
+		{`{"instances":[{"temp":1.5,"state":"shut","load":3,"last":4},{"id":17,"last":4,"load":3,"state":0,"temp":1.5}]}`, 200, `{"predictions":[[3,2,6,8],[3,0,6,8]]}`},
+		{`{"instances":[[1.5,"shut",3,4],[1.5,1,null,4]]}`, 200, `{"predictions":[[3,2,6,8],[3,2,14,8]]}`},
+		{`{"instances":[{"x":[1.5,1,3,4]}]}`, 200, `{"predictions":[[3,2,6,8]]}`},
+		{`{"instances":[{"temp":1.5,"state":"shut","last":4},{"temp":1.5,"status":"shut","last":4}]}`, 400, `instance 1: content does not fit the input: missing: state; unknown: status; the columns are temp, state, load, last`},
+		{`{"instances":[{"temp":1.5,"state":"ajar","last":4}]}`, 400, `\"ajar\" is none of open, shut`},
+		{`{"instances":[[1.5,"shut",3]]}`, 400, "3 values for 4 columns"},
+	} {
+		if a := n.want(c.status, "POST", "/v1/models/table:predict", c.body); !strings.Contains(a.body, c.want) {
+			t.Errorf("%s: %s", c.body, a.body)
+		}
+	}
+	a := n.want(200, "POST", "/v2/models/table/infer", `{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[1.5,1,3,4]}]}`)
+	if !strings.Contains(a.body, "[3,2,6,8]") {
+		t.Errorf("a tensor: %s", a.body)
+	}
+}

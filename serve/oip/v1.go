@@ -9,7 +9,9 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/media/jsontensor"
+	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/registry"
 	"github.com/millrace/millrace/serve"
 	"github.com/millrace/millrace/tensor"
@@ -59,7 +61,11 @@ func (h *Handler) predict(w http.ResponseWriter, r *http.Request, lent *registry
 		return err
 	}
 	s := lent.Session()
-	if err := q.parseInstances(body, s.Inputs()); err != nil {
+	table, err := tableOf(lent.Model())
+	if err != nil {
+		return err
+	}
+	if err := q.parseInstances(body, s.Inputs(), table); err != nil {
 		return err
 	}
 	results, err := h.run(r.Context(), s, q)
@@ -74,13 +80,26 @@ func (h *Handler) predict(w http.ResponseWriter, r *http.Request, lent *registry
 	return nil
 }
 
+// tableOf returns what reads rows by the columns of a model; nil where it has none.
+func tableOf(m *model.Model) (*media.Decoder, error) {
+	if len(m.Columns) == 0 {
+		return nil, nil
+	}
+	spec, err := m.Spec()
+	if err != nil {
+		return nil, err
+	}
+	return media.NewDecoder(spec)
+}
+
 // rows collects one input's rows.
 type rows struct {
 	value graph.Value
 	parts []*tensor.Tensor
 }
 
-func (q *inferRequest) parseInstances(body []byte, ins []graph.Value) error {
+// parseInstances reads the rows; table, where it is there, takes objects by the columns' names and lists of their values.
+func (q *inferRequest) parseInstances(body []byte, ins []graph.Value, table *media.Decoder) error {
 	all := make([]rows, len(ins))
 	for i, v := range ins {
 		if len(v.Shape) == 0 || len(datatypes[v.DType]) == 0 {
@@ -98,7 +117,12 @@ func (q *inferRequest) parseInstances(body []byte, ins []graph.Value) error {
 			return s.Fault("%q comes twice", name)
 		}
 		found = true
-		return s.Array(func() error { return q.parseInstance(s, all) })
+		return s.Array(func() error {
+			if table != nil && !namesInput(s, all[0].value.Name, table) {
+				return parseColumns(s, &all[0], table)
+			}
+			return q.parseInstance(s, all)
+		})
 	})
 	if err != nil {
 		return err
@@ -117,6 +141,38 @@ func (q *inferRequest) parseInstances(body []byte, ins []graph.Value) error {
 		q.tensors = append(q.tensors, t)
 	}
 	return engine.CheckInputs(ins, q.tensors)
+}
+
+// namesInput reports whether an instance is an object by the input's name, which is no column.
+func namesInput(s *scanner, input string, table *media.Decoder) bool {
+	if s.Peek() != '{' || slices.ContainsFunc(table.Spec().Columns, func(c media.Column) bool { return c.Name == input }) {
+		return false
+	}
+	found := false
+	look := s.At(s.Pos())
+	err := look.Object(func(name string) error {
+		found = found || name == input
+		return look.Skip()
+	})
+	return err == nil && found
+}
+
+// parseColumns reads one row of a table.
+func parseColumns(s *scanner, r *rows, table *media.Decoder) error {
+	s.Peek()
+	at := s.Pos()
+	if err := s.Skip(); err != nil {
+		return err
+	}
+	t, err := table.Decode("application/json", s.Since(at))
+	if err != nil {
+		return fmt.Errorf("%w: instance %d: %w", serve.ErrRequest, len(r.parts), err)
+	}
+	if t, err = t.Reshape(append([]int{1}, t.Shape()...)...); err != nil {
+		return err
+	}
+	r.parts = append(r.parts, t)
+	return nil
 }
 
 func (q *inferRequest) parseInstance(s *scanner, all []rows) error {
