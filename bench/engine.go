@@ -38,6 +38,8 @@ func engineRows(ctx context.Context, o options) ([]Row, error) {
 		{"native: 784-128-32-10, an item of a batch of 256", own, denseNet, []int{256, 784}, "us", 1e6 / 256, peer, 1.5},
 		{"native: 5x5x32, 5x5x64, 512, 10 on 28x28", own, convNet, []int{1, 1, 28, 28}, "ms", 1e3, peer, 1.5},
 		{"native: ResNet-18 on 224x224", own, resnet18, []int{1, 3, 224, 224}, "ms", 1e3, peer, 1.5},
+		{"native: 1,000 trees of depth 8, batch 1", own, forest, []int{1, forestColumns}, "us", 1e6, peer, 1},
+		{"native: 1,000 trees of depth 8, an item of a batch of 1,024", own, forest, []int{1024, forestColumns}, "us", 1e6 / 1024, peer, 1},
 	} {
 		pairs, err := compare(ctx, o, c.engine, c.net, c.input)
 		if err != nil {
@@ -78,7 +80,7 @@ func compare(ctx context.Context, o options, e engine.Engine, net func() (*graph
 
 // alike makes sure that both sides computed the same: what is fast and wrong is no result.
 func alike(a, b []float32) error {
-	top := slices.Max(b) - slices.Min(b)
+	top := max(slices.Max(b)-slices.Min(b), slices.Max(b), -slices.Min(b))
 	for i := range b {
 		if d := a[i] - b[i]; !(d <= 1e-4*top && -d <= 1e-4*top) {
 			return fmt.Errorf("output %d is %v, the peer's %v", i, a[i], b[i])

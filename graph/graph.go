@@ -92,8 +92,21 @@ type Value struct {
 	Shape Shape
 	Doc   string
 	// Container is empty for a tensor. Otherwise it says what holds tensors of
-	// DType and Shape: "sequence", "optional", "optional(sequence)" and so on, outermost first.
+	// DType and Shape: "sequence", "optional", "optional(sequence)", "sequence(map[int64])" and so on, outermost first.
 	Container string
+}
+
+// MapOf returns the container of a map with keys of a type.
+func MapOf(key tensor.DType) string { return "map[" + key.String() + "]" }
+
+// MapKey is the inverse of MapOf; ok is false for any other container.
+func MapKey(container string) (key tensor.DType, ok bool) {
+	for _, key := range []tensor.DType{tensor.Int64, tensor.String, tensor.Int32, tensor.Int16, tensor.Int8, tensor.Uint8, tensor.Uint16, tensor.Uint32, tensor.Uint64} {
+		if container == MapOf(key) {
+			return key, true
+		}
+	}
+	return tensor.Invalid, false
 }
 
 // String formats the value as "name float32[N,10]".

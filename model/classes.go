@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
@@ -55,10 +56,29 @@ func (m *Model) kindOf(value string) string {
 			return "probabilities"
 		case "LogSoftmax":
 			return "log_probabilities"
+		case "ai.onnx.ml.Normalizer":
+			return "probabilities"
+		case "ai.onnx.ml.TreeEnsembleClassifier", "ai.onnx.ml.LinearClassifier", "ai.onnx.ml.SVMClassifier":
+			return kindOfClassifier(n)
 		case "Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Dropout":
 		default:
 			return "logits"
 		}
+	}
+	return "logits"
+}
+
+// kindOfClassifier goes by what becomes of the scores in the end. What a forest adds up as it is are shares where all are positive, and a machine of
+// support vectors has numbers from which its probabilities come.
+func kindOfClassifier(n *graph.Node) string {
+	switch n.Attrs.String("post_transform", "NONE") {
+	case "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO":
+		return "probabilities"
+	}
+	weights := n.Attrs.Floats("class_weights", nil)
+	positive := len(weights) > 0 && slices.Min(weights) >= 0
+	if positive || len(n.Attrs.Floats("prob_a", nil)) > 0 {
+		return "probabilities"
 	}
 	return "logits"
 }

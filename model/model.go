@@ -90,12 +90,18 @@ func New(g *graph.Graph) (*Model, error) {
 	if err := g.Sort(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
+	labels := unzip(g)
 	if err := infer.Shapes(g); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	meta, err := ParseMetadata(g.Metadata)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if meta.Labels == nil {
+		if meta.Labels = labels; labels == nil {
+			meta.Labels = classNames(g)
+		}
 	}
 	if len(g.Outputs) == 0 {
 		return nil, fmt.Errorf("%w: the graph has no output", ErrInvalid)

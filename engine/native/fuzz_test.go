@@ -213,7 +213,8 @@ var fuzzOps = []string{"Relu", "Add", "MatMul", "Gemm", "Conv", "ConvTranspose",
 	"Einsum", "GatherND", "ScatterND", "NonZero", "Compress", "Unique", "ReverseSequence", "EyeLike", "Det", "Hardmax", "Shrink", "IsInf", "BitwiseNot", "BitShift",
 	"MeanVarianceNormalization", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "RNN", "GRU", "LSTM", "GridSample", "DFT", "STFT", "LpPool", "MaxUnpool", "RoiAlign", "LpNormalization",
 	"If", "Loop", "Scan", "SequenceMap", "SequenceAt", "SequenceConstruct", "SequenceInsert", "SequenceErase", "SequenceLength", "SplitToSequence", "ConcatFromSequence",
-	"Optional", "OptionalGetElement", "OptionalHasElement", "SequenceEmpty", "StringSplit", "RMSNormalization", "RotaryEmbedding", "CumProd", "Bernoulli", "Multinomial", "RandomNormalLike"}
+	"Optional", "OptionalGetElement", "OptionalHasElement", "SequenceEmpty", "StringSplit", "RMSNormalization", "RotaryEmbedding", "CumProd", "Bernoulli", "Multinomial", "RandomNormalLike",
+	"ai.onnx.ml.TreeEnsembleClassifier", "ai.onnx.ml.TreeEnsembleRegressor", "ai.onnx.ml.LinearClassifier", "ai.onnx.ml.SVMClassifier", "ai.onnx.ml.LabelEncoder", "ai.onnx.ml.OneHotEncoder", "ai.onnx.ml.ZipMap"}
 
 func (m *mutator) change() {
 	n := m.g.Nodes[m.next(len(m.g.Nodes))]
@@ -224,7 +225,7 @@ func (m *mutator) change() {
 	}
 	switch m.next(7) {
 	case 0:
-		n.OpType, n.Domain = fuzzOps[m.next(len(fuzzOps))], ""
+		n.Domain, n.OpType = graph.SplitOp(fuzzOps[m.next(len(fuzzOps))])
 	case 1:
 		if len(n.Inputs) > 0 {
 			other := m.g.Nodes[m.next(len(m.g.Nodes))]

@@ -15,7 +15,8 @@ import (
 
 // node makes a node of ONNX's own domain.
 func node(op string, attrs graph.Attrs, in []string, out ...string) *graph.Node {
-	return &graph.Node{OpType: op, Attrs: attrs, Inputs: in, Outputs: out}
+	domain, op := graph.SplitOp(op)
+	return &graph.Node{OpType: op, Domain: domain, Attrs: attrs, Inputs: in, Outputs: out}
 }
 
 func value(name string, d tensor.DType, dims ...int) graph.Value {

@@ -48,7 +48,10 @@ const (
 	windowAttrs    = "auto_pad:STRING kernel_shape:INTS strides:INTS pads:INTS dilations:INTS"
 	recurrentAttrs = "activations:STRINGS activation_alpha:FLOATS activation_beta:FLOATS clip:FLOAT direction:STRING hidden_size:INT layout:INT output_sequence:INT"
 	previewDomain  = "ai.onnx.preview.training"
-	lossAttrs      = "ignore_index:INT reduction:STRING"
+	svmAttrs       = "kernel_type:STRING kernel_params:FLOATS support_vectors:FLOATS coefficients:FLOATS rho:FLOATS post_transform:STRING"
+	treeAttrs      = "base_values:FLOATS base_values_as_tensor:TENSOR nodes_falsenodeids:INTS nodes_featureids:INTS nodes_hitrates:FLOATS nodes_hitrates_as_tensor:TENSOR " +
+		"nodes_missing_value_tracks_true:INTS nodes_modes:STRINGS nodes_nodeids:INTS nodes_treeids:INTS nodes_truenodeids:INTS nodes_values:FLOATS nodes_values_as_tensor:TENSOR post_transform:STRING"
+	lossAttrs = "ignore_index:INT reduction:STRING"
 )
 
 // operators are the kernels by operator, which is "domain.Name" outside ONNX's own domain.
@@ -265,6 +268,28 @@ var operators = map[string]*operator{
 	"RandomNormalLike":  {randomNumbers(true, true), "dtype:INT mean:FLOAT scale:FLOAT seed:FLOAT"},
 	"Bernoulli":         {bernoulli, "dtype:INT seed:FLOAT"},
 	"Multinomial":       {multinomial, "dtype:INT sample_size:INT seed:FLOAT"},
+
+	mlDomain + ".ArrayFeatureExtractor": {arrayFeatureExtractor, ""},
+	mlDomain + ".Binarizer":             {binarizer, "threshold:FLOAT"},
+	mlDomain + ".CategoryMapper":        {categoryMapper, "cats_int64s:INTS cats_strings:STRINGS default_int64:INT default_string:STRING"},
+	mlDomain + ".FeatureVectorizer":     {featureVectorizer, "inputdimensions:INTS"},
+	mlDomain + ".Imputer":               {imputer, "imputed_value_floats:FLOATS imputed_value_int64s:INTS replaced_value_float:FLOAT replaced_value_int64:INT"},
+	mlDomain + ".LabelEncoder": {labelEncoder, "classes_strings:STRINGS keys_strings:STRINGS keys_int64s:INTS keys_floats:FLOATS keys_tensor:TENSOR " +
+		"values_strings:STRINGS values_int64s:INTS values_floats:FLOATS values_tensor:TENSOR default_string:STRING default_int64:INT default_float:FLOAT default_tensor:TENSOR"},
+	mlDomain + ".LinearClassifier": {linearClassifier, "coefficients:FLOATS intercepts:FLOATS multi_class:INT post_transform:STRING classlabels_ints:INTS classlabels_strings:STRINGS"},
+	mlDomain + ".LinearRegressor":  {linearRegressor, "coefficients:FLOATS intercepts:FLOATS post_transform:STRING targets:INT"},
+	mlDomain + ".Normalizer":       {normalizer, "norm:STRING"},
+	mlDomain + ".OneHotEncoder":    {oneHotEncoder, "cats_int64s:INTS cats_strings:STRINGS zeros:INT"},
+	mlDomain + ".Scaler":           {scaler, "offset:FLOATS scale:FLOATS"},
+	mlDomain + ".SVMClassifier":    {svmClassify, svmAttrs + " classlabels_ints:INTS classlabels_strings:STRINGS prob_a:FLOATS prob_b:FLOATS vectors_per_class:INTS"},
+	mlDomain + ".SVMRegressor":     {svmRegressor, svmAttrs + " n_supports:INT one_class:INT"},
+	mlDomain + ".TreeEnsemble": {treeEnsemble, "aggregate_function:INT leaf_targetids:INTS leaf_weights:TENSOR membership_values:TENSOR n_targets:INT nodes_falseleafs:INTS nodes_falsenodeids:INTS " +
+		"nodes_featureids:INTS nodes_hitrates:TENSOR nodes_missing_value_tracks_true:INTS nodes_modes:TENSOR nodes_splits:TENSOR nodes_trueleafs:INTS nodes_truenodeids:INTS post_transform:INT tree_roots:INTS"},
+	mlDomain + ".TreeEnsembleClassifier": {treeClassifier, treeAttrs + " class_ids:INTS class_nodeids:INTS class_treeids:INTS class_weights:FLOATS class_weights_as_tensor:TENSOR " +
+		"classlabels_int64s:INTS classlabels_strings:STRINGS"},
+	mlDomain + ".TreeEnsembleRegressor": {treeRegressor, treeAttrs + " aggregate_function:STRING n_targets:INT target_ids:INTS target_nodeids:INTS target_treeids:INTS target_weights:FLOATS " +
+		"target_weights_as_tensor:TENSOR"},
+	mlDomain + ".ZipMap": {zipMap, "classlabels_int64s:INTS classlabels_strings:STRINGS"},
 
 	previewDomain + ".Adagrad":  {optimizer(1, previewAdagrad), "decay_factor:FLOAT epsilon:FLOAT norm_coefficient:FLOAT"},
 	previewDomain + ".Adam":     {optimizer(2, previewAdam), "alpha:FLOAT beta:FLOAT epsilon:FLOAT norm_coefficient:FLOAT norm_coefficient_post:FLOAT"},

@@ -10,7 +10,7 @@ import (
 var takesBoxes = map[string]bool{
 	"If": true, "Loop": true, "Scan": true, "SequenceMap": true, "Identity": true,
 	"SequenceAt": true, "SequenceConstruct": true, "SequenceEmpty": true, "SequenceErase": true, "SequenceInsert": true, "SequenceLength": true,
-	"SplitToSequence": true, "ConcatFromSequence": true, "Optional": true, "OptionalGetElement": true, "OptionalHasElement": true,
+	"SplitToSequence": true, "ConcatFromSequence": true, "Optional": true, "OptionalGetElement": true, "OptionalHasElement": true, mlDomain + ".ZipMap": true,
 }
 
 func sequenceOf(items []tensor.Value) tensor.Value {

@@ -30,7 +30,7 @@ func apply(t *testing.T, opset int64, n *graph.Node, in ...*tensor.Tensor) []*te
 
 func tryApply(t *testing.T, opset int64, n *graph.Node, in ...*tensor.Tensor) ([]*tensor.Tensor, error) {
 	t.Helper()
-	g := &graph.Graph{Opset: map[string]int64{"": opset}, Nodes: []*graph.Node{n}}
+	g := &graph.Graph{Opset: map[string]int64{"": opset, n.Domain: opset}, Nodes: []*graph.Node{n}}
 	for i, x := range in {
 		g.Inputs = append(g.Inputs, value(fmt.Sprintf("x%d", i), x.DType(), x.Shape()...))
 	}

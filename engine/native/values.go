@@ -63,7 +63,7 @@ func checkValues(want []graph.Value, in []tensor.Value) error {
 	return engine.CheckInputs(declared, tensors)
 }
 
-// isA reports whether a value is what a container says: "", or kind(rest).
+// isA reports whether a value is what a container says: "", kind(rest), or that of a map.
 func isA(container string, dtype tensor.DType, v tensor.Value) bool {
 	kind, rest, _ := strings.Cut(container, "(")
 	rest = strings.TrimSuffix(rest, ")")
@@ -75,6 +75,9 @@ func isA(container string, dtype tensor.DType, v tensor.Value) bool {
 			return false
 		}
 		return !slices.ContainsFunc(v.Items, func(item tensor.Value) bool { return !isA(rest, dtype, item) })
+	case tensor.KindMap:
+		key, ok := graph.MapKey(container)
+		return ok && v.Keys != nil && v.Keys.DType() == key && v.Tensor != nil && (dtype == tensor.Invalid || v.Tensor.DType() == dtype)
 	}
-	return false // no operator takes maps
+	return false
 }

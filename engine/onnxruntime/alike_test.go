@@ -215,3 +215,23 @@ func TestDoubtsAreEnough(t *testing.T) {
 		}
 	}
 }
+
+// TestRandomTables: both engines answer alike on 600 random graphs of an operator of tables.
+func TestRandomTables(t *testing.T) {
+	library, own := open(t), native.New(native.Config{})
+	for seed := range uint64(600) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			c, err := random.Table(seed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := answer(t, library, c)
+			got := answer(t, own, c)
+			for i, v := range c.Graph.Outputs {
+				if err := conformance.Alike(got[i], want[i]); err != nil {
+					t.Errorf("output %q: %v\n%v\n%v", v.Name, err, c.Graph, c.Graph.Nodes[0].Attrs)
+				}
+			}
+		})
+	}
+}

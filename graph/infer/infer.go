@@ -66,7 +66,7 @@ func Build(b *graph.Builder) (*graph.Graph, error) {
 
 // allRules are the rules of all operators, by family.
 func allRules() []map[string]rule {
-	return []map[string]rule{elementRules, reduceRules, productRules, shapeRules, moveRules, windowRules, resizeRules, normRules, makeRules, controlRules}
+	return []map[string]rule{elementRules, reduceRules, productRules, shapeRules, moveRules, windowRules, resizeRules, normRules, makeRules, controlRules, tableRules}
 }
 
 func functionsOf(g *graph.Graph) map[[2]string]*graph.Function {
@@ -299,11 +299,11 @@ func (c *call) infer() error {
 	if f := c.functions[[2]string{c.n.Domain, c.n.OpType}]; f != nil {
 		return c.function(f)
 	}
-	if c.n.Domain != graph.OnnxDomain || len(c.out) == 0 {
+	if len(c.out) == 0 {
 		return nil
 	}
 	for _, family := range c.families {
-		if r, ok := family[c.n.OpType]; ok {
+		if r, ok := family[c.n.Op()]; ok {
 			if err := r(c); err != nil {
 				return err
 			}

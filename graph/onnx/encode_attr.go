@@ -125,7 +125,15 @@ func (e *encoder) typ(v *graph.Value, container string) {
 	case "optional":
 		e.message(9, func() { e.message(1, func() { e.typ(v, inner) }) })
 	default:
-		e.fail("value %q: unknown container %q", v.Name, container)
+		key, ok := graph.MapKey(container)
+		if !ok {
+			e.fail("value %q: unknown container %q", v.Name, container)
+			return
+		}
+		e.message(5, func() {
+			e.int(1, int64(key))
+			e.message(2, func() { e.typ(v, "") })
+		})
 	}
 }
 

@@ -45,7 +45,7 @@ func (d *decoder) typ(b []byte, v *graph.Value) error {
 		case 4:
 			err = d.container(s.bytes("sequence_type"), "sequence", v)
 		case 5:
-			err = fmt.Errorf("%w: value of a map type", ErrUnsupported)
+			err = d.mapType(s.bytes("map_type"), v)
 		case 7:
 			err = fmt.Errorf("%w: value of an opaque type", ErrUnsupported)
 		case 8:
@@ -74,6 +74,29 @@ func (d *decoder) container(b []byte, kind string, v *graph.Value) error {
 		kind += "(" + v.Container + ")"
 	}
 	v.Container = kind
+	return s.err
+}
+
+// mapType reads the type of a map, whose values are tensors.
+func (d *decoder) mapType(b []byte, v *graph.Value) error {
+	s := scan(b)
+	key := tensor.Invalid
+	for s.next() {
+		var err error
+		switch s.num {
+		case 1:
+			key, err = dtypeOf(s.int("key_type"))
+		case 2:
+			err = d.typ(s.bytes("value_type"), v)
+		}
+		if err != nil {
+			return at(err, "map")
+		}
+	}
+	if s.err == nil && (v.Container != "" || key == tensor.Invalid) {
+		return fmt.Errorf("%w: a map of %v to %q", ErrUnsupported, key, v.Container)
+	}
+	v.Container = graph.MapOf(key)
 	return s.err
 }
 
