@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/graph"
@@ -79,11 +80,26 @@ func newPlan(m *model.Model, cfg Config) (*plan, error) {
 		}
 	}
 	if spec, err := m.Spec(); err == nil {
+		spec.Ignored = passedOver(spec, cfg.Carry)
 		if p.decoder, err = media.NewDecoder(spec); err != nil {
 			return nil, fmt.Errorf("model %s version %d: %w", m.Name, m.Version, err)
 		}
 	}
 	return p, nil
+}
+
+// passedOver are the names that an input may have beside the model's columns: those that the model says, and those that the result carries.
+func passedOver(spec media.Spec, carry []string) []string {
+	if len(spec.Columns) == 0 {
+		return nil
+	}
+	names := slices.Clone(spec.Ignored)
+	for _, name := range carry {
+		if !slices.Contains(names, name) && !slices.ContainsFunc(spec.Columns, func(c media.Column) bool { return c.Name == name }) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // fails is why an item has no result: what was wrong, and the fixed code of that kind of fault.

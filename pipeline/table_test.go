@@ -61,6 +61,10 @@ func TestCarry(t *testing.T) {
 	w.serve(1, w.meter(), nil)
 	w.run(func(c *pipeline.Config) { c.Carry = []string{"id", "time", "place"} })
 	const row = `"temperature":1,"door":0`
+	w.put("known to the pipeline", `{"place":"shed",`+row+`}`)
+	if got := w.raw(w.listen("out"), "known to the pipeline"); !strings.Contains(got, `"carry":{"place":"shed"}`) {
+		t.Errorf("a name that the model does not know: %s", got)
+	}
 	for key, c := range map[string][3]string{ // content type, entry, what is carried
 		"all":     {"application/json", `{"time":"2026-01-02T03:04:05Z", "id" : 17,` + row + `}`, `{"id":17,"time":"2026-01-02T03:04:05Z"}`},
 		"one":     {"application/json", `{"id":{"a":[1,"}"]},` + row + `}`, `{"id":{"a":[1,"}"]}}`},
