@@ -34,7 +34,7 @@ type entryLine struct {
 	Labels      map[string]string `json:"labels"`
 	Value       json.RawMessage   `json:"value"`
 	ValueBase64 *[]byte           `json:"valueBase64"`
-	File        json.RawMessage   `json:"file"` // where a folder has the value
+	File        json.RawMessage   `json:"file"` // that has the value, in a folder
 }
 
 // lineRoom is what a line may have beside its value, and how much longer a value may be in it.
@@ -274,6 +274,25 @@ func (l *lineWriter) Close() error { return nil }
 func AppendLine(dst []byte, r *Record) []byte {
 	dst = appendMeta(dst, r)
 	return append(AppendValue(dst, r.ContentType, r.Value, true), '}')
+}
+
+// AppendFile appends the line of a record whose value is in a file of a folder.
+func AppendFile(dst []byte, r *Record, file string) []byte {
+	return append(appendString(append(appendMeta(dst, r), `,"file":`...), file), '}')
+}
+
+// ParseFile reads what AppendFile has written: a record without its value, and its file.
+func ParseFile(line []byte) (r Record, file string, err error) {
+	e := entryLine{ValueBase64: &[]byte{}}
+	if err = json.Unmarshal(line, &e); err == nil {
+		err = json.Unmarshal(e.File, &file)
+	}
+	if err != nil {
+		return r, "", fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	e.Value = nil
+	r, err = e.record()
+	return r, file, err
 }
 
 // appendMeta begins a record's object with everything but its value.

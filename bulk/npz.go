@@ -155,6 +155,9 @@ func elementText(t *tensor.Tensor, i int) (string, error) {
 // WriteNPZ writes the n records that next gives until io.EOF. Values that are no .npy of one
 // type and shape are ErrCannotHold.
 func WriteNPZ(w io.Writer, n int, next func() (Record, error)) error {
+	if n == 0 {
+		return fmt.Errorf("%w: an .npz of no entry has no type and shape", ErrCannotHold)
+	}
 	z := zip.NewWriter(w)
 	file, err := z.CreateHeader(&zip.FileHeader{Name: npzValues + ".npy", Method: zip.Store})
 	if err != nil {

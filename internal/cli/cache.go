@@ -21,6 +21,6 @@ func (c *command) cache() *cobra.Command {
 	}
 	open := opener(c.remote(cmd))
 	cmd.AddCommand(c.cachePut(open), c.cacheGet(open), c.cacheRemove(open), c.cacheList(open), c.cacheWatch(open),
-		c.cacheCreate(open), c.cacheStats(open), c.cacheEvict(open), c.cacheClear(open), c.cacheDrop(open))
+		c.cacheCreate(open), c.cacheStats(open), c.cacheEvict(open), c.cacheClear(open), c.cacheDrop(open), c.cacheImport(open), c.cacheExport(open))
 	return cmd
 }

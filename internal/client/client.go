@@ -51,6 +51,9 @@ type Error struct {
 	Message string   `json:"error"`
 	ID      string   `json:"request_id"`
 	Reasons []string `json:"reasons"`
+	// Row and Stored are of an import that ended: the row, and how many entries were stored.
+	Row    *int64 `json:"row"`
+	Stored *int64 `json:"stored"`
 }
 
 func (e *Error) Error() string {
