@@ -177,6 +177,14 @@ const busyWait = 5 * time.Millisecond
 // published the next is computed.
 func (p *Pipeline) compute(ctx, work context.Context, reader *grid.Reader, batches chan<- *batch) error {
 	var current *plan
+	runs := newRunner(p.cfg.RunTimeout)
+	defer runs.close()
+	runs.replaced, runs.blocked = p.replaced, func(version int64, left int) {
+		reason := fmt.Sprintf("%d runs of model %s version %d were cancelled and do not end; another version would be used at once", left, p.cfg.Model, version)
+		if p.board.hang(reason) {
+			p.log.Warn("pipeline is blocked", "reason", reason)
+		}
+	}
 	for {
 		// The model is there before entries are asked for: while it is missing, other nodes may have them.
 		handle, plan, err := p.model(ctx, current)
@@ -185,27 +193,32 @@ func (p *Pipeline) compute(ctx, work context.Context, reader *grid.Reader, batch
 		}
 		handle.Release()
 		current = plan
-		changes, err := reader.Next(ctx, p.cfg.MaxBatch)
+		changes, err := reader.Next(ctx, min(p.cfg.MaxBatch, current.most))
 		if err != nil {
 			return p.ended(ctx, err)
 		}
 		p.board.taken()
 		b := newBatch(changes)
-		for {
+		p.count.fetched(b)
+		for given := false; ; {
 			// It may have been replaced while nothing came.
 			if handle, current, err = p.model(work, current); err != nil {
 				return err
 			}
-			p.count.fetched(b)
 			b.clock.last = time.Now()
 			p.board.runs(current.model.Version)
-			err = current.run(work, handle.Session(), b.items, &b.clock)
+			err = current.run(work, runs.session(handle, given), b.items, &b.clock)
 			p.board.ran()
 			handle.Release()
 			if err == nil {
+				p.board.hang("")
 				break
 			}
 			switch {
+			case errors.Is(err, errReplaced): // once a batch: versions that come and come keep nobody from getting done
+				given = true
+				b.again()
+				p.log.Info("a run was given up for the version that serves now", "model", current.model.Name, "version", current.model.Version)
 			case isBusy(err):
 				select {
 				case <-work.Done():
@@ -216,10 +229,7 @@ func (p *Pipeline) compute(ctx, work context.Context, reader *grid.Reader, batch
 				return err
 			}
 		}
-		if why := current.alone; why != nil {
-			p.log.Warn("the model runs with one entry at a time", "model", current.model.Name, "version", current.model.Version, "reason", why)
-			current.alone = nil
-		}
+		current.tell(p.log)
 		b.plan = current
 		select {
 		case batches <- b:
@@ -230,12 +240,14 @@ func (p *Pipeline) compute(ctx, work context.Context, reader *grid.Reader, batch
 }
 
 // model waits until the model can be run, and makes a plan for it where it is not the current one.
-func (p *Pipeline) model(ctx context.Context, current *plan) (Handle, *plan, error) {
+func (p *Pipeline) model(ctx context.Context, current *plan) (*lent, *plan, error) {
 	const again = 5 * time.Second // a reason that is not the model's may pass by itself
 	for {
 		changed := p.models.Changed()
-		h, err := p.models.Acquire(ctx, p.cfg.Model, p.cfg.Version)
+		handle, err := p.models.Acquire(ctx, p.cfg.Model, p.cfg.Version)
 		if err == nil {
+			h := &lent{Handle: handle, changed: changed}
+			h.hold()
 			if current != nil && current.model == h.Model() {
 				p.board.need("")
 				return h, current, nil
@@ -260,4 +272,15 @@ func (p *Pipeline) model(ctx context.Context, current *plan) (Handle, *plan, err
 		case <-time.After(again):
 		}
 	}
+}
+
+// replaced reports whether the pipeline is to use another model than the one that was lent, and when to ask again.
+func (p *Pipeline) replaced(ctx context.Context, l *lent) (bool, <-chan struct{}) {
+	changed := p.models.Changed()
+	h, err := p.models.Acquire(ctx, p.cfg.Model, p.cfg.Version)
+	if err != nil {
+		return false, changed
+	}
+	defer h.Release()
+	return h.Model() != l.Model(), changed
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"slices"
 
@@ -30,6 +31,7 @@ type Models interface {
 
 // plan is how one version of a model turns entries into results. It belongs to the one goroutine that computes.
 type plan struct {
+	name    string // of the pipeline
 	model   *model.Model
 	decoder *media.Decoder // nil for a model that takes only named tensors
 	inputs  []graph.Value
@@ -38,6 +40,8 @@ type plan struct {
 	free    bool // and may be any number
 	trial   engine.Rows
 	alone   error // why entries run one at a time, once that was found out
+	most    int   // of a batch; less than MaxBatch where larger ones ran longer than they may
+	slow    bool  // most was lowered
 	labels  []string
 	quoted  [][]byte // labels as JSON strings with a colon
 	scores  model.Scores
@@ -54,7 +58,7 @@ type plan struct {
 }
 
 func newPlan(m *model.Model, cfg Config) (*plan, error) {
-	p := &plan{model: m, inputs: m.Inputs(), outputs: m.Outputs(), number: -1, top: cfg.Top, carry: cfg.Carry}
+	p := &plan{name: cfg.Name, model: m, inputs: m.Inputs(), outputs: m.Outputs(), number: -1, top: cfg.Top, carry: cfg.Carry, most: cfg.MaxBatch}
 	p.batched, p.free = m.Batched()
 	scores, classifier, err := m.Scores()
 	if err != nil {
@@ -110,10 +114,31 @@ type fails struct {
 
 // The codes of error entries.
 const (
-	codeInput  = "bad_input"  // the entry cannot become the model's input
-	codeRun    = "run_failed" // the engine refused it
-	codeOutput = "bad_output" // the model gave numbers that make no result
+	codeInput   = "bad_input"   // the entry cannot become the model's input
+	codeRun     = "run_failed"  // the engine refused it
+	codeTimeout = "run_timeout" // the model ran on it alone for longer than it may
+	codeOutput  = "bad_output"  // the model gave numbers that make no result
 )
+
+// failed is what an item has whose run failed.
+func failed(err error) *fails {
+	if errors.Is(err, ErrRunTimeout) {
+		return &fails{codeTimeout, err}
+	}
+	return &fails{codeRun, err}
+}
+
+// tell says in the log what was found out about the model lately.
+func (p *plan) tell(log *slog.Logger) {
+	if p.alone != nil {
+		log.Warn("the model runs with one entry at a time", "model", p.model.Name, "version", p.model.Version, "reason", p.alone)
+		p.alone = nil
+	}
+	if p.slow {
+		log.Warn("batches are made smaller, since the model ran on one for longer than run_timeout", "model", p.model.Name, "version", p.model.Version, "max_batch", p.most)
+		p.slow = false
+	}
+}
 
 // run decodes items, runs the model and encodes results into items[i].value, or sets items[i].fails. An error is the
 // model's, the engine's or the context's, not an item's: nothing was decided then.
@@ -183,14 +208,14 @@ func (p *plan) runRows(ctx context.Context, s engine.Session, items []*item, clo
 	err = s.Run(ctx, inputs, p.output)
 	clock.lap(&clock.run)
 	if err != nil {
-		p.output = nil
+		p.input, p.output = nil, nil // a run that was given up may still use them
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case passes(err):
 			return err
 		case n == 1:
-			items[0].fails = &fails{codeRun, err}
+			items[0].fails = failed(err)
 			return nil
 		}
 		for _, it := range items {
@@ -198,10 +223,14 @@ func (p *plan) runRows(ctx context.Context, s engine.Session, items []*item, clo
 				return err
 			}
 		}
+		if errors.Is(err, ErrRunTimeout) && !slices.ContainsFunc(items, timedOut) { // no input is to blame: there were too many
+			p.most, p.slow = n/2, true
+		}
 		return nil
 	}
 	if n > 1 {
 		if err := p.trial.Check(ctx, s, inputs, p.output, 1, 1); err != nil {
+			p.input, p.output = nil, nil
 			return err
 		}
 	}
@@ -262,7 +291,7 @@ func (p *plan) runNamed(ctx context.Context, s engine.Session, it *item) error {
 		if passes(err) {
 			return err
 		}
-		it.fails = &fails{codeRun, err}
+		it.fails = failed(err)
 		return nil
 	}
 	outputs := make([]*tensor.Tensor, len(p.outputs))

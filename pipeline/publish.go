@@ -26,6 +26,17 @@ func newBatch(changes []grid.Change) *batch {
 	return b
 }
 
+// again has what the model ran on for too long run again: another version serves.
+func (b *batch) again() {
+	for _, it := range b.items {
+		if timedOut(it) {
+			it.fails = nil
+		}
+	}
+}
+
+func timedOut(it *item) bool { return it.fails != nil && it.fails.code == codeTimeout }
+
 // publish stores a batch's results and error entries, and removes the results of removed sources. It tries again until all
 // of it is done or ctx ends: what is not done then is given out again after a restart. Items of partitions that this node does
 // not own are left.

@@ -53,7 +53,9 @@ type Result struct {
 	Code    string             `json:"code,omitempty"`
 	Model   string             `json:"model"`
 	Version int64              `json:"version"`
-	Source  Source             `json:"source"`
+	// Pipeline is the one that made it.
+	Pipeline string `json:"pipeline"`
+	Source   Source `json:"source"`
 	// Carry has the fields of the input that the pipeline's configuration names, as far as they were there.
 	Carry     json.RawMessage `json:"carry,omitempty"`
 	LatencyUS int64           `json:"latency_us"`
@@ -164,15 +166,13 @@ func (p *plan) appendSource(b []byte, it *item) []byte {
 	b = appendString(b, p.model.Name)
 	b = append(b, `,"version":`...)
 	b = strconv.AppendInt(b, p.model.Version, 10)
+	b = append(b, `,"pipeline":`...)
+	b = appendString(b, p.name)
 	if len(p.carry) > 0 {
 		if carried := media.Fields(it.source.ContentType, it.source.Value, p.carry); carried != nil {
 			b = append(append(b, `,"carry":`...), carried...)
 		}
 	}
-	return appendSource(b, it)
-}
-
-func appendSource(b []byte, it *item) []byte {
 	b = append(b, `,"source":{"cache":`...)
 	b = appendString(b, it.source.Cache)
 	b = append(b, `,"key":`...)

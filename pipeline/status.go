@@ -37,6 +37,7 @@ type board struct {
 	mu      sync.Mutex
 	idle    string           // what it waits for where nothing else is noted
 	needs   string           // what is missing for taking entries
+	hangs   string           // why the model runs no more
 	stuck   map[*byte]string // what keeps results from being stored, by who tries
 	batches int              // taken and not done
 	run     time.Time        // when the run under way began
@@ -56,6 +57,9 @@ func (b *board) status() Status {
 	if b.needs != "" {
 		s.State, s.Reason = Blocked, b.needs
 	}
+	if b.hangs != "" {
+		s.State, s.Reason = Blocked, b.hangs
+	}
 	for _, reason := range b.stuck {
 		s.State, s.Reason = Blocked, "results cannot be stored: "+reason
 	}
@@ -67,6 +71,15 @@ func (b *board) waits(reason string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.idle = reason
+}
+
+// hang notes why the model runs no more, nothing where it does. It reports whether that is new.
+func (b *board) hang(reason string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	old := b.hangs
+	b.hangs = reason
+	return old != reason
 }
 
 // need notes what is missing for taking entries, nothing where all is there. It reports whether that is new.
@@ -124,7 +137,7 @@ func (b *board) block(who *byte, err error) bool {
 func (b *board) stopped() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.idle, b.needs, b.stuck, b.batches, b.run = "it does not run", "", nil, 0, time.Time{}
+	b.idle, b.needs, b.hangs, b.stuck, b.batches, b.run = "it does not run", "", "", nil, 0, time.Time{}
 }
 
 // Status says what the pipeline does now.

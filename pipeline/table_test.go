@@ -78,9 +78,9 @@ func TestCarry(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := w.raw(w.listen("out"), key)
-		want := `"version":1,"carry":` + c[2] + `,"source":`
+		want := `"version":1,"pipeline":"p","carry":` + c[2] + `,"source":`
 		if c[2] == "" {
-			want = `"version":1,"source":`
+			want = `"version":1,"pipeline":"p","source":`
 		}
 		if !strings.Contains(got, want) {
 			t.Errorf("%s: %s is not in %s", key, want, got)

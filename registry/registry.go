@@ -166,7 +166,11 @@ func Open(ctx context.Context, g *grid.Grid, cfg Config) (*Registry, error) {
 	return r, nil
 }
 
-// Close ends the registry and closes every session, after the runs in progress.
+// closeWithin is how long Close waits for the runs in progress.
+const closeWithin = 5 * time.Second
+
+// Close ends the registry and closes every session, after the runs in progress. Those that do not end within 5 s are left to the process's end,
+// and are an error.
 func (r *Registry) Close() error {
 	r.stop()
 	<-r.done
@@ -182,9 +186,20 @@ func (r *Registry) Close() error {
 		}
 	}
 	r.mu.Unlock()
+	closed := make(chan error, len(open))
+	for _, v := range open {
+		go func() { closed <- v.Close() }()
+	}
+	patience := time.NewTimer(closeWithin)
+	defer patience.Stop()
 	var faults []error
-	for _, s := range open {
-		faults = append(faults, s.Close())
+	for i := range open {
+		select {
+		case err := <-closed:
+			faults = append(faults, err)
+		case <-patience.C:
+			return errors.Join(append(faults, fmt.Errorf("close the models: runs of %d of them go on after %v", len(open)-i, closeWithin))...)
+		}
 	}
 	return errors.Join(faults...)
 }
