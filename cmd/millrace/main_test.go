@@ -111,8 +111,8 @@ func makePNG(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(f.Close())
 }
 
-// makeNPZ is `mknpz FILE`: a batch of two for the model of mkmodel, whose answers are b and d, with targets for training;
-// a FILE.npy is one item of it, in bytes.
+// makeNPZ is `mknpz FILE`: a batch of two for the model of mkmodel, whose answers are b and d, with targets for training
+// in train.npz, and what it gives in right.npz and wrong.npz; a FILE.npy is one item of it, in bytes.
 func makeNPZ(ts *testscript.TestScript, _ bool, args []string) {
 	f, err := os.Create(file(ts, args))
 	ts.Check(err)
@@ -122,8 +122,13 @@ func makeNPZ(ts *testscript.TestScript, _ bool, args []string) {
 		return
 	}
 	tensors := map[string]*tensor.Tensor{"x": tensor.Must(tensor.Of([]float32{0, 3, 1, 0, 1, 0, 0, 2}, 2, 4))}
-	if args[0] == "train.npz" {
+	switch args[0] {
+	case "train.npz":
 		tensors["target"] = tensor.Must(tensor.Of([]int64{1, 3}, 2))
+	case "right.npz":
+		tensors["logits"] = tensor.Must(tensor.Of([]float32{0, 3, 1, 0, 1, 0, 0, 2}, 2, 4))
+	case "wrong.npz":
+		tensors["logits"] = tensor.Must(tensor.Of([]float32{0, 3, 1, 0, 1, 0, 0.01, 2}, 2, 4))
 	}
 	ts.Check(media.WriteNPZ(f, tensors))
 	ts.Check(f.Close())

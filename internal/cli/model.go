@@ -11,13 +11,13 @@ import (
 func (c *command) model() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "model",
-		Short: "Look at models, import, run, measure and differentiate them, and push them to a running node",
+		Short: "Look at models, import, run, check, measure and differentiate them, and push them to a running node",
 		Example: `  millrace model inspect digits.onnx
   millrace model run digits.onnx --in docs/seven.png
   millrace model push digits digits.onnx`,
 		GroupID: "local",
 	}
-	cmd.AddCommand(c.modelInspect(), c.modelImport(), c.modelRun(), c.modelEval(), c.modelGradient(), c.modelPush(), c.modelList(), c.modelRemove())
+	cmd.AddCommand(c.modelInspect(), c.modelImport(), c.modelRun(), c.modelCheck(), c.modelEval(), c.modelGradient(), c.modelPush(), c.modelList(), c.modelRemove())
 	return cmd
 }
 
