@@ -214,7 +214,7 @@ var kinds = []Kind{
 		Remedy: "Send less at a time, and try again after `Retry-After`.",
 	},
 	{
-		Code: "listener_behind", HTTP: http.StatusServiceUnavailable, GRPC: GRPCResourceExhausted, is: []error{grid.ErrBehind},
+		Code: "listener_behind", HTTP: http.StatusServiceUnavailable, GRPC: GRPCUnavailable, is: []error{grid.ErrBehind},
 		Cause:  "An event stream ended because its reader was too slow: more waited for it than `listeners.max_bytes_each`, or for all than `listeners.max_bytes`. Or there is no room for one more.",
 		Remedy: "Listen again with the `Last-Event-ID` of the last event that came, which loses nothing; read faster, or ask without `values`.",
 	},
