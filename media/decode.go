@@ -107,7 +107,7 @@ func (d *Decoder) DecodeInto(dst *tensor.Tensor, row int, contentType string, da
 
 func (d *Decoder) decode(dst *tensor.Tensor, at int, contentType string, data []byte) error {
 	switch kind := Sniff(contentType, data); kind {
-	case typePNG, typeJPEG:
+	case typePNG, typeJPEG, typeGIF, typeWebP, typeTIFF:
 		return d.decodePicture(dst, at, kind, data)
 	case typeJSON:
 		return d.decodeJSON(dst, at, data)
@@ -123,7 +123,7 @@ func (d *Decoder) decode(dst *tensor.Tensor, at int, contentType string, data []
 		}
 		return d.rows.csv(data, dst, at)
 	default:
-		return fmt.Errorf("%w: %.80q (send PNG, JPEG, JSON, .npy or raw bytes)", ErrUnsupportedType, kind)
+		return fmt.Errorf("%w: %.80q (send PNG, JPEG, GIF, WebP, TIFF, JSON, .npy or raw bytes)", ErrUnsupportedType, kind)
 	}
 }
 

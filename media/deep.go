@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"image"
-	"image/png"
+	"image/color"
+
+	"golang.org/x/image/tiff"
 
 	"github.com/millrace/millrace/tensor"
 )
@@ -24,10 +26,21 @@ func (p *deepPicture) grow(w, h, c int) {
 // deepScratch is the memory of one decoding of 16-bit samples.
 type deepScratch struct{ in, turned, out deepPicture }
 
-// isDeep reports whether a PNG's header says 16 bits a sample. JPEG has no such files that the standard library reads.
+// isDeep reports whether a PNG's or TIFF's header says 16 bits a sample. The other formats have none.
 func isDeep(kind string, data []byte) bool {
 	const bitDepth = len(pngMagic) + 8 + 8
-	return kind == typePNG && len(data) > bitDepth && data[bitDepth] == 16
+	if kind != typeTIFF {
+		return kind == typePNG && len(data) > bitDepth && data[bitDepth] == 16
+	}
+	head, err := tiff.DecodeConfig(bytes.NewReader(data))
+	if err != nil {
+		return false // which decoding says
+	}
+	switch head.ColorModel {
+	case color.Gray16Model, color.RGBA64Model, color.NRGBA64Model:
+		return true
+	}
+	return false
 }
 
 // keepsDeep reports whether elements of type t can hold what 16 bits have more than 8. For the others, and for centring, samples
@@ -38,17 +51,10 @@ func keepsDeep(t tensor.DType) bool {
 
 // decodeDeep is decodePicture for 16-bit samples. An integer element is the sample as the file has it; a floating-point one is on the scale
 // of 8 bits, from 0 to 255 with fractions, so that a model's scale and mean mean the same for every file.
-func (d *Decoder) decodeDeep(dst *tensor.Tensor, at int, data []byte, s *deepScratch, orientation int) error {
-	head, err := png.DecodeConfig(bytes.NewReader(data))
+func (d *Decoder) decodeDeep(dst *tensor.Tensor, at int, kind string, data []byte, s *deepScratch, orientation int) error {
+	img, err := decodeImage(kind, data, d.limit)
 	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrMalformed, typePNG, err)
-	}
-	if err := checkSize(head.Width, head.Height, d.limit); err != nil {
 		return err
-	}
-	img, err := png.Decode(bytes.NewReader(data))
-	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrMalformed, typePNG, err)
 	}
 	in := &s.in
 	if err := in.take(img, d.geo.c); err != nil {

@@ -9,13 +9,20 @@ import (
 // and the first column are, as in the TIFF specification (revision 6.0, "Orientation") and in Exif, which took it over.
 const upright = 1
 
-// orientation returns what a PNG's or JPEG's Exif data says of how the picture is to be turned. Where there is none, or it is damaged, that is upright: a
+// orientation returns what a picture's Exif data, or a TIFF's own first directory, says of how it is to be turned. Where there is none, or it is damaged, that is upright: a
 // picture is not refused for what stands beside it.
 func orientation(kind string, data []byte) int {
-	if kind == typePNG {
+	switch kind {
+	case typePNG:
 		return orientationOf(pngExif(data))
+	case typeJPEG:
+		return jpegOrientation(data)
+	case typeWebP:
+		return orientationOf(bytes.TrimPrefix(webpChunk(data, "EXIF"), []byte("Exif\x00\x00")))
+	case typeTIFF:
+		return orientationOf(data)
 	}
-	return jpegOrientation(data)
+	return upright
 }
 
 // pngExif returns the content of the eXIf chunk (W3C, "Portable Network Graphics Specification", third edition, 11.3.3.7).

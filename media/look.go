@@ -1,11 +1,8 @@
 package media
 
 import (
-	"bytes"
 	"fmt"
 	"image/color"
-	"image/jpeg"
-	"image/png"
 )
 
 // A Picture is what the head of a picture's file says.
@@ -16,21 +13,16 @@ type Picture struct {
 	Channels int
 }
 
-// Look reads the head of a PNG or JPEG; orientation is as in [Spec]. It returns ErrUnsupportedType for other content and ErrMalformed where the head is
+// Look reads the head of a PNG, JPEG, GIF, WebP or TIFF; orientation is as in [Spec]. It returns ErrUnsupportedType for other content and ErrMalformed where the head is
 // damaged; what comes after it may be damaged still.
 func Look(data []byte, orient string) (Picture, error) {
 	kind := Sniff("", data)
-	config := png.DecodeConfig
-	switch kind {
-	case typePNG:
-	case typeJPEG:
-		config = jpeg.DecodeConfig
-	default:
-		return Picture{}, fmt.Errorf("%w: neither PNG nor JPEG", ErrUnsupportedType)
+	if !IsPicture(kind) {
+		return Picture{}, fmt.Errorf("%w: neither PNG, JPEG, GIF, WebP nor TIFF", ErrUnsupportedType)
 	}
-	head, err := config(bytes.NewReader(data))
+	head, err := imageConfig(kind, data)
 	if err != nil {
-		return Picture{}, fmt.Errorf("%w: %s: %w", ErrMalformed, kind, err)
+		return Picture{}, err
 	}
 	p := Picture{Width: head.Width, Height: head.Height, Channels: 3}
 	switch head.ColorModel {

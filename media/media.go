@@ -28,8 +28,8 @@ var (
 	ErrNotFinite = errors.New("number is not finite")
 )
 
-// MaxPixels is the limit on a picture's width times height where a Spec sets none.
-const MaxPixels = 1 << 24
+// MaxPixels is the limit on a picture's width times height where a Spec sets none: a telephone's largest photographs fit.
+const MaxPixels = 50_000_000
 
 // What is done with a photograph's orientation.
 const (
@@ -220,6 +220,9 @@ func (s Spec) element(v float64, channel int, scale float64) float64 {
 const (
 	typePNG  = "image/png"
 	typeJPEG = "image/jpeg"
+	typeGIF  = "image/gif"
+	typeWebP = "image/webp"
+	typeTIFF = "image/tiff"
 	typeJSON = "application/json"
 	typeNPY  = "application/x-npy"
 	typeNPZ  = "application/x-npz"
@@ -240,6 +243,8 @@ func Sniff(contentType string, data []byte) string {
 	switch t {
 	case "image/jpg", "image/pjpeg":
 		return typeJPEG
+	case "image/tif", "image/x-tiff":
+		return typeTIFF
 	case "application/npy", "application/x-numpy", "application/vnd.numpy":
 		return typeNPY
 	case "application/npz":
@@ -255,6 +260,12 @@ func Sniff(contentType string, data []byte) string {
 		return typePNG
 	case hasPrefix(data, "\xff\xd8\xff"):
 		return typeJPEG
+	case hasPrefix(data, "GIF87a"), hasPrefix(data, "GIF89a"):
+		return typeGIF
+	case hasPrefix(data, "RIFF") && len(data) >= 12 && string(data[8:12]) == "WEBP":
+		return typeWebP
+	case hasPrefix(data, "II*\x00"), hasPrefix(data, "MM\x00*"):
+		return typeTIFF
 	case hasPrefix(data, npyMagic):
 		return typeNPY
 	case hasPrefix(data, "PK\x03\x04"):

@@ -1,13 +1,10 @@
 package media
 
 import (
-	"bytes"
 	"fmt"
 	"image"
 	"image/color"
 	"image/draw"
-	"image/jpeg"
-	"image/png"
 
 	"github.com/millrace/millrace/tensor"
 )
@@ -62,7 +59,7 @@ func (d *Decoder) decodePicture(dst *tensor.Tensor, at int, kind string, data []
 		turn = orientation(kind, data)
 	}
 	if isDeep(kind, data) && keepsDeep(d.spec.DType) && d.spec.Centre != "mnist" {
-		return d.decodeDeep(dst, at, data, &s.deep, turn)
+		return d.decodeDeep(dst, at, kind, data, &s.deep, turn)
 	}
 	if err := s.load(kind, data, d.geo.c, d.limit); err != nil {
 		return err
@@ -117,20 +114,9 @@ func (s *scratch) load(kind string, data []byte, c, limit int) error {
 			return err
 		}
 	}
-	config, decode := png.DecodeConfig, png.Decode
-	if kind == typeJPEG {
-		config, decode = jpeg.DecodeConfig, jpeg.Decode
-	}
-	head, err := config(bytes.NewReader(data))
+	img, err := decodeImage(kind, data, limit)
 	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrMalformed, kind, err)
-	}
-	if err := checkSize(head.Width, head.Height, limit); err != nil {
 		return err
-	}
-	img, err := decode(bytes.NewReader(data))
-	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrMalformed, kind, err)
 	}
 	s.in.take(img, c)
 	return nil
@@ -151,15 +137,19 @@ func checkSize(w, h, limit int) error {
 func (b *bitmap) take(img image.Image, c int) {
 	r := img.Bounds()
 	b.grow(r.Dx(), r.Dy(), c)
-	if c == 1 {
-		switch m := img.(type) {
-		case *image.Gray:
-			b.rows(m.Pix, m.Stride)
-			return
-		case *image.YCbCr:
-			b.rows(m.Y, m.YStride)
+	switch m := img.(type) {
+	case *image.Gray:
+		if c == 1 {
+			b.rows(m.Pix[m.PixOffset(r.Min.X, r.Min.Y):], m.Stride)
 			return
 		}
+	case *image.YCbCr:
+		if c == 1 {
+			b.rows(m.Y[m.YOffset(r.Min.X, r.Min.Y):], m.YStride)
+		} else {
+			b.colours(m)
+		}
+		return
 	}
 	on, ok := img.(*image.RGBA)
 	if !ok || !on.Opaque() {
@@ -169,6 +159,19 @@ func (b *bitmap) take(img image.Image, c int) {
 	}
 	for y := range b.h {
 		b.row(y, on.Pix[y*on.Stride:], 4, false)
+	}
+}
+
+// colours converts a photograph as JPEG and WebP have it.
+func (b *bitmap) colours(m *image.YCbCr) {
+	r := m.Bounds()
+	for y := range b.h {
+		dst := b.pix[y*b.w*3:][:b.w*3]
+		luma := m.Y[m.YOffset(r.Min.X, r.Min.Y+y):]
+		for x := range b.w {
+			at := m.COffset(r.Min.X+x, r.Min.Y+y)
+			dst[3*x], dst[3*x+1], dst[3*x+2] = color.YCbCrToRGB(luma[x], m.Cb[at], m.Cr[at])
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/serve"
 )
 
@@ -390,22 +390,10 @@ func seconds(head http.Header, name, canonical string) (time.Duration, error) {
 	return time.Duration(n) * time.Second, nil
 }
 
-// signatures are the beginnings of the types that pipelines and browsers know.
-var signatures = []struct {
-	begin []byte
-	mime  string
-}{
-	{[]byte("\x89PNG\r\n\x1a\n"), "image/png"},
-	{[]byte("\xff\xd8\xff"), "image/jpeg"},
-	{[]byte("\x93NUMPY"), "application/x-npy"},
-}
-
 // recognise returns the content type of a value that came without one, as curl -T sends it; "" where it is unknown.
 func recognise(value []byte) string {
-	for _, s := range signatures {
-		if bytes.HasPrefix(value, s.begin) {
-			return s.mime
-		}
+	if kind := media.Sniff("", value); media.IsPicture(kind) || kind == "application/x-npy" {
+		return kind
 	}
 	return ""
 }
