@@ -34,6 +34,7 @@ const (
 type lent struct {
 	Handle
 	changed <-chan struct{} // closed when models have changed since it was lent
+	then    func()          // is called after the release, where it is set
 	holders atomic.Int32
 }
 
@@ -43,6 +44,9 @@ func (l *lent) hold() { l.holders.Add(1) }
 func (l *lent) Release() {
 	if l.holders.Add(-1) == 0 {
 		l.Handle.Release()
+		if l.then != nil {
+			l.then()
+		}
 	}
 }
 
@@ -123,7 +127,9 @@ func (s *limited) Run(ctx context.Context, in, out []*tensor.Tensor) error {
 		r.left[version] = left
 	}
 	if n := left.Load(); n >= mostLeft {
-		r.blocked(version, int(n))
+		if r.blocked != nil {
+			r.blocked(version, int(n))
+		}
 		return errStuck
 	}
 	if r.parent != ctx || r.ctx.Err() != nil {

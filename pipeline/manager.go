@@ -51,6 +51,7 @@ type Manager struct {
 	mu       sync.Mutex
 	units    map[string]*unit
 	running  bool
+	trials   chan struct{} // has an element for each that is under way
 }
 
 // unit is a pipeline that the manager keeps. What changes is guarded by Manager.mu.
@@ -81,7 +82,7 @@ func Manage(ctx context.Context, g *grid.Grid, cfg ManagerConfig) (*Manager, err
 	if err := ValidateAll(cfg.Fixed); err != nil {
 		return nil, err
 	}
-	m := &Manager{cfg: cfg, grid: g, log: cfg.Logger, units: map[string]*unit{}}
+	m := &Manager{cfg: cfg, grid: g, log: cfg.Logger, units: map[string]*unit{}, trials: make(chan struct{}, mostTrials)}
 	if err := m.openRecords(ctx); err != nil {
 		return nil, err
 	}

@@ -186,3 +186,48 @@ func TestTargetsAreNotShared(t *testing.T) {
 		t.Errorf("two that say so: %v", err)
 	}
 }
+
+// Trying an entry shows each step and stores nothing, also while the pipeline is paused.
+func TestTry(t *testing.T) {
+	w := newWorkbench(t)
+	m, _ := w.manage(fixedP)
+	if _, err := m.Try(t.Context(), "p", "application/json", []byte("[1, 2]")); err == nil || !strings.Contains(err.Error(), `no model "m"`) {
+		t.Errorf("without a model: %v", err)
+	}
+	w.serve(3, w.larger(free, true), nil)
+	if err := m.Pause(t.Context(), "p"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ text, steps, detail, result string }{
+		{"[0.25, 0.75]", "model decode run encode", "become float32[1,2] of 0.25 to 0.75, mean 0.5", `"label":"second"`},
+		{"[1, 2, 3]", "model decode", "bad_input", `"code":"bad_input"`},
+	} {
+		trial, err := m.Try(t.Context(), "p", "application/json", []byte(c.text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var steps []string
+		for _, s := range trial.Steps {
+			steps = append(steps, s.Name)
+			if s.US < 0 {
+				t.Errorf("step %+v", s)
+			}
+		}
+		if got := strings.Join(steps, " "); got != c.steps || !strings.Contains(trial.Steps[1].Detail, c.detail) {
+			t.Errorf("%s: steps %+v", c.text, trial.Steps)
+		}
+		if got := string(trial.Result); !strings.Contains(got, c.result) || !strings.Contains(got, `"pipeline":"p"`) || !strings.Contains(got, `"version":3`) {
+			t.Errorf("%s: result %s", c.text, got)
+		}
+	}
+	if _, err := m.Try(t.Context(), "nobody", "application/json", nil); !errors.Is(err, pipeline.ErrNone) {
+		t.Errorf("of nobody: %v", err)
+	}
+	for _, name := range []string{"in", "out", "p-errors"} {
+		s, err := w.cache(name).Stats(t.Context())
+		if err != nil || s.Entries != 0 {
+			t.Errorf("cache %s has %d entries, %v", name, s.Entries, err)
+		}
+	}
+	w.stateOf(m, "p", pipeline.Paused)
+}

@@ -149,7 +149,7 @@ func (p *plan) run(ctx context.Context, s engine.Session, items []*item, clock *
 			continue
 		}
 		if p.decoder == nil {
-			if err := p.runNamed(ctx, s, it); err != nil {
+			if err := p.runNamed(ctx, s, it, clock); err != nil {
 				return err
 			}
 			continue
@@ -277,13 +277,16 @@ func (p *plan) decode(in *tensor.Tensor, row int, it *item) (err error) {
 }
 
 // runNamed runs one item that holds tensors by name.
-func (p *plan) runNamed(ctx context.Context, s engine.Session, it *item) error {
+func (p *plan) runNamed(ctx context.Context, s engine.Session, it *item, clock *stopwatch) error {
+	defer func() { clock.lap(&clock.encode) }()
 	tensors, err := media.ParseTensors(it.source.ContentType, it.source.Value)
+	clock.lap(&clock.decode)
 	if err != nil {
 		it.fails = &fails{codeInput, err}
 		return nil //nolint:nilerr // it becomes the item's result; the batch goes on
 	}
 	out, err := engine.Run(ctx, s, tensors)
+	clock.lap(&clock.run)
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()

@@ -150,6 +150,10 @@ func (p pipelines) Replay(ctx context.Context, name string, to grid.Seek) error 
 	return p.n.grid.Seek(ctx, one.Config.From, name, to)
 }
 
+func (p pipelines) Try(ctx context.Context, name, contentType string, value []byte) (pipeline.Trial, error) {
+	return p.n.pipelines.Try(ctx, name, contentType, value)
+}
+
 // Delete removes a pipeline that was made at run time, or what is left of one that is not there any more.
 func (p pipelines) Delete(ctx context.Context, name string) error {
 	left, err := p.left(ctx)

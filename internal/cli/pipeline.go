@@ -13,13 +13,14 @@ import (
 func (c *command) pipeline() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "pipeline",
-		Short:   "Look at the pipelines of a running node, and move them",
-		Long:    "Looks at the pipelines of a running node, and moves them in the changes that they read. " + remoteHelp,
-		Example: "  millrace pipeline ls\n  millrace pipeline replay classify --from start",
+		Short:   "Make, look at, pause, move and try the pipelines of a running node",
+		Long:    "Makes pipelines on a running node, looks at them, pauses them, moves them in the changes that they read, and tries what they do. " + remoteHelp,
+		Example: "  millrace pipeline ls\n  millrace pipeline create classify --from digits --model digits --to predictions\n  millrace pipeline try classify seven.png",
 		GroupID: "client",
 	}
 	open := opener(c.remote(cmd))
-	cmd.AddCommand(c.pipelineList(open), c.pipelineReplay(open), c.pipelineRemove(open))
+	cmd.AddCommand(c.pipelineCreate(open), c.pipelineList(open), c.pipelineShow(open), c.pipelineTry(open), c.pipelinePause(open), c.pipelineResume(open),
+		c.pipelineReplay(open), c.pipelineRemove(open))
 	return cmd
 }
 
@@ -68,57 +69,6 @@ func (c *command) pipelineList(open opener) *cobra.Command {
 			return fmt.Errorf("the node has no pipeline %s", given[0])
 		}
 		return printTable(c.Stdout, []string{"pipeline", "from", "to", "model", "state", "inputs", "for", ""}, rows)
-	}
-	return cmd
-}
-
-func (c *command) pipelineReplay(open opener) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "replay PIPELINE",
-		Short: "Process again what a pipeline has read",
-		Long: "Moves a pipeline to another place in its source cache. What lies after it is processed again, the newest revision of each key, with the " +
-			"model that serves now; results that are there are replaced. With --from now what waits is passed over.",
-		Example: "  millrace pipeline replay classify\n  millrace pipeline replay classify --from 2026-01-31T08:00:00Z",
-		Args:    args("PIPELINE"),
-	}
-	from := cmd.Flags().String("from", "start", "where to go on from: `start`, now, or a time such as 2026-01-31T08:00:00Z")
-	cmd.RunE = func(cmd *cobra.Command, given []string) error {
-		if *from != "start" && *from != "now" {
-			if _, err := time.Parse(time.RFC3339, *from); err != nil {
-				return usagef("--from %q is neither start, now nor a time such as 2026-01-31T08:00:00Z", *from)
-			}
-		}
-		cl, err := open()
-		if err != nil {
-			return err
-		}
-		defer cl.Close()
-		if err := cl.ReplayPipeline(cmd.Context(), given[0], *from); err != nil {
-			return fmt.Errorf("replay %s: %w", given[0], err)
-		}
-		return nil
-	}
-	return cmd
-}
-
-func (c *command) pipelineRemove(open opener) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "rm PIPELINE",
-		Short:   "Forget where a pipeline stood that is configured no more",
-		Long:    "Removes the positions of a pipeline that is not in the node's configuration any more. If it is configured again it begins anew.",
-		Example: "  millrace pipeline rm classify",
-		Args:    args("PIPELINE"),
-	}
-	cmd.RunE = func(cmd *cobra.Command, given []string) error {
-		cl, err := open()
-		if err != nil {
-			return err
-		}
-		defer cl.Close()
-		if err := cl.DeletePipeline(cmd.Context(), given[0]); err != nil {
-			return fmt.Errorf("forget %s: %w", given[0], err)
-		}
-		return nil
 	}
 	return cmd
 }

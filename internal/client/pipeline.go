@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 
@@ -48,6 +49,28 @@ func (c *Client) ResumePipeline(ctx context.Context, name string) error {
 // ReplayPipeline moves a pipeline: from is "start", "now" or a time as RFC 3339 writes it.
 func (c *Client) ReplayPipeline(ctx context.Context, name, from string) error {
 	return c.onPipeline(ctx, name, url.Values{"action": {"replay"}, "from": {from}})
+}
+
+// TryPipeline runs an entry through a pipeline; nothing is stored.
+func (c *Client) TryPipeline(ctx context.Context, name, contentType string, value []byte) (pipeline.Trial, error) {
+	var t pipeline.Trial
+	head := http.Header{}
+	if contentType != "" { // the node looks at the value then
+		head.Set("Content-Type", contentType)
+	}
+	resp, err := c.do(ctx, http.MethodPost, pipelinePath(name)+"?action=try", value, head)
+	if err != nil {
+		return t, err
+	}
+	defer resp.Body.Close()
+	data, err := readAll(resp.Body)
+	if err != nil {
+		return t, err
+	}
+	if err := json.Unmarshal(data, &t); err != nil {
+		return t, fmt.Errorf("read the answer of %s: %w", c.base, err)
+	}
+	return t, nil
 }
 
 // DeletePipeline removes a pipeline that was made at run time, or the positions of one that is configured no more.

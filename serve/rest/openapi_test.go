@@ -233,6 +233,7 @@ var exercise = []struct {
 	{"POST", "/rest/v2/pipelines/p?action=replay&from=2026-01-31T08:00:00Z", "", 204, ""},
 	{"POST", "/rest/v2/pipelines/p?action=replay&from=yesterday", "", 400, ""}, {"POST", "/rest/v2/pipelines/p?action=stop", "", 400, ""},
 	{"POST", "/rest/v2/pipelines/p?action=pause", "", 204, ""}, {"POST", "/rest/v2/pipelines/p?action=resume", "", 204, ""},
+	{"POST", "/rest/v2/pipelines/p?action=try", "[1,2]", 200, ""},
 	{"PUT", "/rest/v2/pipelines/new", `{"from":"c","model":"m","to":"d"}`, 201, ""}, {"PUT", "/rest/v2/pipelines/new", `{"from":"c","model":"m","to":"e","run_timeout":"5s"}`, 200, ""},
 	{"PUT", "/rest/v2/pipelines/p", `{"from":"c","model":"m","to":"d"}`, 409, ""}, {"PUT", "/rest/v2/pipelines/new", `{"frm":"c"}`, 400, ""},
 	{"PUT", "/rest/v2/pipelines/new", "{long}", 413, ""},
@@ -355,6 +356,10 @@ func (s *somePipelines) Pause(_ context.Context, name string) error  { return s.
 func (s *somePipelines) Resume(_ context.Context, name string) error { return s.has(name) }
 
 func (s *somePipelines) Replay(_ context.Context, name string, _ grid.Seek) error { return s.has(name) }
+
+func (s *somePipelines) Try(_ context.Context, name, _ string, _ []byte) (pipeline.Trial, error) {
+	return pipeline.Trial{Steps: []pipeline.Step{{Name: "run", US: 1.5}}, Result: json.RawMessage(`{"label":"x"}`)}, s.has(name)
+}
 
 func (s *somePipelines) Delete(_ context.Context, name string) error {
 	switch {

@@ -26,6 +26,8 @@ type Pipelines interface {
 	Resume(ctx context.Context, name string) error
 	// Replay moves a pipeline to another place in its source.
 	Replay(ctx context.Context, name string, to grid.Seek) error
+	// Try runs one entry through a pipeline and stores nothing.
+	Try(ctx context.Context, name, contentType string, value []byte) (pipeline.Trial, error)
 }
 
 // Pipeline is a pipeline and where it stands.
@@ -196,13 +198,31 @@ func (h *Handler) onPipeline(w http.ResponseWriter, r *http.Request, name string
 		if to, err = seek(r.URL.Query()); err == nil {
 			err = h.cfg.Pipelines.Replay(r.Context(), name, to)
 		}
+	case "try":
+		return h.tryPipeline(w, r, name)
 	default:
-		err = fmt.Errorf("%w: action %q of a pipeline; it takes pause, resume and replay", serve.ErrRequest, action)
+		err = fmt.Errorf("%w: action %q of a pipeline; it takes pause, resume, replay and try", serve.ErrRequest, action)
 	}
 	if err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// tryPipeline answers with what the pipeline would do with the body.
+func (h *Handler) tryPipeline(w http.ResponseWriter, r *http.Request, name string) error {
+	body, err := serve.ReadBody(w, r, grid.MaxValueBytes, nil)
+	if err != nil {
+		return err
+	}
+	serve.ExtendWrite(w, 0) // the pipeline has a limit of its own
+	t, err := h.cfg.Pipelines.Try(r.Context(), name, r.Header.Get("Content-Type"), body)
+	if err != nil {
+		return err
+	}
+	serve.ExtendWrite(w, h.cfg.SlowClient)
+	serve.WriteJSON(w, r, http.StatusOK, t)
 	return nil
 }
 
