@@ -45,7 +45,8 @@ var since = map[string]int64{
 	"GroupNormalization": 21,
 	"Attention":          23, "RMSNormalization": 23, "RotaryEmbedding": 23,
 	"Swish": 24, "TensorScatter": 24,
-	"CumProd": 26,
+	"BitCast": 26, "CumProd": 26,
+	"CausalConvWithState": 27, "LinearAttention": 27,
 }
 
 // sinceAttr holds attributes, as operator and name, that came after opset 17.

@@ -262,6 +262,8 @@ var operators = map[string]*operator{
 	"RotaryEmbedding":  {rotaryEmbedding, "interleaved:INT num_heads:INT rotary_embedding_dim:INT"},
 	"CumProd":          {cumProd, "exclusive:INT reverse:INT"},
 
+	"Attention": {attention, "is_causal:INT kv_num_heads:INT q_num_heads:INT qk_matmul_output_mode:INT scale:FLOAT softcap:FLOAT softmax_precision:INT"},
+
 	"RandomUniform":     {randomNumbers(false, false), "dtype:INT high:FLOAT low:FLOAT seed:FLOAT shape:INTS"},
 	"RandomUniformLike": {randomNumbers(false, true), "dtype:INT high:FLOAT low:FLOAT seed:FLOAT"},
 	"RandomNormal":      {randomNumbers(true, false), "dtype:INT mean:FLOAT scale:FLOAT seed:FLOAT shape:INTS"},

@@ -235,3 +235,23 @@ func TestRandomTables(t *testing.T) {
 		})
 	}
 }
+
+// TestRandomNewer: both engines answer alike on 600 random graphs of an operator that came after opset 17.
+func TestRandomNewer(t *testing.T) {
+	library, own := open(t), native.New(native.Config{})
+	for seed := range uint64(600) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			c, err := random.Newer(seed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := answer(t, library, c)
+			got := answer(t, own, c)
+			for i, v := range c.Graph.Outputs {
+				if err := conformance.Alike(got[i], want[i]); err != nil {
+					t.Errorf("output %q: %v\n%v\n%v", v.Name, err, c.Graph, c.Graph.Nodes[0].Attrs)
+				}
+			}
+		})
+	}
+}

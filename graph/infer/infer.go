@@ -66,7 +66,7 @@ func Build(b *graph.Builder) (*graph.Graph, error) {
 
 // allRules are the rules of all operators, by family.
 func allRules() []map[string]rule {
-	return []map[string]rule{elementRules, reduceRules, productRules, shapeRules, moveRules, windowRules, resizeRules, normRules, makeRules, controlRules, tableRules}
+	return []map[string]rule{elementRules, reduceRules, productRules, shapeRules, moveRules, windowRules, resizeRules, normRules, makeRules, controlRules, tableRules, attentionRules}
 }
 
 func functionsOf(g *graph.Graph) map[[2]string]*graph.Function {
