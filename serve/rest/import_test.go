@@ -155,7 +155,7 @@ func TestImportStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := io.WriteString(c, "POST /rest/v2/caches/c?action=import HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 1000000\r\n\r\na\n"); err != nil {
+	if _, err := io.WriteString(c, "POST /rest/v2/caches/c?action=import HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: 1000000\r\n\r\na\n"); err != nil {
 		t.Fatal(err)
 	}
 	var rows strings.Builder
