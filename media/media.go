@@ -191,6 +191,12 @@ func (s Spec) Picture() bool {
 	return len(s.Shape) > 1 && g.h > 1 && g.w > 1
 }
 
+// PictureSize returns the channels, height and width of an item that is a picture.
+func (s Spec) PictureSize() (channels, height, width int, ok bool) {
+	g, _ := s.geometry()
+	return g.c, g.h, g.w, s.Picture()
+}
+
 // scale is the factor of samples, or of raw bytes that are none.
 func (s Spec) scale(sample bool) float64 {
 	switch {

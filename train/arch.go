@@ -14,6 +14,8 @@ import (
 
 // The architectures that NewModel makes; any other name is the path of an ONNX file.
 const (
+	// Auto is CNN for pictures in colour or larger than 32 pixels, and MLP for everything else. It is Run that chooses.
+	Auto = "auto"
 	// MLP is a dense net: 128, 32 and one unit a label, with ReLU in between.
 	MLP = "mlp"
 	// CNN is a convolutional net for pictures: 5x5 with 16 filters, then 3x3 with 32 (then 64, 128), each with ReLU and

@@ -17,7 +17,7 @@ import (
 
 // A Config says what to train, on what and how. Data and Engine are needed, the rest has useful zero values.
 type Config struct {
-	// Arch is "mlp" (also ""), "cnn", or the path of an ONNX classifier whose floating-point initializers are trained.
+	// Arch is "auto" (also ""), "mlp", "cnn", or the path of an ONNX classifier whose floating-point initializers are trained.
 	Arch string
 	// Data is the path of a data set, which Open reads with Options. Set, where it is there, is used instead.
 	Data    string
@@ -27,7 +27,7 @@ type Config struct {
 	Out string
 	// Epochs is how often each training example is used; 0 is 10.
 	Epochs int
-	// Batch is how many examples make one update; 0 is 100. A model whose batch dimension is fixed has its own.
+	// Batch is how many examples make one update; 0 is 100, and of a small folder of pictures a twentieth of it, at least 8. A model whose batch dimension is fixed has its own.
 	Batch int
 	// Optimizer is "sgd", "momentum", "nesterov", "rmsprop", "adam" (also "") or "adamw".
 	Optimizer string
@@ -127,18 +127,15 @@ func (c Config) settle() (settled, error) {
 			*v = def
 		}
 	}
-	fill(&c.Arch, MLP)
+	fill(&c.Arch, Auto)
 	fill(&c.Optimizer, string(gradient.Adam))
 	fill(&c.Schedule, string(Cosine))
 	fill(&c.Eval, "10%")
 	if c.Epochs == 0 {
 		c.Epochs = 10
 	}
-	if c.Batch == 0 {
-		c.Batch = 100
-	}
 	adam := c.Optimizer == string(gradient.Adam) || c.Optimizer == string(gradient.AdamW)
-	if c.LearningRate == 0 && adam && (c.Arch == MLP || c.Arch == CNN) {
+	if c.LearningRate == 0 && adam && (c.Arch == Auto || c.Arch == MLP || c.Arch == CNN) {
 		c.LearningRate = newNetRate
 	}
 	s := settled{schedule: Schedule(c.Schedule)}
@@ -154,7 +151,7 @@ func (c Config) settle() (settled, error) {
 	l.Check(c.Data != "" || c.Set != nil, "data", "is missing: there is no data set")
 	l.Take(c.Options.Validate(), same)
 	l.Check(c.Epochs >= 1 && c.Epochs <= 1e6, "epochs", "%d is not from 1 to 1000000", c.Epochs)
-	l.Check(c.Batch >= 1 && c.Batch <= 1<<20, "batch", "%d is not from 1 to %d", c.Batch, 1<<20)
+	l.Check(c.Batch >= 0 && c.Batch <= 1<<20, "batch", "%d is not from 1 to %d", c.Batch, 1<<20)
 	l.Take(s.gradient(nil).Validate(), same)
 	l.Take(s.schedule.validate(), at("schedule"))
 	_, _, err := parsePart(c.Eval)

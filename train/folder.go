@@ -8,18 +8,11 @@ import (
 	"strings"
 
 	"github.com/millrace/millrace/media"
-	"github.com/millrace/millrace/tensor"
 )
 
-// maxSide limits the pictures of a folder where no size is given.
-const maxSide = 256
-
-// maxPictureBytes limits one picture's file.
-const maxPictureBytes = 32 << 20
-
 // Open reads a data set: a CSV file, a directory with the two IDX files of a set (images and labels, gzipped or not; a training set's before a test set's),
-// or a directory that has a directory of PNG and JPEG files for each label. A folder's pictures are scaled to the first
-// one's size, grey where that is grey; a directory without pictures is no label. [Set.Notes] has what was left out.
+// or a directory that has a directory of pictures (PNG, JPEG, GIF, WebP, TIFF) for each label; train/, val/ and test/ may stand above those. Pictures are scaled to
+// one size, grey where all are; a directory without pictures is no label. [Set.Notes] has what was found, made of it and left out.
 func Open(path string, o Options) (*Set, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -62,88 +55,32 @@ func Open(path string, o Options) (*Set, error) {
 	for _, f := range files {
 		left.add(otherFile, f)
 	}
-	return openFolder(path, dirs, left, o)
-}
-
-// class is a directory of pictures.
-type class struct {
-	name     string
-	pictures []string
-}
-
-// openFolder reads the pictures in dir/LABEL/.
-func openFolder(dir string, names []string, left leftOut, o Options) (*Set, error) {
-	var classes []class
-	var labels, empty []string
-	for _, name := range sortLabels(names) {
-		files, err := pictures(dir, name, left)
-		if err != nil {
-			return nil, err
-		}
-		if len(files) == 0 {
-			empty = append(empty, name)
-			continue
-		}
-		classes, labels = append(classes, class{name, files}), append(labels, name)
+	if parts := divided(dirs); parts != nil {
+		return openDivided(path, parts, left, o)
 	}
-	if len(classes) == 0 {
-		return nil, fmt.Errorf("%w: %s: there is no PNG or JPEG file in any of its directories: %s", ErrData, dir, some(empty))
-	}
-	var decoder *media.Decoder
-	s, err := Collect(func(yield func(Example, error) bool) {
-		for number, c := range classes {
-			for _, name := range c.pictures {
-				data, err := readPicture(name)
-				if err == nil && decoder == nil {
-					decoder, err = pictureDecoder(data, o)
-				}
-				var t *tensor.Tensor
-				if err == nil {
-					kind := media.Sniff("", data)
-					if t, err = nil, fmt.Errorf("neither PNG nor JPEG"); strings.HasPrefix(kind, "image/") {
-						t, err = decoder.Decode(kind, data)
-					}
-				}
-				if err != nil {
-					err = fmt.Errorf("%w: %s: %w", ErrData, name, err)
-				}
-				if !yield(Example{t, number}, err) || err != nil {
-					return
-				}
-			}
-		}
-	}, labels)
-	if err != nil {
-		return nil, err
-	}
-	if o.Orientation == ignoreExif {
-		s.orientation = ignoreExif
-	}
-	if len(left) > 0 {
+	s, _, err := openPictures(path, "", dirs, nil, nil, left, o)
+	if err == nil && len(left) > 0 {
 		s.note("left out: %s", left)
 	}
-	if len(empty) > 0 {
-		s.warn("left out as labels, since there is no PNG or JPEG file in them: %s", some(empty))
-	}
-	return s, nil
+	return s, err
 }
 
-// pictures lists the PNG and JPEG files of a label's directory in order.
-func pictures(dir, label string, left leftOut) ([]string, error) {
+// pictures lists the pictures of a label's directory in order. What is left out is told of by its path from place.
+func pictures(dir, place, label string, left leftOut) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(dir, label))
 	if err != nil {
 		return nil, fmt.Errorf("open data set: %w", err)
 	}
 	var files []string
 	for _, e := range entries {
-		name := filepath.Join(label, e.Name())
+		name := filepath.Join(place, label, e.Name())
 		switch ext := strings.ToLower(filepath.Ext(e.Name())); {
 		case media.Leftover(e.Name()):
 			left.add(leftover, name)
 		case isDir(filepath.Join(dir, label), e):
 			left.add(directory, name)
-		case ext == ".png", ext == ".jpg", ext == ".jpeg":
-			files = append(files, filepath.Join(dir, name))
+		case slices.Contains(pictureEnds, ext):
+			files = append(files, filepath.Join(dir, label, e.Name()))
 		default:
 			left.add(otherFile, name)
 		}
@@ -157,7 +94,7 @@ type leftOut map[string][]string
 // Kinds of files that are left out, with one and with several.
 const (
 	leftover  = "file that a system or an editor left behind|files that systems or editors left behind"
-	otherFile = "file that is neither .png, .jpg nor .jpeg|files that are neither .png, .jpg nor .jpeg"
+	otherFile = "file that is no picture by its name|files that are no pictures by their names"
 	directory = "directory inside of a label's|directories inside of a label's"
 )
 
@@ -206,15 +143,4 @@ func readPicture(name string) ([]byte, error) {
 		return nil, fmt.Errorf("%d bytes are more than the %d that a picture may have", info.Size(), maxPictureBytes)
 	}
 	return os.ReadFile(name)
-}
-
-// pictureDecoder decodes pictures to bytes of the size and colours of this one.
-func pictureDecoder(data []byte, o Options) (*media.Decoder, error) {
-	p, err := media.Look(data, o.Orientation)
-	if err != nil {
-		return nil, err
-	}
-	return media.NewDecoder(media.Spec{
-		DType: tensor.Uint8, Shape: tensor.Shape{p.Channels, min(p.Height, maxSide), min(p.Width, maxSide)}, Layout: media.NCHW, Orientation: o.Orientation,
-	})
 }

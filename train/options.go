@@ -22,6 +22,8 @@ type Options struct {
 	// Orientation is what is done with the orientation that a photograph's file names: "exif" (also "") turns the picture upright, "ignore" takes
 	// the pixels as they lie.
 	Orientation string
+	// Size is what the pictures of a folder become, as "WIDTHxHEIGHT" or one number; "" lets [Open] choose.
+	Size string
 	// Label is the column of a table that has the labels, by its name or its number from 1; "" lets [ReadCSV] choose.
 	Label string
 	// Ignore are columns of a table that are left out, by name or number.
@@ -34,6 +36,8 @@ type Options struct {
 	Task string
 	// Model, where it has columns, is what the table is read for: its columns are taken by name, its categories have the model's numbers.
 	Model *model.Metadata
+
+	picture [3]int // channels, height and width of the pictures that the model takes; 0 for none
 }
 
 // What Options.Missing and Options.Task say.
@@ -53,6 +57,17 @@ func (o Options) For(m model.Metadata) Options {
 	}
 	if o.Task == "" {
 		o.Task = m.Task
+	}
+	return o
+}
+
+// Of is For with the size of the pictures that the model takes.
+func (o Options) Of(m *model.Model) Options {
+	o = o.For(m.Metadata)
+	if spec, err := m.Spec(); err == nil {
+		if c, h, w, ok := spec.PictureSize(); ok {
+			o.picture = [3]int{c, h, w}
+		}
 	}
 	return o
 }
@@ -84,6 +99,10 @@ func (o Options) Validate() error {
 	var l fault.Errors
 	l.Check(o.Header == "" || slices.Contains(Headers, o.Header), "header", "%q is not one of %v", o.Header, Headers)
 	l.Check(o.Orientation == "" || slices.Contains(Orientations, o.Orientation), "orientation", "%q is not one of %v", o.Orientation, Orientations)
+	if o.Size != "" {
+		_, _, err := parseSize(o.Size)
+		l.Take(err, func(string) (string, bool) { return "size", true })
+	}
 	l.Check(o.Missing == "" || slices.Contains(Missings, o.Missing), "missing", "%q is not one of %v", o.Missing, Missings)
 	l.Check(o.Task == "" || slices.Contains(Tasks, o.Task), "task", "%q is not one of %v", o.Task, Tasks)
 	return l.Err()

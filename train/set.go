@@ -39,6 +39,9 @@ type Set struct {
 	ignored []string
 	target  string
 	doubt   error // why the labels cannot be meant
+	// Of a folder of pictures, and where it is divided already:
+	folder           bool
+	validation, test *Set
 	// orientation is "ignore" where photographs were taken as their pixels lie.
 	orientation string
 }
@@ -92,6 +95,9 @@ func (s *Set) add(e Example) error {
 	s.labels = append(s.labels, int64(e.Label))
 	return nil
 }
+
+// Parts returns what a data set that is divided already keeps for validation and for the end; nil for nothing.
+func (s *Set) Parts() (validation, test *Set) { return s.validation, s.test }
 
 // Len returns the number of examples.
 func (s *Set) Len() int { return len(s.labels) }

@@ -22,6 +22,8 @@ type Result struct {
 	Model *graph.Graph
 	// Evaluation is of the part that was kept, after the last epoch; nil where none was.
 	Evaluation *Metrics
+	// Test is of the part that the data set itself keeps for the end, by the trained model; nil where there is none.
+	Test *Metrics
 	// Loss and Accuracy are the last epoch's means over training examples. A regression has no accuracy, and its loss is the mean squared error in units of
 	// the numbers' variance.
 	Loss, Accuracy float64
@@ -59,6 +61,11 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 		return Result{}, fmt.Errorf("train: %w", err)
 	}
 	err = r.epochs(ctx)
+	if err == nil && r.test != nil {
+		var e Metrics
+		e, err = Evaluate(ctx, s.Engine, s.EngineOptions, r.result.Model, r.test)
+		r.result.Test = &e
+	}
 	if cerr := r.close(); err == nil {
 		err = cerr
 	}
@@ -84,6 +91,7 @@ type run struct {
 	loop      *loop
 	loader    *loader
 	evaluator *evaluator // nil where no part is kept
+	test      *Set       // nil where the data set has none
 	settings  Settings
 	perEpoch  int // steps
 	result    Result
@@ -100,17 +108,26 @@ func newRun(ctx context.Context, s settled) (_ *run, err error) {
 		}
 	}
 	s.tell(set.Notes())
-	if set.doubt != nil && s.Options.Task == "" && (s.Arch == MLP || s.Arch == CNN) {
+	if s.Arch == Auto {
+		s.Arch = s.chooseArch(set)
+	}
+	made := s.Arch == MLP || s.Arch == CNN
+	if set.doubt != nil && s.Options.Task == "" && made {
 		return nil, set.doubt
 	}
 	if s.Options.Task == taskRegression && set.targets == nil {
 		return nil, fmt.Errorf("%w: --task regression needs a table with numbers to predict", ErrData)
 	}
-	training, evaluation, err := set.Split(s.Eval, s.Seed)
-	if err != nil {
-		return nil, err
+	training, evaluation := set, set.validation
+	if evaluation == nil {
+		if training, evaluation, err = set.Split(s.Eval, s.Seed); err != nil {
+			return nil, err
+		}
 	}
-	r := &run{settled: s}
+	if s.Batch == 0 {
+		s.Batch = batchFor(training)
+	}
+	r := &run{settled: s, test: set.test}
 	if r.g, err = NewModel(s.Arch, training, s.Seed); err != nil {
 		return nil, err
 	}
@@ -178,14 +195,32 @@ func newRun(ctx context.Context, s settled) (_ *run, err error) {
 // open reads the data set, as a model that is trained further says where nobody says otherwise.
 func (s settled) open() (*Set, error) {
 	o := s.Options
-	if s.Arch != MLP && s.Arch != CNN {
+	if s.Arch != MLP && s.Arch != CNN && s.Arch != Auto {
 		m, err := model.Open(s.Arch)
 		if err != nil {
 			return nil, fmt.Errorf("arch %q is neither %s, %s nor an ONNX file: %w", s.Arch, MLP, CNN, err)
 		}
-		o = o.For(m.Metadata)
+		o = o.Of(m)
 	}
 	return Open(s.Data, o)
+}
+
+// chooseArch takes a convolutional net for pictures that are larger than digits or in colour, and a dense one for everything else.
+func (s settled) chooseArch(set *Set) string {
+	if set.Picture() && !set.table && (set.shape[0] > 1 || max(set.shape[1], set.shape[2]) > 32) {
+		s.tell([]Note{{Text: "the net is convolutional, as pictures of this kind need it (--arch mlp takes a dense one)"}})
+		return CNN
+	}
+	return MLP
+}
+
+// batchFor is the usual batch, and less for a small folder of pictures, so that an epoch has some updates.
+func batchFor(set *Set) int {
+	const usual, least, updates = 100, 8, 20
+	if !set.folder {
+		return usual
+	}
+	return min(usual, max(least, set.Len()/updates))
 }
 
 // tell logs what was found out about the data.

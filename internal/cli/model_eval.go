@@ -72,12 +72,21 @@ right, and for each label how often it gave which answer; of a regression how fa
 			return err
 		}
 		c.note(notes)
-		set, err := train.Open(*data, o.For(m.Metadata))
+		set, err := train.Open(*data, o.Of(m))
 		if err != nil {
 			return err
 		}
 		for _, n := range set.Notes() {
 			c.notice(n.Text, n.Warning)
+		}
+		if validation, test := set.Parts(); test != nil || validation != nil {
+			kept, name := test, "test"
+			if test == nil {
+				kept, name = validation, "validation"
+			}
+			if set = kept; *part == "" {
+				c.notice(fmt.Sprintf("measured on the part for %s alone", name), false)
+			}
 		}
 		if *part != "" {
 			if _, set, err = set.Split(*part, *seed); err != nil {

@@ -20,7 +20,7 @@ func (c *command) train() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "train --data DATA --out FILE",
 		Short: "Train a classifier or a regression and write it as ONNX",
-		Long: `Trains a classifier on a data set: a folder with MNIST's two files, a folder with a folder of pictures for each label, or a CSV
+		Long: `Trains a classifier on a data set: a folder with MNIST's two files, a folder with a folder of pictures for each label (in train, val and test where it is divided), or a CSV
 file with a label in each row; with --task regression a net that predicts the numbers of a CSV file's column. The label's column is the one that --label names, else the one headed label,
 class, target or y, else the only one of text, else the last one (of pictures the first one). What was decided and left out in reading it is printed to the standard error. The network is dense (mlp), convolutional (cnn), or the one in an ONNX file. Where --checkpoint names a file, training
 that was interrupted goes on with --resume, to the same bits.`,
@@ -34,7 +34,7 @@ that was interrupted goes on with --resume, to the same bits.`,
 	}
 	var t train.Config
 	f := cmd.Flags()
-	f.StringVar(&t.Arch, "arch", train.MLP, "mlp, cnn, or an ONNX `file` to go on from")
+	f.StringVar(&t.Arch, "arch", train.Auto, "mlp, cnn, auto (cnn for pictures in colour or larger than 32 pixels, else mlp), or an ONNX `file` to go on from")
 	f.StringVar(&t.Data, "data", "", "the data set: a `folder` or a CSV file")
 	f.StringVar(&t.Out, "out", "", "ONNX `file` to write")
 	readFlags(cmd, &t.Options)
@@ -43,7 +43,7 @@ that was interrupted goes on with --resume, to the same bits.`,
 	f.StringVar(&t.Options.Task, "task", "", "classification, or regression, which predicts a number (default: classification, refused where the labels do not look like classes)")
 	f.StringVar(&t.Unit, "unit", "", "the `unit` of a regression's number, which its results have too")
 	f.IntVar(&t.Epochs, "epochs", 10, "how often each example is used")
-	f.IntVar(&t.Batch, "batch", 100, "examples in one update")
+	f.IntVar(&t.Batch, "batch", 100, "examples in one update (default of a small folder of pictures: less)")
 	f.StringVar(&t.Optimizer, "optimizer", string(gradient.Adam), "sgd, momentum, nesterov, rmsprop, adam or adamw")
 	f.Float64Var(&t.LearningRate, "lr", 0, "highest learning rate (default: the optimizer's; 0.004 for a new net with adam)")
 	f.Float64Var(&t.Momentum, "momentum", 0, "momentum of sgd's relatives (default 0.9)")
@@ -64,6 +64,9 @@ that was interrupted goes on with --resume, to the same bits.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := checkTrain(t); err != nil {
 			return err
+		}
+		if !cmd.Flags().Changed("batch") {
+			t.Batch = 0 // as many as the data set needs
 		}
 		all, name, err := engines()
 		if err != nil {
@@ -120,6 +123,7 @@ func checkTrain(t train.Config) error {
 func readFlags(cmd *cobra.Command, o *train.Options) {
 	f := cmd.Flags()
 	f.StringVar((*string)(&o.Header), "header", "auto", "whether the first row of a CSV file is a header: yes, no or auto, which prints what it took it for")
+	f.StringVar(&o.Size, "size", "", "what the pictures of a folder become, as `WIDTHxHEIGHT` (default: their own size or the middle one, at most 96 pixels a side; a model's where there is one)")
 	f.StringVar(&o.Orientation, "orientation", "", "what is done with the orientation in a photograph's Exif data: exif turns it upright, ignore does not (default: what the model says, else exif)")
 }
 
@@ -136,6 +140,9 @@ type trained struct {
 	Engine            string   `json:"engine"`
 	Loss              float64  `json:"loss"`
 	Accuracy          *float64 `json:"accuracy,omitempty"`
+	TestAccuracy      *float64 `json:"test_accuracy,omitempty"`
+	TestLoss          *float64 `json:"test_loss,omitempty"`
+	TestExamples      int      `json:"test_examples,omitempty"`
 	EvalRMSE          *float64 `json:"eval_rmse,omitempty"`
 	EvalMAE           *float64 `json:"eval_mae,omitempty"`
 	EvalR2            *float64 `json:"eval_r2,omitempty"`
@@ -166,6 +173,9 @@ func (c *command) printTrained(t train.Config, r train.Result, asJSON bool) erro
 				o.EvalAccuracy = new(e.Accuracy())
 			}
 		}
+		if e := r.Test; e != nil {
+			o.TestAccuracy, o.TestLoss, o.TestExamples = new(e.Accuracy()), &e.Loss, e.Examples
+		}
 		return printJSON(c.Stdout, o)
 	}
 	how := fmt.Sprintf("%.2f %% of %d training examples", 100*r.Accuracy, r.Examples)
@@ -178,6 +188,9 @@ func (c *command) printTrained(t train.Config, r train.Result, asJSON bool) erro
 		how = fmt.Sprintf("%s, of %d examples that training did not see", errorsText(*e.Errors), e.Examples)
 	default:
 		how = fmt.Sprintf("%.2f %% of %d examples that training did not see", 100*e.Accuracy(), e.Examples)
+	}
+	if e := r.Test; e != nil {
+		how += fmt.Sprintf(", %.2f %% of the %d in test", 100*e.Accuracy(), e.Examples)
 	}
 	_, err := fmt.Fprintf(c.Stdout, "%s: %s, %d parameters, %v on %s (%.0f examples/s)\n",
 		t.Out, how, r.Parameters, r.Duration.Round(100*time.Millisecond), t.Engine.Name(), r.ExamplesPerSecond)

@@ -1,0 +1,364 @@
+package train
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/millrace/millrace/media"
+	"github.com/millrace/millrace/tensor"
+)
+
+const (
+	// maxSide is the longer side of the pictures of a folder where no size is given: larger ones are scaled down to it. It tells most kinds of
+	// things apart, and a convolutional net learns from 300 such pictures in seconds.
+	maxSide = 96
+	// maxSize bounds a side that is given.
+	maxSize = 1024
+	// maxPictureBytes limits one picture's file.
+	maxPictureBytes = 64 << 20
+	// headBytes is what of a file is read to find its size: what follows matters seldom.
+	headBytes = 256 << 10
+)
+
+// pictureEnds are the ends of names of pictures.
+var pictureEnds = []string{".png", ".jpg", ".jpeg", ".gif", ".webp", ".tif", ".tiff"}
+
+// class is a directory of pictures.
+type class struct {
+	label    int
+	pictures []string
+}
+
+// roles are the names of the parts of a data set that is divided already.
+var roles = map[string]string{
+	"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test", "testing": "test",
+}
+
+// divided returns the directories of a data set's parts, by role, where all directories are such and there are at least two.
+func divided(dirs []string) map[string]string {
+	parts := map[string]string{}
+	for _, d := range dirs {
+		role := roles[strings.ToLower(d)]
+		if role == "" || parts[role] != "" {
+			return nil
+		}
+		parts[role] = d
+	}
+	if parts["train"] == "" || len(parts) < 2 {
+		return nil
+	}
+	return parts
+}
+
+// openDivided reads train/, and val/ and test/ for what they are called.
+func openDivided(dir string, parts map[string]string, left leftOut, o Options) (*Set, error) {
+	names, err := directories(filepath.Join(dir, parts["train"]), parts["train"], left)
+	if err != nil {
+		return nil, err
+	}
+	s, decoder, err := openPictures(filepath.Join(dir, parts["train"]), parts["train"], names, nil, nil, left, o)
+	if err != nil {
+		return nil, err
+	}
+	told := []string{fmt.Sprintf("%s (%d pictures) is trained on", parts["train"], s.Len())}
+	for _, role := range []string{"val", "test"} {
+		name := parts[role]
+		if name == "" {
+			continue
+		}
+		if names, err = directories(filepath.Join(dir, name), name, left); err != nil {
+			return nil, err
+		}
+		part, _, err := openPictures(filepath.Join(dir, name), name, names, s.names, decoder, left, o)
+		if err != nil {
+			return nil, err
+		}
+		if role == "val" {
+			s.validation = part
+			told = append(told, fmt.Sprintf("%s (%d) validates each epoch", name, part.Len()))
+		} else {
+			s.test = part
+			told = append(told, fmt.Sprintf("%s (%d) is looked at in the end alone", name, part.Len()))
+		}
+	}
+	s.note("the set is divided: %s", strings.Join(told, ", "))
+	if len(left) > 0 {
+		s.note("left out: %s", left)
+	}
+	return s, nil
+}
+
+// directories lists the labels' directories of a part.
+func directories(dir, part string, left leftOut) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open data set: %w", err)
+	}
+	var dirs []string
+	for _, e := range entries {
+		switch name := filepath.Join(part, e.Name()); {
+		case media.Leftover(e.Name()):
+			left.add(leftover, name)
+		case isDir(dir, e):
+			dirs = append(dirs, e.Name())
+		default:
+			left.add(otherFile, name)
+		}
+	}
+	if len(dirs) == 0 {
+		return nil, fmt.Errorf("%w: %s has no directory of pictures for each label", ErrData, dir)
+	}
+	return dirs, nil
+}
+
+// openPictures reads the pictures in dir/LABEL/. Where labels and a decoder are given, they are another part's: no other label may be there,
+// and the pictures are made as those are.
+func openPictures(dir, place string, names, labels []string, decoder *media.Decoder, left leftOut, o Options) (*Set, *media.Decoder, error) {
+	var classes []class
+	var empty []string
+	given := labels != nil
+	for _, name := range sortLabels(names) {
+		files, err := pictures(dir, place, name, left)
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(files) == 0 {
+			empty = append(empty, name)
+			continue
+		}
+		n := slices.Index(labels, name)
+		switch {
+		case given && n < 0:
+			return nil, nil, fmt.Errorf("%w: %s: no picture that is trained on has the label %s; the labels are %s", ErrData, filepath.Join(dir, name), name, some(labels))
+		case !given:
+			n, labels = len(labels), append(labels, name)
+		}
+		classes = append(classes, class{n, files})
+	}
+	if len(classes) == 0 {
+		return nil, nil, fmt.Errorf("%w: %s: there is no picture (%s) in any of its directories: %s", ErrData, dir, strings.Join(pictureEnds, ", "), some(empty))
+	}
+	if len(labels) > maxLabels {
+		return nil, nil, fmt.Errorf("%w: %d labels; from 1 to %d are possible", ErrData, len(labels), maxLabels)
+	}
+	s := &Set{names: labels, folder: true}
+	var files []string
+	for _, c := range classes {
+		for _, f := range c.pictures {
+			files, s.labels = append(files, f), append(s.labels, int64(c.label))
+		}
+	}
+	if decoder == nil {
+		found, err := survey(files, o)
+		if err == nil {
+			decoder, err = found.decoder(o)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		s.note("%s", found.text(decoder.Spec().Shape, o))
+	}
+	if err := s.decode(files, decoder); err != nil {
+		return nil, nil, err
+	}
+	if o.Orientation == ignoreExif {
+		s.orientation = ignoreExif
+	}
+	if len(empty) > 0 {
+		s.warn("left out as labels, since there is no picture in them: %s", some(empty))
+	}
+	return s, decoder, nil
+}
+
+// each calls do for every file, several at a time, and returns the fault of the first file that has one.
+func each(files []string, do func(i int, name string) error) error {
+	faults := make([]error, len(files))
+	work, ctx := errgroup.WithContext(context.Background())
+	work.SetLimit(runtime.GOMAXPROCS(0))
+	for i, name := range files {
+		if ctx.Err() != nil {
+			break
+		}
+		work.Go(func() error {
+			if err := do(i, name); err != nil {
+				faults[i] = fmt.Errorf("%w: %s: %w", ErrData, name, err)
+			}
+			return faults[i]
+		})
+	}
+	if work.Wait() == nil {
+		return nil
+	}
+	return faults[slices.IndexFunc(faults, func(err error) bool { return err != nil })]
+}
+
+// decode fills the set with the pictures of files.
+func (s *Set) decode(files []string, decoder *media.Decoder) error {
+	shape := decoder.Spec().Shape
+	s.shape, s.size = shape.Clone(), shape.Size()
+	all, err := tensor.New(tensor.Uint8, append(tensor.Shape{len(files)}, shape...)...)
+	if err != nil {
+		return fmt.Errorf("%w: %d pictures of %v: %w", ErrData, len(files), shape, err)
+	}
+	s.bytes = tensor.Data[uint8](all)
+	return each(files, func(i int, name string) error {
+		data, err := readPicture(name)
+		if err != nil {
+			return err
+		}
+		kind := media.Sniff("", data)
+		if !media.IsPicture(kind) {
+			return errors.New("neither PNG, JPEG, GIF, WebP nor TIFF")
+		}
+		return decoder.DecodeInto(all, i, kind, data)
+	})
+}
+
+// surveyed is what the heads of pictures say.
+type surveyed struct {
+	sizes [][2]int // width and height, from the smallest number of pixels
+	usual [2]int   // that of half of them or more, else the one in the middle
+	grey  int
+}
+
+// survey looks at the heads of all pictures.
+func survey(files []string, o Options) (surveyed, error) {
+	s := surveyed{sizes: make([][2]int, len(files))}
+	grey := make([]bool, len(files))
+	err := each(files, func(i int, name string) error {
+		p, err := look(name, o.Orientation)
+		s.sizes[i], grey[i] = [2]int{p.Width, p.Height}, p.Channels == 1
+		return err
+	})
+	for _, g := range grey {
+		if g {
+			s.grey++
+		}
+	}
+	counts, most := map[[2]int]int{}, 0
+	for _, size := range s.sizes {
+		counts[size]++
+	}
+	for _, size := range s.sizes { // in the order of the files, of which the first counts among equals
+		if counts[size] > most {
+			most, s.usual = counts[size], size
+		}
+	}
+	slices.SortFunc(s.sizes, func(a, b [2]int) int { return cmp.Or(cmp.Compare(a[0]*a[1], b[0]*b[1]), cmp.Compare(a[0], b[0])) })
+	if 2*most < len(s.sizes) {
+		s.usual = s.sizes[len(s.sizes)/2]
+	}
+	return s, err
+}
+
+// look reads what it needs of a file: its head, and all of it where that is not enough.
+func look(name, orientation string) (media.Picture, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return media.Picture{}, err
+	}
+	defer f.Close()
+	head, err := io.ReadAll(io.LimitReader(f, headBytes))
+	if err != nil {
+		return media.Picture{}, err
+	}
+	p, err := media.Look(head, orientation)
+	if err == nil || len(head) < headBytes {
+		return p, err
+	}
+	data, err := readPicture(name)
+	if err != nil {
+		return p, err
+	}
+	return media.Look(data, orientation)
+}
+
+// target is what becomes of the pictures: the given size or the model's, else the usual size, scaled down to maxSide.
+func (s surveyed) target(o Options) (channels, w, h int, err error) {
+	channels = 3
+	if s.grey == len(s.sizes) {
+		channels = 1
+	}
+	if o.picture != [3]int{} {
+		return o.picture[0], o.picture[2], o.picture[1], nil
+	}
+	if o.Size != "" {
+		w, h, err = parseSize(o.Size)
+		return channels, w, h, err
+	}
+	w, h = s.usual[0], s.usual[1]
+	if long := max(w, h); long > maxSide {
+		w, h = max(1, (w*maxSide+long/2)/long), max(1, (h*maxSide+long/2)/long)
+	}
+	return channels, w, h, nil
+}
+
+func (s surveyed) decoder(o Options) (*media.Decoder, error) {
+	channels, w, h, err := s.target(o)
+	if err != nil {
+		return nil, err
+	}
+	return media.NewDecoder(media.Spec{
+		DType: tensor.Uint8, Shape: tensor.Shape{channels, h, w}, Layout: media.NCHW, Orientation: o.Orientation,
+	})
+}
+
+// text says which sizes there are and what becomes of them.
+func (s surveyed) text(shape tensor.Shape, o Options) string {
+	sizes := slices.Compact(slices.Clone(s.sizes))
+	text := fmt.Sprintf("%d pictures", len(s.sizes))
+	least, most := sizes[0], sizes[len(sizes)-1]
+	if len(sizes) == 1 {
+		text += fmt.Sprintf(" of %d x %d", least[0], least[1])
+	} else {
+		text += fmt.Sprintf(" of %d sizes, from %d x %d to %d x %d", len(sizes), least[0], least[1], most[0], most[1])
+	}
+	switch s.grey {
+	case 0:
+		text += ", in colour"
+	case len(s.sizes):
+		text += ", grey"
+	default:
+		text += fmt.Sprintf(", %d of them grey", s.grey)
+	}
+	becomes := fmt.Sprintf("%d x %d", shape[2], shape[1])
+	if shape[0] == 1 {
+		becomes += ", grey"
+	} else {
+		becomes += ", in colour"
+	}
+	switch {
+	case o.picture != [3]int{}:
+		return text + "; each becomes " + becomes + ", as the model takes them"
+	case o.Size == "" && len(sizes) == 1 && least == [2]int{shape[2], shape[1]}:
+		return text + ", which they keep (--size WIDTHxHEIGHT chooses another)"
+	case o.Size == "":
+		return text + "; each becomes " + becomes + " (--size WIDTHxHEIGHT chooses another)"
+	}
+	return text + "; each becomes " + becomes
+}
+
+// parseSize reads WIDTHxHEIGHT, or one number for both.
+func parseSize(s string) (w, h int, err error) {
+	a, b, two := strings.Cut(s, "x")
+	if !two {
+		b = a
+	}
+	w, errW := strconv.Atoi(strings.TrimSpace(a))
+	h, errH := strconv.Atoi(strings.TrimSpace(b))
+	if errW != nil || errH != nil || w < 1 || h < 1 || w > maxSize || h > maxSize {
+		return 0, 0, fmt.Errorf("%q is not a size such as 96x72, of 1 to %d pixels a side", s, maxSize)
+	}
+	return w, h, nil
+}
