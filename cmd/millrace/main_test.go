@@ -2,10 +2,13 @@ package main
 
 import (
 	"archive/zip"
+	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"image"
 	"image/color"
+	"image/jpeg"
 	"image/png"
 	"io/fs"
 	"math/rand/v2"
@@ -39,6 +42,7 @@ func TestScript(t *testing.T) {
 			"ready":    ready,
 			"mkmodel":  makeModel,
 			"mkpng":    makePNG,
+			"mkphotos": makePhotos,
 			"mknpz":    makeNPZ,
 			"mkdigits": makeDigits,
 			"mkcase":   makeCase,
@@ -179,4 +183,32 @@ func makeDigits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	ts.Check(os.WriteFile(filepath.Join(dir, "train-images-idx3-ubyte"), images, 0o644))
 	ts.Check(os.WriteFile(filepath.Join(dir, "train-labels-idx1-ubyte"), labels, 0o644))
+}
+
+// makePhotos is `mkphotos DIR...`: in each a folder for each of three kinds, with 14 photographs of differing sizes.
+func makePhotos(ts *testscript.TestScript, _ bool, args []string) {
+	r := rand.New(rand.NewPCG(1, uint64(len(args))))
+	for _, dir := range args {
+		for kind, name := range []string{"across", "down", "both"} {
+			folder := ts.MkAbs(filepath.Join(dir, name))
+			ts.Check(os.MkdirAll(folder, 0o755))
+			for i := range 14 {
+				w, h := 110+r.IntN(60), 80+r.IntN(40)
+				m := image.NewRGBA(image.Rect(0, 0, w, h))
+				for y := range h {
+					for x := range w {
+						on := [3]bool{x/8%2 == 0, y/8%2 == 0, (x/8+y/8)%2 == 0}[kind]
+						v := uint8(60 + r.IntN(40))
+						if on {
+							v += 120
+						}
+						m.SetRGBA(x, y, color.RGBA{v, v / 2, 80, 255})
+					}
+				}
+				var out bytes.Buffer
+				ts.Check(jpeg.Encode(&out, m, nil))
+				ts.Check(os.WriteFile(filepath.Join(folder, fmt.Sprintf("%d.jpg", i)), out.Bytes(), 0o600))
+			}
+		}
+	}
 }

@@ -17,7 +17,7 @@ func (c *command) model() *cobra.Command {
   millrace model push digits digits.onnx`,
 		GroupID: "local",
 	}
-	cmd.AddCommand(c.modelInspect(), c.modelImport(), c.modelRun(), c.modelCheck(), c.modelEval(), c.modelGradient(), c.modelPush(), c.modelList(), c.modelRemove())
+	cmd.AddCommand(c.modelInspect(), c.modelImport(), c.modelRun(), c.modelPreview(), c.modelCheck(), c.modelEval(), c.modelGradient(), c.modelPush(), c.modelList(), c.modelRemove())
 	return cmd
 }
 

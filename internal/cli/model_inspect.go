@@ -29,6 +29,7 @@ type modelOut struct {
 	Nodes      int               `json:"nodes"`
 	Operators  map[string]int    `json:"operators"`
 	Metadata   map[string]string `json:"metadata"`
+	Picture    string            `json:"picture,omitempty"`
 	columns    []media.Column
 }
 
@@ -78,7 +79,7 @@ func inspect(path string, m *model.Model) modelOut {
 	o := modelOut{
 		Path: path, Bytes: m.Bytes, SHA256: m.Digest, Producer: g.Producer, Doc: g.Doc, Nodes: len(g.Nodes),
 		Opset: map[string]int64{}, Operators: map[string]int{}, Metadata: maps.Clone(g.Metadata),
-		Inputs: valuesOut(m.Inputs()), Outputs: valuesOut(m.Outputs()), columns: m.Columns,
+		Inputs: valuesOut(m.Inputs()), Outputs: valuesOut(m.Outputs()), columns: m.Columns, Picture: pictureRow(m),
 	}
 	for domain, version := range g.Opset {
 		if domain == graph.OnnxDomain {
@@ -141,6 +142,7 @@ func (c *command) printModel(o modelOut) error {
 	for _, v := range o.Outputs {
 		add("output", v.text)
 	}
+	add("picture", o.Picture)
 	add("parameters", fmt.Sprint(o.Parameters))
 	operators := make([]string, 0, len(o.Operators))
 	for _, op := range slices.Sorted(maps.Keys(o.Operators)) {
