@@ -179,6 +179,12 @@ func (s Spec) geometry() (g geometry, ok bool) {
 	return geometry{}, false
 }
 
+// Size is how wide and high a picture becomes, and how many channels it has then; ok is false where the item cannot be a picture.
+func (s Spec) Size() (width, height, channels int, ok bool) {
+	g, ok := s.geometry()
+	return g.w, g.h, g.c, ok && len(s.Columns) == 0
+}
+
 // Picture reports whether an item of bytes, other than those of a file, is a picture: see Scale.
 func (s Spec) Picture() bool {
 	g, ok := s.geometry()

@@ -67,6 +67,8 @@ type HTTPConfig struct {
 	Insecure bool `yaml:"insecure"`
 	// A folder with MNIST's IDX files (gzip or not), whose digits the page's wall of samples then shows instead of written ones.
 	MNIST Path `yaml:"mnist"`
+	// Marks the node as a demonstration: its page then offers to put many entries at once. `millrace demo` sets it.
+	Demo bool `yaml:"demo"`
 	// Serves Go's profiles under `/debug/pprof/`.
 	Debug bool `yaml:"debug"`
 	// Limits; over them a request gets a clear error at once.

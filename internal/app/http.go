@@ -59,7 +59,7 @@ func (n *Node) ready(ctx context.Context) []string {
 
 // stats collects the live numbers of the page.
 func (n *Node) stats(ctx context.Context) (admin.Stats, error) {
-	s := admin.Stats{Node: admin.NodeStats{Name: n.cfg.Node.Name, Version: n.version, Uptime: time.Since(n.started).Seconds()}}
+	s := admin.Stats{Node: admin.NodeStats{Name: n.cfg.Node.Name, Version: n.version, Uptime: time.Since(n.started).Seconds(), Demo: n.cfg.HTTP.Demo}}
 	for c, err := range n.grid.Caches(ctx) {
 		if err != nil {
 			return s, err
@@ -104,7 +104,7 @@ func (n *Node) stats(ctx context.Context) (admin.Stats, error) {
 	for _, p := range all {
 		cfg, shot := p.Config, p.Snapshot
 		s.Pipelines = append(s.Pipelines, admin.PipelineStats{
-			Name: cfg.Name, From: cfg.From, To: cfg.To, ErrorsTo: cfg.Errors, Model: cfg.Model, Version: p.Status.Version,
+			Name: cfg.Name, From: cfg.From, To: cfg.To, ErrorsTo: cfg.Errors, Model: cfg.Model, Version: p.Status.Version, FixedVersion: cfg.Version,
 			Origin: string(p.Origin), State: string(p.Status.State), Reason: p.Status.Reason, RunningSeconds: p.Status.Run.Seconds(),
 			In: shot.Inputs, Out: shot.Results, Errors: shot.Errors, Lag: uint64(max(0, p.lag)), LagSeconds: p.age.Seconds(),
 			InRate: n.rates.of("in "+cfg.Name, shot.Inputs), OutRate: n.rates.of("out "+cfg.Name, shot.Results),

@@ -97,6 +97,7 @@ each such store: the next demo with the same store goes on with both.`,
 // the log is kept; without it only warnings disturb the reader.
 func demoConfig(c *app.Config, listen, folder string, store app.StoreConfig, most int64) {
 	c.HTTP.Listen = listen
+	c.HTTP.Demo = true
 	c.Node.Data = app.Path(folder)
 	if c.Log == app.Defaults().Log {
 		c.Log.Level = "warn"

@@ -20,6 +20,8 @@ type NodeStats struct {
 	Name    string  `json:"name"`
 	Version string  `json:"version"`
 	Uptime  float64 `json:"uptime_s"`
+	// Demo says that the node is there to be tried: the page may offer to put many entries.
+	Demo bool `json:"demo"`
 }
 
 // CacheStats are one cache's.
@@ -69,6 +71,8 @@ type PipelineStats struct {
 	ErrorsTo string `json:"errors_to"`
 	Model    string `json:"model"`
 	Version  int64  `json:"version"` // of the model that serves; 0 while there is none
+	// FixedVersion is the version that the pipeline is bound to; 0 for the one that serves.
+	FixedVersion int64 `json:"fixed_version,omitempty"`
 	// Origin is "file" or "grid", State "waiting", "running", "paused" or "blocked", and Reason for what it waits or what blocks it.
 	Origin string `json:"origin"`
 	State  string `json:"state"`

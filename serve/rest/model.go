@@ -38,6 +38,8 @@ type modelInfo struct {
 	Producer   string           `json:"producer,omitempty"`
 	Doc        string           `json:"doc,omitempty"`
 	Labels     []string         `json:"labels,omitempty"`
+	// Takes says what an entry for the model is.
+	Takes *takes `json:"takes,omitempty"`
 	// Metadata is there for every version that is open, if only as {}.
 	Metadata *model.Metadata `json:"metadata,omitempty"`
 	// Versions are all of the model's, newest first; in the answer for a model without version.
@@ -74,6 +76,7 @@ func describeModel(i registry.Info) modelInfo {
 		m.Parameters += int64(in.Tensor.Size())
 	}
 	m.Producer, m.Doc, m.Labels = g.Producer, g.Doc, i.Model.Labels
+	m.Takes = takesOf(i.Model)
 	m.Metadata = &i.Model.Metadata
 	return m
 }

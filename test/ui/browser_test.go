@@ -110,9 +110,6 @@ func open(tb testing.TB, address string, s screen) *tab {
 	ctx, leave := chromedp.NewContext(parent, chromedp.WithNewBrowserContext())
 	p := &tab{tb: tb, ctx: ctx, hosts: map[string]int{}}
 	tb.Cleanup(func() {
-		if tb.Failed() {
-			p.keep("failed")
-		}
 		if err := chromedp.Cancel(ctx); err != nil {
 			tb.Logf("close the tab: %v", err)
 		}
@@ -122,8 +119,13 @@ func open(tb testing.TB, address string, s screen) *tab {
 		tb.Fatalf("open a tab: %v", err)
 	}
 	limited, cancel := context.WithTimeout(ctx, 3*time.Minute)
-	tb.Cleanup(cancel)
 	p.ctx = limited
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			p.keep("failed")
+		}
+		cancel()
+	})
 	if err := chromedp.Listen(ctx, p.event); err != nil {
 		tb.Fatalf("watch the page: %v", err)
 	}
@@ -315,13 +317,17 @@ func (p *tab) touch(kind input.DispatchTouchEventType, points ...*input.TouchPoi
 	p.must("touch", err)
 }
 
-// keep writes a picture of the page where MILLRACE_UI_SHOTS names a folder.
-func (p *tab) keep(name string) {
+// keep writes a picture of what the screen shows where MILLRACE_UI_SHOTS names a folder, and keepWhole one of the whole page.
+func (p *tab) keep(name string) { p.shot(name, chromedp.CaptureScreenshot()) }
+
+func (p *tab) keepWhole(name string) { p.shot(name, chromedp.FullScreenshot(100)) }
+
+func (p *tab) shot(name string, take chromedp.Action[[]byte]) {
 	dir := os.Getenv("MILLRACE_UI_SHOTS")
 	if dir == "" {
 		return
 	}
-	picture, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
+	picture, err := chromedp.Run(p.ctx, take)
 	if err == nil {
 		err = os.WriteFile(fmt.Sprintf("%s/%s-%s.png", dir, strings.ReplaceAll(p.tb.Name(), "/", "-"), name), picture, 0o644)
 	}

@@ -34,6 +34,7 @@ func demo(tb testing.TB, dir, listen string) app.Config {
 	tb.Helper()
 	c := app.Defaults()
 	c.HTTP.Listen = listen
+	c.HTTP.Demo = true
 	c.Node.Data = app.Path(dir)
 	c.Engine = "native"
 	c.Models = map[string]app.ModelConfig{"digits": {Path: app.Builtin + "digits"}}
@@ -380,18 +381,6 @@ func TestToken(t *testing.T) {
 		t.Error("the token stays longer than the tab")
 	}
 	p.forgive()
-}
-
-func TestWithoutPipeline(t *testing.T) {
-	c := demo(t, t.TempDir(), "127.0.0.1:0")
-	c.Pipelines, c.Caches, c.Models = nil, nil, nil
-	address, _ := run(t, c)
-	p := open(t, address, desktop)
-	p.until(`document.getElementById('status').dataset.state === 'live'`)
-	p.until(`document.getElementById('diagram').textContent.includes('No pipeline') && document.getElementById('burst').disabled`)
-	p.until(`document.getElementById('models').textContent.includes('No model yet') && document.getElementById('cache-list').textContent.includes('no cache yet')`)
-	p.draw(false, seven)
-	p.until(`document.getElementById('answer').dataset.state === 'fault' && document.getElementById('sure').textContent.includes('no pipeline')`)
 }
 
 // TestScreenshot takes the README's picture when MILLRACE_UI_SHOT names its file.

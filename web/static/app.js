@@ -1,146 +1,24 @@
-// The page: puts what is drawn, listens for what comes back, and asks for the live numbers once a second.
+// The page: asks for the live numbers once a second, and lets each part fit what the node has.
 
 import * as answer from './answer.js';
-import { json, listen, put, whenTokenNeeded } from './api.js';
+import { json, whenTokenNeeded } from './api.js';
+import * as ask from './ask.js';
+import * as burst from './burst.js';
 import * as caches from './caches.js';
 import * as charts from './charts.js';
-import { Pad } from './draw.js';
+import * as choice from './choice.js';
+import * as confirm from './confirm.js';
+import * as exchange from './exchange.js';
 import * as feed from './feed.js';
 import { byId, span, write } from './format.js';
+import { exampleOf, formatsOf, inputOf } from './kinds.js';
+import * as manage from './manage.js';
 import * as models from './models.js';
 import * as path from './path.js';
-import { fetchBlob, fetchPicture, showWall, written } from './samples.js';
 import * as shelf from './shelf.js';
 import * as tiers from './tiers.js';
 
-const session = Math.random().toString(36).slice(2, 8);
-const currentMost = 2000; // entries of the results' cache that are read at the start
-const patience = 10000; // ms for an answer
-const burstSize = 500;
-const burstLife = 600; // s that the entries of a burst live
-
-let pipeline = null; // the one that is drawn for
-let followed = null; // which pipeline's results are listened to
-let listening = null; // ends the streams of the pipeline before
-let number = 0;
-const pending = new Map(); // key -> { sent, timer } of what was asked and not answered
 const states = {}; // of each connection: true, or an error
-
-// ---- What is asked ----
-
-/** ask puts a picture under a new key; its answer comes by the stream. */
-async function ask(blob, prefix = 'page') {
-  if (!pipeline) {
-    answer.fail('There is no pipeline that could answer.');
-    return;
-  }
-  const cache = pipeline.from;
-  const key = `${prefix}-${session}-${++number}`;
-  answer.waiting();
-  createImageBitmap(blob).then((bitmap) => feed.remember(cache, key, bitmap));
-  for (const [other, { timer }] of pending) { // only the newest question is answered large
-    clearTimeout(timer);
-    pending.delete(other);
-  }
-  const timer = setTimeout(() => {
-    pending.delete(key);
-    answer.fail(['running', 'waiting'].includes(pipeline?.state) ? 'No answer came within ten seconds.' : `The pipeline is ${pipeline?.state}: ${pipeline?.reason}.`);
-  }, patience);
-  pending.set(key, { sent: performance.now(), timer });
-  try {
-    await put(cache, key, blob);
-  } catch (error) {
-    clearTimeout(timer);
-    if (pending.delete(key)) answer.fail(`It could not be put: ${error.message}`);
-  }
-}
-
-async function askFor(source) {
-  try {
-    const blob = await fetchBlob(source);
-    pad.show(await createImageBitmap(blob));
-    await ask(blob, 'sample');
-  } catch (error) {
-    answer.fail(error.message);
-  }
-}
-
-const pad = new Pad(byId('canvas'), { onDrawn: (blob) => ask(blob), onDigit: (digit) => askFor(written(digit)) });
-
-/** burst puts many samples, four at a time: a browser opens six connections, and the streams need two. */
-async function burst(sources) {
-  const button = byId('burst');
-  const note = byId('burst-state');
-  if (!pipeline || !sources.length) return;
-  button.disabled = true;
-  const cache = pipeline.from;
-  const began = performance.now();
-  let next = 0;
-  let fault = null;
-  const worker = async () => {
-    while (next < burstSize && !fault) {
-      const i = next++;
-      const source = sources[i % sources.length];
-      const key = `burst-${session}-${i}`;
-      try {
-        feed.remember(cache, key, await fetchPicture(source));
-        await put(cache, key, await fetchBlob(source), { lifespan: burstLife });
-      } catch (error) {
-        fault = error;
-      }
-    }
-  };
-  write(note, `Putting ${burstSize}…`);
-  await Promise.all(Array.from({ length: 4 }, worker));
-  const took = (performance.now() - began) / 1000;
-  write(note, fault ? `It stopped: ${fault.message}` : `${burstSize} put in ${took.toFixed(1)} s`);
-  button.disabled = false;
-}
-
-// ---- What comes back ----
-
-function follow(p, current) {
-  listening?.abort();
-  listening = new AbortController();
-  const { signal } = listening;
-  let first = current;
-  listen(p.to, {
-    current, signal, onState: (state, error) => connection('results', state, error),
-    onEvents: (events) => {
-      results(events, !first || events.length < 3);
-      first = false;
-    },
-  });
-  const errors = p.errors_to;
-  json('/rest/v2/caches').then((names) => {
-    if (names.includes(errors)) listen(errors, { current: false, signal, onState: () => {}, onEvents: (events) => results(events, true) });
-  }).catch(() => {}); // the results' own stream says what is wrong
-}
-
-/** results takes events. In a flood only the newest are read, and those that somebody waits for. */
-function results(events, fresh) {
-  const read = pending.size ? events : events.slice(-30);
-  const entries = [];
-  for (const event of read) {
-    if (!event.type.startsWith('cache-entry-')) continue;
-    const entry = JSON.parse(event.data);
-    if (event.type === 'cache-entry-removed' || event.type === 'cache-entry-expired') {
-      feed.remove(entry.key);
-      continue;
-    }
-    const waited = pending.get(entry.key);
-    if (waited) {
-      pending.delete(entry.key);
-      clearTimeout(waited.timer);
-      if (entry.value?.error) answer.fail(entry.value.error);
-      else answer.show(entry.value ?? {}, performance.now() - waited.sent);
-    }
-    entries.push(entry);
-  }
-  feed.add(entries.slice(-30), fresh);
-}
-
-// ---- The state of the node ----
 
 function connection(name, state, error) {
   states[name] = state === 'live' ? true : error;
@@ -154,20 +32,26 @@ function connection(name, state, error) {
 }
 
 let ticks = 0;
+let versions = ''; // of the pipelines' models, at the last look at the models
+let ticking = null;
 
-async function tick() {
+/** tick looks at the node; while a look is under way, who asks for one waits for it. */
+function tick() {
+  ticking ??= look().finally(() => { ticking = null; });
+  return ticking;
+}
+
+async function look() {
   try {
     const stats = await json('/rest/v2/stats', { signal: AbortSignal.timeout(5000) });
+    const now = JSON.stringify(stats.pipelines.map((p) => [p.model, p.version, p.state === 'blocked']));
+    if (ticks++ % 10 === 0 || now !== versions) {
+      await models.update();
+      versions = now;
+    }
     connection('stats', 'live');
     write(byId('node'), `${stats.node.name}, Millrace ${stats.node.version}, up ${span(stats.node.uptime_s)}.`);
-    choosePipeline(stats);
-    await shelf.update(stats, pipeline); // before the results: it knows which pictures are in the store
-    followPipeline(stats);
-    charts.update(stats);
-    path.update(stats);
-    tiers.update(stats);
-    caches.update(stats);
-    if (ticks++ % 10 === 0) await models.update();
+    await show(stats);
   } catch (error) {
     connection('stats', 'away', error);
     charts.update(null);
@@ -175,26 +59,49 @@ async function tick() {
   }
 }
 
-/** choosePipeline takes the pipeline that reads `digits`, or the first. */
-function choosePipeline(stats) {
-  pipeline = stats.pipelines.find((p) => p.from === 'digits') ?? stats.pipelines[0] ?? null;
-  if (!pipeline) {
-    byId('burst').disabled = true;
-    write(byId('sure'), 'No pipeline is configured, so nothing can answer');
-    return;
+async function show(stats) {
+  const pipeline = choice.update(stats);
+  const model = pipeline && models.find(pipeline);
+  const input = inputOf(model);
+  feed.know(...sources(stats));
+  if (ask.update(pipeline, model)) {
+    answer.prepare(model);
+    write(byId('curl'), shell(pipeline, model, input));
   }
-  write(byId('source-name'), pipeline.from);
-  write(byId('curl'), `curl -T seven.png ${location.origin}/rest/v2/caches/${pipeline.from}/1`);
+  byId('answer').hidden = !model;
+  byId('results').hidden = !pipeline;
+  byId('try').dataset.kind = input.kind;
+  burst.offer(stats.node.demo && input.digits ? pipeline : null);
+  exchange.use(pipeline, stats, (state, error) => connection('results', state, error));
+  if (!pipeline) delete states.results;
+  await shelf.update(stats, pipeline);
+  manage.update(stats, pipeline);
+  charts.update(stats);
+  path.update(stats, pipeline, formatsOf(input));
+  tiers.update(stats);
+  caches.update(stats, pipeline);
 }
 
-/** followPipeline listens to the results of the chosen pipeline, where that is another one than before. */
-function followPipeline(stats) {
-  const name = pipeline && JSON.stringify([pipeline.name, pipeline.to]);
-  if (name === followed) return;
-  followed = name;
-  if (!pipeline) return;
-  const target = stats.caches.find((c) => c.name === pipeline.to);
-  follow(pipeline, (target?.entries ?? 0) <= currentMost);
+/** sources are the caches that have pictures, and those of drawings. */
+function sources(stats) {
+  const pictures = new Set();
+  const ink = new Set();
+  for (const p of stats.pipelines) {
+    const { kind } = inputOf(models.find(p));
+    if (kind === 'drawing' || kind === 'picture') pictures.add(p.from);
+    if (kind === 'drawing') ink.add(p.from);
+  }
+  return [pictures, ink];
+}
+
+/** shell is the command that does what the page does. */
+function shell(pipeline, model, input) {
+  if (!pipeline) return `curl ${location.origin}/rest/v2/caches`;
+  const to = `${location.origin}/rest/v2/caches/${encodeURIComponent(pipeline.from)}/1`;
+  if (input.kind === 'drawing' || input.kind === 'picture') return `curl -T ${input.digits ? 'seven.png' : 'photo.jpg'} ${to}`;
+  const example = model ? exampleOf(model).replace(/\s+/g, ' ') : '';
+  const body = example && example.length < 160 && !example.includes("'") ? `-d '${example}'` : '-d @entry.json';
+  return `curl -X PUT -H 'Content-Type: application/json' ${body} ${to}`;
 }
 
 function askToken(refused) {
@@ -208,20 +115,15 @@ function askToken(refused) {
   });
 }
 
-// ---- Beginning ----
-
 whenTokenNeeded(askToken);
-answer.prepare();
 charts.prepare();
 caches.prepare();
 tiers.prepare();
-byId('clear').addEventListener('click', () => {
-  pad.clear();
-  byId('canvas').focus();
-});
-let sources = [];
-byId('burst').addEventListener('click', () => burst(sources));
-showWall(askFor).then((all) => { sources = all; }).catch((error) => write(byId('samples'), error.message));
+confirm.prepare();
+choice.prepare(tick);
+manage.prepare(tick);
+burst.prepare(ask.samples);
+ask.prepare(exchange.ask, (error) => answer.fail(error.message));
 
 async function watch() {
   for (;;) {

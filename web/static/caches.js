@@ -1,7 +1,7 @@
 // A browser of caches: their names, their keys with a mark for those in the store, and one entry with what is known of it.
 
 import { entryPath, json, request } from './api.js';
-import { paint } from './feed.js';
+import { isInk, paint } from './feed.js';
 import { byId, bytes, count, element, span, write } from './format.js';
 import { keyId, keyText } from './keys.js';
 
@@ -25,7 +25,7 @@ export function prepare() {
 }
 
 /** update shows the caches of the stats. The keys of the chosen one are read again when its entries come, go or move. */
-export function update(stats) {
+export function update(stats, pipeline) {
   const list = byId('cache-list');
   const names = stats.caches.map((c) => c.name).join();
   if (list.dataset.names !== names) {
@@ -41,7 +41,7 @@ export function update(stats) {
     button.title = `${c.class}, ${bytes(c.bytes)}`;
   });
   const now = stats.caches.find((c) => c.name === chosen.cache);
-  if (!now && stats.caches.length) choose((stats.caches.find((c) => c.name === stats.pipelines[0]?.from) ?? stats.caches[0]).name);
+  if (!now && stats.caches.length) choose((stats.caches.find((c) => c.name === pipeline?.from) ?? stats.caches[0]).name);
   else if (now && moves(now) !== chosen.moves && now.entries <= 2 * step) {
     chosen.moves = moves(now);
     showKeys();
@@ -98,7 +98,7 @@ async function showEntry(cache, key, cold) {
   try {
     const response = await request(entryPath(cache, key), { cache: 'no-cache' });
     const blob = await response.blob();
-    const view = await preview(blob, response.headers.get('Content-Type') ?? '');
+    const view = await preview(blob, response.headers.get('Content-Type') ?? '', isInk(cache));
     if (chosen.key !== id || chosen.cache !== cache) return;
     const life = response.headers.get('timeToLiveSeconds');
     const facts = [
@@ -112,11 +112,11 @@ async function showEntry(cache, key, cold) {
   }
 }
 
-async function preview(blob, type) {
+async function preview(blob, type, ink) {
   if (type.startsWith('image/')) {
     try {
       const canvas = element('canvas', { role: 'img', 'aria-label': 'The entry as a picture' });
-      paint(canvas, await createImageBitmap(blob));
+      paint(canvas, await createImageBitmap(blob), ink);
       return canvas;
     } catch {
       return element('p', { class: 'empty' }, 'It says that it is a picture, and cannot be shown as one.');

@@ -90,6 +90,7 @@ export class Pad {
 
   #paint() {
     const box = this.#canvas.getBoundingClientRect();
+    if (!box.width) return; // it is not shown
     const size = Math.max(1, Math.round(box.width * devicePixelRatio));
     if (this.#canvas.width !== size) {
       this.#canvas.width = size;

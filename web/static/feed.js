@@ -1,14 +1,15 @@
-// The latest results with the images that they answer, newest first.
+// The latest results, with the pictures that they answer where there are such, newest first.
 
 import { entryPath, request } from './api.js';
 import { byId, element, time } from './format.js';
 import { keyId, keyText } from './keys.js';
+import { brief, number } from './results.js';
 
 const shown = 24;
 const kept = 200; // pictures
 
 const pictures = new Map(); // cache/keyId -> bitmap, the newest last
-const labels = new Map(); // keyId -> label, the newest last
+const labels = new Map(); // keyId -> the answer in few words, the newest last
 const rows = new Map(); // keyId -> { row, when }
 
 /** remember keeps a picture that the page itself put, so that it need not be fetched. */
@@ -20,6 +21,18 @@ export function remember(cache, key, bitmap) {
 /** remembered is a picture that the page has already, and forget has it fetched anew. */
 export const remembered = (cache, key) => pictures.get(`${cache}/${keyId(key)}`);
 export const forget = (cache, key) => pictures.delete(`${cache}/${keyId(key)}`);
+
+let pictured = new Set(); // caches whose entries are pictures
+let inked = new Set(); // those of them whose pictures are ink on a ground of no meaning
+
+/** know says which caches have pictures, and whose pictures may take the page's ground. */
+export function know(pictures, ink) {
+  pictured = pictures;
+  inked = ink;
+}
+
+/** isInk says whether a cache's pictures are drawings, and not photographs. */
+export const isInk = (cache) => inked.has(cache);
 
 let stored = new Set(); // cache/keyId of what is in a store alone
 
@@ -35,7 +48,7 @@ export const labelOf = (key) => labels.get(keyId(key));
 export async function picture(cache, key, revision) {
   const name = `${cache}/${keyId(key)}`;
   if (pictures.has(name)) return pictures.get(name);
-  if (stored.has(name)) return null;
+  if (stored.has(name) || !pictured.has(cache)) return null;
   try {
     const response = await request(`${entryPath(cache, key)}?peek=true`, { cache: 'no-cache' });
     if (!response.headers.get('Content-Type')?.startsWith('image/')) return null;
@@ -47,11 +60,19 @@ export async function picture(cache, key, revision) {
   }
 }
 
-/** paint draws a picture so that its ground is the page's: dark in the dark, light in the light. */
-export function paint(canvas, bitmap) {
+/** paint draws a picture; of ink, so that its ground is the page's: dark in the dark, light in the light. */
+export function paint(canvas, bitmap, ink) {
   const size = Math.min(320, Math.max(56, bitmap.width));
   canvas.width = size;
   canvas.height = Math.max(1, Math.round(size * bitmap.height / bitmap.width));
+  canvas.classList.toggle('ink', ink);
+  canvas.style.filter = '';
+  delete canvas.dataset.flip;
+  if (!ink) {
+    canvas.getContext('2d').drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    canvas.dataset.painted = 'yes';
+    return;
+  }
   const pen = canvas.getContext('2d', { willReadFrequently: true });
   pen.fillStyle = '#fff';
   pen.fillRect(0, 0, canvas.width, canvas.height);
@@ -98,7 +119,7 @@ function show(entries) {
     const id = keyId(entry.key);
     rows.get(id)?.row.remove();
     rows.delete(id);
-    labels.set(id, entry.value?.label);
+    labels.set(id, brief(entry.value));
     if (labels.size > kept) labels.delete(labels.keys().next().value);
     const row = line(entry, fresh);
     list.insertBefore(row, [...list.children].find((other) => Date.parse(other.dataset.when) <= when) ?? null);
@@ -112,6 +133,15 @@ function show(entries) {
   byId('feed-empty').hidden = rows.size > 0;
 }
 
+/** reset forgets the results, not the pictures. */
+export function reset() {
+  waiting = [];
+  rows.clear();
+  labels.clear();
+  byId('feed').replaceChildren();
+  byId('feed-empty').hidden = false;
+}
+
 export function remove(key) {
   const id = keyId(key);
   waiting = waiting.filter(({ entry }) => keyId(entry.key) !== id);
@@ -123,12 +153,24 @@ export function remove(key) {
 function line(entry, fresh) {
   const result = entry.value ?? {};
   const source = result.source ?? { cache: '', key: entry.key };
-  const canvas = element('canvas', { width: 56, height: 56, 'aria-hidden': 'true' });
-  if (source.cache) picture(source.cache, source.key, source.revision).then((bitmap) => bitmap && paint(canvas, bitmap));
   const wrong = result.error !== undefined;
-  return element('li', { 'data-when': entry.created, class: `${fresh ? 'fresh' : ''} ${wrong ? 'wrong' : ''}` },
-    element('span', { class: 'thumb' }, canvas),
-    element('b', {}, wrong ? '!' : result.label ?? '·'),
-    element('span', { class: 'key', title: `${source.cache}/${keyText(source.key)}` }, wrong ? result.error : keyText(source.key)),
+  const answer = wrong ? '!' : brief(result) ?? '·';
+  let thumb = null;
+  if (pictured.has(source.cache)) {
+    const canvas = element('canvas', { width: 56, height: 56, 'aria-hidden': 'true' });
+    picture(source.cache, source.key, source.revision).then((bitmap) => bitmap && paint(canvas, bitmap, isInk(source.cache)));
+    thumb = element('span', { class: 'thumb' }, canvas);
+  }
+  const kind = `${fresh ? 'fresh' : ''} ${wrong ? 'wrong' : ''} ${thumb ? '' : 'bare'} ${answer.length > 2 ? 'words' : ''}`;
+  return element('li', { 'data-when': entry.created, class: kind },
+    thumb,
+    element('b', { title: answer }, answer),
+    element('span', { class: 'key', title: `${source.cache}/${keyText(source.key)}` }, wrong ? result.error : about(source.key, result.carry)),
     element('span', { class: 'took' }, time(result.latency_us)));
+}
+
+/** about is an entry's key, with what its result carries of it. */
+function about(key, carry) {
+  const carried = Object.entries(carry ?? {}).map(([name, value]) => `${name} ${typeof value === 'object' ? JSON.stringify(value) : number(value)}`);
+  return [keyText(key), ...carried].join(', ');
 }

@@ -1,4 +1,4 @@
-// The newest entries of the cache that is drawn into, with where each one's value is: in memory, or in the store alone. A person can
+// The newest entries of the cache that the page puts into, with where each one's value is: in memory, or in the store alone. A person can
 // bring one back, or send it away.
 
 import { entryPath, json, request } from './api.js';
@@ -84,8 +84,8 @@ function show(entries, took) {
   tell(moved, took);
 }
 
-/** name is a key for people, with its digit. */
-const name = (key) => (feed.labelOf(key) ? `the ${feed.labelOf(key)} (${keyText(key)})` : keyText(key));
+/** name is a key for people, with its answer. */
+const name = (key) => (feed.labelOf(key) ? `${feed.labelOf(key)} (${keyText(key)})` : keyText(key));
 
 const sentence = (text) => text[0].toUpperCase() + text.slice(1);
 
@@ -114,7 +114,8 @@ function refresh(tile, entry) {
   write(place, entry.cold ? 'store' : 'memory');
   const answer = feed.labelOf(key);
   write(label, answer ?? '·');
-  const what = `${answer ? `a ${answer}, ` : ''}key ${keyText(key)}`;
+  label.classList.toggle('words', (answer ?? '').length > 2);
+  const what = `${answer ? `${answer}, ` : ''}key ${keyText(key)}`;
   const does = entry.cold ? 'Bring it back into memory.' : 'Send it to the store.';
   const text = `${what}, ${entry.cold ? 'in the store' : 'in memory'}.${store ? ` ${does}` : ''}`;
   button.setAttribute('aria-label', text);
@@ -129,7 +130,7 @@ async function picture(tile) {
   if (tile.painted === revision) return;
   const bitmap = cold ? feed.remembered(cache, key) : await feed.picture(cache, key, revision);
   if (!bitmap || tile.revision !== revision) return;
-  feed.paint(tile.canvas, bitmap);
+  feed.paint(tile.canvas, bitmap, feed.isInk(cache));
   tile.painted = revision;
   tile.item.dataset.painted = 'yes';
 }
