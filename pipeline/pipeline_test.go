@@ -539,6 +539,30 @@ func TestOutputs(t *testing.T) {
 	}
 }
 
+// TestNamedInputs has a model with two inputs of any number of rows: an entry brings its own batch, and its outputs come whole.
+func TestNamedInputs(t *testing.T) {
+	w := newWorkbench(t)
+	b := graph.NewBuilder("sum")
+	x, y := b.Input("x", tensor.Float32, graph.Shape{free, {Size: 2}}), b.Input("y", tensor.Float32, graph.Shape{free, {Size: 2}})
+	b.Output(b.Name(b.Op("Add", nil, x, y), "sum"))
+	g, err := infer.Build(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := w.put("one", `{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1,2]},{"name":"y","shape":[1,2],"datatype":"FP32","data":[3,4]}]}`)
+	two := w.put("two", `{"inputs":[{"name":"x","shape":[2,2],"datatype":"FP32","data":[1,2,3,4]},{"name":"y","shape":[2,2],"datatype":"FP32","data":[1,1,1,1]}]}`)
+	w.serve(1, g, nil)
+	w.run(nil)
+	for key, want := range map[string]struct {
+		rev  grid.Revision
+		data string
+	}{"one": {one, `"shape":[1,2],"datatype":"FP32","data":[4,6]`}, "two": {two, `"shape":[2,2],"datatype":"FP32","data":[2,3,4,5]`}} {
+		if r := w.result(w.listen("out"), key, want.rev); !strings.Contains(string(r.Outputs), want.data) {
+			t.Errorf("%s: %s %s", key, r.Outputs, r.Error)
+		}
+	}
+}
+
 // TestDependentRows has models that look like those that take batches, and mix the entries of one.
 func TestDependentRows(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -89,6 +89,9 @@ func newPlan(m *model.Model, cfg Config) (*plan, error) {
 			return nil, fmt.Errorf("model %s version %d: %w", m.Name, m.Version, err)
 		}
 	}
+	if p.decoder == nil { // named tensors bring their own batch, and are no rows
+		p.batched, p.free = false, false
+	}
 	return p, nil
 }
 
