@@ -223,10 +223,15 @@ func (p *tab) noDigits() {
 	}
 }
 
-// everyScreen looks at the page on a desk and on a phone, in the light and in the dark; nothing may be wider than the screen.
+// everyScreen looks at the page on a desk in the light and on a phone in the dark, and the other way round where pictures are kept; nothing
+// may be wider than the screen.
 func everyScreen(tb testing.TB, address, title string, do func(p *tab)) {
 	tb.Helper()
-	for _, s := range []screen{{width: 1280, height: 1000, scale: 1}, {width: 1280, height: 1000, scale: 1, dark: true}, phone, {width: 375, height: 740, scale: 2, touch: true, dark: true}} {
+	screens := []screen{{width: 1280, height: 1000, scale: 1}, {width: 375, height: 740, scale: 2, touch: true, dark: true}}
+	if os.Getenv("MILLRACE_UI_SHOTS") != "" {
+		screens = append(screens, screen{width: 1280, height: 1000, scale: 1, dark: true}, phone)
+	}
+	for _, s := range screens {
 		p := open(tb, address, s)
 		p.live(title)
 		do(p)

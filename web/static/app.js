@@ -75,7 +75,7 @@ async function show(stats) {
   exchange.use(pipeline, stats, (state, error) => connection('results', state, error));
   if (!pipeline) delete states.results;
   await shelf.update(stats, pipeline);
-  manage.update(stats, pipeline);
+  manage.update(pipeline);
   charts.update(stats);
   path.update(stats, pipeline, formatsOf(input));
   tiers.update(stats);

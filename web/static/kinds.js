@@ -65,7 +65,7 @@ export function exampleOf(model) {
     const known = (shape ?? [1]).map((d) => (typeof d === 'number' ? d : 1));
     return { name, datatype: datatypes[type] ?? type, shape: known, data: size(known) > mostTyped ? [] : Array(size(known)).fill(nothing(type)) };
   });
-  return `{"inputs": [\n${tensors.map((t) => `  ${JSON.stringify(t)}`).join(',\n')}\n]}`;
+  return `{"inputs": [\n${tensors.map((t) => `  ${JSON.stringify(t).replace(',"shape"', ',\n   "shape"')}`).join(',\n')}\n]}`;
 }
 
 /** lines writes nested arrays so that each innermost one has a line. */

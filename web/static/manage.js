@@ -1,11 +1,10 @@
 // What can be done with the chosen pipeline: pause, resume, replay. Each asks first.
 
-import { request } from './api.js';
+import { json, request } from './api.js';
 import { confirm } from './confirm.js';
 import { byId, count, counted, element, span, write } from './format.js';
 
 let pipeline = null;
-let entries = 0; // of its source
 let refresh = () => {};
 
 export function prepare(onDone) {
@@ -14,11 +13,10 @@ export function prepare(onDone) {
   byId('replay').addEventListener('click', replay);
 }
 
-export function update(stats, now) {
+export function update(now) {
   pipeline = now;
   byId('controls').hidden = !now;
   if (!now) return;
-  entries = stats.caches.find((c) => c.name === now.from)?.entries ?? 0;
   const state = byId('state');
   state.dataset.state = now.state;
   write(state, now.state);
@@ -58,6 +56,13 @@ async function pauseOrResume() {
 
 async function replay() {
   const { name, from, to } = pipeline;
+  let entries;
+  try {
+    entries = await json(`/rest/v2/caches/${encodeURIComponent(from)}?action=size`);
+  } catch (error) {
+    write(byId('controls-said'), error.message);
+    return;
+  }
   const way = (value, text, checked) => element('label', { class: 'choice' }, element('input', { type: 'radio', name: 'from', value, checked }), element('span', {}, text));
   const time = element('input', { type: 'datetime-local', step: '1', 'aria-label': 'The time from which on' });
   const more = element('fieldset', {}, element('legend', {}, 'Which entries'),

@@ -91,7 +91,7 @@ const column = ({ name, categories, mean, std }) => `${name} (${categories ? cat
 function labels(all) {
   if (!all?.length) return null;
   const words = all.some((label) => label.length > 2);
-  const first = all.slice(0, mostLabels).join(words ? ', ' : ' ');
+  const first = all.slice(0, mostLabels).join(words ? ' · ' : ' ');
   return all.length > mostLabels ? `${first} and ${count(all.length - mostLabels)} more` : first;
 }
 
