@@ -14,6 +14,7 @@ let rows = new Map(); // label -> its bar
 export function prepare(model) {
   labels = labelsOf(model);
   byId('answer').dataset.state = 'empty';
+  delete byId('answer').dataset.kind;
   big('?');
   write(byId('sure'), 'Nothing asked yet');
   times();

@@ -35,11 +35,14 @@ let ticks = 0;
 let versions = ''; // of the pipelines' models, at the last look at the models
 let ticking = null;
 
-/** tick looks at the node; while a look is under way, who asks for one waits for it. */
+/** tick looks at the node; one look is under way at a time. */
 function tick() {
   ticking ??= look().finally(() => { ticking = null; });
   return ticking;
 }
+
+/** again looks after something was done: a look that is under way may have come before it. */
+const again = () => (ticking ?? Promise.resolve()).then(tick);
 
 async function look() {
   try {
@@ -72,9 +75,9 @@ async function show(stats) {
   byId('results').hidden = !pipeline;
   byId('try').dataset.kind = input.kind;
   burst.offer(stats.node.demo && input.digits ? pipeline : null);
+  await shelf.update(stats, pipeline); // before the results: it knows which pictures are in the store
   exchange.use(pipeline, stats, (state, error) => connection('results', state, error));
   if (!pipeline) delete states.results;
-  await shelf.update(stats, pipeline);
   manage.update(pipeline);
   charts.update(stats);
   path.update(stats, pipeline, formatsOf(input));
@@ -120,8 +123,8 @@ charts.prepare();
 caches.prepare();
 tiers.prepare();
 confirm.prepare();
-choice.prepare(tick);
-manage.prepare(tick);
+choice.prepare(again);
+manage.prepare(again);
 burst.prepare(ask.samples);
 ask.prepare(exchange.ask, (error) => answer.fail(error.message));
 
