@@ -62,6 +62,8 @@ func BodyError(err error) error {
 	switch {
 	case errors.As(err, &tooLarge):
 		return fmt.Errorf("%w: at most %d bytes are taken here", ErrBodyTooLarge, tooLarge.Limit)
+	case errors.Is(err, errPace):
+		return fmt.Errorf("%w: %w", ErrBodyTimeout, err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("%w: send the whole request sooner", ErrBodyTimeout)
 	case errors.Is(err, io.ErrUnexpectedEOF):
@@ -74,6 +76,9 @@ func BodyError(err error) error {
 func ExtendRead(w http.ResponseWriter, d time.Duration) {
 	// Without a connection (a test's recorder) there is no deadline to move.
 	_ = http.NewResponseController(w).SetReadDeadline(deadline(d))
+	if r := responseOf(w); r != nil {
+		r.body.pace.until = deadline(d)
+	}
 }
 
 // ExtendWrite gives the next writes to w d more time from now; 0 takes the deadline away.

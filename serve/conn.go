@@ -10,10 +10,15 @@ type connKey struct{}
 
 // withConn lets a request find its connection.
 func withConn(ctx context.Context, c net.Conn) context.Context {
-	if t, ok := c.(interface{ NetConn() net.Conn }); ok { // TLS
-		c = t.NetConn()
+	return context.WithValue(ctx, connKey{}, plainConn(c))
+}
+
+// plainConn is the connection below TLS.
+func plainConn(c net.Conn) net.Conn {
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
+		return t.NetConn()
 	}
-	return context.WithValue(ctx, connKey{}, c)
+	return c
 }
 
 // BoundSend bounds what the kernel keeps of an answer until its reader takes it. Without it that is up to some MiB, of every reader that reads

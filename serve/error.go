@@ -26,7 +26,9 @@ var (
 	ErrEncoding     = errors.New("content encoding is not supported")
 	ErrNotReady     = errors.New("not ready")
 	ErrStopping     = errors.New("the server is stopping")
-	ErrOverloaded   = errors.New("too much at once")
+	// errHeaderTimeout is told by the connection itself.
+	errHeaderTimeout = errors.New("header did not come in time")
+	ErrOverloaded    = errors.New("too much at once")
 )
 
 // A Kind is one kind of failure, as every protocol and docs/errors.md name it.
@@ -149,15 +151,28 @@ func Reads(w http.ResponseWriter, r *http.Request) bool {
 
 // note keeps err for the log of the request that w answers.
 func note(w http.ResponseWriter, err error) {
+	if r := responseOf(w); r != nil {
+		r.err = err
+	}
+}
+
+// quiet keeps what w answers out of the log, but at Debug.
+func quiet(w http.ResponseWriter) {
+	if r := responseOf(w); r != nil {
+		r.quiet = true
+	}
+}
+
+// responseOf finds what observe put around w; nil outside a Server.
+func responseOf(w http.ResponseWriter) *response {
 	for {
 		switch t := w.(type) {
 		case *response:
-			t.err = err
-			return
+			return t
 		case interface{ Unwrap() http.ResponseWriter }:
 			w = t.Unwrap()
 		default:
-			return
+			return nil
 		}
 	}
 }

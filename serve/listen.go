@@ -3,13 +3,10 @@ package serve
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 )
 
 // ErrExposed says that a server would be reachable from other machines by everybody.
@@ -49,88 +46,4 @@ func isLoopback(host string) bool {
 	}
 	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	return err == nil && ip.Unmap().IsLoopback()
-}
-
-const (
-	// refusalsAtOnce is how many refused connections are told so at a time; those beyond are closed in silence.
-	refusalsAtOnce = 32
-	// refusalTime bounds the telling.
-	refusalTime = time.Second
-)
-
-const refusalBody = `{"error":"too many connections; try again later","code":"overloaded"}` + "\n"
-
-var refusal = fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n"+
-	"Retry-After: 1\r\nContent-Length: %d\r\n\r\n%s", len(refusalBody), refusalBody)
-
-// A limitListener closes the connections over its limit, with a 503 where the protocol is plain.
-type limitListener struct {
-	net.Listener
-	slots    chan struct{}
-	refusing chan struct{}
-	tell     bool
-	told     sync.WaitGroup
-}
-
-func newLimitListener(ln net.Listener, limit int, tell bool) *limitListener {
-	return &limitListener{Listener: ln, slots: make(chan struct{}, limit), refusing: make(chan struct{}, refusalsAtOnce), tell: tell}
-}
-
-// wait returns when every refused connection is closed.
-func (l *limitListener) wait() { l.told.Wait() }
-
-func (l *limitListener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		select {
-		case l.slots <- struct{}{}:
-			return &limitedConn{Conn: c, release: sync.OnceFunc(func() { <-l.slots })}, nil
-		default:
-			l.refuse(c)
-		}
-	}
-}
-
-func (l *limitListener) refuse(c net.Conn) {
-	select {
-	case l.refusing <- struct{}{}:
-	default:
-		c.Close() // nothing was promised on it, and there is nobody to tell
-		return
-	}
-	l.told.Go(func() {
-		defer func() { <-l.refusing }()
-		defer c.Close()
-		if !l.tell || c.SetDeadline(time.Now().Add(refusalTime)) != nil {
-			return
-		}
-		if _, err := io.WriteString(c, refusal); err != nil {
-			return
-		}
-		// Closing while the request is unread would reset the connection and lose the answer.
-		if t, ok := c.(*net.TCPConn); ok && t.CloseWrite() == nil {
-			_, _ = io.CopyN(io.Discard, c, unreadBytes)
-		}
-	})
-}
-
-type limitedConn struct {
-	net.Conn
-	release func()
-}
-
-// CloseWrite lets net/http end a connection gently whose client writes still.
-func (c *limitedConn) CloseWrite() error {
-	if t, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return t.CloseWrite()
-	}
-	return errors.ErrUnsupported
-}
-
-func (c *limitedConn) Close() error {
-	defer c.release()
-	return c.Conn.Close()
 }

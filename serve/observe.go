@@ -59,6 +59,7 @@ type response struct {
 	status  int
 	bytes   int64
 	err     error
+	quiet   bool
 }
 
 // Unwrap lets http.ResponseController reach the connection.
@@ -95,12 +96,13 @@ func (w *response) Flush() {
 }
 
 // observe gives each request its id, logs it, and turns a panic into a 500.
-func observe(h http.Handler, log *slog.Logger, all bool) http.Handler {
+func observe(h http.Handler, log *slog.Logger, cfg Config) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		w := &response{ResponseWriter: rw, request: r}
 		if r.ContentLength != 0 {
 			w.body.ReadCloser = r.Body
+			w.body.pace = newPace(rw, r, cfg, start)
 			r.Body = &w.body
 		}
 		w.Header()[requestIDHeader] = []string{newRequestID(r)}
@@ -109,7 +111,7 @@ func observe(h http.Handler, log *slog.Logger, all bool) http.Handler {
 			if v != nil {
 				recovered(w, r, v, log)
 			}
-			logRequest(w, r, log, all, time.Since(start))
+			logRequest(w, r, log, cfg.AccessLog, time.Since(start))
 			if !aborts(v) {
 				w.readUnread()
 			}
@@ -149,6 +151,7 @@ func logRequest(w *response, r *http.Request, log *slog.Logger, all bool, took t
 	}
 	level := slog.LevelDebug
 	switch {
+	case w.quiet:
 	case status == http.StatusInternalServerError:
 		level = slog.LevelError
 	case status > http.StatusInternalServerError:

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/fault"
@@ -37,12 +38,19 @@ type Config struct {
 	Hosts []string
 	// MaxConnections that are open at a time (1,024); those beyond get 503 and are closed.
 	MaxConnections int
+	// MaxConnectionsPerAddress that are open at a time from one address, of IPv6 from one network of 64 bits (512); those beyond get 503 too.
+	MaxConnectionsPerAddress int
+	// Live says which requests are answered over those limits too: whether the server lives. nil is none.
+	Live func(*http.Request) bool
 	// MaxHeaderBytes of a request, 4 KiB to 1 MiB (64 KiB).
 	MaxHeaderBytes int
 	// ReadHeaderTimeout for a request's header (10 s).
 	ReadHeaderTimeout time.Duration
 	// ReadTimeout for a whole request with its body (60 s). Handlers of large bodies extend it as data comes.
 	ReadTimeout time.Duration
+	// MinBodyRate is how many bytes of a body must come in a second (1,024), in the mean of the time that is spent waiting for it, once that is more
+	// than ReadHeaderTimeout.
+	MinBodyRate int64
 	// WriteTimeout for an answer (60 s). Handlers that stream extend it as data goes.
 	WriteTimeout time.Duration
 	// IdleTimeout closes a connection that waits for its next request (120 s).
@@ -65,6 +73,8 @@ const DefaultListen = "127.0.0.1:8080"
 func (c Config) withDefaults() Config {
 	c.Listen = cmp.Or(c.Listen, DefaultListen)
 	c.MaxConnections = cmp.Or(c.MaxConnections, 1024)
+	c.MaxConnectionsPerAddress = cmp.Or(c.MaxConnectionsPerAddress, 512)
+	c.MinBodyRate = cmp.Or(c.MinBodyRate, 1024)
 	c.MaxHeaderBytes = cmp.Or(c.MaxHeaderBytes, 64<<10)
 	c.ReadHeaderTimeout = cmp.Or(c.ReadHeaderTimeout, 10*time.Second)
 	c.ReadTimeout = cmp.Or(c.ReadTimeout, 60*time.Second)
@@ -89,6 +99,8 @@ func (c Config) Validate() error {
 	_, err = newHosts(c)
 	l.Take(err, at("hosts"))
 	l.Check(c.MaxConnections >= 0, "max_connections", "%d must be at least 0", c.MaxConnections)
+	l.Check(c.MaxConnectionsPerAddress >= 0, "max_connections_per_address", "%d must be at least 0", c.MaxConnectionsPerAddress)
+	l.Check(c.MinBodyRate >= 0, "min_body_rate", "%d must be at least 0", c.MinBodyRate)
 	l.Check(c.MaxHeaderBytes == 0 || c.MaxHeaderBytes >= 4<<10 && c.MaxHeaderBytes <= 1<<20,
 		"max_header_bytes", "%d must be from %d to %d", c.MaxHeaderBytes, 4<<10, 1<<20)
 	for _, t := range []struct {
@@ -110,6 +122,7 @@ type Server struct {
 	handler  http.Handler
 	certs    *certificates // nil without TLS
 	draining chan struct{}
+	limits   atomic.Pointer[limitListener] // while it runs
 }
 
 // New returns a server that answers with h behind the protections of cfg. It reads the files of TLS, and does not listen yet. Its error
@@ -132,7 +145,7 @@ func New(cfg Config, h http.Handler, log *slog.Logger) (*Server, error) {
 			return nil, fmt.Errorf("http server: %w", err)
 		}
 	}
-	s.handler = observe(guard.wrap(h), log, cfg.AccessLog)
+	s.handler = observe(limitRequests(guard.wrap(h), cfg), log, cfg)
 	return s, nil
 }
 
@@ -162,14 +175,15 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		WriteTimeout:      s.cfg.WriteTimeout,
 		IdleTimeout:       s.cfg.IdleTimeout,
 		MaxHeaderBytes:    s.cfg.MaxHeaderBytes,
+		ConnContext:       withConn,
+		ConnState:         noteState,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context {
 			return context.WithValue(context.WithoutCancel(ctx), drainKey{}, (<-chan struct{})(s.draining))
 		},
 	}
-	hs.ConnContext = withConn
-	limited := newLimitListener(ln, s.cfg.MaxConnections, s.certs == nil)
-	defer limited.wait()
+	limited := newLimitListener(ln, s.cfg, s.log)
+	s.limits.Store(limited)
 	var serving net.Listener = limited
 	if s.certs != nil {
 		hs.TLSConfig = &tls.Config{
@@ -197,6 +211,14 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		return errors.Join(fmt.Errorf("stop serving http: requests were cut after %s: %w", s.cfg.DrainTimeout, err), hs.Close())
 	}
 	return nil
+}
+
+// Stats returns what the server counted since Run.
+func (s *Server) Stats() Stats {
+	if l := s.limits.Load(); l != nil {
+		return l.stats()
+	}
+	return Stats{}
 }
 
 // checkListener holds a listener that somebody else opened against the rule of CheckListen.

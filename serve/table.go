@@ -100,8 +100,13 @@ var kinds = []Kind{
 	},
 	{
 		Code: "body_timeout", HTTP: http.StatusRequestTimeout, GRPC: GRPCDeadlineExceeded, is: []error{ErrBodyTimeout},
-		Cause:  "The body did not arrive within `http.timeouts.read`.",
+		Cause:  "The body did not arrive within `http.timeouts.read`, or more slowly than `http.limits.body_rate`.",
 		Remedy: "Send it faster or in smaller pieces, or raise the timeout.",
+	},
+	{
+		Code: "header_timeout", HTTP: http.StatusRequestTimeout, GRPC: GRPCDeadlineExceeded, is: []error{errHeaderTimeout},
+		Cause:  "The request's header did not arrive within `http.timeouts.header`. The connection is closed.",
+		Remedy: "Send it whole, or raise the timeout.",
 	},
 	{
 		Code: "body_cut", HTTP: http.StatusBadRequest, GRPC: GRPCInvalidArgument, is: []error{ErrBodyCut},
@@ -210,7 +215,7 @@ var kinds = []Kind{
 	},
 	{
 		Code: "overloaded", HTTP: http.StatusServiceUnavailable, GRPC: GRPCUnavailable, is: []error{ErrOverloaded, engine.ErrBusy},
-		Cause:  "A limit on what is done at once is reached.",
+		Cause:  "A limit on what is done at once is reached: on connections, or on runs that wait for a model.",
 		Remedy: "Send less at a time, and try again after `Retry-After`.",
 	},
 	{

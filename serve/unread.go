@@ -26,10 +26,11 @@ const (
 type body struct {
 	io.ReadCloser
 	ended bool
+	pace  pace
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.pace.read(b.ReadCloser, p)
 	b.ended = b.ended || err != nil
 	return n, err
 }
@@ -65,6 +66,7 @@ func (w *response) readUnread() {
 		pause = unreadExpected
 	}
 	until := time.Now().Add(unreadTime)
+	w.body.pace = pace{} // these reads have bounds of their own
 	stop := Draining(w.request.Context())
 	buf := make([]byte, 64<<10)
 	for n := 0; n < unreadBytes && !w.body.ended; {

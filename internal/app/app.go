@@ -88,7 +88,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	if err := n.openPipelines(ctx); err != nil {
 		return nil, err
 	}
-	n.metrics.MustRegister(gridCollector{n}, listenerMetrics(n.listeners, int64(cfg.Listeners.MaxBytes)))
+	n.metrics.MustRegister(gridCollector{n}, listenerMetrics(n.listeners, int64(cfg.Listeners.MaxBytes)), httpCollector{n.server})
 	return n, n.route(p.routes, p.page)
 }
 

@@ -93,19 +93,25 @@ type HTTPLimits struct {
 	ModelBody Size `yaml:"model_body"`
 	// The largest header of a request.
 	Header Size `yaml:"header"`
-	// The most connections at a time; those beyond get 503 and are closed.
+	// The most connections at a time; a request on one beyond gets 503 with `Retry-After`, and the connection is closed. `GET /v2/health/live` is
+	// answered there too. As many again (256 at least) may be open for that moment, 10 seconds at most.
 	Connections int `yaml:"connections"`
+	// The most connections at a time from one address (IPv6: one network of 64 bits); those beyond get 503 in the same way.
+	ConnectionsPerAddress int `yaml:"connections_per_address"`
+	// How many bytes of a body have to come a second, in the mean of the time that the server waits for it, once that is more than `timeouts.header`;
+	// a slower one gets 408.
+	BodyRate Size `yaml:"body_rate"`
 }
 
 // HTTPTimeouts bound how long clients may take.
 type HTTPTimeouts struct {
-	// For the request's header.
+	// For the request's header; over it the answer is 408, and the connection is closed.
 	Header Duration `yaml:"header"`
 	// For the whole request with its body; large bodies have more as long as data comes.
 	Read Duration `yaml:"read"`
 	// For an answer; streams have more as long as data goes.
 	Write Duration `yaml:"write"`
-	// For a connection that waits for its next request.
+	// For a connection that waits for its next request; it is closed.
 	Idle Duration `yaml:"idle"`
 	// For finishing, at a stop, what was accepted.
 	Drain Duration `yaml:"drain"`
@@ -383,7 +389,7 @@ func Defaults() Config {
 		Node: NodeConfig{Name: "n1", Data: "data"},
 		HTTP: HTTPConfig{
 			Listen:   "127.0.0.1:8080",
-			Limits:   HTTPLimits{InferBody: 64 << 20, ModelBody: 1 << 30, Header: 64 << 10, Connections: 1024},
+			Limits:   HTTPLimits{InferBody: 64 << 20, ModelBody: 1 << 30, Header: 64 << 10, Connections: 1024, ConnectionsPerAddress: 512, BodyRate: 1 << 10},
 			Timeouts: HTTPTimeouts{Header: 10 * second, Read: 60 * second, Write: 60 * second, Idle: 120 * second, Drain: 30 * second},
 		},
 		Listeners: ListenersConfig{MaxBytes: 256 << 20, MaxBytesEach: 16 << 20},

@@ -7,6 +7,7 @@ import (
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/pipeline"
 	"github.com/millrace/millrace/serve"
+	"github.com/millrace/millrace/serve/oip"
 )
 
 // What the packages below need of the configuration, in their own types.
@@ -43,7 +44,8 @@ func (c Config) serve() serve.Config {
 	h := c.HTTP
 	return serve.Config{
 		Listen: h.Listen, Insecure: h.Insecure, TLS: serve.TLS{Cert: string(h.TLS.Cert), Key: string(h.TLS.Key)},
-		Tokens: h.Tokens, CORS: h.CORS, Hosts: h.Hosts, MaxConnections: h.Limits.Connections, MaxHeaderBytes: int(h.Limits.Header),
+		Tokens: h.Tokens, CORS: h.CORS, Hosts: h.Hosts, Live: oip.IsLive, MaxConnections: h.Limits.Connections,
+		MaxConnectionsPerAddress: h.Limits.ConnectionsPerAddress, MinBodyRate: int64(h.Limits.BodyRate), MaxHeaderBytes: int(h.Limits.Header),
 		ReadHeaderTimeout: time.Duration(h.Timeouts.Header), ReadTimeout: time.Duration(h.Timeouts.Read),
 		WriteTimeout: time.Duration(h.Timeouts.Write), IdleTimeout: time.Duration(h.Timeouts.Idle),
 		DrainTimeout: time.Duration(h.Timeouts.Drain), AccessLog: c.Log.Requests, Public: public,

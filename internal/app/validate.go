@@ -97,7 +97,8 @@ func (v *validator) positive(path string, n int64) { v.Check(n > 0, path, "must 
 
 // serveKeys are the keys of serve.Config's fields that do not have its names.
 var serveKeys = map[string]string{
-	"max_connections": "http.limits.connections", "max_header_bytes": "http.limits.header", "read_header_timeout": "http.timeouts.header",
+	"max_connections": "http.limits.connections", "max_connections_per_address": "http.limits.connections_per_address", "min_body_rate": "http.limits.body_rate",
+	"max_header_bytes": "http.limits.header", "read_header_timeout": "http.timeouts.header",
 	"read_timeout": "http.timeouts.read", "write_timeout": "http.timeouts.write", "idle_timeout": "http.timeouts.idle", "drain_timeout": "http.timeouts.drain",
 }
 
@@ -119,6 +120,8 @@ func (v *validator) http(c *Config) {
 	v.Take(rest.Config{MaxModelBytes: int64(h.Limits.ModelBody)}.Validate(), named(map[string]string{"max_model_bytes": "http.limits.model_body"}))
 	v.positive("http.limits.header", int64(h.Limits.Header))
 	v.positive("http.limits.connections", int64(h.Limits.Connections))
+	v.positive("http.limits.connections_per_address", int64(h.Limits.ConnectionsPerAddress))
+	v.positive("http.limits.body_rate", int64(h.Limits.BodyRate))
 	for _, t := range []struct {
 		key string
 		d   Duration

@@ -47,6 +47,9 @@ func (h *Handler) ready(w http.ResponseWriter, r *http.Request) {
 	serve.WriteJSON(w, r, http.StatusServiceUnavailable, answer)
 }
 
+// IsLive reports whether r asks for liveness alone, which is answered whatever else there is to do.
+func IsLive(r *http.Request) bool { return r.URL.Path == "/v2/health/live" }
+
 // IsHealth reports whether r asks for liveness or readiness, which whoever watches a node asks for without a token.
 func IsHealth(r *http.Request) bool {
 	return r.URL.Path == "/v2/health/live" || r.URL.Path == "/v2/health/ready"
