@@ -223,7 +223,7 @@ func (c *csvReader) record(cells []string) (Record, error) {
 		}
 	}
 	if c.names == nil {
-		r.Value = appendCells(nil, cells)
+		r.Value = c.list(cells)
 	} else {
 		r.Value = c.object(cells)
 	}
@@ -242,12 +242,13 @@ func (c *csvReader) object(cells []string) []byte {
 		if len(out) > 1 {
 			out = append(out, ',')
 		}
-		out = appendCell(append(out, c.names[i]...), cell)
+		out = c.appendCell(append(out, c.names[i]...), cell)
 	}
 	return append(out, '}')
 }
 
-func appendCells(out []byte, cells []string) []byte {
+func (c *csvReader) list(cells []string) []byte {
+	var out []byte
 	for i, cell := range cells {
 		sep := byte(',')
 		if i == 0 {
@@ -258,14 +259,19 @@ func appendCells(out []byte, cells []string) []byte {
 			out = append(out, "null"...)
 			continue
 		}
-		out = appendCell(out, cell)
+		out = c.appendCell(out, cell)
 	}
 	return append(out, ']')
 }
 
-// appendCell appends a number as it is written, and anything else as text.
-func appendCell(dst []byte, cell string) []byte {
-	if s := strings.TrimSpace(cell); isNumber(s) {
+// appendCell appends a number as it is written, and anything else as text. Where a comma does not separate columns it may be a number's decimal
+// point, as in the tables that train reads.
+func (c *csvReader) appendCell(dst []byte, cell string) []byte {
+	s := strings.TrimSpace(cell)
+	if c.in.Comma != ',' && strings.Count(s, ",") == 1 && !strings.Contains(s, ".") {
+		s = strings.Replace(s, ",", ".", 1)
+	}
+	if isNumber(s) {
 		return append(dst, s...)
 	}
 	return appendString(dst, cell)

@@ -65,14 +65,15 @@ func TestImport(t *testing.T) {
 		query, kind, body string
 		want              []string
 	}{
-		"csv by row":      {"", "text/csv", "t,state\n31.5,open\n007, 8 \n,\n", []string{`1 application/json {"t":31.5,"state":"open"}`, `2 application/json {"t":"007","state":8}`, `3 application/json {}`}},
-		"csv by column":   {"&key=id", "text/csv; charset=utf-8", "\xef\xbb\xbfid;t\r\nx;1e3\r\n\"y;\"\"\";NaN\r\n", []string{`x application/json {"id":"x","t":1e3}`, `y;" application/json {"id":"y;\"","t":"NaN"}`}},
-		"csv key column":  {"", "text/csv", "key\tt\nx\t1\n", []string{`x application/json {"t":1}`}},
-		"csv no header":   {"&header=no&prefix=r-&separator=|", "text/csv", "1|a\n|b\n", []string{`r-1 application/json [1,"a"]`, `r-2 application/json [null,"b"]`}},
-		"csv gzip":        {"&format=csv", "", zipped.String(), []string{`1 application/json {"x":1}`}},
-		"csv empty":       {"&format=csv", "", "", nil},
-		"lines of values": {"&key=id", "application/x-ndjson", "{\"id\":17,\"x\": 1}\n\n{\"id\":\"b\"}", []string{`17 application/json {"id":17,"x": 1}`, `b application/json {"id":"b"}`}},
-		"lines by row":    {"", "application/jsonl", "[1,2]\n3\n", []string{`1 application/json [1,2]`, `2 application/json 3`}},
+		"csv by row":        {"", "text/csv", "t,state\n31.5,open\n007, 8 \n,\n", []string{`1 application/json {"t":31.5,"state":"open"}`, `2 application/json {"t":"007","state":8}`, `3 application/json {}`}},
+		"csv by column":     {"&key=id", "text/csv; charset=utf-8", "\xef\xbb\xbfid;t\r\nx;1e3\r\n\"y;\"\"\";NaN\r\n", []string{`x application/json {"id":"x","t":1e3}`, `y;" application/json {"id":"y;\"","t":"NaN"}`}},
+		"csv decimal comma": {"", "text/csv", "t;u;v\n-1,5;1,2,3;1.5,2\n", []string{`1 application/json {"t":-1.5,"u":"1,2,3","v":"1.5,2"}`}},
+		"csv key column":    {"", "text/csv", "key\tt\nx\t1\n", []string{`x application/json {"t":1}`}},
+		"csv no header":     {"&header=no&prefix=r-&separator=|", "text/csv", "1|a\n|b\n", []string{`r-1 application/json [1,"a"]`, `r-2 application/json [null,"b"]`}},
+		"csv gzip":          {"&format=csv", "", zipped.String(), []string{`1 application/json {"x":1}`}},
+		"csv empty":         {"&format=csv", "", "", nil},
+		"lines of values":   {"&key=id", "application/x-ndjson", "{\"id\":17,\"x\": 1}\n\n{\"id\":\"b\"}", []string{`17 application/json {"id":17,"x": 1}`, `b application/json {"id":"b"}`}},
+		"lines by row":      {"", "application/jsonl", "[1,2]\n3\n", []string{`1 application/json [1,2]`, `2 application/json 3`}},
 		"lines of entries": {"", "application/x-ndjson", `{"key":"a","value":{"x" : 1}}` + "\n" + `{"key":{"base64":"/w=="},"contentType":"text/plain","value":"hé"}` + "\n" + `{"key":"c","contentType":"image/png","valueBase64":"AAE=","revision":7}`,
 			[]string{`a application/json {"x" : 1}`, "c image/png \x00\x01", "\xff text/plain hé"}},
 		"tar":  {"", "application/x-tar", tarred.String(), []string{"a/b.txt text/plain hello"}},
