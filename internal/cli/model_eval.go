@@ -42,7 +42,7 @@ right, and for each label how often it gave which answer; of a regression how fa
 		Args: args("FILE"),
 	}
 	f := cmd.Flags()
-	data := f.String("data", "", "the data set: a `folder` or a CSV file, as for train")
+	data := f.String("data", "", "the data set: a `folder`, or a CSV or Parquet file, as for train")
 	part := f.String("part", "", "only this part: a number of examples (the last ones) or a percentage at random")
 	seed := f.Uint64("seed", 0, "seed of a percentage")
 	var o train.Options

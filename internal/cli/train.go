@@ -21,7 +21,7 @@ func (c *command) train() *cobra.Command {
 		Use:   "train --data DATA --out FILE",
 		Short: "Train a classifier or a regression and write it as ONNX",
 		Long: `Trains a classifier on a data set: a folder with MNIST's two files, a folder with a folder of pictures for each label (in train, val and test where it is divided), or a CSV
-file with a label in each row; with --task regression a net that predicts the numbers of a CSV file's column. The label's column is the one that --label names, else the one headed label,
+or Parquet file with a label in each row; with --task regression a net that predicts the numbers of a column. The label's column is the one that --label names, else the one headed label,
 class, target or y, else the only one of text, else the last one (of pictures the first one). What was decided and left out in reading it is printed to the standard error. The network is dense (mlp), convolutional (cnn), or the one in an ONNX file. Where --checkpoint names a file, training
 that was interrupted goes on with --resume, to the same bits.`,
 		Example: `  millrace train --arch mlp --data mnist --epochs 3 --out digits.onnx
@@ -35,7 +35,7 @@ that was interrupted goes on with --resume, to the same bits.`,
 	var t train.Config
 	f := cmd.Flags()
 	f.StringVar(&t.Arch, "arch", train.Auto, "mlp, cnn, auto (cnn for pictures in colour or larger than 32 pixels, else mlp), or an ONNX `file` to go on from")
-	f.StringVar(&t.Data, "data", "", "the data set: a `folder` or a CSV file")
+	f.StringVar(&t.Data, "data", "", "the data set: a `folder`, or a CSV or Parquet file")
 	f.StringVar(&t.Out, "out", "", "ONNX `file` to write")
 	readFlags(cmd, &t.Options)
 	tableFlags(cmd, &t.Options)
