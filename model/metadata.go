@@ -54,6 +54,8 @@ type Metadata struct {
 	// Target is the name of what is predicted, and Unit the unit of a regression's number.
 	Target string `json:"target,omitempty"`
 	Unit   string `json:"unit,omitempty"`
+	// Trained says for people what it was trained with.
+	Trained string `json:"trained,omitempty"`
 }
 
 // What Metadata.Task may be.
@@ -98,9 +100,10 @@ var keys = map[string]key{
 		func(m *Metadata, s string) error { return parseJSON(s, &m.Ignored) },
 		func(m *Metadata) string { return formatJSON(m.Ignored, len(m.Ignored)) },
 	},
-	"task":   word(func(m *Metadata) *string { return &m.Task }, Classification, Regression),
-	"target": text(func(m *Metadata) *string { return &m.Target }),
-	"unit":   text(func(m *Metadata) *string { return &m.Unit }),
+	"task":    word(func(m *Metadata) *string { return &m.Task }, Classification, Regression),
+	"target":  text(func(m *Metadata) *string { return &m.Target }),
+	"unit":    text(func(m *Metadata) *string { return &m.Unit }),
+	"trained": text(func(m *Metadata) *string { return &m.Trained }),
 }
 
 type key = struct {

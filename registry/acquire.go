@@ -53,7 +53,7 @@ func (r *Registry) close(v *version, s engine.Session) {
 	}
 }
 
-// Acquire lends a version of a model; 0 is the newest that can be run. It opens the model where it is not open. It
+// Acquire lends a version of a model; 0 is the one that serves: what Use chose, else the newest that can be run. It opens the model where it is not open. It
 // returns ErrNoModel, or ErrFailed with the reason where the version (or every one) cannot be run.
 func (r *Registry) Acquire(ctx context.Context, name string, number int64) (*Handle, error) {
 	if number != 0 {
@@ -66,10 +66,14 @@ func (r *Registry) Acquire(ctx context.Context, name string, number int64) (*Han
 		return r.acquire(ctx, v)
 	}
 	r.mu.Lock()
-	if v := r.newestOpen(name); v != nil {
+	if v := r.servingOpen(name); v != nil {
 		h := r.lend(v)
 		r.mu.Unlock()
 		return h, nil
+	}
+	if v := r.pinned(name); v != nil {
+		r.mu.Unlock()
+		return r.acquire(ctx, v)
 	}
 	candidates := r.newestFirst(name)
 	r.mu.Unlock()
@@ -89,18 +93,12 @@ func (r *Registry) Acquire(ctx context.Context, name string, number int64) (*Han
 	return nil, cmp.Or(first, noModel(name, 0))
 }
 
-// newestOpen returns the version that serves where it is open. The caller holds mu.
-func (r *Registry) newestOpen(name string) *version {
-	var newest *version
-	for _, v := range r.models[name] {
-		if v.failure == nil && (newest == nil || v.Version > newest.Version) {
-			newest = v
-		}
+// servingOpen returns the version that serves where it is open. The caller holds mu.
+func (r *Registry) servingOpen(name string) *version {
+	if v := r.serving(name); v != nil && v.session != nil {
+		return v
 	}
-	if newest == nil || newest.session == nil {
-		return nil
-	}
-	return newest
+	return nil
 }
 
 // lend counts a use of an open version. The caller holds mu.
@@ -206,15 +204,15 @@ func (r *Registry) decode(f manifest, data []byte) (*model.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.With(f.Name, f.Version, nil)
+	return m.With(f.Name, f.Version, f.Overrides)
 }
 
-// trim closes the sessions that were used longest ago and that nobody uses, beyond the limit. The newest version of
-// each model stays. The caller holds mu and closes what is returned.
+// trim closes the sessions that were used longest ago and that nobody uses, beyond the limit. The version of
+// each model that serves stays. The caller holds mu and closes what is returned.
 func (r *Registry) trim(keep *version) []engine.Session {
 	var idle []*version
 	for name, vs := range r.models {
-		newest := r.newestOpen(name)
+		newest := r.servingOpen(name)
 		for _, v := range vs {
 			if v.session != nil && v.refs == 0 && v != newest && v != keep {
 				idle = append(idle, v)

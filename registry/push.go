@@ -37,6 +37,19 @@ type manifest struct {
 	Created time.Time `json:"created"`
 	Push    string    `json:"push"`   // where the chunks are
 	Chunks  int       `json:"chunks"` // how many
+	Origin
+}
+
+// An Origin says where a version comes from.
+type Origin struct {
+	// Source is the path that the configuration has it from; empty for one that was pushed.
+	Source string `json:"source,omitempty"`
+	// By is who pushed it, as far as that is known: an address, or a node with its configuration.
+	By string `json:"by,omitempty"`
+	// Trained is what it was trained with, as far as the file says that.
+	Trained string `json:"trained,omitempty"`
+	// Overrides replace metadata of the file, by names without the prefix.
+	Overrides map[string]string `json:"overrides,omitempty"`
 }
 
 func (m manifest) key() string {
@@ -45,10 +58,23 @@ func (m manifest) key() string {
 
 func (m manifest) chunk(i int) string { return fmt.Sprintf("%s%s/%06d", chunkPrefix, m.Push, i) }
 
-// Push takes an ONNX file as a version of a model; 0 is the next version. It refuses (ErrRefused, with every reason)
-// what does not load, what no engine here can run, and what has another signature than the version that serves; the
-// version that was serving goes on then. The new version serves when Push returns, and is kept in the grid.
+// PushOptions say more of a push. The zero value is useful.
+type PushOptions struct {
+	Origin
+	// Replace takes a model with another signature than that of the version that serves.
+	Replace bool
+}
+
+// Push is PushWith without options.
 func (r *Registry) Push(ctx context.Context, name string, number int64, data []byte) (Info, error) {
+	return r.PushWith(ctx, name, number, data, PushOptions{})
+}
+
+// PushWith takes an ONNX file as a version of a model; 0 is the next version. It refuses (ErrRefused, with every reason)
+// what does not load, what no engine here can run, and what has another signature than the version that serves; the
+// version that was serving goes on then. The new version is kept in the grid, and serves when PushWith returns, unless another one is pinned (Use).
+// The oldest versions that are more than Config.Keep and not in use are removed.
+func (r *Registry) PushWith(ctx context.Context, name string, number int64, data []byte, o PushOptions) (Info, error) {
 	if err := CheckName(name, number); err != nil {
 		return Info{}, err
 	}
@@ -58,9 +84,8 @@ func (r *Registry) Push(ctx context.Context, name string, number int64, data []b
 	r.pushing.Lock()
 	defer r.pushing.Unlock()
 
-	f := manifest{Name: name, Version: number, Bytes: int64(len(data)), Created: time.Now().UTC()}
-	sum := sha256.Sum256(data)
-	f.Digest = hex.EncodeToString(sum[:])
+	f := manifest{Name: name, Version: number, Bytes: int64(len(data)), Created: time.Now().UTC(), Origin: o.Origin}
+	f.Digest = digest(data)
 	r.mu.Lock()
 	if number == 0 {
 		f.Version = 1
@@ -82,8 +107,13 @@ func (r *Registry) Push(ctx context.Context, name string, number int64, data []b
 	if err != nil {
 		return Info{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	if err := r.compatible(ctx, m); err != nil {
-		return Info{}, err
+	if !o.Replace {
+		if err := r.compatible(ctx, m); err != nil {
+			return Info{}, err
+		}
+	}
+	if f.Trained == "" {
+		f.Trained = trainedWith(m)
 	}
 	session, name2, err := r.cfg.Open(ctx, m)
 	if err != nil {
@@ -97,7 +127,17 @@ func (r *Registry) Push(ctx context.Context, name string, number int64, data []b
 			return Info{}, errors.Join(err, session.Close())
 		}
 	}
-	return r.serve(f, m, session, name2)
+	info := r.serve(f, m, session, name2)
+	r.prune(ctx, name)
+	return info, nil
+}
+
+// trainedWith says what a model was trained with, as far as its file says that: Millrace's training notes it, and others their name.
+func trainedWith(m *model.Model) string {
+	if m.Trained != "" {
+		return m.Trained
+	}
+	return m.Graph.Producer
 }
 
 // compatible refuses a model that clients of the one that serves could not use.
@@ -111,7 +151,7 @@ func (r *Registry) compatible(ctx context.Context, m *model.Model) error {
 	}
 	defer h.Release()
 	if err := h.model.Compatible(m); err != nil {
-		return fmt.Errorf("%w: its signature is not that of version %d, which serves (push it under another name): %w",
+		return fmt.Errorf("%w: its signature is not that of version %d, which serves (push it under another name, or replace it on purpose): %w",
 			ErrRefused, h.model.Version, err)
 	}
 	return nil
@@ -136,6 +176,11 @@ func (r *Registry) store(ctx context.Context, f manifest, data []byte, next bool
 		if err == nil {
 			return f, nil
 		}
+		if errors.Is(err, grid.ErrExists) && f.Source != "" {
+			if other, same := r.sameAs(ctx, f); same { // another node of the same configuration was faster
+				return other, r.removeChunks(context.WithoutCancel(ctx), f)
+			}
+		}
 		if !errors.Is(err, grid.ErrExists) || !next {
 			if errors.Is(err, grid.ErrExists) {
 				err = ErrVersionExists
@@ -156,11 +201,11 @@ func noNext(name string) error {
 }
 
 // serve makes an opened version visible.
-func (r *Registry) serve(f manifest, m *model.Model, s engine.Session, engineName string) (Info, error) {
+func (r *Registry) serve(f manifest, m *model.Model, s engine.Session, engineName string) Info {
 	r.mu.Lock()
 	v := r.models[f.Name][f.Version]
 	if v == nil { // the listener may have been faster
-		v = &version{manifest: f, source: pushed}
+		v = &version{manifest: f, source: f.place()}
 		r.put(v)
 	}
 	var unused []engine.Session
@@ -177,10 +222,10 @@ func (r *Registry) serve(f manifest, m *model.Model, s engine.Session, engineNam
 		r.close(v, s)
 	}
 	info.Model, info.State = m, Ready
-	return info, nil
+	return info
 }
 
-// Delete removes a pushed version; 0 removes all versions of the model. Who holds a Handle goes on to use it.
+// Delete removes a version that the grid keeps; 0 removes all versions of the model. The one that was chosen by Use is ErrInUse. Who holds a Handle goes on to use it.
 func (r *Registry) Delete(ctx context.Context, name string, number int64) error {
 	r.pushing.Lock()
 	defer r.pushing.Unlock()
@@ -191,16 +236,32 @@ func (r *Registry) Delete(ctx context.Context, name string, number int64) error 
 			gone = append(gone, v)
 		}
 	}
+	pin := r.aliases[name].Version
 	r.mu.Unlock()
 	if len(gone) == 0 {
 		return noModel(name, number)
 	}
 	for _, v := range gone {
-		if v.source != pushed {
+		if !v.kept() {
 			return fmt.Errorf("%w: %s version %d comes from %s", ErrFixed, v.Name, v.Version, v.source)
 		}
 	}
+	if number != 0 && number == pin {
+		return fmt.Errorf("%w: %s version %d is the one that was chosen to serve; choose another one, or the newest, first", ErrInUse, name, number)
+	}
+	if number == 0 {
+		if _, err := r.cache.Delete(ctx, aliasPrefix+name, grid.DeleteOptions{}); err != nil && !errors.Is(err, grid.ErrNotFound) {
+			return fmt.Errorf("delete model %s: %w", name, err)
+		}
+		r.setAlias(name, alias{})
+	}
+	return r.remove(ctx, gone)
+}
+
+// remove removes versions that the grid keeps. The caller holds pushing.
+func (r *Registry) remove(ctx context.Context, gone []*version) error {
 	for _, v := range gone {
+		name := v.Name
 		if _, err := r.cache.Delete(ctx, v.key(), grid.DeleteOptions{}); err != nil && !errors.Is(err, grid.ErrNotFound) {
 			return fmt.Errorf("delete model %s version %d: %w", name, v.Version, err)
 		}
@@ -231,11 +292,17 @@ func (r *Registry) Download(ctx context.Context, name string, number int64) ([]b
 	if v == nil {
 		return nil, Info{}, noModel(name, number)
 	}
-	if v.source != pushed {
+	if !v.kept() {
 		return nil, Info{}, fmt.Errorf("%w: the file of %s version %d is %s", ErrFixed, name, v.Version, v.source)
 	}
 	data, err := r.download(ctx, v.manifest)
 	return data, info, err
+}
+
+// digest is the SHA-256 of a file, in hexadecimal.
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }
 
 // download reads the chunks and holds them against the checksum.
@@ -254,7 +321,7 @@ func (r *Registry) download(ctx context.Context, f manifest) ([]byte, error) {
 		}
 		data = append(data, e.Value...)
 	}
-	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != f.Digest {
+	if digest(data) != f.Digest {
 		return nil, fmt.Errorf("%w: the bytes that are kept do not have the SHA-256 %s", model.ErrInvalid, f.Digest)
 	}
 	return data, nil

@@ -34,6 +34,8 @@ var (
 	ErrTooLarge = errors.New("model is too large")
 	// ErrFixed says that a model comes from the configuration, so that it cannot be removed here.
 	ErrFixed = errors.New("model belongs to the configuration")
+	// ErrInUse says that a version cannot be removed, since it was chosen to serve.
+	ErrInUse = errors.New("model version is in use")
 	// ErrFailed says that a model that is kept cannot be run now; the message says why.
 	ErrFailed = errors.New("model cannot be run")
 )
@@ -52,8 +54,15 @@ type Config struct {
 	MaxBytes int64
 	// MaxOpen is how many versions that nobody uses stay open; 0 is 16. The newest of each model always does.
 	MaxOpen int
-	Logger  *slog.Logger
+	// Keep is how many versions of a model the grid keeps beside those in use; DefaultKeep where it is nil or gives 0.
+	Keep func(name string) int
+	// InUse gives the versions of a model that somebody names, and reports whether that is known now. While it is not, none is removed.
+	InUse  func(name string) (numbers []int64, known bool)
+	Logger *slog.Logger
 }
+
+// DefaultKeep is how many versions of a model are kept beside those in use.
+const DefaultKeep = 10
 
 // MaxModelBytes is the most that Config.MaxBytes may say.
 const MaxModelBytes = 2 << 30
@@ -92,7 +101,9 @@ type Info struct {
 	Digest  string
 	Bytes   int64
 	Created time.Time
-	Latest  bool // serves where no version is named
+	Latest  bool   // serves where no version is named
+	By      string // who pushed it, as far as that is known
+	Trained string // what it was trained with, as far as that is known
 }
 
 // A Registry keeps models. It is safe for concurrent use.
@@ -103,13 +114,14 @@ type Registry struct {
 
 	mu      sync.Mutex
 	models  map[string]map[int64]*version
+	aliases map[string]alias
 	clock   uint64 // orders the uses of versions
 	changed chan struct{}
 	closed  bool
 
 	pushing sync.Mutex // one change at a time: versions are given in order
 	stop    context.CancelFunc
-	done    chan struct{}
+	watches sync.WaitGroup
 }
 
 // version is one version of one model. Registry.mu guards what changes.
@@ -149,20 +161,34 @@ func Open(ctx context.Context, g *grid.Grid, cfg Config) (*Registry, error) {
 		return nil, fmt.Errorf("open registry: %w", err)
 	}
 	r := &Registry{
-		cfg: cfg, cache: cache, log: cfg.Logger, models: map[string]map[int64]*version{},
-		changed: make(chan struct{}), done: make(chan struct{}),
+		cfg: cfg, cache: cache, log: cfg.Logger, models: map[string]map[int64]*version{}, aliases: map[string]alias{},
+		changed: make(chan struct{}),
 	}
-	listener, err := cache.Listen(ctx, grid.ListenOptions{IncludeCurrent: true, Values: true, Prefix: manifestPrefix})
-	if err != nil {
+	var listeners []*grid.Listener
+	fail := func(err error) (*Registry, error) {
+		for _, l := range listeners {
+			l.Close()
+		}
 		return nil, fmt.Errorf("open registry: %w", err)
+	}
+	for _, prefix := range []string{manifestPrefix, aliasPrefix} {
+		l, err := cache.Listen(ctx, grid.ListenOptions{IncludeCurrent: true, Prefix: prefix})
+		if err != nil {
+			return fail(err)
+		}
+		listeners = append(listeners, l)
+	}
+	if err := r.readAliases(ctx); err != nil {
+		return fail(err)
 	}
 	if err := r.readManifests(ctx); err != nil {
-		listener.Close()
-		return nil, fmt.Errorf("open registry: %w", err)
+		return fail(err)
 	}
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r.stop = stop
-	go r.watch(watch, listener)
+	for _, l := range listeners {
+		r.watches.Go(func() { r.watch(watch, l) })
+	}
 	return r, nil
 }
 
@@ -173,7 +199,7 @@ const closeWithin = 5 * time.Second
 // and are an error.
 func (r *Registry) Close() error {
 	r.stop()
-	<-r.done
+	r.watches.Wait()
 	r.mu.Lock()
 	r.closed = true
 	var open []engine.Session
@@ -237,8 +263,14 @@ func (r *Registry) AddFailed(name string, number int64, source string, reason er
 	return nil
 }
 
-// pushed is the source of versions that the grid keeps; all others are the configuration's.
+// pushed is the source of versions that somebody pushed; all others are the configuration's.
 const pushed = "pushed"
+
+// place is the source of a version that the grid keeps, for people.
+func (m manifest) place() string { return cmp.Or(m.Source, pushed) }
+
+// kept reports whether the grid has the version; otherwise it is in a file of the configuration's alone.
+func (v *version) kept() bool { return v.Push != "" }
 
 // put adds a version and tells who waits. The caller holds mu.
 func (r *Registry) put(v *version) {
@@ -318,7 +350,9 @@ func (r *Registry) Get(ctx context.Context, name string, number int64) (Info, er
 	defer r.mu.Unlock()
 	v := r.models[name][number]
 	if v == nil && number == 0 && len(r.models[name]) > 0 {
-		v = r.newestFirst(name)[0]
+		if v = r.serving(name); v == nil {
+			v = r.newestFirst(name)[0]
+		}
 	}
 	if v == nil {
 		if err == nil || !errors.Is(err, ErrNoModel) {
@@ -340,7 +374,10 @@ func (r *Registry) newestFirst(name string) []*version {
 func (r *Registry) info(v *version) Info {
 	i := Info{
 		Model: v.model, Name: v.Name, Version: v.Version, State: Unloaded, Engine: v.engine, Source: v.source,
-		Digest: v.Digest, Bytes: v.Bytes, Created: v.Created,
+		Digest: v.Digest, Bytes: v.Bytes, Created: v.Created, By: v.By, Trained: v.Trained,
+	}
+	if i.Trained == "" && v.model != nil {
+		i.Trained = trainedWith(v.model)
 	}
 	switch {
 	case v.failure != nil:
@@ -348,12 +385,7 @@ func (r *Registry) info(v *version) Info {
 	case v.session != nil:
 		i.State = Ready
 	}
-	for _, o := range r.newestFirst(v.Name) {
-		if o.failure == nil {
-			i.Latest = o == v
-			break
-		}
-	}
+	i.Latest = r.serving(v.Name) == v
 	return i
 }
 

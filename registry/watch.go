@@ -92,14 +92,14 @@ func (r *Registry) found(e grid.Entry) {
 	old := r.models[f.Name][f.Version]
 	var unused engine.Session
 	switch {
-	case old != nil && old.source != pushed:
+	case old != nil && !old.kept():
 		r.log.Warn("a pushed model hides behind one of the configuration", "model", f.Name, "version", f.Version)
 	case old != nil && old.Push == f.Push:
 	default:
 		if old != nil { // another node removed it and pushed it anew
 			unused = r.drop(old)
 		}
-		r.put(&version{manifest: f, source: pushed, failure: failure})
+		r.put(&version{manifest: f, source: f.place(), failure: failure})
 	}
 	r.mu.Unlock()
 	r.close(old, unused)
@@ -107,7 +107,6 @@ func (r *Registry) found(e grid.Entry) {
 
 // watch follows what other nodes push and remove.
 func (r *Registry) watch(ctx context.Context, l *grid.Listener) {
-	defer close(r.done)
 	defer l.Close()
 	for {
 		var e grid.Event
@@ -152,6 +151,9 @@ func (r *Registry) patiently(ctx context.Context, do func() error) error {
 func (r *Registry) follow(ctx context.Context, key string) error {
 	r.pushing.Lock()
 	defer r.pushing.Unlock()
+	if name, ok := strings.CutPrefix(key, aliasPrefix); ok {
+		return r.readAlias(ctx, name)
+	}
 	e, err := r.cache.Get(ctx, key)
 	switch {
 	case err == nil:
@@ -173,7 +175,7 @@ func (r *Registry) removed(key string) {
 	r.mu.Lock()
 	v := r.models[name][n]
 	r.mu.Unlock()
-	if v != nil && v.source == pushed {
+	if v != nil && v.kept() {
 		r.forget(v)
 	}
 }

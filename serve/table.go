@@ -166,7 +166,12 @@ var kinds = []Kind{
 	{
 		Code: "model_refused", HTTP: http.StatusUnprocessableEntity, GRPC: GRPCFailedPrecondition, is: []error{registry.ErrRefused},
 		Cause:  "The model that was put does not load, or has another signature than the version that serves. That version goes on.",
-		Remedy: "Repair what `reasons` lists, or put a model of another signature under another name.",
+		Remedy: "Repair what `reasons` lists, or put a model of another signature under another name, or with `?replace=true`.",
+	},
+	{
+		Code: "model_in_use", HTTP: http.StatusConflict, GRPC: GRPCFailedPrecondition, is: []error{registry.ErrInUse},
+		Cause:  "The version was chosen to serve, so it cannot be removed.",
+		Remedy: "Choose another version or the newest first: `millrace model use NAME --newest`.",
 	},
 	{
 		Code: "model_version_exists", HTTP: http.StatusConflict, GRPC: GRPCAlreadyExists, is: []error{registry.ErrVersionExists},
@@ -175,7 +180,7 @@ var kinds = []Kind{
 	},
 	{
 		Code: "model_fixed", HTTP: http.StatusConflict, GRPC: GRPCFailedPrecondition, is: []error{registry.ErrFixed},
-		Cause:  "The model comes from the configuration: its file is not kept here, and it cannot be removed here.",
+		Cause:  "The version is a folder of the configuration's: its file is not kept here, and it cannot be removed here.",
 		Remedy: "Take the file from where `source` says, and change `models:` in the configuration.",
 	},
 	{

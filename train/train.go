@@ -347,8 +347,23 @@ func (r *run) export() *graph.Graph {
 		}
 	}
 	g.Producer = Producer
+	g.Metadata[model.Prefix+"trained"] = r.trainedWith()
 	if r.Unit != "" && r.result.Regression {
 		g.Metadata[model.Prefix+"unit"] = r.Unit
 	}
 	return g
+}
+
+// trainedWith says for people what the model was trained with. It says nothing that differs from one run of the same settings to the next.
+func (r *run) trainedWith() string {
+	text := fmt.Sprintf("%d examples, %d epochs", r.result.Examples, r.Epochs)
+	e := r.result.Evaluation
+	switch {
+	case e == nil:
+	case r.result.Regression:
+		text += fmt.Sprintf("; mean squared error %.4g on %d kept back", e.Loss, e.Examples)
+	default:
+		text += fmt.Sprintf("; %d of %d right of those kept back", e.Correct, e.Examples)
+	}
+	return text
 }

@@ -80,11 +80,11 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		return nil, err
 	}
 	if n.registry, err = registry.Open(ctx, n.grid, registry.Config{
-		Open: opener(cfg, n.engines, log), MaxBytes: int64(cfg.HTTP.Limits.ModelBody), Logger: log,
+		Open: opener(cfg, n.engines, log), MaxBytes: int64(cfg.HTTP.Limits.ModelBody), Keep: n.keeps, InUse: n.named, Logger: log,
 	}); err != nil {
 		return nil, err
 	}
-	addModels(ctx, n.registry, p.models, log)
+	n.addModels(ctx, p.models)
 	if err := n.openPipelines(ctx); err != nil {
 		return nil, err
 	}

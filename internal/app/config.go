@@ -9,6 +9,7 @@ import (
 	"github.com/millrace/millrace/cold"
 	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/pipeline"
+	"github.com/millrace/millrace/registry"
 )
 
 // Config is everything that a node can be told. Its fields' comments are the text of docs/config.md.
@@ -246,13 +247,18 @@ type StoreConfig struct {
 	MaxLag Duration `yaml:"max_lag" default:"0s"`
 }
 
-// ModelConfig describes one model. From labels on, a key that is there replaces the `millrace.*` metadata in the file.
+// ModelConfig describes one model. A file, a SavedModel or `builtin:` is a source: where it has changed since the last start, it becomes a new version, which the grid
+// keeps with those before it. From labels on, a key that is there replaces the `millrace.*` metadata in the file.
 type ModelConfig struct {
 	// An ONNX file, a model of TensorFlow's (a SavedModel's folder, `.pb`, `.pbtxt` or `.meta`), a folder with numbered versions
 	// (`1/model.onnx`, or SavedModels `1`, `2`), or `builtin:digits` for the one in the binary.
 	Path Path `yaml:"path" default:"required"`
 	// The engine, where it is not the one that `engine` names.
 	Engine string `yaml:"engine" default:"what engine says"`
+	// Whether a file that has changed may have another signature than the version that serves; else it is refused, and that version goes on.
+	Replace bool `yaml:"replace" default:"false"`
+	// How many versions the grid keeps, beside the one that serves, those that were chosen to serve and those that pipelines name.
+	Keep int `yaml:"keep" default:"10"`
 	// Where it runs: `cpu` or `cuda:N`.
 	Device string `yaml:"device" default:"the engine's"`
 	// How many threads one run may use; 0 leaves it to the engine.
@@ -416,6 +422,7 @@ func (c *Config) Complete() {
 	}
 	for name, m := range c.Models {
 		setDefault(&m.Engine, c.Engine)
+		setDefault(&m.Keep, registry.DefaultKeep)
 		c.Models[name] = m
 	}
 	for name, p := range c.Pipelines {

@@ -19,7 +19,9 @@ import (
 	"github.com/millrace/millrace/engine/batching"
 	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/fault"
+	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/graph/tensorflow"
+	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/internal/shipped"
 	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/model"
@@ -39,6 +41,7 @@ type configured struct {
 	version int64  // 0 where a folder has none
 	path    string // of the file, or builtin:NAME
 	config  ModelConfig
+	source  bool  // the path is the model's, not one version's: what is there now is a version of its own
 	fault   error // why there is nothing to read
 }
 
@@ -118,14 +121,14 @@ func isDir(root string, e fs.DirEntry) bool {
 // a folder named by its number for each. There is at least one, which may have a fault.
 func findVersions(name, path string, log *slog.Logger) ([]configured, error) {
 	if strings.HasPrefix(path, Builtin) {
-		return []configured{{name: name, version: 1, path: path}}, nil
+		return []configured{{name: name, version: 1, path: path, source: true}}, nil
 	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if !info.IsDir() || tensorflow.IsModel(path) {
-		return []configured{{name: name, version: 1, path: path}}, nil
+		return []configured{{name: name, version: 1, path: path, source: true}}, nil
 	}
 	entries, err := listFolder(path, log)
 	if err != nil {
@@ -215,14 +218,12 @@ func (c configured) open(ctx context.Context) (*model.Model, error) {
 		return nil, c.fault
 	}
 	var m *model.Model
-	var err error
-	if builtin, ok := strings.CutPrefix(c.path, Builtin); ok {
-		data, found := shipped.Model(builtin)
-		if !found {
-			return nil, fmt.Errorf("models.%s.path: there is no model %q in the binary, only %s", c.name, builtin, strings.Join(shipped.Names(), ", "))
-		}
+	data, err := c.builtin()
+	switch {
+	case err != nil:
+	case data != nil:
 		m, err = model.Decode(data)
-	} else {
+	default:
 		m, _, err = OpenModel(ctx, c.path, c.config.tensorFlow())
 	}
 	if err != nil {
@@ -231,31 +232,126 @@ func (c configured) open(ctx context.Context) (*model.Model, error) {
 	return m.With(c.name, c.version, c.config.Overrides())
 }
 
-// addModels registers what the configuration names and opens the newest version of each. A model that cannot be run
+// builtin returns the file of a path that names a model in the binary, nil for other paths.
+func (c configured) builtin() ([]byte, error) {
+	name, ok := strings.CutPrefix(c.path, Builtin)
+	if !ok {
+		return nil, nil
+	}
+	data, found := shipped.Model(name)
+	if !found {
+		return nil, fmt.Errorf("models.%s.path: there is no model %q in the binary, only %s", c.name, name, strings.Join(shipped.Names(), ", "))
+	}
+	return data, nil
+}
+
+// read returns the model as one ONNX file.
+func (c configured) read(ctx context.Context) ([]byte, error) {
+	data, err := c.builtin()
+	if data != nil || err != nil {
+		return data, err
+	}
+	if !tensorflow.IsModel(c.path) {
+		if data, err = os.ReadFile(c.path); err != nil {
+			return nil, err
+		}
+		if _, err = model.Decode(data); err == nil {
+			return data, nil
+		}
+	}
+	m, _, err := OpenModel(ctx, c.path, c.config.tensorFlow()) // also a file that keeps data beside itself
+	if err != nil {
+		return nil, err
+	}
+	return onnx.Encode(m.Graph)
+}
+
+// addModels registers what the configuration names and opens the version of each that serves. A model that cannot be run
 // stops nobody: it is reported, and what needs it waits.
-func addModels(ctx context.Context, r *registry.Registry, models []configured, log *slog.Logger) {
+func (n *Node) addModels(ctx context.Context, models []configured) {
 	names := map[string]bool{}
 	for _, c := range models {
-		m, err := c.open(ctx)
-		if err == nil {
-			err = r.Add(m, c.path)
-		} else if c.version > 0 {
-			err = errors.Join(err, r.AddFailed(c.name, c.version, c.path, err))
+		add := n.addVersion
+		if c.source {
+			add = n.importModel
 		}
-		if err != nil {
-			log.Error("model is not served", "model", c.name, "version", c.version, "path", c.path, "error", err)
+		if err := add(ctx, c); err != nil {
+			n.log.Error("model is not served", "model", c.name, "version", c.version, "path", c.path, "error", err)
 			continue
 		}
 		names[c.name] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		h, err := r.Acquire(ctx, name, 0)
+		h, err := n.registry.Acquire(ctx, name, 0)
 		if err != nil {
-			log.Error("model is not served", "model", name, "error", err)
+			n.log.Error("model is not served", "model", name, "error", err)
 			continue
 		}
 		h.Release()
 	}
+}
+
+// addVersion registers a version of a folder of versions. It stays in its file.
+func (n *Node) addVersion(ctx context.Context, c configured) error {
+	m, err := c.open(ctx)
+	if err == nil {
+		err = n.registry.Add(m, c.path)
+	} else if c.version > 0 {
+		err = errors.Join(err, n.registry.AddFailed(c.name, c.version, c.path, err))
+	}
+	return err
+}
+
+// importModel makes what a source has now a new version, where it has changed. Where it is refused the version that was serving goes on.
+func (n *Node) importModel(ctx context.Context, c configured) error {
+	before, err := n.registry.Serving(ctx, c.name)
+	is := err == nil && before.Version != 0 // something serves
+	info, fresh, err := n.importSource(ctx, c)
+	switch {
+	case errors.Is(err, registry.ErrTooLarge), errors.Is(err, grid.ErrFull):
+		n.log.Warn("a model is served from its file: the grid cannot keep it as a version", "model", c.name, "path", c.path, "error", err)
+		return n.addVersion(ctx, c)
+	case err != nil && is:
+		n.log.Error("a model's source has changed and is refused", "model", c.name, "path", c.path, "serves", before.Version, "error", err)
+	case err != nil:
+		return errors.Join(err, n.registry.AddFailed(c.name, c.version, c.path, err))
+	case fresh && is:
+		n.log.Info("a model's source has changed and is a new version", "model", c.name, "path", c.path, "version", info.Version, "before", before.Version, "pinned", before.Pinned)
+	case fresh:
+		n.log.Info("a model's source is a new version", "model", c.name, "path", c.path, "version", info.Version)
+	}
+	return nil
+}
+
+func (n *Node) importSource(ctx context.Context, c configured) (registry.Info, bool, error) {
+	if c.fault != nil {
+		return registry.Info{}, false, c.fault
+	}
+	data, err := c.read(ctx)
+	if err != nil {
+		return registry.Info{}, false, err
+	}
+	return n.registry.Import(ctx, c.name, data, registry.PushOptions{
+		Origin:  registry.Origin{Source: c.path, By: "the configuration of node " + n.cfg.Node.Name, Overrides: c.config.Overrides()},
+		Replace: c.config.Replace,
+	})
+}
+
+// keeps is how many versions of a model are kept.
+func (n *Node) keeps(name string) int { return n.cfg.Models[name].Keep }
+
+// named gives the versions of a model that pipelines name; it is not known before the pipelines are there.
+func (n *Node) named(name string) ([]int64, bool) {
+	if n.pipelines == nil {
+		return nil, false
+	}
+	var out []int64
+	for _, p := range n.pipelines.List() {
+		if p.Config.Model == name && p.Config.Version != 0 {
+			out = append(out, p.Config.Version)
+		}
+	}
+	return out, true
 }
 
 // opener chooses a model's engine by the configuration. Runs of a model that come together are gathered; as many may wait as there

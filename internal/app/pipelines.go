@@ -24,10 +24,12 @@ func (n *Node) openPipelines(ctx context.Context) error {
 	for _, name := range slices.Sorted(maps.Keys(n.cfg.Pipelines)) {
 		fixed = append(fixed, n.cfg.Pipelines[name].pipeline(name, n.log))
 	}
-	var err error
-	n.pipelines, err = pipeline.Manage(ctx, n.grid, pipeline.ManagerConfig{
+	all, err := pipeline.Manage(ctx, n.grid, pipeline.ManagerConfig{
 		Models: lender{n.registry}, Metrics: pipeline.NewMetrics(n.metrics), Fixed: fixed, Logger: n.log,
 	})
+	if err == nil {
+		n.pipelines = all
+	}
 	return err
 }
 

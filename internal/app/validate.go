@@ -154,6 +154,7 @@ func (v *validator) model(path, name string, m ModelConfig) {
 	v.Check(m.Path != "", path+".path", "must name an ONNX file or a folder of versions")
 	v.oneOf(path+".engine", m.Engine, "auto", "native", "onnxruntime")
 	v.Take(engine.Options{Threads: m.Threads, Device: m.Device}.Validate(), under(path))
+	v.Check(m.Keep >= 1, path+".keep", "%d must be at least 1", m.Keep)
 	if m.Scale != nil {
 		v.finite(path+".scale", *m.Scale)
 	}

@@ -17,7 +17,8 @@ func (c *command) model() *cobra.Command {
   millrace model push digits digits.onnx`,
 		GroupID: "local",
 	}
-	cmd.AddCommand(c.modelInspect(), c.modelImport(), c.modelRun(), c.modelPreview(), c.modelCheck(), c.modelEval(), c.modelGradient(), c.modelPush(), c.modelList(), c.modelRemove())
+	cmd.AddCommand(c.modelInspect(), c.modelImport(), c.modelRun(), c.modelPreview(), c.modelCheck(), c.modelEval(), c.modelGradient(), c.modelPush(), c.modelList(),
+		c.modelVersions(), c.modelUse(), c.modelDiff(), c.modelRemove())
 	return cmd
 }
 

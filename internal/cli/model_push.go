@@ -11,12 +11,14 @@ func (c *command) modelPush() *cobra.Command {
 		Use:   "push NAME FILE",
 		Short: "Give a running node a new version of a model",
 		Long: `Gives a running node a new version of a model: an ONNX file, or a .zip or .tar.gz that holds one. The node refuses one that it cannot
-run, and goes on with the version that was serving; pipelines take a new one from their next batch on. ` + remoteHelp,
+run, and goes on with the version that was serving; pipelines take a new one from their next batch on, unless another version was chosen
+with model use. ` + remoteHelp,
 		Example: "  millrace model push digits digits.onnx\n  millrace model push digits digits.onnx --version 7",
 		Args:    args("NAME", "FILE"),
 	}
 	open := c.remote(cmd)
 	version := cmd.Flags().Int64("version", 0, "version number (default: the next one)")
+	replace := cmd.Flags().Bool("replace", false, "take it though its signature is not that of the version that serves")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
 		if *version < 0 {
@@ -31,7 +33,7 @@ run, and goes on with the version that was serving; pipelines take a new one fro
 			return err
 		}
 		defer cl.Close()
-		m, err := cl.PushModel(cmd.Context(), given[0], *version, data)
+		m, err := cl.PushModel(cmd.Context(), given[0], *version, data, *replace)
 		if err != nil {
 			return fmt.Errorf("push %s: %w", given[0], err)
 		}

@@ -3,9 +3,13 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
+
+	"github.com/millrace/millrace/model"
 )
 
 // ModelValue is an input or output of a model; a dimension is a number, a name, or null where nothing is known.
@@ -27,6 +31,8 @@ type Model struct {
 	SHA256  string       `json:"sha256"`
 	Bytes   int64        `json:"bytes"`
 	Created string       `json:"created"`
+	By      string       `json:"by,omitempty"`
+	Trained string       `json:"trained,omitempty"`
 	Inputs  []ModelValue `json:"inputs,omitempty"`
 	Outputs []ModelValue `json:"outputs,omitempty"`
 
@@ -61,11 +67,61 @@ func (c *Client) Models(ctx context.Context) ([]Model, error) {
 	return all, err
 }
 
-// PushModel gives a node a model: an ONNX file, or an archive that holds one. Version 0 is the next one.
-func (c *Client) PushModel(ctx context.Context, name string, version int64, file []byte) (Model, error) {
+// PushModel gives a node a model: an ONNX file, or an archive that holds one. Version 0 is the next one. With replace it may have another signature than
+// the version that serves.
+func (c *Client) PushModel(ctx context.Context, name string, version int64, file []byte, replace bool) (Model, error) {
+	path := modelPath(name, version)
+	if replace {
+		path += "?replace=true"
+	}
 	var m Model
-	err := c.get(ctx, http.MethodPut, modelPath(name, version), file, &m)
+	err := c.get(ctx, http.MethodPut, path, file, &m)
 	return m, err
+}
+
+// ModelVersions is which version of a model serves, and which there are.
+type ModelVersions struct {
+	Serves   int64 `json:"serves"`
+	Pinned   bool  `json:"pinned"`
+	Versions []struct {
+		Version int64  `json:"version"`
+		State   string `json:"state"`
+		Digest  string `json:"digest"`
+		Bytes   int64  `json:"bytes"`
+		Source  string `json:"source"`
+		Time    string `json:"time"`
+		By      string `json:"by"`
+		Trained string `json:"trained"`
+	} `json:"versions"`
+}
+
+// Model returns which versions of a model there are.
+func (c *Client) Model(ctx context.Context, name string) (ModelVersions, error) {
+	var v ModelVersions
+	err := c.get(ctx, http.MethodGet, modelPath(name, 0), nil, &v)
+	return v, err
+}
+
+// UseModel chooses the version that serves where none is named: a number, "newest" or "previous".
+func (c *Client) UseModel(ctx context.Context, name, version string) (ModelVersions, error) {
+	var v ModelVersions
+	query := url.Values{"action": {"use"}, "version": {version}}
+	err := c.get(ctx, http.MethodPost, modelPath(name, 0)+"?"+query.Encode(), nil, &v)
+	return v, err
+}
+
+// DownloadModel returns the ONNX file of a version; 0 is the one that serves.
+func (c *Client) DownloadModel(ctx context.Context, name string, version int64) ([]byte, error) {
+	resp, err := c.do(ctx, http.MethodGet, modelPath(name, version)+"?download=true", nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, model.MaxBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	return data, nil
 }
 
 // DeleteModel removes a version of a model, or with version 0 all that were pushed.

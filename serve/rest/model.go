@@ -1,9 +1,11 @@
 package rest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -29,6 +31,9 @@ type modelInfo struct {
 	SHA256  string `json:"sha256"`
 	Bytes   int64  `json:"bytes"`
 	Created string `json:"created"`
+	// By is who pushed it, and Trained what it was trained with, as far as that is known.
+	By      string `json:"by,omitempty"`
+	Trained string `json:"trained,omitempty"`
 	// What the file says; absent while the version is not open.
 	Inputs     []modelValue     `json:"inputs,omitempty"`
 	Outputs    []modelValue     `json:"outputs,omitempty"`
@@ -42,8 +47,29 @@ type modelInfo struct {
 	Takes *takes `json:"takes,omitempty"`
 	// Metadata is there for every version that is open, if only as {}.
 	Metadata *model.Metadata `json:"metadata,omitempty"`
-	// Versions are all of the model's, newest first; in the answer for a model without version.
-	Versions []int64 `json:"versions,omitempty"`
+	*versions
+}
+
+// versions are all of a model's; they are in the answer for a model without version.
+type versions struct {
+	// Serves is the version that serves where none is named, 0 where none can be run, and Pinned says that it was chosen.
+	Serves int64 `json:"serves"`
+	Pinned bool  `json:"pinned"`
+	// Versions are the newest first.
+	Versions []versionInfo `json:"versions"`
+}
+
+// versionInfo is what is known of a version without opening it.
+type versionInfo struct {
+	Version int64  `json:"version"`
+	State   string `json:"state"`
+	Reason  string `json:"reason,omitempty"`
+	Digest  string `json:"digest"` // SHA-256
+	Bytes   int64  `json:"bytes"`
+	Source  string `json:"source"`
+	Time    string `json:"time"`
+	By      string `json:"by,omitempty"`
+	Trained string `json:"trained,omitempty"`
 }
 
 // modelValue is an input or output; a dimension is a number, a name, or null where nothing is known.
@@ -58,6 +84,7 @@ func describeModel(i registry.Info) modelInfo {
 	m := modelInfo{
 		Name: i.Name, Version: i.Version, State: string(i.State), Reason: i.Reason, Latest: i.Latest, Engine: i.Engine,
 		Source: i.Source, SHA256: i.Digest, Bytes: i.Bytes, Created: i.Created.UTC().Format(time.RFC3339),
+		By: i.By, Trained: i.Trained,
 	}
 	if i.Model == nil {
 		return m
@@ -132,8 +159,18 @@ func (h *Handler) model(w http.ResponseWriter, r *http.Request, path string) {
 			err = h.putModel(w, r, name, version)
 		case http.MethodDelete:
 			err = h.deleteModel(w, r, name, version)
+		case http.MethodPost:
+			if strings.Contains(path, "/") { // a version does not change
+				serve.MethodNotAllowed(w, r, "GET", "HEAD", "PUT", "DELETE")
+				return
+			}
+			err = h.onModel(w, r, name, version)
 		default:
-			serve.MethodNotAllowed(w, r, "GET", "HEAD", "PUT", "DELETE")
+			allowed := []string{"GET", "HEAD", "PUT", "POST", "DELETE"}
+			if strings.Contains(path, "/") {
+				allowed = []string{"GET", "HEAD", "PUT", "DELETE"}
+			}
+			serve.MethodNotAllowed(w, r, allowed...)
 		}
 	}
 	if err != nil {
@@ -174,17 +211,63 @@ func (h *Handler) getModel(w http.ResponseWriter, r *http.Request, name string, 
 	}
 	m := describeModel(info)
 	if version == 0 {
-		all, err := h.cfg.Models.List(r.Context())
+		serving, err := h.cfg.Models.Serving(r.Context(), name)
 		if err != nil {
 			return err
 		}
-		for _, i := range all {
-			if i.Name == name {
-				m.Versions = append(m.Versions, i.Version)
-			}
+		if m.versions, err = h.versionsOf(r.Context(), name, serving); err != nil {
+			return err
 		}
 	}
 	serve.WriteJSON(w, r, http.StatusOK, m)
+	return nil
+}
+
+func (h *Handler) versionsOf(ctx context.Context, name string, s registry.Serving) (*versions, error) {
+	all, err := h.cfg.Models.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v := &versions{Serves: s.Version, Pinned: s.Pinned, Versions: []versionInfo{}}
+	for _, i := range all {
+		if i.Name == name {
+			v.Versions = append(v.Versions, versionInfo{
+				Version: i.Version, State: string(i.State), Reason: i.Reason, Digest: i.Digest, Bytes: i.Bytes, Source: i.Source,
+				Time: i.Created.UTC().Format(time.RFC3339), By: i.By, Trained: i.Trained,
+			})
+		}
+	}
+	return v, nil
+}
+
+// onModel does the action that the query names, and answers with the versions as they are then.
+func (h *Handler) onModel(w http.ResponseWriter, r *http.Request, name string, version int64) error {
+	q := r.URL.Query()
+	if action := q.Get("action"); action != "use" || version != 0 {
+		return fmt.Errorf("%w: action %q of a model; it takes action=use&version=N, newest or previous", serve.ErrRequest, action)
+	}
+	var serving registry.Serving
+	var err error
+	switch choice := q.Get("version"); choice {
+	case "previous":
+		serving, err = h.cfg.Models.UsePrevious(r.Context(), name)
+	case "newest":
+		serving, err = h.cfg.Models.Use(r.Context(), name, 0)
+	default:
+		number, bad := strconv.ParseInt(choice, 10, 64)
+		if bad != nil || number < 1 {
+			return fmt.Errorf("%w: version %q is no positive number, nor newest or previous", serve.ErrRequest, choice)
+		}
+		serving, err = h.cfg.Models.Use(r.Context(), name, number)
+	}
+	if err != nil {
+		return err
+	}
+	v, err := h.versionsOf(r.Context(), name, serving)
+	if err != nil {
+		return err
+	}
+	serve.WriteJSON(w, r, http.StatusOK, v)
 	return nil
 }
 
@@ -242,7 +325,11 @@ func (h *Handler) putModel(w http.ResponseWriter, r *http.Request, name string, 
 		return err
 	}
 	serve.ExtendWrite(w, 0) // reading a model and opening it takes as long as it takes
-	info, err := h.cfg.Models.Push(r.Context(), name, version, onnx)
+	replace, err := replaces(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	info, err := h.cfg.Models.PushWith(r.Context(), name, version, onnx, registry.PushOptions{Replace: replace, Origin: registry.Origin{By: caller(r)}})
 	if err != nil {
 		return refusal(err)
 	}
@@ -250,6 +337,27 @@ func (h *Handler) putModel(w http.ResponseWriter, r *http.Request, name string, 
 	w.Header().Set("Location", fmt.Sprintf("/rest/v2/models/%s/versions/%d", url.PathEscape(name), info.Version))
 	serve.WriteJSON(w, r, http.StatusCreated, describeModel(info))
 	return nil
+}
+
+// replaces reads whether the model may have another signature than the one that serves.
+func replaces(q url.Values) (bool, error) {
+	switch v := q.Get("replace"); v {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	default:
+		return false, fmt.Errorf("%w: replace %q is neither true nor false", serve.ErrRequest, v)
+	}
+}
+
+// caller is who asks, as far as the connection tells.
+func caller(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 func (h *Handler) deleteModel(w http.ResponseWriter, r *http.Request, name string, version int64) error {

@@ -211,7 +211,12 @@ func TestModels(t *testing.T) {
 		Opset     map[string]int64
 		Operators []string
 		Labels    []string
-		Versions  []int64
+		Versions  []struct {
+			Version                  int64
+			Digest, Source, Time, By string
+		}
+		Serves int64
+		Pinned bool
 	}
 	if err := json.Unmarshal([]byte(a.body), &info); err != nil {
 		t.Fatal(err)
@@ -229,7 +234,7 @@ func TestModels(t *testing.T) {
 		t.Error(a.body)
 	}
 	a = n.want(200, "GET", models+"/scale", "")
-	if err := json.Unmarshal([]byte(a.body), &info); err != nil || info.Version != 7 || !slices.Equal(info.Versions, []int64{7, 2, 1}) {
+	if err := json.Unmarshal([]byte(a.body), &info); err != nil || info.Version != 7 || len(info.Versions) != 3 || info.Versions[0].Version != 7 || info.Versions[2].Version != 1 || len(info.Versions[2].Digest) != 64 || info.Versions[2].By != "127.0.0.1" || info.Serves != 7 || info.Pinned {
 		t.Errorf("%v: %s", err, a.body)
 	}
 	for _, c := range []struct{ path, accept string }{

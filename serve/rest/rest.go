@@ -30,14 +30,18 @@ type Grid interface {
 	DeleteCache(ctx context.Context, name string) error
 }
 
-// Models is what the handler needs of *registry.Registry; version 0 is the next one for Push, all for Delete, and
+// Models is what the handler needs of *registry.Registry; version 0 is the next one for PushWith, all for Delete, and
 // the one that serves otherwise.
 type Models interface {
-	Push(ctx context.Context, name string, version int64, onnx []byte) (registry.Info, error)
+	PushWith(ctx context.Context, name string, version int64, onnx []byte, o registry.PushOptions) (registry.Info, error)
 	Get(ctx context.Context, name string, version int64) (registry.Info, error)
 	Download(ctx context.Context, name string, version int64) ([]byte, registry.Info, error)
 	List(ctx context.Context) ([]registry.Info, error)
 	Delete(ctx context.Context, name string, version int64) error
+	// Serving tells which version serves, Use chooses it (0 is always the newest), and UsePrevious undoes that.
+	Serving(ctx context.Context, name string) (registry.Serving, error)
+	Use(ctx context.Context, name string, version int64) (registry.Serving, error)
+	UsePrevious(ctx context.Context, name string) (registry.Serving, error)
 }
 
 // Config is what a Handler works with. Grid is required; without Models or Pipelines their addresses answer 404.
