@@ -1,5 +1,5 @@
-// Package web is the page that people see: it draws digits, shows the answers as they come and what flows through the
-// node. It is plain ES modules, embedded and served as they stand; the page itself talks to the public HTTP API alone,
+// Package web is the page that people see: it asks the node's pipelines in the way that their models take (a pad, pictures, a form,
+// JSON), shows the answers as they come and what flows through the node. It is plain ES modules, embedded and served as they stand; the page itself talks to the public HTTP API alone,
 // which is left to package serve.
 package web
 

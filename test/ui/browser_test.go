@@ -21,7 +21,7 @@ import (
 )
 
 // patience is how long the page may take for anything; a loaded machine is slow.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // program finds the browser; "" where there is none.
 func program() string {

@@ -9,6 +9,7 @@ import { number } from './results.js';
 const mostLabels = 20;
 
 let list = []; // every version of every model
+const serving = new Map(); // model -> the version that serves
 let last = '';
 
 /** update reads the list again; it changes the page only where something changed. */
@@ -16,6 +17,7 @@ export async function update() {
   list = await json('/rest/v2/models');
   const names = [...new Set(list.map((m) => m.name))];
   const details = await Promise.all(names.map((name) => json(`/rest/v2/models/${encodeURIComponent(name)}`).catch(() => ({})))); // removed meanwhile, or none serves
+  names.forEach((name, i) => serving.set(name, details[i].serves ?? list.find((m) => m.name === name && m.latest)?.version));
   const text = JSON.stringify([list, details]);
   if (text === last) return;
   last = text;
@@ -29,13 +31,13 @@ export async function update() {
 
 /** find returns what is known of the version that a pipeline runs or would run; null where there is none that can. */
 export function find(pipeline) {
-  const all = list.filter((m) => m.name === pipeline.model && m.inputs);
-  const wanted = pipeline.fixed_version;
-  return all.find((m) => (wanted ? m.version === wanted : m.latest)) ?? null;
+  const wanted = pipeline.fixed_version ?? serving.get(pipeline.model);
+  return list.find((m) => m.name === pipeline.model && m.version === wanted && m.inputs) ?? null;
 }
 
 function card(name, versions, detail) {
-  const m = versions.find((v) => v.latest) ?? versions[0];
+  const serves = serving.get(name);
+  const m = versions.find((v) => v.version === serves) ?? versions[0];
   const meta = m.metadata ?? {};
   const facts = [
     ['Takes', signature(m.inputs)], ['Columns', meta.columns?.map(column).join(', ')], ['Gives', signature(m.outputs)],
@@ -46,7 +48,7 @@ function card(name, versions, detail) {
   ].filter(([, value]) => value && value.length !== 0);
   return element('article', { class: 'model', 'aria-label': `Model ${name}` },
     element('h3', {}, name, element('span', { class: 'tag' }, `version ${m.version}`),
-      element('span', { class: `tag ${m.latest ? 'on' : ''} ${m.reason ? 'off' : ''}` }, m.latest ? 'serves' : m.state),
+      element('span', { class: `tag ${m.version === serves ? 'on' : ''} ${m.reason ? 'off' : ''}` }, m.version === serves ? 'serves' : m.state),
       m.engine ? element('span', { class: 'tag' }, m.engine) : null),
     m.reason ? element('p', { class: 'fault' }, m.reason) : null,
     m.doc ? element('p', { class: 'quiet' }, m.doc) : null,
@@ -58,9 +60,9 @@ function card(name, versions, detail) {
 function choice(name, versions, { serves, pinned, versions: told }) {
   const more = new Map((told ?? []).filter((v) => typeof v === 'object').map((v) => [v.version, v]));
   const items = versions.map((v) => {
-    const now = serves === undefined ? v.latest : v.version === serves;
-    const by = more.get(v.version)?.by;
-    const about = [new Date(v.created).toLocaleString(), bytes(v.bytes), v.source, by && `by ${by}`, v.sha256.slice(0, 12)].filter(Boolean).join(', ');
+    const now = v.version === serving.get(name);
+    const { by, trained } = more.get(v.version) ?? {};
+    const about = [new Date(v.created).toLocaleString(), bytes(v.bytes), v.source, by && `by ${by}`, trained, v.sha256.slice(0, 12)].filter(Boolean).join(', ');
     return element('li', {},
       element('span', {}, element('b', {}, `Version ${v.version}`), ' ', element('span', { class: 'quiet' }, about), v.reason ? element('span', { class: 'fault' }, ` ${v.reason}`) : null),
       now ? element('span', { class: 'tag on' }, pinned ? 'serves, held' : 'serves') : serves === undefined ? null
@@ -73,14 +75,14 @@ function choice(name, versions, { serves, pinned, versions: told }) {
 async function use(name, version, serves) {
   const which = version === 'newest' ? `the newest version of ${name}` : `version ${version} of ${name}`;
   const stays = version === 'newest' ? 'Each version that is pushed takes over then.' : 'It stays so, over restarts too, until another one is chosen.';
-  const text = `It takes over from version ${serves} with the next batch, in every pipeline that is not bound to a version. No entry is lost. ${stays}`;
+  const text = `It takes over${serves ? ` from version ${serves}` : ''} with the next batch, in every pipeline that is not bound to a version. No entry is lost. ${stays}`;
   if (!await confirm({ title: `Use ${which}?`, text, yes: 'Use it' })) return;
   try {
     await request(`/rest/v2/models/${encodeURIComponent(name)}?${new URLSearchParams({ action: 'use', version })}`, { method: 'POST' });
     await update();
     write(byId('models-said'), `Now ${which} serves.`);
   } catch (error) {
-    write(byId('models-said'), `Version ${serves} of ${name} goes on serving: ${error.message}`);
+    write(byId('models-said'), `All stays as it was: ${error.message}`);
   }
 }
 
