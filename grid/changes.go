@@ -35,8 +35,8 @@ func (x *index) changes(cache, prefix string, from Sequence, current bool) []key
 			c.kind = Created
 		case r.state == stateLive:
 			c.kind = Updated
-		case current || r.state == stateOverdue:
-			continue // never seen; or its expiry is still to come
+		case current || r.state == stateOverdue || r.state == stateDamaged:
+			continue // never seen; or its expiry is still to come; or nothing is known of it
 		case r.state == stateRemoved:
 			c.kind = Removed
 		case r.state == stateEvicted:

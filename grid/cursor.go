@@ -79,9 +79,28 @@ func newCursor(ctx context.Context, r *Reader, t *tenure) (*cursor, error) {
 			return nil, err
 		}
 	}
+	c.checkPosition(&at)
 	c.position = at
 	c.behind, c.missed, c.offered = true, at.Position+1, at.Position
 	return c, nil
+}
+
+// checkPosition notices that a position does not fit what is in the stream, as after parts of a folder were restored from another time or lost. One
+// behind the results is given out again from there; what has its result is known by that. One that is ahead of the stream would pass over what comes:
+// the reader begins anew.
+func (c *cursor) checkPosition(at *position) {
+	t := c.t
+	t.index.mu.Lock()
+	end, made := t.index.seq, t.index.madeAfter(c.r.cfg.Name, at.Position)
+	t.index.mu.Unlock()
+	log := t.g.cfg.Logger.With("reader", c.r.cfg.Name, "cache", c.r.cfg.Cache, "class", t.p.class, "partition", t.p.number, "position", at.Position)
+	switch {
+	case at.Position > end:
+		log.Warn("a position is ahead of its stream, which has gone back: everything there is given out again", "end", end)
+		at.Position, at.Again = 0, 0
+	case made > 0:
+		log.Info("a position is behind what was made: what has no result is made, and nothing twice", "made", made)
+	}
 }
 
 func (c *cursor) wantsValues() bool { return true }

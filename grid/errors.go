@@ -9,6 +9,9 @@ import (
 var (
 	// ErrNotFound says that a key has no entry: it was never put, was removed, or has expired.
 	ErrNotFound = errors.New("entry not found")
+	// ErrDamaged says that a key had an entry that was damaged on the disk, and cannot be read any more. A put makes a new one, and a removal forgets
+	// the damage.
+	ErrDamaged = errors.New("entry damaged on the disk")
 	// ErrNoCache says that no cache has this name (any more).
 	ErrNoCache = errors.New("no such cache")
 	// ErrCacheExists says that a cache of this name is there with another configuration.

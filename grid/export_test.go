@@ -133,3 +133,18 @@ func Moving(r *Reader) bool {
 		return c.paused
 	})
 }
+
+// SetPosition writes a reader's position in every partition, whatever it was.
+func SetPosition(ctx context.Context, t testing.TB, g *Grid, cache, reader string, at Sequence) {
+	t.Helper()
+	for _, p := range g.classes[Durable] {
+		have, err := g.readPosition(ctx, p, cache, reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		have.Position = at
+		if _, err := g.writePosition(ctx, p, cache, reader, have); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

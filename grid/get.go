@@ -44,7 +44,7 @@ func (s stored) info() Info {
 	return Info{Entry: s.entry, Size: s.size, Cold: s.cold}
 }
 
-// Get returns an entry, or ErrNotFound. It sees every write that was acknowledged before it began.
+// Get returns an entry, ErrNotFound, or ErrDamaged. It sees every write that was acknowledged before it began.
 func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
 	s, err := c.get(ctx, key, nil)
 	return s.entry, err
@@ -76,7 +76,7 @@ func (c *Cache) get(ctx context.Context, key string, wanted func(Info) bool) (st
 	}
 	if !s.found {
 		c.counters.misses.Add(1)
-		return stored{}, fmt.Errorf("%w: %s/%s", ErrNotFound, c.name, key)
+		return stored{}, fmt.Errorf("%w: %s/%s", s.absent(), c.name, key)
 	}
 	c.hit(at, s.loaded)
 	return s, nil
@@ -122,9 +122,17 @@ func (c *Cache) look(ctx context.Context, key string, value bool) (stored, error
 		return stored{}, fmt.Errorf("look at %s/%s: %w", c.name, key, err)
 	}
 	if !s.found {
-		return stored{}, fmt.Errorf("%w: %s/%s", ErrNotFound, c.name, key)
+		return stored{}, fmt.Errorf("%w: %s/%s", s.absent(), c.name, key)
 	}
 	return s, nil
+}
+
+// absent is why there is no entry.
+func (s stored) absent() error {
+	if s.kind == kindDamaged {
+		return ErrDamaged
+	}
+	return ErrNotFound
 }
 
 // read asks the partition's stream for a key's last message. Where that is a use of the entry it

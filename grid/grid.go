@@ -430,6 +430,8 @@ type counters struct {
 	hits, coldHits, misses, puts, deletes, expired, evicted atomic.Uint64
 	// live and bytes are what the partitions hold; reserved is what writes under way may add.
 	live, bytes, reservedEntries, reservedBytes atomic.Int64
+	// damaged is how many keys the partitions have whose entries cannot be read.
+	damaged atomic.Int64
 }
 
 func (g *Grid) counters(cache string) *counters {

@@ -26,6 +26,8 @@ const (
 	thawTimeout = time.Minute
 
 	guardEvery = 250 * time.Millisecond
+	// presentEvery is after how many of these the folder is looked at.
+	presentEvery = 4
 	// guardStep is the most that is written between two measurements.
 	guardStep = 64 << 20
 	// entryOverhead is about what an entry takes beyond its value.
@@ -95,6 +97,10 @@ func (d *guard) measure(ctx context.Context) error {
 	}
 	d.measuring.Lock()
 	defer d.measuring.Unlock()
+	if err := d.present(); err != nil {
+		d.set(Durable, 0, err)
+		return nil
+	}
 	if why := d.g.server.frozen.Load(); why != nil {
 		d.set(Durable, 0, fmt.Errorf("%w: a write to %s failed (%s); puts work again once there is space", ErrFull, d.g.server.dir, *why))
 		return nil
@@ -135,6 +141,17 @@ func (d *guard) measure(ctx context.Context) error {
 	return nil
 }
 
+// present returns why nothing can be kept: the folder is gone.
+func (d *guard) present() error {
+	d.g.mu.Lock()
+	parts := d.g.classes[Durable]
+	d.g.mu.Unlock()
+	if err := d.g.server.present(parts); err != nil {
+		return fmt.Errorf("%w: %w while the node runs; put it back, or stop the node and restore a backup: what is written now would be lost", ErrUnavailable, err)
+	}
+	return nil
+}
+
 // diskReserve is the part of a file system that puts leave free.
 func diskReserve(size int64) int64 { return min(max(size/20, 1<<20), 256<<20) }
 
@@ -148,17 +165,17 @@ func (d *guard) froze(why string) {
 	}
 }
 
-// run measures again while puts are refused, and thaws streams once there is space.
+// run measures again while puts are refused, or the folder is gone, and thaws streams once there is space.
 func (d *guard) run() {
 	ticker := time.NewTicker(guardEvery)
 	defer ticker.Stop()
-	for {
+	for turn := 0; ; turn++ {
 		select {
 		case <-ticker.C:
 		case <-d.g.done:
 			return
 		}
-		if d.check(Durable) == nil && d.check(Volatile) == nil {
+		if d.check(Durable) == nil && d.check(Volatile) == nil && (d.g.server == nil || turn%presentEvery != 0 || d.present() == nil) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(until(d.g.done), d.g.cfg.Timeout)
@@ -174,8 +191,8 @@ func (d *guard) recover(ctx context.Context) error {
 	if d.g.server == nil {
 		return nil
 	}
-	if d.g.server.frozen.Load() == nil {
-		return d.measure(ctx)
+	if d.g.server.frozen.Load() == nil || d.present() != nil {
+		return d.measure(ctx) // a restart of the server would begin an empty grid in place of a folder that is gone
 	}
 	free, size, err := freeBytes(d.g.server.dir)
 	if err != nil {

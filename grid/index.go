@@ -71,6 +71,7 @@ const (
 	stateExpired // its marker came
 	stateOverdue // its lifespan is over, its marker has not come
 	stateEvicted // its marker came, which says that it left a full cache
+	stateDamaged // there was something that cannot be read any more
 )
 
 // readerNames numbers the readers that made entries, so that a record has room for who made it.
@@ -131,6 +132,9 @@ func (x *index) apply(cache, key string, m *message, now time.Time) EventType {
 	if wasLive {
 		s.count(-1, old)
 	}
+	if had && old.state == stateDamaged {
+		s.counters.damaged.Add(-1)
+	}
 	if !had {
 		key = strings.Clone(key)
 	}
@@ -190,6 +194,12 @@ func (x *index) applyMarker(s *keyspace, cache, key string, m *message, r, old r
 	event := Removed
 	r.state = stateRemoved
 	switch m.kind {
+	case kindDamaged: // nobody is told, or the result of what is lost would be removed too
+		r.state = stateDamaged
+		s.counters.damaged.Add(1)
+		delete(s.idle, key)
+		s.set(key, r)
+		return 0
 	case kindExpired:
 		r.state, event = stateExpired, Expired
 		s.counters.expired.Add(1)
@@ -289,6 +299,22 @@ func (x *index) find(d due) (*keyspace, record, bool) {
 	}
 	r, ok := s.records[d.key]
 	return s, r, ok && r.seq == d.seq
+}
+
+// madeAfter counts what a reader made of changes after a place. Lock is held.
+func (x *index) madeAfter(reader string, from Sequence) (n int) {
+	number, ok := x.readers.numbers[reader]
+	if !ok {
+		return 0
+	}
+	for _, s := range x.spaces {
+		for _, r := range s.records {
+			if r.reader == number && Sequence(r.source) > from {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // lookup returns what is known of a key. Lock is held.
@@ -408,6 +434,9 @@ func (x *index) forget(cache string, seq Sequence) {
 			s.count(-1, r)
 			s.left(key, r)
 		}
+		if r.state == stateDamaged {
+			s.counters.damaged.Add(-1)
+		}
 		delete(s.records, key)
 		delete(s.idle, key)
 	}
@@ -436,6 +465,11 @@ func (x *index) clear() {
 	for _, s := range x.spaces {
 		s.counters.live.Add(-s.live)
 		s.counters.bytes.Add(-s.bytes)
+		for _, r := range s.records {
+			if r.state == stateDamaged {
+				s.counters.damaged.Add(-1)
+			}
+		}
 		s.release()
 	}
 	x.seq, x.spaces, x.due, x.overdue, x.ahead = 0, make(map[string]*keyspace), dueTimes{}, nil, ahead{}

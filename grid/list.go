@@ -305,6 +305,8 @@ type Stats struct {
 	Expired uint64 `json:"expired"`
 	// Evicted counts what ended there because a cache without a store was full.
 	Evicted uint64 `json:"evicted,omitempty"`
+	// Damaged is how many keys there have entries that were damaged on the disk and cannot be read.
+	Damaged int64 `json:"damaged,omitempty"`
 	// Listeners is how many listen on this node.
 	Listeners int `json:"listeners"`
 	// Tier is what is behind the cache; nil where there is nothing.
@@ -328,6 +330,7 @@ func (c *Cache) Stats(ctx context.Context) (Stats, error) {
 	n := c.counters
 	out := Stats{
 		Hits: n.hits.Load(), ColdHits: n.coldHits.Load(), Misses: n.misses.Load(), Puts: n.puts.Load(), Deletes: n.deletes.Load(), Expired: n.expired.Load(), Evicted: n.evicted.Load(),
+		Damaged: n.damaged.Load(),
 	}
 	a, err := c.count(ctx)
 	if err != nil {

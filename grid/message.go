@@ -56,6 +56,7 @@ const (
 	kindExpired
 	kindEvicted // expired by eviction
 	kindStub    // the value is in a store
+	kindDamaged // it was damaged on the disk
 )
 
 // value reports whether there is an entry, in memory or not.
@@ -76,6 +77,7 @@ type message struct {
 	fence    uint64
 	reader   []byte
 	evicted  bool
+	damaged  bool
 
 	contentType, labels []byte
 }
@@ -117,6 +119,8 @@ func (m *message) readHeader(name string, value []byte) (known bool) {
 		if n, err := strconv.ParseInt(string(value), 10, 64); err == nil && n > 0 && n < m.at.UnixNano() {
 			m.at = time.Unix(0, n)
 		}
+	case HeaderDamaged:
+		m.damaged = true
 	case HeaderReason:
 		m.evicted = string(value) == ReasonEvicted
 	case HeaderLifespan:
@@ -165,6 +169,8 @@ func (m *message) finish() {
 		m.lifespan = -m.lifespan
 	}
 	switch {
+	case m.kind == kindRemoved && m.damaged:
+		m.kind = kindDamaged
 	case m.kind == kindRemoved && m.stub >= 0:
 		m.kind, m.size = kindStub, m.stub
 	case m.kind == kindExpired && m.evicted:

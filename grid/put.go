@@ -114,7 +114,7 @@ func (c *Cache) Delete(ctx context.Context, key string, o DeleteOptions) (Revisi
 			if err != nil {
 				return 0, fmt.Errorf("delete %s/%s: %w", c.name, key, err)
 			}
-			if !s.found {
+			if !s.found && s.kind != kindDamaged {
 				return 0, fmt.Errorf("%w: %s/%s", ErrNotFound, c.name, key)
 			}
 			last.seq, last.revision, last.source = s.seq, s.entry.Revision, s.source

@@ -2,16 +2,22 @@ package grid
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/millrace/millrace/internal/lockfile"
 )
 
 // unlimited keeps the server from its default limit of 75 % of the disk at its start, which would
@@ -25,8 +31,9 @@ type embedded struct {
 	temp bool
 	lock *folder
 
-	mu  sync.Mutex // guards srv and restarts
-	srv *server.Server
+	mu    sync.Mutex // guards srv, restarts and found
+	srv   *server.Server
+	found []Damage
 	// frozen is set when a write to a file failed: that stream takes no write until a restart.
 	frozen   atomic.Pointer[string]
 	onFrozen func(why string)
@@ -54,7 +61,21 @@ func startEmbedded(cfg Config, onFrozen func(string)) (*embedded, error) {
 	return e, nil
 }
 
+// damages returns what was wrong with the files.
+func (e *embedded) damages() []Damage {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.found)
+}
+
 func (e *embedded) start() error {
+	found, err := mend(e.dir, e.cfg.Logger)
+	if err != nil {
+		return fmt.Errorf("look through %s: %w", e.dir, err)
+	}
+	e.mu.Lock()
+	e.found = append(e.found, found...)
+	e.mu.Unlock()
 	opts := &server.Options{
 		ServerName:         e.cfg.Name,
 		DontListen:         true,
@@ -95,6 +116,22 @@ func limitWithSlack(n int64) int64 {
 		return unlimited
 	}
 	return n + n/8 + 64<<20
+}
+
+// present says that the folder, or the files of one of these partitions, are there no more: removed or replaced by somebody while the server has them
+// open. What it writes then is lost, and it does not notice.
+func (e *embedded) present(parts []*partition) error {
+	if e.lock == nil {
+		return nil
+	}
+	err := e.lock.lock.Check()
+	for i := 0; err == nil && i < len(parts); i++ {
+		dir := filepath.Join(e.dir, "jetstream", server.DEFAULT_GLOBAL_ACCOUNT, "streams", parts[i].stream, "msgs")
+		if _, statErr := os.Stat(dir); errors.Is(statErr, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: %s was removed", lockfile.ErrGone, dir)
+		}
+	}
+	return err
 }
 
 // InProcessConn makes a connection; it is how nats.go reaches the server, also after a restart.

@@ -58,6 +58,8 @@ type Config struct {
 	Carry []string
 	// RunTimeout is how long the model may run on a batch; DefaultRunTimeout if 0.
 	RunTimeout time.Duration
+	// MaxLag is how long the oldest input may wait before the node that runs the pipeline is not ready; 0 is no limit.
+	MaxLag time.Duration
 	// SharesTarget says that other pipelines which say so too may write the same caches: their keys are never the same.
 	SharesTarget bool
 	Logger       *slog.Logger
@@ -126,6 +128,7 @@ func (c Config) Validate() error {
 		l.Check(!slices.Contains(c.Carry[:i], name), fmt.Sprintf("carry[%d]", i), "%q is there twice", name)
 	}
 	l.Check(c.RunTimeout > 0 && c.RunTimeout <= MaxRunTimeout, "run_timeout", "%v must be more than 0 and at most %v", c.RunTimeout, MaxRunTimeout)
+	l.Check(c.MaxLag >= 0, "max_lag", "%v must not be negative", c.MaxLag)
 	if err := l.Err(); err != nil {
 		return fmt.Errorf("pipeline %s: %w: %w", c.Name, ErrConfig, err)
 	}

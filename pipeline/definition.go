@@ -31,6 +31,7 @@ type Definition struct {
 	Top          int      `json:"top,omitempty"`
 	Carry        []string `json:"carry,omitempty"`
 	RunTimeout   string   `json:"run_timeout,omitempty"` // as 30s or 5m
+	MaxLag       string   `json:"max_lag,omitempty"`     // as 10s; empty is no limit
 	SharesTarget bool     `json:"shares_target,omitempty"`
 }
 
@@ -92,6 +93,12 @@ func (d Definition) Config(name string) (Config, error) {
 			l.Check(c.RunTimeout > 0, "run_timeout", "%q must be more than 0", d.RunTimeout)
 		}
 	}
+	if d.MaxLag != "" {
+		var err error
+		if c.MaxLag, err = time.ParseDuration(d.MaxLag); err != nil {
+			l.Add("max_lag", "%q is not a duration such as 500ms, 30s or 5m", d.MaxLag)
+		}
+	}
 	if len(l) > 0 {
 		c.RunTimeout = 0
 	}
@@ -105,8 +112,12 @@ func (d Definition) Config(name string) (Config, error) {
 // Definition is what a configuration says, with its defaults.
 func (c Config) Definition() Definition {
 	c = c.WithDefaults()
+	lag := ""
+	if c.MaxLag > 0 {
+		lag = c.MaxLag.String()
+	}
 	return Definition{
 		From: c.From, Model: c.Model, ModelVersion: c.Version, To: c.To, Errors: c.Errors, MaxBatch: c.MaxBatch, Start: c.Start,
-		OnRemove: c.OnRemove, Top: c.Top, Carry: c.Carry, RunTimeout: c.RunTimeout.String(), SharesTarget: c.SharesTarget,
+		OnRemove: c.OnRemove, Top: c.Top, Carry: c.Carry, RunTimeout: c.RunTimeout.String(), MaxLag: lag, SharesTarget: c.SharesTarget,
 	}
 }

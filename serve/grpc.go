@@ -19,6 +19,7 @@ const (
 	GRPCUnimplemented      GRPCCode = 12
 	GRPCInternal           GRPCCode = 13
 	GRPCUnavailable        GRPCCode = 14
+	GRPCDataLoss           GRPCCode = 15
 	GRPCUnauthenticated    GRPCCode = 16
 )
 
@@ -49,6 +50,8 @@ func (c GRPCCode) String() string {
 		return "INTERNAL"
 	case GRPCUnavailable:
 		return "UNAVAILABLE"
+	case GRPCDataLoss:
+		return "DATA_LOSS"
 	case GRPCUnauthenticated:
 		return "UNAUTHENTICATED"
 	}

@@ -139,6 +139,11 @@ var kinds = []Kind{
 		Remedy: "Restore the store from a backup, or put the entry again.",
 	},
 	{
+		Code: "entry_damaged", HTTP: http.StatusGone, GRPC: GRPCDataLoss, is: []error{grid.ErrDamaged},
+		Cause:  "The key had an entry. Its record on the disk was damaged or is missing, and the node found that when it started: its log, `/metrics` and `/rest/v2/stats` say where.",
+		Remedy: "Put the entry again, or restore it from a backup. Deleting it makes it `not_found`.",
+	},
+	{
 		Code: "pipeline_not_found", HTTP: http.StatusNotFound, GRPC: GRPCNotFound, is: []error{pipeline.ErrNone, grid.ErrNoReader},
 		Cause:  "No pipeline has this name, or it has yet to begin.",
 		Remedy: "Compare it with `millrace pipeline ls`.",

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +18,7 @@ var (
 	cacheLabels    = []string{"cache"}
 	cacheEntries   = prometheus.NewDesc("millrace_cache_entries", "Entries in the cache.", cacheLabels, nil)
 	cacheBytes     = prometheus.NewDesc("millrace_cache_value_bytes", "Bytes of the values in the cache.", cacheLabels, nil)
+	cacheDamaged   = prometheus.NewDesc("millrace_cache_damaged_entries", "Keys whose entries were damaged on the disk and cannot be read, in this node's partitions.", cacheLabels, nil)
 	cacheListeners = prometheus.NewDesc("millrace_cache_listeners", "Listeners of the cache on this node.", cacheLabels, nil)
 	cacheHits      = prometheus.NewDesc("millrace_cache_hits_total", "Gets that found an entry.", cacheLabels, nil)
 	cacheColdHits  = prometheus.NewDesc("millrace_cache_cold_hits_total", "Gets that found an entry whose value was in the store alone.", cacheLabels, nil)
@@ -32,6 +34,7 @@ var (
 	storeLag       = prometheus.NewDesc("millrace_store_lag_entries", "Entries in this node's partitions that are not in the store yet.", cacheLabels, nil)
 	storeLagBytes  = prometheus.NewDesc("millrace_store_lag_bytes", "Bytes of their values, reckoned by the cache's mean.", cacheLabels, nil)
 	storeLagAge    = prometheus.NewDesc("millrace_store_lag_seconds", "How long the oldest of them has waited.", cacheLabels, nil)
+	gridDamaged    = prometheus.NewDesc("millrace_grid_damaged_records_total", "Records that were found damaged or missing on the disk when the node's folder was opened, by partition.", []string{"class", "partition"}, nil)
 	pipelineLag    = prometheus.NewDesc("millrace_pipeline_lag", "Inputs that wait or are under way, on all nodes.", []string{"pipeline"}, nil)
 	pipelineAge    = prometheus.NewDesc("millrace_pipeline_lag_seconds", "How long the oldest input has waited that has no outcome yet.", []string{"pipeline"}, nil)
 	pipelineState  = prometheus.NewDesc("millrace_pipeline_state", "1 for the state that the pipeline is in now (waiting, running, paused or blocked), 0 for the others.", []string{"pipeline", "state"}, nil)
@@ -41,7 +44,7 @@ var (
 // Describe sends what Collect may send.
 func (c gridCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		cacheEntries, cacheBytes, cacheListeners, cacheHits, cacheColdHits, cacheMisses, cachePuts, cacheDeletes, cacheExpired,
+		cacheEntries, cacheBytes, cacheDamaged, gridDamaged, cacheListeners, cacheHits, cacheColdHits, cacheMisses, cachePuts, cacheDeletes, cacheExpired,
 		cacheCold, cacheColdBytes, cacheEvictions, cacheLoads, cacheLoadFails, storeLag, storeLagBytes, storeLagAge, pipelineLag, pipelineAge, pipelineState, pipelineRun,
 	} {
 		ch <- d
@@ -52,6 +55,21 @@ func (c gridCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c gridCollector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
+	type share struct{ class, partition string }
+	damaged := map[share]int{}
+	for p := range c.n.grid.Partitions() {
+		damaged[share{string(grid.Durable), strconv.Itoa(p)}] = 0
+	}
+	for _, d := range c.n.grid.Damages() {
+		class := string(d.Class)
+		if class == "" { // the grid's description
+			class = d.Stream
+		}
+		damaged[share{class, strconv.Itoa(d.Partition)}] += d.Records
+	}
+	for of, records := range damaged {
+		ch <- prometheus.MustNewConstMetric(gridDamaged, prometheus.CounterValue, float64(records), of.class, of.partition)
+	}
 	for cfg, err := range c.n.grid.Caches(ctx) {
 		if err != nil {
 			ch <- prometheus.NewInvalidMetric(cacheEntries, err)
@@ -74,6 +92,7 @@ func (c gridCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(cacheEntries, float64(s.Entries))
 		gauge(cacheBytes, float64(s.Bytes))
+		gauge(cacheDamaged, float64(s.Damaged))
 		gauge(cacheListeners, float64(s.Listeners))
 		count(cacheHits, s.Hits)
 		count(cacheMisses, s.Misses)
@@ -93,7 +112,7 @@ func (c gridCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(storeLagBytes, float64(s.Tier.LagBytes))
 		gauge(storeLagAge, s.Tier.Lag.Seconds())
 	}
-	all, err := pipelines{c.n}.now(ctx)
+	all, err := pipelines(c).now(ctx)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(pipelineLag, err)
 		return

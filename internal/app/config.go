@@ -353,7 +353,7 @@ func jsonText(v any) string {
 type PipelineConfig struct {
 	// The cache whose entries are the inputs.
 	From string `yaml:"from" default:"required"`
-	// The model that they run through. A pipeline whose model is missing waits for it.
+	// The model that they run through. A pipeline whose model is missing waits for it, and the node is not ready.
 	Model string `yaml:"model" default:"required"`
 	// The model's version; 0 is always the newest.
 	Version int `yaml:"version" default:"0"`
@@ -374,6 +374,8 @@ type PipelineConfig struct {
 	// How long the model may run on a batch. Over it the run is cancelled and each of its inputs runs alone, once; what takes as long again
 	// becomes an error entry with the code `run_timeout`.
 	RunTimeout Duration `yaml:"run_timeout" default:"30s"`
+	// How long the oldest input may wait before `GET /v2/health/ready` says that the node is not ready. 0 is no limit.
+	MaxLag Duration `yaml:"max_lag" default:"0s"`
 	// Two pipelines that write one cache are refused, unless both say by this that they never have the same key: of two results under one
 	// key each would replace the other.
 	SharesTarget bool `yaml:"shares_target" default:"false"`

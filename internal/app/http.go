@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/pipeline"
 	"github.com/millrace/millrace/serve"
 	"github.com/millrace/millrace/serve/admin"
 	"github.com/millrace/millrace/serve/oip"
@@ -48,18 +50,40 @@ func public(r *http.Request) bool {
 	return oip.IsHealth(r) || web.Public(r)
 }
 
-// ready returns why the node does not take traffic. A pipeline that waits for its model is no reason: puts are kept,
-// and are processed when the model comes.
-func (n *Node) ready(ctx context.Context) []string {
+// ready returns why the node cannot do its work: the grid's reasons, those of stores, and each pipeline that cannot run or is further behind than its
+// max_lag. One that somebody paused is no reason.
+func (n *Node) ready(ctx context.Context) (reasons []string) {
 	if err := n.grid.Ready(ctx); err != nil {
 		return []string{err.Error()}
 	}
-	return nil
+	reasons = n.absent()
+	all, err := pipelines{n}.now(ctx)
+	if err != nil {
+		return append(reasons, err.Error())
+	}
+	for _, p := range all {
+		limit := p.Config.MaxLag
+		switch {
+		case p.Status.State == pipeline.Paused:
+		case p.Status.State == pipeline.Blocked:
+			reasons = append(reasons, fmt.Sprintf("pipeline %s is blocked: %s", p.Config.Name, p.Status.Reason))
+		case limit > 0 && p.age > limit:
+			reasons = append(reasons, fmt.Sprintf("pipeline %s is behind: its oldest input has waited for %v, and max_lag is %v",
+				p.Config.Name, p.age.Round(time.Millisecond), limit))
+		}
+	}
+	return reasons
 }
 
 // stats collects the live numbers of the page.
 func (n *Node) stats(ctx context.Context) (admin.Stats, error) {
 	s := admin.Stats{Node: admin.NodeStats{Name: n.cfg.Node.Name, Version: n.version, Uptime: time.Since(n.started).Seconds(), Demo: n.cfg.HTTP.Demo}}
+	for _, d := range n.grid.Damages() {
+		s.Damaged = append(s.Damaged, admin.Damage{
+			Class: string(d.Class), Partition: d.Partition, Stream: d.Stream, File: d.File, Kept: d.Kept, Missing: d.Missing,
+			Records: d.Records, From: uint64(d.From), To: uint64(d.To), Keys: d.Keys, Unknown: d.Unknown,
+		})
+	}
 	for c, err := range n.grid.Caches(ctx) {
 		if err != nil {
 			return s, err
@@ -76,7 +100,7 @@ func (n *Node) stats(ctx context.Context) (admin.Stats, error) {
 			return s, err
 		}
 		one := admin.CacheStats{
-			Name: c.Name, Class: string(c.Class), Entries: cs.Entries, Bytes: cs.Bytes, MaxEntries: c.MaxEntries,
+			Name: c.Name, Class: string(c.Class), Entries: cs.Entries, Bytes: cs.Bytes, Damaged: cs.Damaged, MaxEntries: c.MaxEntries,
 			MaxBytes: c.MaxBytes, InMemory: cs.Entries - cs.Cold, MemoryBytes: cs.Bytes - cs.ColdBytes, Cold: cs.Cold, ColdBytes: cs.ColdBytes,
 			Hits: cs.Hits, ColdHits: cs.ColdHits, Misses: cs.Misses, Store: c.Store, StoreType: n.cfg.Stores[c.Store].Type,
 			Puts: cs.Puts, PutRate: n.rates.of("cache "+c.Name, cs.Puts),

@@ -169,6 +169,18 @@ func (n *Node) openStores(ctx context.Context) error {
 	return err
 }
 
+// absent says which stores have lost what they keep while they are open.
+func (n *Node) absent() (reasons []string) {
+	for i, name := range slices.Sorted(maps.Keys(n.cfg.Stores)) {
+		if s, ok := n.stores[i].(interface{ Present() error }); ok {
+			if err := s.Present(); err != nil {
+				reasons = append(reasons, fmt.Sprintf("store %s: %v", name, err))
+			}
+		}
+	}
+	return reasons
+}
+
 // closeStores comes after the grid is closed.
 func (n *Node) closeStores() error {
 	var errs []error

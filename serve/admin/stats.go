@@ -13,6 +13,26 @@ type Stats struct {
 	Node      NodeStats       `json:"node"`
 	Caches    []CacheStats    `json:"caches"`
 	Pipelines []PipelineStats `json:"pipelines"`
+	// Damaged is what was found wrong with the files of the node's folder when it was opened.
+	Damaged []Damage `json:"damaged"`
+}
+
+// Damage is what is wrong with a file of a partition, or, without a class, of the stream that describes the grid.
+type Damage struct {
+	Class     string `json:"class,omitempty"`
+	Partition int    `json:"partition"`
+	Stream    string `json:"stream"`
+	File      string `json:"file"`
+	// Kept is the folder that has a copy of the file as it was, and Missing says that it was gone.
+	Kept    string `json:"kept,omitempty"`
+	Missing bool   `json:"missing,omitempty"`
+	// Records are lost, whose sequences are From to To. Keys are those of entries among them that are known, as CACHE/KEY, at most 100, and Unknown
+	// is how many may have been an entry's.
+	Records int      `json:"records"`
+	From    uint64   `json:"from,omitempty"`
+	To      uint64   `json:"to,omitempty"`
+	Keys    []string `json:"keys,omitempty"`
+	Unknown int      `json:"unknown,omitempty"`
 }
 
 // NodeStats describe the process.
@@ -30,6 +50,8 @@ type CacheStats struct {
 	Class   string `json:"class"`
 	Entries int64  `json:"entries"`
 	Bytes   int64  `json:"bytes"`
+	// Damaged is how many keys have entries that were damaged on the disk and cannot be read, until they are put again or removed.
+	Damaged int64 `json:"damaged"`
 	// MaxEntries and MaxBytes are its limits, 0 for none.
 	MaxEntries int64 `json:"max_entries"`
 	MaxBytes   int64 `json:"max_bytes"`
@@ -109,6 +131,9 @@ func answerStats(ask func(context.Context) (Stats, error)) http.HandlerFunc {
 		}
 		if s.Pipelines == nil {
 			s.Pipelines = []PipelineStats{}
+		}
+		if s.Damaged == nil {
+			s.Damaged = []Damage{}
 		}
 		serve.WriteJSON(w, r, http.StatusOK, s)
 	}

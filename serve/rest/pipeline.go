@@ -63,6 +63,7 @@ type Settings struct {
 	Top          int      `json:"top,omitempty"`
 	Carry        []string `json:"carry,omitempty"`
 	RunTimeout   string   `json:"run_timeout,omitempty"`
+	MaxLag       string   `json:"max_lag,omitempty"`
 	SharesTarget bool     `json:"shares_target,omitempty"`
 }
 
@@ -71,7 +72,7 @@ func SettingsOf(c pipeline.Config) Settings {
 	d := c.Definition()
 	return Settings{
 		From: d.From, To: d.To, ErrorsTo: d.Errors, Model: d.Model, FixedVersion: d.ModelVersion, MaxBatch: d.MaxBatch, Start: d.Start,
-		OnRemove: d.OnRemove, Top: d.Top, Carry: d.Carry, RunTimeout: d.RunTimeout, SharesTarget: d.SharesTarget,
+		OnRemove: d.OnRemove, Top: d.Top, Carry: d.Carry, RunTimeout: d.RunTimeout, MaxLag: d.MaxLag, SharesTarget: d.SharesTarget,
 	}
 }
 

@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -20,6 +22,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/millrace/millrace/fault"
+	"github.com/millrace/millrace/internal/lockfile"
 	"github.com/millrace/millrace/store"
 	"github.com/millrace/millrace/store/internal/gate"
 )
@@ -152,6 +155,19 @@ func (s *Store) enter(ctx context.Context) error {
 	if broken := s.broken.Load(); broken != nil {
 		s.gate.Leave()
 		return *broken
+	}
+	return nil
+}
+
+// Present returns a store.ErrUnavailable where the store's files are there no more: somebody removed or replaced them while the store is open. What is
+// written then is lost.
+func (s *Store) Present() error {
+	err := s.folder.lock.Check()
+	if _, statErr := os.Stat(filepath.Join(s.c.Dir, "db", "LOCK")); err == nil && errors.Is(statErr, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: %s was removed or emptied", lockfile.ErrGone, filepath.Join(s.c.Dir, "db"))
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w while the store is open; put it back, or stop the node and restore a backup", store.ErrUnavailable, err)
 	}
 	return nil
 }

@@ -109,6 +109,10 @@ func (s *Store) putSome(ctx context.Context, namespace string, entries []store.E
 		keys[i] = e.Key
 		removing = removing && e.Deleted
 	}
+	if err := s.Present(); err != nil {
+		fail(err)
+		return
+	}
 	// Deletes make room in the end, so that a full disk does not refuse them.
 	if !removing {
 		if err := s.hasRoom(bytes); err != nil {

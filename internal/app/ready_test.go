@@ -1,0 +1,192 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/internal/app"
+)
+
+// run runs a node and returns its address; the test's end stops it.
+func run(t *testing.T, change func(*app.Config)) string {
+	t.Helper()
+	c := app.Defaults()
+	c.HTTP.Listen = "127.0.0.1:0"
+	c.Node.Data = app.Path(t.TempDir())
+	change(&c)
+	c.Complete()
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ready, done := make(chan string, 1), make(chan error, 1)
+	go func() {
+		done <- app.Run(ctx, c, "test", slog.New(slog.DiscardHandler), func(n *app.Node) { ready <- n.URL() })
+	}()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Log(err) // what was taken away from it
+		}
+	})
+	select {
+	case url := <-ready:
+		return url
+	case err := <-done:
+		done <- nil
+		t.Fatal(err)
+	}
+	return ""
+}
+
+func send(t *testing.T, method, url string, body []byte) (int, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/octet-stream")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+// awaitReasons waits until the node is ready, for no parts, or has a reason with all parts for not being so.
+func awaitReasons(t *testing.T, url string, parts ...string) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; {
+		status, body := send(t, "GET", url+"v2/health/ready", nil)
+		var answer struct{ Reasons []string }
+		if err := json.Unmarshal([]byte(body), &answer); err != nil {
+			t.Fatalf("%d %s: %v", status, body, err)
+		}
+		all := strings.Join(answer.Reasons, "\n")
+		fits := (status == 200) == (len(parts) == 0)
+		for _, p := range parts {
+			fits = fits && strings.Contains(all, p)
+		}
+		if fits {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("wants %q, got %d %s", parts, status, body)
+		}
+	}
+	if status, body := send(t, "GET", url+"v2/health/live", nil); status != 200 || !strings.Contains(body, `"live":true`) {
+		t.Errorf("live: %d %s", status, body)
+	}
+}
+
+// A node is not ready while a pipeline cannot run or is too far behind, and says why. A paused one is no reason.
+func TestReadyIsTrueOfPipelines(t *testing.T) {
+	url := run(t, func(c *app.Config) {
+		c.Models = map[string]app.ModelConfig{"digits": {Path: app.Builtin + "digits"}}
+		c.Pipelines = map[string]app.PipelineConfig{
+			"works": {From: "a", Model: "digits", To: "b"},
+			"lacks": {From: "c", Model: "nobody", To: "d", MaxLag: app.Duration(time.Millisecond)},
+		}
+	})
+	awaitReasons(t, url, "pipeline lacks is blocked", "nobody")
+	if status, body := send(t, "POST", url+"rest/v2/pipelines/lacks?action=pause", nil); status >= 300 {
+		t.Fatalf("pause: %d %s", status, body)
+	}
+	awaitReasons(t, url)
+	if status, body := send(t, "PUT", url+"rest/v2/caches/c/k", []byte("{}")); status != 204 {
+		t.Fatalf("put: %d %s", status, body)
+	}
+	awaitReasons(t, url)
+	if status, body := send(t, "POST", url+"rest/v2/pipelines/lacks?action=resume", nil); status >= 300 {
+		t.Fatalf("resume: %d %s", status, body)
+	}
+	awaitReasons(t, url, "lacks")
+}
+
+// A node whose folder, or the folder of a store, is taken away is not ready, and puts fail.
+func TestReadyIsTrueOfFolders(t *testing.T) {
+	var data, store string
+	url := run(t, func(c *app.Config) {
+		data, store = string(c.Node.Data), filepath.Join(t.TempDir(), "cold")
+		c.Stores = map[string]app.StoreConfig{"cold": {Type: "disk", Dir: app.Path(store)}}
+		c.Caches = map[string]app.CacheConfig{"a": {Store: "cold"}}
+	})
+	awaitReasons(t, url)
+	for _, name := range []string{"db", "LOCK", "FORMAT"} {
+		if err := os.RemoveAll(filepath.Join(store, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaitReasons(t, url, "store cold", "removed")
+	if err := os.RemoveAll(data); err != nil {
+		t.Fatal(err)
+	}
+	awaitReasons(t, url, "removed", filepath.Base(data))
+	if status, body := send(t, "PUT", url+"rest/v2/caches/a/k", []byte("v")); status != 503 || !strings.Contains(body, "removed") {
+		t.Errorf("a put: %d %s", status, body)
+	}
+}
+
+// An entry that was damaged on the disk is answered with 410, and counted.
+func TestDamagedEntryIsGone(t *testing.T) {
+	dir := t.TempDir()
+	at := func(c *app.Config) {
+		c.Node.Data = app.Path(dir)
+		c.Caches = map[string]app.CacheConfig{"a": {}}
+	}
+	t.Run("put", func(t *testing.T) {
+		url := run(t, at)
+		for _, k := range []string{"k1", "k2", "k3"} {
+			if status, body := send(t, "PUT", url+"rest/v2/caches/a/"+k, []byte("the value of "+k)); status != 204 {
+				t.Fatalf("%d %s", status, body)
+			}
+		}
+	})
+	flipped := false
+	paths, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", "*", "msgs", "*.blk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range paths {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := bytes.Index(b, []byte("value of k2")); i >= 0 {
+			b[i] ^= 1
+			flipped = true
+			if err := os.WriteFile(p, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if !flipped {
+		t.Fatal("the value is in no block")
+	}
+	url := run(t, at)
+	for k, want := range map[string]int{"k1": 200, "k2": 410, "k3": 200, "k4": 404} {
+		if status, body := send(t, "GET", url+"rest/v2/caches/a/"+k, nil); status != want || want == 410 && !strings.Contains(body, "entry_damaged") {
+			t.Errorf("%s: %d %s", k, status, body)
+		}
+	}
+	if _, body := send(t, "GET", url+"rest/v2/stats", nil); !strings.Contains(body, `"a/k2"`) || !strings.Contains(body, `"damaged":1`) {
+		t.Errorf("stats: %s", body)
+	}
+	if _, body := send(t, "GET", url+"metrics", nil); !strings.Contains(body, `millrace_cache_damaged_entries{cache="a"} 1`) || !strings.Contains(body, `millrace_grid_damaged_records_total{class="durable",partition="`) {
+		t.Errorf("metrics: %s", body)
+	}
+}
