@@ -35,28 +35,31 @@ func ValidateAll(configs []Config) error {
 			}
 		}
 	}
-	targets(&l, byName)
+	targets(&l, configs)
 	if err := l.Err(); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return nil
 }
 
-// targets finds pipelines that write one cache: of two that have a result for one key, each would take the other's away.
-func targets(l *fault.Errors, all map[string]Config) {
-	type end struct{ name, key string }
+// targets finds pipelines that write one cache: of two that have a result for one key, each would take the other's away. The later of both has the fault.
+func targets(l *fault.Errors, all []Config) {
+	type end struct {
+		name, key string
+		shares    bool
+	}
 	writers := map[string][]end{} // by the cache
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		c := all[name]
+	for _, c := range all {
+		c, name := c.WithDefaults(), c.Name
 		for _, e := range []struct{ key, cache string }{{"to", c.To}, {"errors", c.Errors}} {
 			for _, other := range writers[e.cache] {
-				if e.cache == "" || other.name == name || c.SharesTarget && all[other.name].SharesTarget {
+				if e.cache == "" || other.name == name || c.SharesTarget && other.shares {
 					continue
 				}
 				l.Add(name+"."+e.key, "%q is written by pipeline %s too (%s): take another cache, or say shares_target: true in both where they never have the same key",
 					e.cache, other.name, other.key)
 			}
-			writers[e.cache] = append(writers[e.cache], end{name, e.key})
+			writers[e.cache] = append(writers[e.cache], end{name, e.key, c.SharesTarget})
 		}
 	}
 }

@@ -174,8 +174,13 @@ func (m *Manager) Put(ctx context.Context, name string, d Definition) (created b
 		return false, err
 	}
 	old, was := all[name]
-	all[name] = c
-	if err := ValidateAll(append(slices.Collect(maps.Values(all)), m.cfg.Fixed...)); err != nil {
+	together := slices.Clone(m.cfg.Fixed)
+	for _, other := range slices.Sorted(maps.Keys(all)) {
+		if other != name {
+			together = append(together, all[other])
+		}
+	}
+	if err := ValidateAll(append(together, c)); err != nil {
 		return false, err
 	}
 	if err := m.makeCaches(ctx, c); err != nil {
