@@ -539,3 +539,35 @@ func TestSluiceIsOnTheDemoAlone(t *testing.T) {
 		t.Error("a node that is no demo offers to put many entries")
 	}
 }
+
+// The version that serves is chosen on the page, which asks first; what is asked then is answered by it.
+func TestChooseVersion(t *testing.T) {
+	address, _ := run(t, node(t, map[string]net{"degrees": degrees(t)}))
+	second := degrees(t)
+	second.weights["w"] = matrix(t, 2, 1, 3, 10)
+	body, err := os.ReadFile(string(second.file(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	push(t, address, "degrees", body)
+	p := open(t, address, desktop)
+	p.live("Ask for temperature")
+	p.fill(map[string]string{"load": "4"})
+	p.says("12", "The answer is 12 °C")
+	p.until(`document.querySelectorAll('.versions li').length === 2 && document.querySelector('.versions .on').textContent === 'serves'`)
+	use := `document.querySelector('.versions button[aria-label="Use version 1 of degrees"]').click()`
+	p.do(chromedp.Evaluate[chromedp.Void](use))
+	p.until(`document.getElementById('confirm-title').textContent === 'Use version 1 of degrees?' && document.getElementById('confirm-text').textContent.includes('from version 2')`)
+	p.do(chromedp.Click(chromedp.ID("confirm-no")))
+	p.do(chromedp.Evaluate[chromedp.Void](use), chromedp.Click(chromedp.ID("confirm-yes")))
+	p.until(`document.getElementById('models-said').textContent === 'Now version 1 of degrees serves.' && document.querySelector('.versions .on').textContent === 'serves, held'`)
+	p.box("#models")
+	p.keep("versions")
+	p.do(chromedp.Evaluate[chromedp.Void](`scrollTo(0, 0)`))
+	p.fill(map[string]string{"load": "5"})
+	p.says("10", "The answer is 10 °C")
+	p.do(chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll('.versions button')].find((b) => b.textContent === 'Follow the newest').click()`), chromedp.Click(chromedp.ID("confirm-yes")))
+	p.until(`document.getElementById('models-said').textContent === 'Now the newest version of degrees serves.'`)
+	p.fill(map[string]string{"load": "6"})
+	p.says("18", "The answer is 18 °C")
+}
