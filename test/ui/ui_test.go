@@ -303,6 +303,7 @@ func TestLiveNumbers(t *testing.T) {
 	p := open(t, address, desktop)
 	p.ready()
 	p.until(`document.querySelectorAll('#diagram svg g').length === 6`)
+	p.until(`document.getElementById('burst-state').textContent === '500 samples into digits, their results into predictions'`)
 	p.do(chromedp.Click(chromedp.ID("burst")))
 	p.until(`document.querySelector('#diagram .water.runs')`)
 	p.until(`document.getElementById('burst-state').textContent.startsWith('500 put in')`)
