@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/millrace/millrace/bulk"
 	"github.com/millrace/millrace/internal/app"
 	"github.com/millrace/millrace/internal/bench"
 )
@@ -19,16 +20,17 @@ import (
 const restConnections = 16
 
 // restRows are the flood of section "pipeline" over REST, puts on kept connections and results as server-sent events, against the same
-// flood by Go calls into a node of its own: in batches, and by as many callers as there are connections, who put one at a time as these do.
+// flood by Go calls into a node of its own: in batches, and by as many callers as there are connections, who put one at a time as these do. The same
+// flood as JSON lines over one connection, which the bulk import takes, is held against that of single puts.
 func restRows(ctx context.Context, o options) ([]Row, error) {
 	n := 50_000
 	if o.short {
 		n = 10_000
 	}
-	sides := []func(context.Context, *app.Node) (bench.Way, error){openREST, bench.OpenDirect, openCallers}
-	var batches, callers []pair
+	sides := []func(context.Context, *app.Node) (bench.Way, error){openREST, bench.OpenDirect, openCallers, openImport}
+	var batches, callers, imports []pair
 	for range o.rounds {
-		var rates [3]float64
+		var rates [4]float64
 		for i, open := range sides {
 			if err := bench.OnNode(ctx, bench.Options{Engine: "native"}, "durable", func(ctx context.Context, node *app.Node) error {
 				w, err := open(ctx, node)
@@ -47,11 +49,13 @@ func restRows(ctx context.Context, o options) ([]Row, error) {
 			}
 		}
 		batches, callers = append(batches, pair{rates[0], rates[1]}), append(callers, pair{rates[0], rates[2]})
+		imports = append(imports, pair{rates[3], rates[0]})
 	}
 	const name = "results a second, flood over REST, 16 connections"
 	return []Row{
 		row(name, "1/s", "the same flood in process, in batches of 256", batches, 0.6, false),
 		row(name+", against 16 callers", "1/s", "16 callers in process, one put each", callers, 0.6, false),
+		row("results a second, bulk import of JSON lines over REST", "1/s", "the flood over REST, 16 connections", imports, 0.7, false),
 	}, nil
 }
 
@@ -65,6 +69,50 @@ func openCallers(ctx context.Context, n *app.Node) (bench.Way, error) {
 
 func (callers) Batch() int   { return 1 }
 func (callers) Writers() int { return restConnections }
+
+// importer brings items by the bulk import, a chunk of JSON lines a request, as `millrace cache import` does.
+type importer struct {
+	*rest
+	client *http.Client
+	url    string
+}
+
+func openImport(ctx context.Context, n *app.Node) (bench.Way, error) {
+	w, err := openREST(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	return &importer{rest: w.(*rest), client: &http.Client{Transport: &http.Transport{}}, url: "http://" + n.Addr().String() + "/rest/v2/caches/" + bench.Source + "?action=import&format=jsonl"}, nil
+}
+
+func (*importer) Batch() int   { return 4096 }
+func (*importer) Writers() int { return 1 }
+
+func (i *importer) Close() {
+	i.client.CloseIdleConnections()
+	i.rest.Close()
+}
+
+func (i *importer) Put(ctx context.Context, keys []string, values [][]byte) error {
+	var lines []byte
+	for k, key := range keys {
+		lines = append(bulk.AppendLine(lines, &bulk.Record{Key: key, Value: values[k], ContentType: "application/octet-stream"}), '\n')
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, i.url, bytes.NewReader(lines))
+	if err != nil {
+		return err
+	}
+	resp, err := i.client.Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	said, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("import: %s: %s", resp.Status, said)
+	}
+	return err
+}
 
 // rest is the way over HTTP/1.1, written by hand so that the client costs little of the machine that it measures.
 type rest struct {
@@ -133,7 +181,7 @@ func (r *rest) Put(_ context.Context, keys []string, values [][]byte) error {
 	c := <-r.free
 	defer func() { r.free <- c }()
 	for i, key := range keys {
-		c.out = fmt.Appendf(c.out[:0], "PUT /rest/v2/caches/%s/%s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n",
+		c.out = fmt.Appendf(c.out[:0], "PUT /rest/v2/caches/%s/%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n",
 			bench.Source, key, len(values[i]))
 		c.out = append(c.out, values[i]...)
 		if _, err := c.Write(c.out); err != nil {
