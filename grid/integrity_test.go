@@ -228,3 +228,38 @@ func cacheOf(t *testing.T, g *grid.Grid, name string) *grid.Cache {
 	}
 	return c
 }
+
+// Examine tells what a start would find, and changes nothing.
+func TestExamineChangesNothing(t *testing.T) {
+	dir := folderOf1000(t, false)
+	if found, err := grid.Examine(dir); err != nil || len(found.Damages) != 0 || len(found.Faults) != 0 || found.Records < 1000 || found.Killed != 0 {
+		t.Errorf("a whole folder: %+v, %v", found, err)
+	}
+	path, at := lastIn(t, dir, "$KV.millrace-d-0.readings.sensor-0500")
+	flip(t, path, at+200, 16)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := grid.Examine(dir)
+	if err != nil || len(found.Damages) != 1 || !slices.Equal(found.Damages[0].Keys, []string{"readings/sensor-0500"}) || found.Lost() != 1 {
+		t.Errorf("%+v, %v", found, err)
+	}
+	after, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the block was changed: %v", err)
+	}
+	meta := filepath.Join(filepath.Dir(filepath.Dir(path)), "meta.inf")
+	flip(t, meta, 20, 1)
+	if found, err := grid.Examine(dir); err != nil || len(found.Faults) != 1 {
+		t.Errorf("a damaged description: %+v, %v", found, err)
+	}
+	if _, err := grid.Examine(t.TempDir()); !errors.Is(err, grid.ErrFormat) {
+		t.Errorf("a folder that is none: %v", err)
+	}
+	flip(t, meta, 20, 1)
+	open(t, grid.Config{Dir: dir})
+	if _, err := grid.Examine(dir); !errors.Is(err, grid.ErrLocked) {
+		t.Errorf("a folder in use: %v", err)
+	}
+}

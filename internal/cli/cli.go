@@ -68,7 +68,7 @@ a cache of the data grid goes through a model, and the result is an entry that l
 		&cobra.Group{ID: "other", Title: "Other:"},
 	)
 	root.SetHelpCommandGroupID("other")
-	root.AddCommand(c.demo(), c.serve(), c.cache(), c.pipeline(), c.store(), c.train(), c.data(), c.model(), c.engine(), c.bench(), c.completion(root), c.version())
+	root.AddCommand(c.demo(), c.serve(), c.cache(), c.pipeline(), c.store(), c.train(), c.data(), c.model(), c.engine(), c.bench(), c.doctor(), c.completion(root), c.version())
 	for _, sub := range root.Commands() {
 		if !sub.HasSubCommands() {
 			continue

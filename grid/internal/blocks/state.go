@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -155,4 +156,26 @@ func (r *varints) take(n int) []byte {
 	out := r.b[:n]
 	r.b = r.b[n:]
 	return out
+}
+
+// CheckDescription says what is wrong with the file that describes a stream, without which the server leaves the stream out.
+func CheckDescription(dir, stream string) error {
+	b, err := os.ReadFile(filepath.Join(dir, "meta.inf"))
+	if err != nil {
+		return fmt.Errorf("read the description of stream %s: %w", stream, err)
+	}
+	sum, err := os.ReadFile(filepath.Join(dir, "meta.sum"))
+	if err != nil {
+		return fmt.Errorf("read the checksum of the description of stream %s: %w", stream, err)
+	}
+	key := sha256.Sum256([]byte(stream))
+	h, err := highwayhash.New64(key[:])
+	if err != nil {
+		return fmt.Errorf("make the checksum of a description: %w", err)
+	}
+	_, _ = h.Write(b)
+	if hex.EncodeToString(h.Sum(nil)) != string(bytes.TrimSpace(sum)) {
+		return fmt.Errorf("%s does not have its checksum: the server would leave the stream out", filepath.Join(dir, "meta.inf"))
+	}
+	return nil
 }
