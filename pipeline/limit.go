@@ -149,7 +149,7 @@ func (s *limited) Run(ctx context.Context, in, out []*tensor.Tensor) error {
 	}
 	r.cancel()
 	select {
-	case <-c.done:
+	case <-c.done: //nolint:errcheck // what it says is of no use any more
 		return err
 	case <-time.After(endWithin):
 	}
@@ -159,7 +159,7 @@ func (s *limited) Run(ctx context.Context, in, out []*tensor.Tensor) error {
 	close(r.calls)
 	r.employ()
 	go func() {
-		<-c.done
+		<-c.done //nolint:errcheck // as above
 		left.Add(-1)
 		s.l.Release()
 	}()
@@ -167,7 +167,7 @@ func (s *limited) Run(ctx context.Context, in, out []*tensor.Tensor) error {
 }
 
 // await waits until the call ends, or there is a reason to end it.
-func (s *limited) await(ctx context.Context, c *call) (err error, ended bool) { //nolint:revive,staticcheck // ended is of the call, not of the error
+func (s *limited) await(ctx context.Context, c *call) (err error, ended bool) { //nolint:revive // ended is of the call, not of the error
 	changed := s.l.changed
 	if s.patient {
 		changed = nil

@@ -286,7 +286,7 @@ func (p *plan) runNamed(ctx context.Context, s engine.Session, it *item, clock *
 	clock.lap(&clock.decode)
 	if err != nil {
 		it.fails = &fails{codeInput, err}
-		return nil //nolint:nilerr // it becomes the item's result; the batch goes on
+		return nil // it becomes the item's result; the batch goes on
 	}
 	out, err := engine.Run(ctx, s, tensors)
 	clock.lap(&clock.run)

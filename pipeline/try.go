@@ -83,10 +83,9 @@ func (m *Manager) Try(ctx context.Context, name, contentType string, value []byt
 	} else {
 		t.Steps[1].Detail += " become " + seen.in
 		t.Steps = append(t.Steps, Step{"run", micros(clock.run), seen.out})
-		switch {
-		case seen.out == "":
+		if seen.out == "" {
 			t.Steps[2].Detail = failed
-		default:
+		} else {
 			t.Steps = append(t.Steps, Step{"encode", micros(clock.encode), failed})
 		}
 	}

@@ -171,8 +171,10 @@ func (p pipelines) Delete(ctx context.Context, name string) error {
 			}
 		}
 	}
-	if one, err := p.n.pipelines.Get(name); found && (err != nil || one.Origin == pipeline.File) {
-		return nil
+	if found {
+		if one, gone := p.n.pipelines.Get(name); gone != nil || one.Origin == pipeline.File {
+			return nil //nolint:nilerr // nothing but its positions was left, and they are gone
+		}
 	}
 	return p.n.pipelines.Delete(ctx, name)
 }

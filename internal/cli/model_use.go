@@ -24,7 +24,7 @@ again, whatever comes; --back undoes the last choice. Pipelines and clients take
 	back := cmd.Flags().Bool("back", false, "what served before the last choice")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
-		choice := ""
+		var choice string
 		switch {
 		case len(given) == 2 && !*newest && !*back:
 			choice = given[1]
