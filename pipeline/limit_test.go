@@ -49,7 +49,7 @@ func TestRunTimeout(t *testing.T) {
 	w := newWorkbench(t)
 	w.serve(1, w.endless(10), nil)
 	p, _ := w.run(func(c *pipeline.Config) { c.RunTimeout = 300 * time.Millisecond })
-	out, faults := w.listen("out"), w.listen("p-errors")
+
 	revs := map[string]grid.Revision{}
 	for _, in := range []struct{ key, text string }{{"a", "[1, 2]"}, {"b", "[1, 99]"}, {"c", "[3, 4]"}} {
 		revs[in.key] = w.put(in.key, in.text)
@@ -58,12 +58,12 @@ func TestRunTimeout(t *testing.T) {
 		s := p.Status()
 		return s.State == pipeline.Running && s.Run > 100*time.Millisecond && s.Version == 1
 	})
-	w.result(out, "a", revs["a"])
-	r := w.result(faults, "b", revs["b"])
+	w.result(w.listen("out"), "a", revs["a"])
+	r := w.result(w.listen("p-errors"), "b", revs["b"])
 	if r.Code != "run_timeout" || !strings.Contains(r.Error, "300ms") || r.Pipeline != "p" || r.Version != 1 {
 		t.Errorf("error entry %+v", r)
 	}
-	if r := w.result(out, "c", revs["c"]); r.Label != "second" || r.Pipeline != "p" {
+	if r := w.result(w.listen("out"), "c", revs["c"]); r.Label != "second" || r.Pipeline != "p" {
 		t.Errorf("result %+v", r)
 	}
 }
@@ -73,7 +73,7 @@ func TestNewVersionTakesOver(t *testing.T) {
 	w := newWorkbench(t)
 	w.serve(1, w.endless(float32(math.Inf(-1))), nil)
 	p, stop := w.run(nil) // the limit is 30 s
-	out := w.listen("out")
+
 	revs := map[string]grid.Revision{}
 	for _, key := range []string{"a", "b", "c"} {
 		revs[key] = w.put(key, "[1, 2]")
@@ -82,7 +82,7 @@ func TestNewVersionTakesOver(t *testing.T) {
 	began := time.Now()
 	w.serve(2, w.larger(free, true), nil)
 	for _, key := range []string{"a", "b", "c"} {
-		if r := w.result(out, key, revs[key]); r.Version != 2 {
+		if r := w.result(w.listen("out"), key, revs[key]); r.Version != 2 {
 			t.Errorf("result %+v", r)
 		}
 	}
@@ -139,12 +139,12 @@ func TestDeafEngine(t *testing.T) {
 	d := &deaf{end: make(chan struct{})}
 	w.serve(1, w.larger(free, true), func(s engine.Session) engine.Session { d.Session = s; return d })
 	p, _ := w.run(func(c *pipeline.Config) { c.RunTimeout, c.MaxBatch = 50*time.Millisecond, 1 })
-	out, faults := w.listen("out"), w.listen("p-errors")
+
 	revs := map[string]grid.Revision{}
 	for _, key := range []string{"a", "b", "c"} {
 		revs[key] = w.put(key, "[1, 2]")
 		if key != "c" {
-			if r := w.result(faults, key, revs[key]); r.Code != "run_timeout" {
+			if r := w.result(w.listen("p-errors"), key, revs[key]); r.Code != "run_timeout" {
 				t.Errorf("error entry %+v", r)
 			}
 		}
@@ -154,7 +154,7 @@ func TestDeafEngine(t *testing.T) {
 		return s.State == pipeline.Blocked && strings.Contains(s.Reason, "2 runs of model m version 1 were cancelled and do not end")
 	})
 	w.serve(2, w.larger(free, true), nil)
-	if r := w.result(out, "c", revs["c"]); r.Version != 2 {
+	if r := w.result(w.listen("out"), "c", revs["c"]); r.Version != 2 {
 		t.Errorf("result %+v", r)
 	}
 	close(d.end)
