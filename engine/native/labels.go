@@ -90,7 +90,7 @@ func lookup[K comparable, V any](keys []K, values []V, otherwise V) func(K) V {
 	at := make(map[K]int, len(keys))
 	nan := -1
 	for i, k := range keys {
-		if k != k { //nolint:staticcheck // NaN is no key of a map
+		if k != k { // NaN is no key of a map
 			if nan < 0 {
 				nan = i
 			}
@@ -105,7 +105,7 @@ func lookup[K comparable, V any](keys []K, values []V, otherwise V) func(K) V {
 		switch {
 		case ok:
 			return values[i]
-		case k != k && nan >= 0: //nolint:staticcheck // NaN
+		case k != k && nan >= 0:
 			return values[nan]
 		}
 		return otherwise
@@ -243,7 +243,7 @@ func (c *prep) classes(words, numbers string) (classes, error) {
 func (l classes) len() int { return max(len(l.words), len(l.numbers)) }
 
 func (l classes) dtype() tensor.DType {
-	if l.words != nil && len(l.words) > 0 {
+	if len(l.words) > 0 {
 		return tensor.String
 	}
 	return tensor.Int64

@@ -194,7 +194,8 @@ func svmClassify(c *prep) error {
 func (m *svmClassifier) classify(x []float32, y []float32) int {
 	count := m.names.len()
 	var scores []float64
-	class, top := 0, 0.0
+	var class int
+	var top float64
 	switch {
 	case m.perVector:
 		pairs, votes := m.duels(x)

@@ -248,7 +248,7 @@ func memberSets(c *prep, values []float64) ([][]uint64, error) {
 	var sets [][]uint64
 	var open []uint64
 	for _, v := range values {
-		if v != v { //nolint:staticcheck // NaN ends a set
+		if v != v { // NaN ends a set
 			slices.Sort(open)
 			sets, open = append(sets, open), nil
 			continue

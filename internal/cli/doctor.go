@@ -54,10 +54,9 @@ func diagnosis(e grid.Examined) string {
 			what = "is missing"
 		}
 		fmt.Fprintf(&b, "%s: %s of %s %s\n", where, d.File, d.Stream, what)
-		switch {
-		case d.Records == 0:
+		if d.Records == 0 {
 			b.WriteString("  nothing is lost: only what had been overwritten is damaged\n")
-		default:
+		} else {
 			fmt.Fprintf(&b, "  lost: %d records, sequences %d to %d; of %d it is not known whose they are\n", d.Records, d.From, d.To, d.Unknown)
 		}
 		for _, k := range d.Keys {

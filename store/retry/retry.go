@@ -243,7 +243,6 @@ func (s *Store) List(ctx context.Context, namespace string, o store.ListOptions)
 	}
 }
 
-// Close implements store.Store. It is not made again.
 // Present asks a store that can tell whether what it keeps is still there (disk).
 func (s *Store) Present() error {
 	if under, ok := s.under.(interface{ Present() error }); ok {
@@ -252,4 +251,5 @@ func (s *Store) Present() error {
 	return nil
 }
 
+// Close implements store.Store. It is not made again.
 func (s *Store) Close() error { return s.under.Close() }

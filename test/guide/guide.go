@@ -16,13 +16,6 @@ import (
 	"strings"
 )
 
-// Kinds of blocks.
-const (
-	commands = "sh"
-	failing  = "sh fails"
-	shown    = "text"
-)
-
 // block is a fenced block.
 type block struct {
 	kind string

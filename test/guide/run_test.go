@@ -29,6 +29,13 @@ const (
 	nodeLimit  = 30 * time.Second
 )
 
+// Kinds of blocks.
+const (
+	commands = "sh"
+	failing  = "sh fails"
+	shown    = "text"
+)
+
 func TestGuides(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
