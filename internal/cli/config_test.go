@@ -88,13 +88,13 @@ pipelines:
 		"digits":      {Class: "durable", MaxEntries: 10000, MaxEntryBytes: 1 << 20, Lifespan: app.Duration(24 * time.Hour)},
 		"predictions": {Class: "durable", MaxEntryBytes: 1 << 20},
 	}
-	want.Models = map[string]app.ModelConfig{"shipped": {Path: "builtin:digits", Engine: "auto"}, "digits": {
-		Path: "/models/digits.onnx", Engine: "auto", Scale: &scale, Mean: []float64{1, 2.5},
+	want.Models = map[string]app.ModelConfig{"shipped": {Path: "builtin:digits", Engine: "auto", Keep: 10}, "digits": {
+		Path: "/models/digits.onnx", Engine: "auto", Keep: 10, Scale: &scale, Mean: []float64{1, 2.5},
 		Labels: []string{"zero", "1", "no"}, Invert: "true",
 	}}
 	want.Pipelines = map[string]app.PipelineConfig{"classify": {
 		From: "digits", Model: "digits", To: "predictions", Errors: "classify-errors",
-		MaxBatch: 256, Start: "all", OnRemove: "remove", Top: 20,
+		MaxBatch: 256, Start: "all", OnRemove: "remove", Top: 20, RunTimeout: app.Duration(30 * time.Second),
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

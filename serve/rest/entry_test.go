@@ -339,7 +339,7 @@ func TestLongestLifespans(t *testing.T) {
 func TestRecognisedTypes(t *testing.T) {
 	n := start(t, rest.Config{}, serve.Config{}, nil)
 	for value, want := range map[string]string{
-		"\x89PNG\r\n\x1a\n....": "image/png", "\xff\xd8\xff\xe0": "image/jpeg", "\x93NUMPY\x01\x00": "application/x-npy", "GIF89a": "application/octet-stream",
+		"\x89PNG\r\n\x1a\n....": "image/png", "\xff\xd8\xff\xe0": "image/jpeg", "\x93NUMPY\x01\x00": "application/x-npy", "GIF89a": "image/gif", "\x00\x01\x02\x03": "application/octet-stream",
 	} {
 		n.want(204, "PUT", entry, value)
 		if a := n.want(200, "GET", entry, ""); a.header.Get("Content-Type") != want {
