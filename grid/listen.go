@@ -144,6 +144,9 @@ func (l *Listener) begin(ctx context.Context, i int, p *partition) error {
 			l.mu.Unlock()
 		}
 	})
+	if current && errors.Is(err, ErrUnavailable) {
+		err = nil // a new owner is asked when events are read: its index begins with all that was written
+	}
 	if err != nil {
 		return err
 	}
