@@ -29,13 +29,7 @@ func TestRandomGraphs(t *testing.T) {
 			for _, n := range c.Graph.Nodes {
 				ops[n.OpType] = true
 			}
-			want := answer(t, library, c)
-			got := answer(t, own, c)
-			for i, v := range c.Graph.Outputs {
-				if err := conformance.Alike(got[i], want[i]); err != nil {
-					t.Errorf("output %q: %v\n%v", v.Name, err, c.Graph)
-				}
-			}
+			agree(t, c, answer(t, own, c), answer(t, library, c))
 		})
 	}
 	if len(ops) < 40 {
@@ -217,41 +211,30 @@ func TestDoubtsAreEnough(t *testing.T) {
 }
 
 // TestRandomTables: both engines answer alike on 600 random graphs of an operator of tables.
-func TestRandomTables(t *testing.T) {
+func TestRandomTables(t *testing.T) { agreeOn(t, random.Table) }
+
+// TestRandomNewer: both engines answer alike on 600 random graphs of an operator that came after opset 17.
+func TestRandomNewer(t *testing.T) { agreeOn(t, random.Newer) }
+
+func agreeOn(t *testing.T, make func(seed uint64) (random.Case, error)) {
 	library, own := open(t), native.New(native.Config{})
 	for seed := range uint64(600) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			c, err := random.Table(seed)
+			c, err := make(seed)
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := answer(t, library, c)
-			got := answer(t, own, c)
-			for i, v := range c.Graph.Outputs {
-				if err := conformance.Alike(got[i], want[i]); err != nil {
-					t.Errorf("output %q: %v\n%v\n%v", v.Name, err, c.Graph, c.Graph.Nodes[0].Attrs)
-				}
-			}
+			agree(t, c, answer(t, own, c), answer(t, library, c))
 		})
 	}
 }
 
-// TestRandomNewer: both engines answer alike on 600 random graphs of an operator that came after opset 17.
-func TestRandomNewer(t *testing.T) {
-	library, own := open(t), native.New(native.Config{})
-	for seed := range uint64(600) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			c, err := random.Newer(seed)
-			if err != nil {
-				t.Fatal(err)
-			}
-			want := answer(t, library, c)
-			got := answer(t, own, c)
-			for i, v := range c.Graph.Outputs {
-				if err := conformance.Alike(got[i], want[i]); err != nil {
-					t.Errorf("output %q: %v\n%v\n%v", v.Name, err, c.Graph, c.Graph.Nodes[0].Attrs)
-				}
-			}
-		})
+// agree compares the outputs of a case.
+func agree(t *testing.T, c random.Case, got, want []*tensor.Tensor) {
+	t.Helper()
+	for i, v := range c.Graph.Outputs {
+		if err := conformance.Alike(got[i], want[i]); err != nil {
+			t.Errorf("output %q: %v\n%v\n%v", v.Name, err, c.Graph, c.Graph.Nodes[0].Attrs)
+		}
 	}
 }
