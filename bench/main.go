@@ -45,14 +45,14 @@ type suite struct {
 
 func suites() []suite {
 	return []suite{
-		{"pipeline", pipelineRows}, {"rest", restRows}, {"cache", cacheRows}, {"cold", coldRows}, {"ceph", cephRows}, {"oip", inferRows},
+		{"pipeline", pipelineRows}, {"rest", restRows}, {"list", listRows}, {"cache", cacheRows}, {"cold", coldRows}, {"ceph", cephRows}, {"oip", inferRows},
 		{"engine", engineRows}, {"train", trainRows}, {"start", startRows},
 	}
 }
 
 func run(ctx context.Context) error {
 	short := flag.Bool("short", false, "fewer and smaller measurements: under three minutes")
-	only := flag.String("only", "", "suites to run, separated by commas: pipeline, rest, cache, cold, ceph, oip, engine, train, start")
+	only := flag.String("only", "", "suites to run, separated by commas: pipeline, rest, list, cache, cold, ceph, oip, engine, train, start")
 	results := flag.String("out", "results.json", "file for the results")
 	page := flag.String("page", "", "page whose table is written anew")
 	worker := flag.String("redis-worker", "", "run as the Redis side's worker for this server (used by the program itself)")
