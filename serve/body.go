@@ -56,6 +56,14 @@ func grow(buf []byte, announced int64) []byte {
 	return bigger
 }
 
+// NameLimit adds to an error of a body that is too large which setting its limit is; others stay as they are.
+func NameLimit(err error, setting string) error {
+	if !errors.Is(err, ErrBodyTooLarge) {
+		return err
+	}
+	return fmt.Errorf("%w (%s)", err, setting)
+}
+
 // BodyError says in this package's errors why reading a request's body failed.
 func BodyError(err error) error {
 	var tooLarge *http.MaxBytesError

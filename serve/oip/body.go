@@ -26,10 +26,10 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, q *inferRequest) 
 		return nil, err
 	}
 	if q.body, err = serve.ReadBody(w, r, h.cfg.MaxBody, q.body); err != nil || encoding == "" {
-		return q.body, err
+		return q.body, serve.NameLimit(err, "http.limits.infer_body")
 	}
 	q.plain, err = unpack(q.plain[:0], q.body, encoding, h.cfg.MaxBody)
-	return q.plain, err
+	return q.plain, serve.NameLimit(err, "http.limits.infer_body")
 }
 
 // encodingOf returns "", "gzip" or "deflate".

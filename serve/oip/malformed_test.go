@@ -282,7 +282,9 @@ func TestCompression(t *testing.T) {
 	for _, encoding := range []string{"br", "gzip, deflate", "zstd"} {
 		n.want(415, "POST", path, body, "Content-Encoding: "+encoding)
 	}
-	n.want(413, "POST", path, strings.Repeat(" ", 1<<20+1))
+	if a := n.want(413, "POST", path, strings.Repeat(" ", 1<<20+1)); !strings.Contains(a.body, "http.limits.infer_body") {
+		t.Errorf("the answer does not name the limit: %s", a.body)
+	}
 	for header, encoding := range map[string]string{
 		"gzip, deflate, br": "", "identity": "", "gzip;q=0": "", "deflate;q=0.5": "deflate", "br": "", "*": "",
 	} {

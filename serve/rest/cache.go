@@ -53,8 +53,11 @@ func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 
 func (d *duration) UnmarshalText(b []byte) error {
 	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration such as 30s, 5m or 24h", b)
+	}
 	*d = duration(v)
-	return err
+	return nil
 }
 
 func configOf(c grid.CacheConfig) cacheConfig {

@@ -102,6 +102,9 @@ func TestCacheFaults(t *testing.T) {
 			t.Errorf("%s %s %.30s: %s", c.method, c.path, c.body, a.body)
 		}
 	}
+	if a := n.want(400, "POST", "/rest/v2/caches/x", `{"lifespan":"1d"}`); !strings.Contains(a.body, "not a duration such as") {
+		t.Errorf("what a duration is: %s", a.body)
+	}
 }
 
 func TestLists(t *testing.T) {

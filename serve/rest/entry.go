@@ -219,7 +219,7 @@ func (h *Handler) put(w http.ResponseWriter, r *http.Request, c *grid.Cache, key
 	}
 	value, err := serve.ReadBody(w, r, c.Config().MaxEntryBytes, nil)
 	if err != nil {
-		return err
+		return serve.NameLimit(err, "max_entry_bytes of cache "+c.Name())
 	}
 	if opts.ContentType == "" {
 		opts.ContentType = recognise(value)

@@ -264,7 +264,7 @@ func TestLimits(t *testing.T) {
 	newCache(t, n.grid, grid.CacheConfig{Name: "small", MaxEntries: 2, MaxEntryBytes: 1000})
 	at := func(k string) string { return "/rest/v2/caches/small/" + k }
 	n.want(204, "PUT", at("a"), strings.Repeat("x", 1000))
-	if a := n.want(413, "PUT", at("b"), strings.Repeat("x", 1001)); a.code(t) != "too_large" {
+	if a := n.want(413, "PUT", at("b"), strings.Repeat("x", 1001)); a.code(t) != "too_large" || !strings.Contains(a.body, "max_entry_bytes of cache small") {
 		t.Error(a.body)
 	}
 	n.want(204, "PUT", at("b"), "")

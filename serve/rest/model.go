@@ -318,7 +318,7 @@ func (h *Handler) putModel(w http.ResponseWriter, r *http.Request, name string, 
 	}
 	body, err := serve.ReadBody(w, r, h.cfg.MaxModelBytes, nil)
 	if err != nil {
-		return err
+		return serve.NameLimit(err, "http.limits.model_body")
 	}
 	onnx, err := unpackModel(r.Context(), body, 2*h.cfg.MaxModelBytes, h.cfg.Evaluator)
 	if err != nil {

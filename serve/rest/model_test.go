@@ -305,7 +305,7 @@ func TestModelsAreRefused(t *testing.T) {
 			t.Errorf("%s has several reasons: %s", name, a.body)
 		}
 	}
-	if a := n.want(413, "PUT", models+"/m", strings.Repeat("x", 1<<20+1)); a.code(t) != "too_large" {
+	if a := n.want(413, "PUT", models+"/m", strings.Repeat("x", 1<<20+1)); a.code(t) != "too_large" || !strings.Contains(a.body, "http.limits.model_body") {
 		t.Error(a.body)
 	}
 	n.want(415, "PUT", models+"/m", good, "Content-Encoding: gzip")
