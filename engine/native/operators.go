@@ -262,6 +262,14 @@ var operators = map[string]*operator{
 	"RotaryEmbedding":  {rotaryEmbedding, "interleaved:INT num_heads:INT rotary_embedding_dim:INT"},
 	"CumProd":          {cumProd, "exclusive:INT reverse:INT"},
 
+	"TensorScatter": {tensorScatter, "axis:INT mode:STRING"},
+	"CenterCropPad": {centerCropPad, "axes:INTS"},
+	"BitCast":       {bitCast, "to:INT"},
+	"Col2Im":        {col2Im, "dilations:INTS pads:INTS strides:INTS"},
+	"AffineGrid":    {affineGrid, "align_corners:INT"},
+	"DeformConv":    {deformConv, windowAttrs + " group:INT offset_group:INT"},
+	"MaxRoiPool":    {maxRoiPool, "pooled_shape:INTS spatial_scale:FLOAT"},
+
 	"Attention": {attention, "is_causal:INT kv_num_heads:INT q_num_heads:INT qk_matmul_output_mode:INT scale:FLOAT softcap:FLOAT softmax_precision:INT"},
 
 	"RandomUniform":     {randomNumbers(false, false), "dtype:INT high:FLOAT low:FLOAT seed:FLOAT shape:INTS"},

@@ -143,6 +143,79 @@ func neighbours(v float64, n int) (lo, hi int, part float64) {
 	return lo, lo + 1, v - float64(lo)
 }
 
+// maxRoiPool divides regions, whose corners are rounded to pixels, into the output's pixels and takes the largest number of each.
+var maxRoiPool = floats(maxRoiPoolOf[float32], maxRoiPoolOf[float64])
+
+func maxRoiPoolOf[T float](c *prep) error {
+	if err := c.need(2); err != nil {
+		return err
+	}
+	x, rois, size := c.in[0].shape, &c.in[1], c.attrs.Ints("pooled_shape", nil)
+	if len(x) != 4 || len(rois.shape) != 2 || rois.shape[1] != 5 || rois.dtype != c.in[0].dtype {
+		return c.errf("regions %v%v of input %v%v", rois.dtype, rois.shape, c.in[0].dtype, x)
+	}
+	if len(size) != 2 || min(size[0], size[1]) < 1 || max(size[0], size[1]) > maxWindow {
+		return c.errf("pooled_shape %v", size)
+	}
+	n, channels, high, wide, plane := rois.shape[0], x[1], int(size[0]), int(size[1]), x[2]*x[3]
+	o, err := c.out(0, c.in[0].dtype, tensor.Shape{n, channels, high, wide})
+	if err != nil {
+		return err
+	}
+	in, at, scale := c.in[0].slot, rois.slot, float64(c.attrs.Float("spatial_scale", 1))
+	c.step(func(f *frame) error {
+		dst, src, boxes := data[T](f, o), data[T](f, in), data[T](f, at)
+		for i := range n {
+			var corner [4]int
+			for k := range corner {
+				v := math.Round(float64(boxes[i*5+1+k]) * scale)
+				if !(math.Abs(v) < maxWindow) {
+					return fmt.Errorf("region %d is at %v", i, boxes[i*5+1:i*5+5])
+				}
+				corner[k] = int(v)
+			}
+			b := float64(boxes[i*5])
+			if !(b >= 0 && b < float64(x[0])) {
+				return fmt.Errorf("region %d is of image %v of %d", i, b, x[0])
+			}
+			rows, columns := bins(corner[1], corner[3], high, x[2]), bins(corner[0], corner[2], wide, x[3])
+			for ch := range channels {
+				img, to := src[(int(b)*channels+ch)*plane:][:plane], dst[(i*channels+ch)*high*wide:]
+				for p := range high * wide {
+					to[p] = largestIn(img, x[3], rows[p/wide], columns[p%wide])
+				}
+			}
+		}
+		return nil
+	})
+	return nil
+}
+
+// bins cuts a side into n parts that may share pixels, within a picture's side.
+func bins(from, to, n, side int) [][2]int {
+	length := float64(max(to-from+1, 1)) / float64(n)
+	out := make([][2]int, n)
+	for i := range out {
+		lo, hi := int(math.Floor(float64(i)*length))+from, int(math.Ceil(float64(i+1)*length))+from
+		out[i] = [2]int{min(max(lo, 0), side), min(max(hi, 0), side)}
+	}
+	return out
+}
+
+// largestIn is 0 where there is no pixel.
+func largestIn[T float](img []T, width int, rows, columns [2]int) T {
+	if rows[0] >= rows[1] || columns[0] >= columns[1] {
+		return 0
+	}
+	top := img[rows[0]*width+columns[0]]
+	for y := rows[0]; y < rows[1]; y++ {
+		for _, v := range img[y*width+columns[0] : y*width+columns[1]] {
+			top = max(top, v)
+		}
+	}
+	return top
+}
+
 // maxUnpool puts the results of MaxPool back to the places that its indices say, and zeros elsewhere.
 func maxUnpool(c *prep) error {
 	if err := c.need(2); err != nil {

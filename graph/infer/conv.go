@@ -16,6 +16,13 @@ var windowRules = rulesOf(map[string]rule{
 		}
 		return c.conv(dtype, 0, 1, 2)
 	},
+	"DeformConv": func(c *call) error {
+		dtype, err := c.sameType(0, 1, 2)
+		if err != nil {
+			return err
+		}
+		return c.conv(dtype, 0, 1, 3)
+	},
 	"ConvInteger":        func(c *call) error { return c.conv(tensor.Int32, 0, 1, -1) },
 	"QLinearConv":        func(c *call) error { return c.conv(c.arg(7).dtype, 0, 3, 8) },
 	"ConvTranspose":      inferConvTranspose,

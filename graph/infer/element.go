@@ -39,7 +39,7 @@ var elementRules = rulesOf(map[string]rule{
 	"And Or Xor Equal Greater Less GreaterOrEqual LessOrEqual": inferComparison,
 	"Min Max Sum Mean": inferVariadic,
 	"Where":            inferWhere,
-	"Cast":             inferCast,
+	"Cast BitCast":     inferCast,
 	"CastLike":         inferCastLike,
 	"QuantizeLinear":   inferQuantize,
 	"DequantizeLinear": inferDequantize,

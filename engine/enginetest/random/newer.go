@@ -24,7 +24,103 @@ func Newer(seed uint64) (Case, error) {
 }
 
 // newer each make a graph of one operator.
-var newer = []func(m *maker){attention}
+var newer = []func(m *maker){attention, attention, tensorScatter, centerCropPad, col2im, affineGrid, deformConv, maxRoiPool}
+
+func tensorScatter(m *maker) {
+	batch, rows, dim, wide := 1+m.IntN(4), 1+m.IntN(4), 4+m.IntN(4), 1+m.IntN(4)
+	in := []string{m.table("past", m.normal(1, batch, 2, dim, wide)), m.table("update", m.normal(1, batch, 2, rows, wide))}
+	attrs := graph.Attrs{"mode": m.oneOf("linear", "circular")}
+	if m.IntN(3) > 0 {
+		most := dim - rows + 1
+		if attrs["mode"] == "circular" {
+			most = dim
+		}
+		at := make([]int64, batch)
+		for i := range at {
+			at[i] = m.Int64N(int64(most))
+		}
+		in = append(in, m.table("at", tensor.Vector(at...)))
+	}
+	m.b.Output(m.b.Op("TensorScatter", attrs, in...))
+}
+
+func centerCropPad(m *maker) {
+	x := m.table("x", m.normal(1, 1+m.IntN(6), 1+m.IntN(6), 1+m.IntN(6)))
+	if m.IntN(2) == 0 {
+		m.b.Output(m.b.Op("CenterCropPad", nil, x, m.b.Ints(1+m.Int64N(8), 1+m.Int64N(8), 1+m.Int64N(8))))
+		return
+	}
+	m.b.Output(m.b.Op("CenterCropPad", graph.Attrs{"axes": []int64{2, -3}}, x, m.b.Ints(1+m.Int64N(8), 1+m.Int64N(8))))
+}
+
+func col2im(m *maker) {
+	n := 1 + m.IntN(3)
+	var image, block, strides, dilations, pads []int64
+	each, places := 1, 1
+	for range n {
+		s, d, b := 1+m.Int64N(2), 1+m.Int64N(2), 1+m.Int64N(3)
+		if n != 2 { // where the library takes the dilations wrong
+			d = 1
+		}
+		i := (b-1)*d + 1 + m.Int64N(4)
+		strides, dilations, block, image = append(strides, s), append(dilations, d), append(block, b), append(image, i)
+		pads = append(pads, m.Int64N(2))
+		each *= int(b)
+	}
+	for i := range n {
+		pads = append(pads, m.Int64N(2))
+		places *= int((image[i]+pads[i]+pads[n+i]-(block[i]-1)*dilations[i]-1)/strides[i] + 1)
+	}
+	x := m.table("x", m.normal(1, 1+m.IntN(2), each*(1+m.IntN(3)), places))
+	m.b.Output(m.b.Op("Col2Im", graph.Attrs{"strides": strides, "dilations": dilations, "pads": pads}, x, m.b.Ints(image...), m.b.Ints(block...)))
+}
+
+func affineGrid(m *maker) {
+	n, batch := 2+m.IntN(2), 1+m.IntN(3)
+	size := []int64{int64(batch), 3}
+	for range n {
+		size = append(size, 2+m.Int64N(6))
+	}
+	m.b.Output(m.b.Op("AffineGrid", graph.Attrs{"align_corners": int64(m.IntN(2))}, m.table("x", m.normal(1, batch, n, n+1)), m.b.Ints(size...)))
+}
+
+func deformConv(m *maker) {
+	batch, groups, offsetGroups := 1+m.IntN(2), 1+m.IntN(2), 1+m.IntN(2)
+	in, filters := groups*offsetGroups*(1+m.IntN(2)), groups*(1+m.IntN(3))
+	var kernel, image, out [2]int
+	strides, dilations, pads := make([]int64, 2), make([]int64, 2), make([]int64, 4)
+	for i := range 2 {
+		kernel[i], strides[i], dilations[i], pads[i], pads[2+i] = 1+m.IntN(3), 1+m.Int64N(2), 1+m.Int64N(2), m.Int64N(2), m.Int64N(2)
+		extent := (kernel[i]-1)*int(dilations[i]) + 1
+		image[i] = extent + m.IntN(5)
+		out[i] = (image[i]+int(pads[i]+pads[2+i])-extent)/int(strides[i]) + 1
+	}
+	each := offsetGroups * kernel[0] * kernel[1]
+	inputs := []string{
+		m.table("x", m.normal(1, batch, in, image[0], image[1])), m.table("w", m.normal(1, filters, in/groups, kernel[0], kernel[1])),
+		m.table("offset", m.normal(1, batch, 2*each, out[0], out[1])), "", "",
+	}
+	if m.IntN(2) == 0 {
+		inputs[3] = m.table("b", m.normal(1, filters))
+	}
+	if m.IntN(2) == 0 {
+		inputs[4] = m.table("mask", m.normal(1, batch, each, out[0], out[1]))
+	}
+	attrs := graph.Attrs{"group": int64(groups), "offset_group": int64(offsetGroups), "strides": strides, "dilations": dilations, "pads": pads}
+	m.b.Output(m.b.Op("DeformConv", attrs, inputs...))
+}
+
+func maxRoiPool(m *maker) {
+	batch, regions, high, wide := 1+m.IntN(2), 1+m.IntN(4), 2+m.IntN(8), 2+m.IntN(8)
+	rois := tensor.Must(tensor.New(tensor.Float32, regions, 5))
+	d := tensor.Data[float32](rois)
+	for i := range regions {
+		x, y := m.IntN(wide), m.IntN(high)
+		copy(d[5*i:], []float32{float32(m.IntN(batch)), float32(2 * x), float32(2 * y), float32(2 * (x + m.IntN(wide-x))), float32(2 * (y + m.IntN(high-y)))})
+	}
+	attrs := graph.Attrs{"pooled_shape": []int64{1 + m.Int64N(4), 1 + m.Int64N(4)}, "spatial_scale": float32(0.5)}
+	m.b.Output(m.b.Op("MaxRoiPool", attrs, m.table("x", m.normal(1, batch, 1+m.IntN(3), high, wide)), m.table("rois", rois)))
+}
 
 // attention has one of its forms: packed heads or not, a past or an outer cache, a mask of one of its shapes.
 func attention(m *maker) {
