@@ -63,7 +63,7 @@ func placeOf[T word](c *prep, a placeArgs) error {
 			}
 			for i := b * a.outer; i < (b+1)*a.outer; i++ {
 				for r := range a.rows {
-					to := i*a.dim + (first+r)%a.dim
+					to := i*a.dim + (first%a.dim+r)%a.dim // a write index may be as large as an integer can
 					copy(dst[to*a.inner:(to+1)*a.inner], update[(i*a.rows+r)*a.inner:])
 				}
 			}
