@@ -8,6 +8,7 @@ import * as caches from './caches.js';
 import * as charts from './charts.js';
 import * as choice from './choice.js';
 import * as confirm from './confirm.js';
+import * as damage from './damage.js';
 import * as exchange from './exchange.js';
 import * as feed from './feed.js';
 import { byId, span, write } from './format.js';
@@ -63,6 +64,7 @@ async function look() {
 }
 
 async function show(stats) {
+  damage.update(stats);
   const pipeline = choice.update(stats);
   const model = pipeline && models.find(pipeline);
   const input = inputOf(model);

@@ -31,13 +31,14 @@ export function update(stats, pipeline) {
   if (list.dataset.names !== names) {
     list.dataset.names = names;
     list.replaceChildren(...stats.caches.map((c) => element('li', {},
-      element('button', { type: 'button', 'aria-pressed': String(c.name === chosen.cache), onclick: () => choose(c.name) },
-        element('span', {}, c.name), element('span', { class: 'count' })))));
+      element('button', { type: 'button', 'data-cache': c.name, 'aria-pressed': String(c.name === chosen.cache), onclick: () => choose(c.name) },
+        element('span', {}, c.name), element('small', { class: 'broken' }), element('span', { class: 'count' })))));
     if (!stats.caches.length) list.append(element('li', { class: 'empty' }, 'There is no cache yet. POST /rest/v2/caches/NAME makes one.'));
   }
   stats.caches.forEach((c, i) => {
     const button = list.children[i].firstChild;
     write(button.lastChild, count(c.entries));
+    write(button.querySelector('.broken'), c.damaged ? `${count(c.damaged)} damaged` : '');
     button.title = `${c.class}, ${bytes(c.bytes)}`;
   });
   const now = stats.caches.find((c) => c.name === chosen.cache);
@@ -53,7 +54,7 @@ const moves = (c) => [c.entries, c.cold, c.evictions, c.loads].join();
 function choose(cache) {
   chosen = { cache, key: '', limit: step };
   for (const button of byId('cache-list').querySelectorAll('button')) {
-    button.setAttribute('aria-pressed', String(button.firstChild.textContent === cache));
+    button.setAttribute('aria-pressed', String(button.dataset.cache === cache));
   }
   byId('key-list').replaceChildren(); // keys of another cache are none of this one
   byId('entry').replaceChildren(element('p', { class: 'empty' }, "An entry's value and what is known of it appear here."));

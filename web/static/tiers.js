@@ -24,13 +24,14 @@ export function update(stats) {
     table.tBodies[0].replaceChildren(...stats.caches.map((c) => element('tr', { role: 'row' },
       ...columns.map((column, i) => (i
         ? element('td', { role: 'cell', 'data-name': column.name }, element('span', {}), element('small', {}))
-        : element('th', { role: 'rowheader', scope: 'row' }, element('span', {}, c.name), element('small', {}), element('span', { class: 'ratio', 'aria-hidden': 'true' }, element('i', {}))))))));
+        : element('th', { role: 'rowheader', scope: 'row' }, element('span', {}, c.name), element('small', {}), element('span', { class: 'ratio', 'aria-hidden': 'true' }, element('i', {})), element('span', { class: 'broken' })))))));
   }
   stats.caches.forEach((c, i) => {
     const row = table.tBodies[0].rows[i];
-    const [, kind, ratio] = row.cells[0].children;
+    const [, kind, ratio, broken] = row.cells[0].children;
     write(kind, c.store ? `${c.class}, ${c.store_type || 'store'}` : c.class);
     ratio.firstChild.style.transform = `scaleX(${c.entries ? c.in_memory / c.entries : 0})`;
+    write(broken, c.damaged ? `${count(c.damaged)} damaged` : '');
     row.dataset.store = c.store ? 'yes' : 'no';
     columns.forEach(({ of, text, more }, j) => {
       if (!j) return;
