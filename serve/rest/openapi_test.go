@@ -176,6 +176,9 @@ func (d document) checkObject(schema, object map[string]any, at string) error {
 	return nil
 }
 
+// fourFloats is a request for a run of the model fixed.
+const fourFloats = `{"id":"a","inputs":[{"name":"x","datatype":"FP32","shape":[1,4],"data":[1,2,3,4]}]}`
+
 // exercise is a request for each path, method and status of the document. "{good}" is a model's file.
 var exercise = []struct {
 	method, path, body string
@@ -245,6 +248,21 @@ var exercise = []struct {
 	{"GET", "/rest/v2/stats", "", 200, ""}, {"HEAD", "/rest/v2/stats", "", 200, ""},
 	{"GET", "/v2/health/live", "", 200, ""}, {"HEAD", "/v2/health/live", "", 200, ""},
 	{"GET", "/v2/health/ready", "", 200, ""}, {"HEAD", "/v2/health/ready", "", 200, ""}, {"GET", "/v2/health/ready", "", 503, "not ready"}, {"HEAD", "/v2/health/ready", "", 503, "not ready"},
+	{"GET", "/v2", "", 200, ""}, {"HEAD", "/v2", "", 200, ""},
+	{"GET", "/v2/models/fixed", "", 200, ""}, {"GET", "/v2/models/x", "", 404, ""}, {"HEAD", "/v2/models/fixed", "", 200, ""}, {"HEAD", "/v2/models/x", "", 404, ""},
+	{"GET", "/v2/models/fixed/versions/1", "", 200, ""}, {"GET", "/v2/models/fixed/versions/9", "", 404, ""},
+	{"HEAD", "/v2/models/fixed/versions/1", "", 200, ""}, {"HEAD", "/v2/models/fixed/versions/9", "", 404, ""},
+	{"GET", "/v2/models/fixed/ready", "", 200, ""}, {"GET", "/v2/models/x/ready", "", 404, ""}, {"HEAD", "/v2/models/fixed/ready", "", 200, ""}, {"HEAD", "/v2/models/x/ready", "", 404, ""},
+	{"GET", "/v2/models/fixed/versions/1/ready", "", 200, ""}, {"GET", "/v2/models/fixed/versions/9/ready", "", 404, ""},
+	{"HEAD", "/v2/models/fixed/versions/1/ready", "", 200, ""}, {"HEAD", "/v2/models/fixed/versions/9/ready", "", 404, ""},
+	{"POST", "/v2/models/fixed/infer", fourFloats, 200, ""}, {"POST", "/v2/models/fixed/infer", "{}", 400, ""}, {"POST", "/v2/models/x/infer", "{}", 404, ""},
+	{"POST", "/v2/models/fixed/infer", "{longer}", 413, ""}, {"POST", "/v2/models/fixed/infer", "{}", 415, "Content-Encoding: br"},
+	{"POST", "/v2/models/fixed/versions/1/infer", fourFloats, 200, ""}, {"POST", "/v2/models/fixed/versions/1/infer", "{}", 400, ""}, {"POST", "/v2/models/fixed/versions/9/infer", "{}", 404, ""},
+	{"POST", "/v2/models/fixed/versions/1/infer", "{longer}", 413, ""}, {"POST", "/v2/models/fixed/versions/1/infer", "{}", 415, "Content-Encoding: br"},
+	{"POST", "/v2/repository/index", "", 200, ""}, {"POST", "/v2/repository/index", "x", 400, ""}, {"POST", "/v2/repository/index", "{longer}", 413, ""},
+	{"GET", "/v1/models/fixed", "", 200, ""}, {"GET", "/v1/models/x", "", 404, ""}, {"HEAD", "/v1/models/fixed", "", 200, ""}, {"HEAD", "/v1/models/x", "", 404, ""},
+	{"POST", "/v1/models/fixed:predict", `{"instances":[[1,2,3,4]]}`, 200, ""}, {"POST", "/v1/models/fixed:predict", "{}", 400, ""}, {"POST", "/v1/models/x:predict", "{}", 404, ""},
+	{"POST", "/v1/models/fixed:predict", "{longer}", 413, ""}, {"POST", "/v1/models/fixed:predict", "{}", 415, "Content-Encoding: br"},
 	{"GET", "/metrics", "", 200, ""}, {"HEAD", "/metrics", "", 200, ""}, {"GET", "/openapi.yaml", "", 200, ""}, {"HEAD", "/openapi.yaml", "", 200, ""},
 	{"GET", "/debug/pprof/goroutine", "", 200, ""}, {"GET", "/debug/pprof/nobody", "", 404, ""}, {"HEAD", "/debug/pprof/goroutine", "", 200, ""}, {"HEAD", "/debug/pprof/nobody", "", 404, ""},
 }
@@ -267,13 +285,13 @@ func TestOpenAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 	var reasons []string
-	health, err := oip.New(oip.Config{Models: r, Ready: func(context.Context) []string { return reasons }})
+	inference, err := oip.New(oip.Config{Models: r, MaxBody: 1 << 20, Ready: func(context.Context) []string { return reasons }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := start(t, rest.Config{Grid: g, Models: r, Pipelines: &somePipelines{left: true, made: map[string]pipeline.Definition{}}, MaxModelBytes: 1 << 20}, serve.Config{}, nil, func(routes *serve.Routes) {
 		for _, p := range oip.Prefixes() {
-			routes.Handle(p, health)
+			routes.Handle(p, inference)
 		}
 		admin.Handle(routes, admin.Config{
 			Profiles: true,
