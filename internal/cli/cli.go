@@ -67,16 +67,21 @@ a cache of the data grid goes through a model, and the result is an entry that l
 		&cobra.Group{ID: "local", Title: "Models and engines on this machine:"},
 		&cobra.Group{ID: "other", Title: "Other:"},
 	)
-	root.SetHelpCommandGroupID("other")
+	root.SetHelpCommand(help())
 	root.AddCommand(c.demo(), c.serve(), c.cache(), c.pipeline(), c.store(), c.train(), c.data(), c.model(), c.engine(), c.bench(), c.doctor(), c.completion(root), c.version())
-	for _, sub := range root.Commands() {
-		if !sub.HasSubCommands() {
-			continue
-		}
-		group(sub)
-	}
-	group(root)
+	groups(root)
 	return root
+}
+
+// groups makes groups of cmd and of what is below it, as far as they have commands.
+func groups(cmd *cobra.Command) {
+	if !cmd.HasSubCommands() {
+		return
+	}
+	group(cmd)
+	for _, sub := range cmd.Commands() {
+		groups(sub)
+	}
 }
 
 // group makes a command that has only subcommands refuse to be called without one, or with one that is not there.
@@ -90,11 +95,42 @@ func group(cmd *cobra.Command) {
 			}
 			return usagef("%s: a command is missing; choose one of those above", cmd.CommandPath())
 		}
-		var names []string
-		for _, sub := range cmd.Commands() {
+		return noCommand(cmd, args[0])
+	}
+}
+
+// noCommand says that a command has no such subcommand, and which it has.
+func noCommand(cmd *cobra.Command, name string) error {
+	var names []string
+	for _, sub := range cmd.Commands() {
+		if sub.IsAvailableCommand() {
 			names = append(names, sub.Name())
 		}
-		return usagef("there is no command %q of %s%s", args[0], cmd.CommandPath(), didYouMean(args[0], names))
+	}
+	return usagef("there is no command %q of %s%s; it has %s", name, cmd.CommandPath(), didYouMean(name, names), strings.Join(names, ", "))
+}
+
+// help shows the help of a command, and refuses one that is not there.
+func help() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND...]",
+		Short:   "Show the help of a command",
+		GroupID: "other",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			at := cmd.Root()
+			for _, name := range args {
+				i := slices.IndexFunc(at.Commands(), func(sub *cobra.Command) bool { return sub.Name() == name || sub.HasAlias(name) })
+				if i < 0 {
+					if !at.HasSubCommands() {
+						return usagef("%s has no commands, so there is no %q", at.CommandPath(), name)
+					}
+					return noCommand(at, name)
+				}
+				at = at.Commands()[i]
+			}
+			at.InitDefaultHelpFlag()
+			return at.Help()
+		},
 	}
 }
 
