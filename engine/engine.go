@@ -25,6 +25,8 @@ var (
 	ErrUnavailable = errors.New("engine is not available")
 	// ErrBusy says that so many runs wait for the model already that this one was not taken. Trying again later helps.
 	ErrBusy = errors.New("too many runs wait")
+	// ErrTooLarge says that a run needs more memory than the engine's limits or the machine have; the message names which. The session goes on.
+	ErrTooLarge = errors.New("the run is too large")
 	// ErrPanic says that a kernel panicked; it is the engine's fault. The session goes on.
 	ErrPanic = errors.New("panic in the engine")
 )

@@ -119,6 +119,7 @@ type fails struct {
 const (
 	codeInput   = "bad_input"   // the entry cannot become the model's input
 	codeRun     = "run_failed"  // the engine refused it
+	codeLarge   = "too_large"   // the run needs more memory than it may have
 	codeTimeout = "run_timeout" // the model ran on it alone for longer than it may
 	codeOutput  = "bad_output"  // the model gave numbers that make no result
 )
@@ -127,6 +128,9 @@ const (
 func failed(err error) *fails {
 	if errors.Is(err, ErrRunTimeout) {
 		return &fails{codeTimeout, err}
+	}
+	if errors.Is(err, engine.ErrTooLarge) {
+		return &fails{codeLarge, err}
 	}
 	return &fails{codeRun, err}
 }

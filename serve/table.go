@@ -94,9 +94,9 @@ var kinds = []Kind{
 		Remedy: "Repair what is listed and send it again.",
 	},
 	{
-		Code: "too_large", HTTP: http.StatusRequestEntityTooLarge, GRPC: GRPCResourceExhausted, is: []error{grid.ErrTooLarge, ErrBodyTooLarge, registry.ErrTooLarge, media.ErrTooLarge},
-		Cause:  "The body, an entry, its content type or its labels are over a limit; the message says which and how large it is.",
-		Remedy: "Send less, or raise the cache's `max_entry_bytes` (8 MiB at most).",
+		Code: "too_large", HTTP: http.StatusRequestEntityTooLarge, GRPC: GRPCResourceExhausted, is: []error{grid.ErrTooLarge, ErrBodyTooLarge, registry.ErrTooLarge, media.ErrTooLarge, engine.ErrTooLarge},
+		Cause:  "The body, an entry, its content type or its labels are over a limit, or what a run of the model needs in memory; the message says which and how large it is.",
+		Remedy: "Send less, or raise the limit that the message names: a cache's `max_entry_bytes` (8 MiB at most), `engines.native.max_run_bytes`.",
 	},
 	{
 		Code: "body_timeout", HTTP: http.StatusRequestTimeout, GRPC: GRPCDeadlineExceeded, is: []error{ErrBodyTimeout},

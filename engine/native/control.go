@@ -136,7 +136,7 @@ func (s *stacks) add(values []tensor.Value) error {
 		}
 		size := values[i].Bytes() + 128
 		if s.bytes += size; s.c.pl.total+s.bytes > s.c.pl.e.cfg.MaxRunBytes {
-			return s.c.errf("%w: a run may use %d bytes", errTooLarge, s.c.pl.e.cfg.MaxRunBytes)
+			return s.c.errf("%w: a run may use %d bytes (engines.native.max_run_bytes)", errTooLarge, s.c.pl.e.cfg.MaxRunBytes)
 		}
 		s.parts[i] = append(s.parts[i], t)
 	}

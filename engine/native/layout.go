@@ -38,7 +38,7 @@ func layout(slots []slot, limit int64) (int, error) {
 	}
 	slices.SortStableFunc(blocks, func(a, b block) int { return a.from - b.from })
 	if limit < 0 {
-		return 0, fmt.Errorf("%w: the outputs alone are larger", errTooLarge)
+		return 0, fmt.Errorf("%w: the outputs alone are larger (engines.native.max_run_bytes)", errTooLarge)
 	}
 	size := 0
 	var live []block
@@ -56,7 +56,7 @@ func layout(slots []slot, limit int64) (int, error) {
 			best = at
 		}
 		if int64(best)+int64(need) > limit {
-			return 0, fmt.Errorf("%w: a run needs %d bytes beside its outputs, %d are left", errTooLarge, best+need, limit)
+			return 0, fmt.Errorf("%w: a run needs %d bytes beside its outputs, %d are left (engines.native.max_run_bytes)", errTooLarge, best+need, limit)
 		}
 		b.lo, b.hi = best, best+need
 		slots[b.slot].offset = best

@@ -409,11 +409,11 @@ func (pl *planner) fits(dtype tensor.DType, shape tensor.Shape) error {
 		size = int64(n) * 16
 	}
 	if size > pl.e.cfg.MaxTensorBytes {
-		return fmt.Errorf("%w: %v%v has %d bytes, a tensor may have %d", errTooLarge, dtype, shape, size, pl.e.cfg.MaxTensorBytes)
+		return fmt.Errorf("%w: %v%v has %d bytes, a tensor may have %d (engines.native.max_tensor_bytes)", errTooLarge, dtype, shape, size, pl.e.cfg.MaxTensorBytes)
 	}
 	if pl.eager {
 		if pl.total += size; pl.total > pl.e.cfg.MaxRunBytes {
-			return fmt.Errorf("%w: a run may use %d bytes", errTooLarge, pl.e.cfg.MaxRunBytes)
+			return fmt.Errorf("%w: a run may use %d bytes (engines.native.max_run_bytes)", errTooLarge, pl.e.cfg.MaxRunBytes)
 		}
 	}
 	return nil

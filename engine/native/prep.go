@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
@@ -13,7 +14,7 @@ import (
 var errDynamic = errors.New("shape depends on a value of the run")
 
 // errTooLarge says that a tensor or a run exceeds the engine's limits.
-var errTooLarge = errors.New("over the engine's memory limit")
+var errTooLarge = fmt.Errorf("%w: over the engine's memory limit", engine.ErrTooLarge)
 
 // unsupported is an operator that is known, but not so.
 type unsupported struct {
@@ -233,7 +234,7 @@ func (c *prep) give(i int, v tensor.Value) error {
 	}
 	size := v.Bytes()
 	if c.pl.total += size; c.pl.total > c.pl.e.cfg.MaxRunBytes {
-		return c.errf("%w: a run may use %d bytes", errTooLarge, c.pl.e.cfg.MaxRunBytes)
+		return c.errf("%w: a run may use %d bytes (engines.native.max_run_bytes)", errTooLarge, c.pl.e.cfg.MaxRunBytes)
 	}
 	if v.Kind == tensor.KindTensor {
 		c.setOut(i, outInfo{set: true, dtype: v.Tensor.DType(), shape: v.Tensor.Shape(), value: v.Tensor, bytes: size, slot: -1})

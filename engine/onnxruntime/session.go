@@ -135,6 +135,9 @@ func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) (err error)
 		if wrongOutput.MatchString(err.Error()) {
 			return fmt.Errorf("%w: a tensor that was given for an output has not the result's shape: %w", engine.ErrInput, err)
 		}
+		if outOfMemory.MatchString(err.Error()) {
+			return fmt.Errorf("%w: the machine's memory is at its end: onnxruntime: %w", engine.ErrTooLarge, err)
+		}
 		return fmt.Errorf("onnxruntime: %w", err)
 	}
 	for i, p := range s.out {
@@ -262,3 +265,6 @@ func (s *Session) finish(f *frame) {
 	clear(f.in)
 	s.frames.put(f)
 }
+
+// outOfMemory is what the library says where the machine has no more memory.
+var outOfMemory = regexp.MustCompile(`Failed to allocate memory|bad allocation|std::bad_alloc|out of memory`)

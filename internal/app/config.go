@@ -165,6 +165,10 @@ type EnginesConfig struct {
 type NativeConfig struct {
 	// How many goroutines one run may use; 0 leaves it to the engine.
 	Threads int `yaml:"threads"`
+	// The most bytes that one tensor of a run may have; a run that needs more fails with `too_large` (413).
+	MaxTensorBytes Size `yaml:"max_tensor_bytes"`
+	// The most bytes that all tensors of one run may have at a time, beside the weights; a run that needs more fails with `too_large` (413).
+	MaxRunBytes Size `yaml:"max_run_bytes"`
 }
 
 // ONNXRuntimeConfig holds onnxruntime's settings.
@@ -404,6 +408,7 @@ func Defaults() Config {
 		Grid:      GridConfig{Name: "millrace", Sync: "interval", MarkerTTL: 3600 * second, Timeout: 5 * second},
 		Engine:    "auto",
 		Engines: EnginesConfig{
+			Native:      NativeConfig{MaxTensorBytes: 2 << 30, MaxRunBytes: 4 << 30},
 			ONNXRuntime: ONNXRuntimeConfig{Device: "cpu"},
 		},
 		Log: LogConfig{Level: "info", Format: "text"},

@@ -31,7 +31,9 @@ func OpenEngines(cfg Config, log *slog.Logger) *Engines {
 	} else {
 		list = append(list, rt)
 	}
-	return newEngines(cfg, log, why, append(list, native.New(native.Config{}))...)
+	return newEngines(cfg, log, why, append(list, native.New(native.Config{
+		MaxTensorBytes: int64(cfg.Engines.Native.MaxTensorBytes), MaxRunBytes: int64(cfg.Engines.Native.MaxRunBytes),
+	}))...)
 }
 
 func newEngines(cfg Config, log *slog.Logger, why map[string]error, list ...engine.Engine) *Engines {

@@ -38,6 +38,8 @@ func (c *Config) Validate() error {
 	v.Check(c.Listeners.MaxBytes >= c.Listeners.MaxBytesEach, "listeners.max_bytes", "must be at least listeners.max_bytes_each")
 	v.oneOf("engine", c.Engine, "auto", "native", "onnxruntime")
 	v.Take(engine.Options{Threads: c.Engines.Native.Threads}.Validate(), under("engines.native"))
+	v.positive("engines.native.max_tensor_bytes", int64(c.Engines.Native.MaxTensorBytes))
+	v.positive("engines.native.max_run_bytes", int64(c.Engines.Native.MaxRunBytes))
 	rt := c.Engines.ONNXRuntime
 	v.Take(engine.Options{Threads: rt.Threads, Device: rt.Device}.Validate(), under("engines.onnxruntime"))
 	v.Take(onnxruntime.ValidateSettings(rt.Settings), under("engines.onnxruntime.settings"))
