@@ -31,7 +31,10 @@ func Main(ctx context.Context, args []string, p Process) int {
 	c := &command{Process: p}
 	root := c.root()
 	root.SetArgs(args)
-	_, err := root.ExecuteContextC(ctx)
+	err := unknownCommand(root, args)
+	if err == nil {
+		_, err = root.ExecuteContextC(ctx)
+	}
 	code := exitCode(err, c.started)
 	if code != exitOK {
 		report(p.Stderr, err, code)
@@ -97,6 +100,37 @@ func group(cmd *cobra.Command) {
 		}
 		return noCommand(cmd, args[0])
 	}
+}
+
+// unknownCommand refuses a word of args that stands where a command does and is none. It looks before the flags are read, which are those of the
+// command that was meant, and before --help is heeded.
+func unknownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 || args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd {
+		return nil
+	}
+	root.InitDefaultHelpCmd()
+	cmd, rest, err := root.Find(args)
+	if err != nil || !cmd.HasSubCommands() {
+		return err
+	}
+	cmd.InitDefaultHelpFlag()
+	for i := 0; i < len(rest); i++ {
+		if !strings.HasPrefix(rest[i], "-") {
+			return noCommand(cmd, rest[i])
+		}
+		name, _, has := strings.Cut(strings.TrimLeft(rest[i], "-"), "=")
+		flag := cmd.Flag(name)
+		if flag == nil && len(name) == 1 {
+			flag = cmd.Flags().ShorthandLookup(name)
+		}
+		if flag == nil {
+			return nil // what follows may be its value; it is the fault
+		}
+		if !has && flag.NoOptDefVal == "" {
+			i++
+		}
+	}
+	return nil
 }
 
 // noCommand says that a command has no such subcommand, and which it has.

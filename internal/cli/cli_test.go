@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,6 +40,47 @@ func TestEveryCommandHasHelp(t *testing.T) {
 	}
 }
 
+// A word that no command has is an error at every level, which names what there is; so it is where help is asked for. A command that takes no
+// arguments refuses it too.
+func TestUnknownCommands(t *testing.T) {
+	const word = "no-such-command"
+	groups := 0
+	refused := func(args []string, parts ...string) {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		code := cli.Main(t.Context(), args, cli.Process{Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr})
+		if code != 2 || stdout.Len() > 0 {
+			t.Errorf("%q: code %d with %d bytes on stdout", args, code, stdout.Len())
+		}
+		for _, part := range append(parts, word) {
+			if !strings.Contains(stderr.String(), part) {
+				t.Errorf("%q does not say %q: %s", args, part, stderr.String())
+			}
+		}
+	}
+	var walk func(*cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		path := strings.Fields(cmd.CommandPath())[1:]
+		refused(slices.Concat([]string{"help"}, path, []string{word}))
+		if !cmd.HasSubCommands() {
+			return
+		}
+		groups++
+		var names []string
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+			names = append(names, sub.Name())
+		}
+		refused(slices.Concat(path, []string{word}), names...)
+		refused(slices.Concat(path, []string{word, "--help"}), names...)
+		refused(slices.Concat(path, []string{word, "more", "--flag"}), names...)
+	}
+	walk(cli.Root())
+	if groups < 6 {
+		t.Errorf("only %d groups of commands were looked at", groups)
+	}
+}
+
 func TestExitCodes(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -56,6 +98,8 @@ func TestExitCodes(t *testing.T) {
 		{"unknown command of a command", t.Context(), []string{"cache", "foo"}, 2, `no command "foo" of millrace cache; it has clear, create, `},
 		{"unknown command with flags", t.Context(), []string{"pipeline", "--server", "127.0.0.1:1", "lss"}, 2, "did you mean ls?"},
 		{"unknown command with arguments", t.Context(), []string{"model", "foo", "bar"}, 2, "it has check, "},
+		{"unknown command with a flag and help", t.Context(), []string{"store", "-c", "x.yaml", "lss", "--help"}, 2, "did you mean ls?"},
+		{"unknown flag before a command", t.Context(), []string{"--chek", "serve"}, 2, "unknown flag: --chek"},
 		{"help of an unknown command", t.Context(), []string{"help", "foo"}, 2, "it has bench, "},
 		{"help of an unknown command of a command", t.Context(), []string{"help", "cache", "foo"}, 2, `no command "foo" of millrace cache`},
 		{"help of what has no commands", t.Context(), []string{"help", "version", "foo"}, 2, "millrace version has no commands"},
