@@ -17,6 +17,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/registry"
 	"github.com/millrace/millrace/serve"
 )
 
@@ -39,6 +40,9 @@ func TestKindOf(t *testing.T) {
 		{grid.ErrFull, "full", 507},
 		{grid.ErrClosed, "stopping", 503},
 		{engine.ErrInput, "model_input", 400},
+		{engine.ErrTooLarge, "too_large", 413},
+		{fmt.Errorf("%w: %w", registry.ErrFailed, engine.ErrTooLarge), "model_failed", 503},
+		{fmt.Errorf("%w: %w", registry.ErrRefused, engine.ErrTooLarge), "model_refused", 422},
 		{&engine.UnsupportedError{Engine: "native", Ops: []string{"Loop"}}, "model_unsupported", 422},
 		{context.DeadlineExceeded, "timeout", 504},
 		{errors.New("disk on fire"), "internal", 500},

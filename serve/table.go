@@ -94,11 +94,6 @@ var kinds = []Kind{
 		Remedy: "Repair what is listed and send it again.",
 	},
 	{
-		Code: "too_large", HTTP: http.StatusRequestEntityTooLarge, GRPC: GRPCResourceExhausted, is: []error{grid.ErrTooLarge, ErrBodyTooLarge, registry.ErrTooLarge, media.ErrTooLarge, engine.ErrTooLarge},
-		Cause:  "The body, an entry, its content type or its labels are over a limit, or what a run of the model needs in memory; the message says which and how large it is.",
-		Remedy: "Send less, or raise the limit that the message names: a cache's `max_entry_bytes` (8 MiB at most), `engines.native.max_run_bytes`.",
-	},
-	{
 		Code: "body_timeout", HTTP: http.StatusRequestTimeout, GRPC: GRPCDeadlineExceeded, is: []error{ErrBodyTimeout},
 		Cause:  "The body did not arrive within `http.timeouts.read`, or more slowly than `http.limits.body_rate`.",
 		Remedy: "Send it faster or in smaller pieces, or raise the timeout.",
@@ -192,6 +187,12 @@ var kinds = []Kind{
 		Code: "model_failed", HTTP: http.StatusServiceUnavailable, GRPC: GRPCUnavailable, is: []error{registry.ErrFailed},
 		Cause:  "The model is kept but cannot be run on this node; the message says why.",
 		Remedy: "Repair what it says, or put a version that runs.",
+	},
+	// After the kinds of a model that cannot be opened, which may be for the memory that it needs.
+	{
+		Code: "too_large", HTTP: http.StatusRequestEntityTooLarge, GRPC: GRPCResourceExhausted, is: []error{grid.ErrTooLarge, ErrBodyTooLarge, registry.ErrTooLarge, media.ErrTooLarge, engine.ErrTooLarge},
+		Cause:  "The body, an entry, its content type or its labels are over a limit, or what a run of the model needs in memory; the message says which and how large it is.",
+		Remedy: "Send less, or raise the limit that the message names: a cache's `max_entry_bytes` (8 MiB at most), `engines.native.max_run_bytes`.",
 	},
 	{
 		Code: "bad_content", HTTP: http.StatusBadRequest, GRPC: GRPCInvalidArgument, is: []error{media.ErrMalformed, media.ErrShape, media.ErrNotFinite, bulk.ErrFormat},

@@ -239,6 +239,23 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestOutOfMemory: a run that the machine has no memory for says so, and the session goes on.
+func TestOutOfMemory(t *testing.T) {
+	s := build(t, engine.Options{}, func(b *graph.Builder) {
+		b.Output(b.Name(b.Op("ConstantOfShape", nil, b.Input("n", tensor.Int64, graph.Dims(2))), "y"))
+	})
+	for _, n := range []int64{1 << 20, 1 << 28, 1 << 30} { // 4 TiB and more
+		err := s.Run(t.Context(), []*tensor.Tensor{tensor.Vector(n, 1<<20)}, make([]*tensor.Tensor, 1))
+		if !errors.Is(err, engine.ErrTooLarge) {
+			t.Errorf("%d rows: %v", n, err)
+		}
+	}
+	out := make([]*tensor.Tensor, 1)
+	if err := s.Run(t.Context(), []*tensor.Tensor{tensor.Vector[int64](2, 3)}, out); err != nil || !out[0].Shape().Equal(tensor.Shape{2, 3}) {
+		t.Errorf("after them: %v, %v", out, err)
+	}
+}
+
 // TestManyTensors runs one session with ever other tensors, from several goroutines, and after a Close.
 func TestManyTensors(t *testing.T) {
 	s := build(t, engine.Options{}, func(b *graph.Builder) {
