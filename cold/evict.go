@@ -156,6 +156,15 @@ func (t *tier) evict(ctx context.Context, excess amount, tries int) (n int, err 
 	if len(batch) == 0 {
 		return 0, fmt.Errorf("nothing can leave memory: %w", why)
 	}
+	if enough := t.enough(batch); enough < len(batch) {
+		for _, v := range hands[enough:] {
+			t.release(v, true)
+		}
+		batch, hands = batch[:enough], hands[:enough]
+	}
+	if len(batch) == 0 {
+		return 0, nil
+	}
 	leave := t.c.Demote
 	if t.config.Load().Evict == grid.EvictDrop {
 		leave = t.c.Evict
@@ -176,6 +185,19 @@ func (t *tier) evict(ctx context.Context, excess amount, tries int) (n int, err 
 		return n, nil
 	}
 	return 0, fmt.Errorf("nothing can leave memory: %w", why)
+}
+
+// enough returns how many of a batch still have to leave: a write that was counted as under way and as done when the batch was
+// begun counts once by now.
+func (t *tier) enough(batch []grid.Resident) int {
+	t.mu.Lock()
+	excess := t.excess()
+	t.mu.Unlock()
+	n := 0
+	for ; n < len(batch) && (excess.entries > 0 || excess.bytes > 0); n++ {
+		excess = excess.minus(amount{1, int64(batch[n].Size)})
+	}
+	return n
 }
 
 // passed returns up to where all readers have come in a partition: the one that writes behind is one of them.

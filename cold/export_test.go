@@ -3,6 +3,7 @@ package cold
 import (
 	"context"
 	"errors"
+	"runtime"
 
 	"github.com/millrace/millrace/grid"
 )
@@ -102,4 +103,33 @@ func (c *Cold) Land(ctx context.Context, cache string) error {
 func lastOf(ctx context.Context, g *grid.Cache, cold grid.Cold) (grid.Sequence, error) {
 	last, err := g.Last(ctx, cold.Entry.Key)
 	return last.Sequence, err
+}
+
+// WantNoMore has what a cache wanted room for be given up as soon as the evictor asks what may leave for it.
+func WantNoMore(c *Cold) {
+	right := c.steps.passed
+	c.steps.passed = func(ctx context.Context, g *grid.Cache, partition int) (grid.Sequence, error) {
+		c.mu.Lock()
+		t := c.tiers[g.Name()]
+		c.mu.Unlock()
+		t.mu.Lock()
+		wanted := t.wanted
+		t.mu.Unlock()
+		t.want(amount{}.minus(wanted))
+		return right(ctx, g, partition)
+	}
+}
+
+// Want has a cache want room for so many entries, and returns when its evictor has looked at that.
+func (c *Cold) Want(cache string, entries int64) {
+	c.mu.Lock()
+	t := c.tiers[cache]
+	c.mu.Unlock()
+	t.want(amount{entries: entries})
+	for range 2 { // it takes the second once it is done with the first
+		t.wakes <- struct{}{}
+	}
+	for len(t.wakes) > 0 {
+		runtime.Gosched()
+	}
 }

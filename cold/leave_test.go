@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/millrace/millrace/cold"
 	"github.com/millrace/millrace/grid"
 )
 
@@ -87,5 +88,20 @@ func TestLeaveWaits(t *testing.T) {
 	plain := cache(t, n, grid.CacheConfig{Name: "plain"})
 	if _, err := plain.Leave(ctx, []string{"a"}, true); !errors.Is(err, grid.ErrNoEviction) {
 		t.Errorf("of a cache without a store: %v", err)
+	}
+}
+
+// TestWantedNoMore: what is wanted no more when the evictor has found a victim for it costs no value its place. A write that has come through is
+// so for a moment: it counts as under way and as done.
+func TestWantedNoMore(t *testing.T) {
+	t.Parallel()
+	n := open(t, setup{bug: cold.WantNoMore})
+	c := cache(t, n, grid.CacheConfig{Store: "cold", MaxEntries: 2})
+	put(t, c, "a", "value of a")
+	put(t, c, "b", "value of b")
+	eventually(t, "the store has both", func() bool { return stats(t, c).Tier.LagEntries == 0 })
+	n.cold.Want("c", 1)
+	if s := stats(t, c); s.Cold != 0 || s.Tier.Evictions != 0 {
+		t.Errorf("statistics %+v", s)
 	}
 }
