@@ -133,7 +133,10 @@ func oneHotOf[T word](c *prep, a gatherAxis) error {
 }
 
 // rangeOf counts from input 0 to input 1 by input 2.
-func rangeOf(c *prep) error {
+var rangeOf = viaFloat32(func(c *prep) error {
+	if stash := c.attrs.Int("stash_type", int64(tensor.Float32)); stash != int64(tensor.Float32) {
+		return c.refuse("stash_type %d", stash)
+	}
 	if err := c.need(3); err != nil {
 		return err
 	}
@@ -163,7 +166,7 @@ func rangeOf(c *prep) error {
 	default:
 		return c.refuseType(d)
 	}
-}
+})
 
 func rangeFor[T int16 | int32 | int64 | float32 | float64](c *prep) error {
 	start, limit, delta := tensor.Data[T](c.in[0].value)[0], tensor.Data[T](c.in[1].value)[0], tensor.Data[T](c.in[2].value)[0]

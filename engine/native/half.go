@@ -60,9 +60,9 @@ func (c *prep) widen(in *info) error {
 	return nil
 }
 
-// outHalf declares a float32 output of a widened kernel: scratch memory that a last step rounds.
-func (c *prep) outHalf(i int, shape tensor.Shape) (int, error) {
-	o, err := c.outExact(i, c.half, shape)
+// outHalf declares an output of a 16-bit type of a widened kernel: scratch memory of float32 that a last step rounds.
+func (c *prep) outHalf(i int, half tensor.DType, shape tensor.Shape) (int, error) {
+	o, err := c.outExact(i, half, shape)
 	if err != nil {
 		return 0, err
 	}

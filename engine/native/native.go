@@ -22,7 +22,7 @@ import (
 const Name = "native"
 
 // MaxOpset is the newest opset of ONNX's own domain whose operators the engine knows.
-const MaxOpset = 26
+const MaxOpset = 27
 
 // Config are the engine's limits. The zero value is useful.
 type Config struct {

@@ -180,7 +180,7 @@ var operators = map[string]*operator{
 	"Pad":               {pad, "mode:STRING pads:INTS paddings:INTS value:FLOAT"},
 	"Gather":            {gather, "axis:INT"},
 	"OneHot":            {oneHot, "axis:INT"},
-	"Range":             {rangeOf, ""},
+	"Range":             {rangeOf, "stash_type:INT"},
 	"HannWindow":        {windowFunction(0.5, 0.5, 0), "output_datatype:INT periodic:INT"},
 	"HammingWindow":     {windowFunction(25.0/46, 21.0/46, 0), "output_datatype:INT periodic:INT"},
 	"BlackmanWindow":    {windowFunction(0.42, 0.5, 0.08), "output_datatype:INT periodic:INT"},
@@ -271,6 +271,9 @@ var operators = map[string]*operator{
 	"MaxRoiPool":    {maxRoiPool, "pooled_shape:INTS spatial_scale:FLOAT"},
 
 	"Attention": {attention, "is_causal:INT kv_num_heads:INT q_num_heads:INT qk_matmul_output_mode:INT scale:FLOAT softcap:FLOAT softmax_precision:INT"},
+
+	"LinearAttention":     {linearAttention, "chunk_size:INT kv_num_heads:INT q_num_heads:INT scale:FLOAT update_rule:STRING"},
+	"CausalConvWithState": {causalConv, "activation:STRING"},
 
 	"RandomUniform":     {randomNumbers(false, false), "dtype:INT high:FLOAT low:FLOAT seed:FLOAT shape:INTS"},
 	"RandomUniformLike": {randomNumbers(false, true), "dtype:INT high:FLOAT low:FLOAT seed:FLOAT"},

@@ -167,7 +167,7 @@ func (c *prep) wants(i int) bool { return i < len(c.n.out) && c.n.out[i] >= 0 }
 // out declares output i and returns its slot; scratch memory where nobody asks for it.
 func (c *prep) out(i int, dtype tensor.DType, shape tensor.Shape) (int, error) {
 	if c.intoF && dtype == tensor.Float32 {
-		return c.outHalf(i, shape)
+		return c.outHalf(i, c.half, shape)
 	}
 	return c.outExact(i, dtype, shape)
 }

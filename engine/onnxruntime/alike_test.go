@@ -216,6 +216,29 @@ func TestRandomTables(t *testing.T) { agreeOn(t, random.Table) }
 // TestRandomNewer: both engines answer alike on 600 random graphs of an operator that came after opset 17.
 func TestRandomNewer(t *testing.T) { agreeOn(t, random.Newer) }
 
+// TestRandomLinear: the same on 200 graphs of the two operators of opset 27, which the library has under its own domain.
+func TestRandomLinear(t *testing.T) {
+	library, own := open(t), native.New(native.Config{})
+	for seed := range uint64(200) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			c, err := random.Linear(seed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			theirs := c
+			theirs.Graph = theirs.Graph.Clone()
+			theirs.Graph.Opset = map[string]int64{"": onnxruntime.MaxOpset, "com.microsoft": 1}
+			for _, n := range theirs.Graph.Nodes {
+				n.Domain = "com.microsoft"
+				if n.OpType == "CausalConvWithState" {
+					n.Attrs["ndim"] = int64(1)
+				}
+			}
+			agree(t, c, answer(t, own, c), answer(t, library, theirs))
+		})
+	}
+}
+
 func agreeOn(t *testing.T, make func(seed uint64) (random.Case, error)) {
 	library, own := open(t), native.New(native.Config{})
 	for seed := range uint64(600) {
