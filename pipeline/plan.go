@@ -109,32 +109,6 @@ func passedOver(spec media.Spec, carry []string) []string {
 	return names
 }
 
-// fails is why an item has no result: what was wrong, and the fixed code of that kind of fault.
-type fails struct {
-	code string
-	err  error
-}
-
-// The codes of error entries.
-const (
-	codeInput   = "bad_input"   // the entry cannot become the model's input
-	codeRun     = "run_failed"  // the engine refused it
-	codeLarge   = "too_large"   // the run needs more memory than it may have
-	codeTimeout = "run_timeout" // the model ran on it alone for longer than it may
-	codeOutput  = "bad_output"  // the model gave numbers that make no result
-)
-
-// failed is what an item has whose run failed.
-func failed(err error) *fails {
-	if errors.Is(err, ErrRunTimeout) {
-		return &fails{codeTimeout, err}
-	}
-	if errors.Is(err, engine.ErrTooLarge) {
-		return &fails{codeLarge, err}
-	}
-	return &fails{codeRun, err}
-}
-
 // tell says in the log what was found out about the model lately.
 func (p *plan) tell(log *slog.Logger) {
 	if p.alone != nil {

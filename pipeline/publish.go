@@ -61,7 +61,18 @@ func (p *Pipeline) publish(ctx context.Context, b *batch) error {
 	if err := p.store(ctx, p.results, results); err != nil {
 		return err
 	}
-	if err := p.store(ctx, p.faults, faults); err != nil {
+	stored := results[:0]
+	for _, it := range results {
+		if it.large == nil {
+			stored = append(stored, it)
+			continue
+		}
+		it.fails, it.large = &fails{codeLarge, fmt.Errorf("the result: %w", it.large)}, nil
+		it.value = b.plan.encodeError(it)
+		faults = append(faults, it)
+	}
+	results = stored
+	if err := p.storeFaults(ctx, b.plan, faults); err != nil {
 		return err
 	}
 	b.clock.lap(&b.clock.publish)
@@ -97,8 +108,25 @@ type target struct {
 	reader string // the pipeline's name
 }
 
+// storeFaults stores error entries, in a short form those that are too large for the cache. Where even that is, the pipeline waits and says why.
+func (p *Pipeline) storeFaults(ctx context.Context, plan *plan, items []*item) error {
+	if err := p.store(ctx, p.faults, items); err != nil {
+		return err
+	}
+	var again []*item
+	for _, it := range items {
+		if it.large != nil {
+			it.large, it.short = nil, true
+			it.value = plan.encodeError(it)
+			again = append(again, it)
+		}
+	}
+	return p.store(ctx, p.faults, again)
+}
+
 // store writes the values of items that were not stored before a crash or a move. Each write is on condition that the result
-// which it replaces is still there, which a former owner of the partition cannot meet.
+// which it replaces is still there, which a former owner of the partition cannot meet. An item whose value the cache never takes
+// has large then.
 func (p *Pipeline) store(ctx context.Context, t *target, items []*item) error {
 	if len(items) == 0 {
 		return nil
@@ -139,6 +167,8 @@ func (p *Pipeline) store(ctx context.Context, t *target, items []*item) error {
 			case fault == nil:
 			case errors.Is(fault, grid.ErrNotOwner):
 				it.left = true
+			case errors.Is(fault, grid.ErrTooLarge) && !it.short:
+				it.large = fault
 			default:
 				err = fmt.Errorf("write %q to cache %s: %w", it.source.Key, t.cache.Name(), fault)
 				again, againItems = append(again, made[i]), append(againItems, it)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/millrace/millrace/engine"
@@ -29,6 +30,8 @@ type item struct {
 	left   bool      // this node does not own its partition, or not yet: it is to be given out again
 	value  []byte    // the result, but for its end
 	fails  *fails
+	large  error // why the target does not take the value
+	short  bool  // the error entry is to be short
 }
 
 // Source says which entry a result comes from.
@@ -168,7 +171,7 @@ func (p *plan) appendSource(b []byte, it *item) []byte {
 	b = strconv.AppendInt(b, p.model.Version, 10)
 	b = append(b, `,"pipeline":`...)
 	b = appendString(b, p.name)
-	if len(p.carry) > 0 {
+	if len(p.carry) > 0 && !it.short {
 		if carried := media.Fields(it.source.ContentType, it.source.Value, p.carry); carried != nil {
 			b = append(append(b, `,"carry":`...), carried...)
 		}
@@ -189,12 +192,19 @@ func (it *item) finish(now time.Time) []byte {
 	return append(b, '}')
 }
 
-// encodeError writes an item's error entry but for its latency.
+// mostShort is how many bytes of its message a short error entry has.
+const mostShort = 256
+
+// encodeError writes an item's error entry but for its latency. A short one has the beginning of the message, and nothing that is carried.
 func (p *plan) encodeError(it *item) []byte {
+	text := it.fails.err.Error()
+	if it.short && len(text) > mostShort {
+		text = strings.ToValidUTF8(text[:mostShort], "") + " ..."
+	}
 	b := append([]byte{}, `{"error":`...)
-	b = appendString(b, it.fails.err.Error())
+	b = appendString(b, text)
 	b = append(b, `,"code":`...)
-	b = appendString(b, it.fails.code)
+	b = appendString(b, it.fails.code.String())
 	return p.appendSource(b, it)
 }
 

@@ -76,7 +76,7 @@ func (m *Manager) Try(ctx context.Context, name, contentType string, value []byt
 	}}
 	failed := ""
 	if it.fails != nil {
-		failed = it.fails.code + ": " + it.fails.err.Error()
+		failed = it.fails.code.String() + ": " + it.fails.err.Error()
 	}
 	if !seen.ran {
 		t.Steps[1].Detail += ": " + failed

@@ -17,6 +17,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/pipeline"
 	"github.com/millrace/millrace/registry"
 	"github.com/millrace/millrace/serve"
 )
@@ -89,6 +90,13 @@ func TestErrorsDocument(t *testing.T) {
 	for _, k := range serve.Kinds() {
 		status := strings.TrimSpace(fmt.Sprintf("%d %s", k.HTTP, http.StatusText(k.HTTP)))
 		fmt.Fprintf(&b, "| `%s` | %s | %v | %s | %s |\n", k.Code, status, k.GRPC, k.Cause, k.Remedy)
+	}
+	b.WriteString("\n## Error entries\n\nWhere a pipeline cannot make a result of an entry, the cache that `errors` names gets an entry under the same key: " +
+		"`{\"error\": \"what happened\", \"code\": \"one of these\", \"model\": ..., \"version\": ..., \"pipeline\": ..., \"carry\": {...}, \"source\": {...}, \"latency_us\": ...}`. " +
+		"It goes when\nthe key has a result again. Where it would be too large for that cache, its message is cut and it carries nothing.\n\n" +
+		"| code | cause | remedy |\n| --- | --- | --- |\n")
+	for _, k := range pipeline.FaultKinds() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", k.Code, k.Cause, k.Remedy)
 	}
 	name := filepath.Join("..", "docs", "errors.md")
 	if *update {
