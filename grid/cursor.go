@@ -71,9 +71,9 @@ func newCursor(ctx context.Context, r *Reader, t *tenure) (*cursor, error) {
 	if at.stored == 0 {
 		at.Position = 0
 		if r.cfg.Start == StartNew {
-			t.index.mu.Lock()
-			at.Position = t.index.seq
-			t.index.mu.Unlock()
+			if at.Position, err = t.lastOwn(ctx); err != nil {
+				return nil, err
+			}
 		}
 		if at.stored, err = t.writePosition(ctx, r.cfg.Cache, r.cfg.Name, at); err != nil {
 			return nil, err

@@ -278,31 +278,33 @@ func TestLifespans(t *testing.T) {
 	}
 }
 
-// TestCurrentStateHasOwnWrites: what this node removed before it listened is not in the current state, however late the index gets it.
-func TestCurrentStateHasOwnWrites(t *testing.T) {
-	t.Parallel()
-	ctx := t.Context()
-	g := open(t, grid.Config{InMemory: true, Partitions: 1})
-	c := cache(t, g, grid.CacheConfig{Name: "c"})
-	stop := make(chan struct{})
+// keepBusy gives the index of a cache's node work until the test ends.
+func keepBusy(t *testing.T, c *grid.Cache) {
+	ctx, stop := context.WithCancel(t.Context())
 	var writers sync.WaitGroup
-	for w := range 4 { // the index has work
+	for w := range 4 {
 		writers.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if _, err := c.Put(ctx, fmt.Sprint("other", w), make([]byte, 50_000), grid.PutOptions{}); err != nil {
+			for ctx.Err() == nil {
+				if _, err := c.Put(ctx, fmt.Sprint("other", w), make([]byte, 50_000), grid.PutOptions{}); err != nil && ctx.Err() == nil {
 					t.Error(err)
 					return
 				}
 			}
 		})
 	}
-	defer writers.Wait()
-	defer close(stop)
+	t.Cleanup(func() {
+		stop()
+		writers.Wait()
+	})
+}
+
+// TestCurrentStateHasOwnWrites: what this node removed before it listened is not in the current state, however late the index gets it.
+func TestCurrentStateHasOwnWrites(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	g := open(t, grid.Config{InMemory: true, Partitions: 1})
+	c := cache(t, g, grid.CacheConfig{Name: "c"})
+	keepBusy(t, c)
 	for i := range 300 {
 		gone := fmt.Sprint("gone", i)
 		if _, err := c.Put(ctx, gone, []byte("v"), grid.PutOptions{}); err != nil {

@@ -205,11 +205,19 @@ func (t *tenure) indexEnd() Sequence {
 	return t.index.seq
 }
 
+// lastOwn is the place of the last change, with this node's own writes: what it wrote before is not what comes from now on.
+func (t *tenure) lastOwn(ctx context.Context) (Sequence, error) {
+	if err := t.settled(ctx); err != nil {
+		return 0, err
+	}
+	return t.indexEnd(), nil
+}
+
 // find returns the sequence before the first change that a reader is moved to.
 func (t *tenure) find(ctx context.Context, cache string, to seekTo) (Sequence, error) {
 	switch {
 	case to.Now:
-		return t.indexEnd(), nil
+		return t.lastOwn(ctx)
 	case to.Time.IsZero():
 		return 0, nil
 	}
@@ -226,7 +234,7 @@ func (t *tenure) find(ctx context.Context, cache string, to seekTo) (Sequence, e
 	case err != nil:
 		return 0, fmt.Errorf("look for %v: %w", to.Time, err)
 	case seq == 0:
-		return t.indexEnd(), nil
+		return t.lastOwn(ctx)
 	}
 	return seq - 1, nil
 }

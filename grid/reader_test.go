@@ -116,6 +116,37 @@ func TestReaderSeesRemovals(t *testing.T) {
 	}
 }
 
+// TestNewReaderPassesOwnWrites: what this node wrote before is not what a new reader begins with, or one that is moved to now, however late
+// the index gets it.
+func TestNewReaderPassesOwnWrites(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	g := open(t, grid.Config{InMemory: true, Partitions: 1})
+	c := cache(t, g, grid.CacheConfig{Name: "c"})
+	keepBusy(t, c)
+	moved := read(t, g, grid.ReaderConfig{Name: "moved", Cache: "c"})
+	for i := range 100 {
+		key := fmt.Sprint("before", i)
+		put(t, c, key, "v")
+		r := read(t, g, grid.ReaderConfig{Name: fmt.Sprint("new", i), Cache: "c", Start: grid.StartNew})
+		if err := g.Seek(ctx, "c", "moved", grid.Seek{Now: true}); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range []*grid.Reader{r, moved} {
+			got := take(t, r, 10)
+			for _, m := range got {
+				if m.Entry.Key == key {
+					t.Fatalf("%d: %s was put before", i, key)
+				}
+			}
+			r.Done(got)
+		}
+		if err := r.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestReaderGivesOutTheNewest overwrites keys that wait, and one that is given out.
 func TestReaderGivesOutTheNewest(t *testing.T) {
 	t.Parallel()
