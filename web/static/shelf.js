@@ -11,7 +11,6 @@ const patience = 1000; // ms for a value that was read to be back in memory
 
 let cache = '';
 let seen = ''; // the numbers at the last look: while they stay, nothing moved
-let store = '';
 let puts = 0; // at the last update
 let waited = 0; // updates since the last look, in a flood
 let asked = 0;
@@ -20,11 +19,10 @@ const tiles = new Map(); // keyId -> { button, item, key, cold, revision, canvas
 /** update looks again where the numbers of the cache say that something moved. */
 export async function update(stats, pipeline) {
   const now = stats.caches.find((c) => c.name === pipeline?.from);
-  byId('shelf').hidden = !now;
-  if (!now) return;
-  store = now.store_type ?? '';
-  write(byId('shelf-memory'), now.max_entries && now.store ? `${count(now.in_memory)} of ${count(now.max_entries)}` : count(now.in_memory));
-  write(byId('shelf-store'), now.store ? count(now.cold) : 'no store');
+  byId('shelf').hidden = !now?.store; // else all is in memory, and nothing can be moved
+  if (!now?.store) return;
+  write(byId('shelf-memory'), now.max_entries ? `${count(now.in_memory)} of ${count(now.max_entries)}` : count(now.in_memory));
+  write(byId('shelf-store'), count(now.cold));
   const numbers = [now.name, now.puts, now.entries, now.cold, now.evictions, now.loads].join();
   if (numbers === seen) {
     for (const tile of tiles.values()) refresh(tile, tile); // an answer or a picture may have come meanwhile
@@ -113,14 +111,14 @@ function refresh(tile, entry) {
   item.className = `${entry.cold ? 'cold' : 'hot'}${item.classList.contains('moved') ? ' moved' : ''}`;
   write(place, entry.cold ? 'store' : 'memory');
   const answer = feed.labelOf(key);
-  write(label, answer ?? '·');
-  label.classList.toggle('words', (answer ?? '').length > 2);
+  const shows = answer ?? keyText(key);
+  write(label, shows);
+  label.classList.toggle('words', shows.length > 2);
   const what = `${answer ? `${answer}, ` : ''}key ${keyText(key)}`;
   const does = entry.cold ? 'Bring it back into memory.' : 'Send it to the store.';
-  const text = `${what}, ${entry.cold ? 'in the store' : 'in memory'}.${store ? ` ${does}` : ''}`;
+  const text = `${what}, ${entry.cold ? 'in the store' : 'in memory'}. ${does}`;
   button.setAttribute('aria-label', text);
-  button.title = `${keyText(key)}, ${bytes(entry.bytes)}: ${entry.cold ? 'in the store; click to bring it back' : `in memory${store ? '; click to send it to the store' : ''}`}`;
-  button.disabled = !store;
+  button.title = `${keyText(key)}, ${bytes(entry.bytes)}: ${entry.cold ? 'in the store; click to bring it back' : 'in memory; click to send it to the store'}`;
   picture(tile);
 }
 

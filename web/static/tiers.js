@@ -18,6 +18,7 @@ let drawn = '';
 /** update shows the caches of the stats. */
 export function update(stats) {
   const table = byId('tiers');
+  write(byId('memory-lead'), stats.caches.some((c) => c.store) ? 'What nobody asked for lately leaves memory once its store has it, and comes back when somebody asks' : 'No cache here has a store, so every value stays in memory');
   const names = JSON.stringify(stats.caches.map((c) => c.name));
   if (names !== drawn) {
     drawn = names;
