@@ -61,6 +61,7 @@ type answer struct {
 	More      bool         `json:"more,omitempty"`
 	Changes   []wireChange `json:"changes,omitempty"`
 	Position  *Position    `json:"position,omitempty"`
+	Unread    bool         `json:"unread,omitempty"` // the partition has nothing of the reader
 	Left      []wireLeft   `json:"left,omitempty"`
 }
 

@@ -83,22 +83,28 @@ func (t *tenure) writePosition(ctx context.Context, cache, reader string, at pos
 	return t.g.writePosition(ctx, t.p, cache, reader, at)
 }
 
-// Positions returns where a reader of a cache stands in each partition. A reader that was never opened is ErrNoReader.
+// Positions returns where a reader of a cache stands in each partition. Where its owner never had it open, all that is there waits. A reader that was
+// opened nowhere is ErrNoReader.
 func (g *Grid) Positions(ctx context.Context, cache, reader string) ([]Position, error) {
 	c, err := g.readerOf(ctx, cache, reader)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]Position, len(c.partitions))
+	known := false
 	for i, p := range c.partitions {
 		a, err := g.ask(ctx, p, question{Op: askPosition, Cache: cache, Reader: reader})
 		if err != nil {
 			return nil, fmt.Errorf("position of %s: %w", reader, err)
 		}
 		if a.Position == nil {
-			return nil, fmt.Errorf("%w: %s of cache %s", ErrNoReader, reader, cache)
+			return nil, fmt.Errorf("%w: the owner of partition %d tells no position of %s", ErrFormat, p.number, reader)
 		}
 		out[i] = *a.Position
+		known = known || !a.Unread
+	}
+	if !known {
+		return nil, fmt.Errorf("%w: %s of cache %s", ErrNoReader, reader, cache)
 	}
 	return out, nil
 }
@@ -172,8 +178,8 @@ func (t *tenure) answerReader(ctx context.Context, q question) (answer, error) {
 	}
 	t.mu.Unlock()
 	if q.Op == askPosition {
-		at, err := t.describe(ctx, c, q)
-		return answer{Fence: t.fence, Position: at}, err
+		at, unread, err := t.describe(ctx, c, q)
+		return answer{Fence: t.fence, Position: at, Unread: unread}, err
 	}
 	target, err := t.find(ctx, q.Cache, *q.To)
 	if err != nil {
@@ -239,25 +245,27 @@ func (t *tenure) find(ctx context.Context, cache string, to seekTo) (Sequence, e
 	return seq - 1, nil
 }
 
-// describe tells where a reader stands; nil where there is none.
-func (t *tenure) describe(ctx context.Context, c *cursor, q question) (*Position, error) {
+// describe tells where a reader stands; unread where this partition has nothing of it.
+func (t *tenure) describe(ctx context.Context, c *cursor, q question) (out *Position, unread bool, err error) {
 	if c != nil {
-		return c.describe(ctx)
+		out, err = c.describe(ctx)
+		return out, false, err
 	}
 	at, err := t.readPosition(ctx, q.Cache, q.Reader)
-	if err != nil || at.stored == 0 {
-		return nil, err
+	if err != nil {
+		return nil, false, err
 	}
-	out := &Position{Partition: t.p.number, Sequence: at.Position}
+	unread = at.stored == 0
+	out = &Position{Partition: t.p.number, Sequence: at.Position}
 	t.index.mu.Lock()
 	waiting := t.index.changes(q.Cache, "", at.Position, false)
 	out.End, out.Changes = t.index.seq, int64(len(waiting))
 	t.index.mu.Unlock()
 	if len(waiting) == 0 {
-		return out, nil
+		return out, unread, nil
 	}
 	out.Age, err = t.age(ctx, q.Cache, waiting[0].key)
-	return out, err
+	return out, unread, err
 }
 
 // age is how long a key's last change has waited.
