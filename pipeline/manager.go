@@ -47,7 +47,8 @@ type Manager struct {
 	cache *grid.Cache
 	log   *slog.Logger
 
-	changing sync.Mutex // one change at a time: held from reading what the grid has until the node does it
+	changing sync.Mutex        // one change at a time: held from reading what the grid has until the node does it
+	told     map[string]string // what was logged of records that are not run here, by name; guarded by changing
 	mu       sync.Mutex
 	units    map[string]*unit
 	running  bool
@@ -59,6 +60,8 @@ type unit struct {
 	cfg    Config
 	origin Origin
 	paused bool
+	hides  bool  // the grid keeps another of its name
+	unfit  error // why it cannot run beside the node's others
 	p      *Pipeline
 	fault  error // why it does not run though it should
 	cancel context.CancelFunc
@@ -69,6 +72,8 @@ type unit struct {
 type One struct {
 	Config Config
 	Origin Origin
+	// Hides says that it is of the configuration file, and that the grid keeps another of its name, which this node does not run.
+	Hides  bool
 	Status Status
 	// Snapshot is what it has done on this node since it was made.
 	Snapshot Snapshot
@@ -82,7 +87,7 @@ func Manage(ctx context.Context, g *grid.Grid, cfg ManagerConfig) (*Manager, err
 	if err := ValidateAll(cfg.Fixed); err != nil {
 		return nil, err
 	}
-	m := &Manager{cfg: cfg, grid: g, log: cfg.Logger, units: map[string]*unit{}, trials: make(chan struct{}, mostTrials)}
+	m := &Manager{cfg: cfg, grid: g, log: cfg.Logger, units: map[string]*unit{}, told: map[string]string{}, trials: make(chan struct{}, mostTrials)}
 	if err := m.openRecords(ctx); err != nil {
 		return nil, err
 	}
@@ -117,7 +122,7 @@ func (m *Manager) Run(ctx context.Context) error {
 
 // start begins a unit's work where it should be done. The caller holds mu.
 func (m *Manager) start(u *unit) {
-	if !m.running || u.paused || u.cancel != nil {
+	if !m.running || u.paused || u.unfit != nil || u.cancel != nil {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -231,15 +236,17 @@ func (m *Manager) Get(name string) (One, error) {
 }
 
 func (u *unit) describe() One {
-	one := One{Config: u.cfg, Origin: u.origin}
+	one := One{Config: u.cfg, Origin: u.origin, Hides: u.hides}
 	if u.p != nil {
 		one.Status, one.Snapshot = u.p.Status(), u.p.Snapshot()
 	} else {
-		one.Status = Status{State: Waiting, Reason: "it begins"}
+		one.Status = Status{State: Waiting, Reason: toBegin}
 	}
 	switch {
 	case u.paused && u.cancel == nil:
 		one.Status.State, one.Status.Reason = Paused, "until it is resumed"
+	case u.unfit != nil && u.cancel == nil:
+		one.Status.State, one.Status.Reason = Blocked, u.unfit.Error()
 	case u.fault != nil:
 		one.Status.State, one.Status.Reason = Blocked, u.fault.Error()
 	}

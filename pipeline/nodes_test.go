@@ -2,8 +2,10 @@ package pipeline_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -123,4 +125,139 @@ func (w *workbench) eventually(what string, is func() bool) {
 			w.Fatalf("not within 10 s: %s", what)
 		}
 	}
+}
+
+// What is made, changed, paused, resumed and removed on one node is so on all, also on one that restarts meanwhile; each runs what its partitions have.
+func TestManagersOfOneGrid(t *testing.T) {
+	url := natstest.URL(t)
+	ctx := t.Context()
+	one, two := openWorkbench(t, grid.Config{URL: url, Partitions: 4}), openBare(t, grid.Config{URL: url})
+	one.serve(1, one.larger(free, true), nil)
+	two.serve(1, two.larger(free, true), nil)
+	a, _ := one.manage()
+	b, stop := two.manage()
+	if created, err := a.Put(ctx, "new", pipeline.Definition{From: "in", Model: "m", To: "fresh"}); err != nil || !created {
+		t.Fatal(created, err)
+	}
+	one.eventually("the other node has it", func() bool { _, err := b.Get("new"); return err == nil })
+	one.eventually("all partitions are read", func() bool {
+		at, err := one.grid.Positions(ctx, "in", "new")
+		return err == nil && len(at) == 4 && !slices.ContainsFunc(at, func(p grid.Position) bool { return !p.Open })
+	})
+	l := one.listen("fresh")
+	fences := map[uint64]bool{}
+	results := func(from, to int) {
+		t.Helper()
+		for i := from; i < to; i++ {
+			one.put(fmt.Sprint("k", i), "[1, 2]")
+		}
+		for range to - from {
+			e := one.next(l, "a result", func(grid.Event) bool { return true })
+			_, fence, _ := e.Entry.Source()
+			fences[fence] = true
+		}
+	}
+	results(0, 40)
+	if len(fences) < 2 {
+		t.Errorf("the results were stored under %d fencing numbers", len(fences))
+	}
+	if _, err := b.Put(ctx, "new", pipeline.Definition{From: "in", Model: "m", To: "fresh", MaxBatch: 3}); err != nil {
+		t.Fatal(err)
+	}
+	one.eventually("the first node follows the change", func() bool { o, err := a.Get("new"); return err == nil && o.Config.MaxBatch == 3 })
+
+	if err := a.Pause(ctx, "new"); err != nil {
+		t.Fatal(err)
+	}
+	two.stateOf(b, "new", pipeline.Paused)
+	stop()
+	two.close()
+	two = openBare(t, grid.Config{URL: url})
+	two.serve(1, two.larger(free, true), nil)
+	b, stop = two.manage()
+	defer two.close()
+	defer stop()
+	two.stateOf(b, "new", pipeline.Paused)
+	before, err := one.cache("fresh").Size(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		two.put(fmt.Sprint("paused", i), "[1, 2]")
+	}
+	if n, err := one.cache("fresh").Size(ctx); err != nil || n != before {
+		t.Errorf("a paused pipeline made %d results, %v", n-before, err)
+	}
+	if err := b.Resume(ctx, "new"); err != nil {
+		t.Fatal(err)
+	}
+	one.eventually("it goes on on both", func() bool {
+		n, err := one.cache("fresh").Size(ctx)
+		o, gone := a.Get("new")
+		return err == nil && n == before+20 && gone == nil && o.Status.State == pipeline.Waiting
+	})
+	if err := a.Delete(ctx, "new"); err != nil {
+		t.Fatal(err)
+	}
+	one.eventually("it is gone on the other node", func() bool { _, err := b.Get("new"); return errors.Is(err, pipeline.ErrNone) })
+	if _, err := one.grid.Positions(ctx, "in", "new"); !errors.Is(err, grid.ErrNoReader) {
+		t.Errorf("its positions: %v", err)
+	}
+}
+
+// A pipeline of one node's configuration file and one of the grid with its name: the node runs its file's and says that it hides another; that one can be
+// removed there, and what the file's has read is left alone. One of the grid that cannot stand beside the file's is blocked on that node.
+func TestFileAgainstGrid(t *testing.T) {
+	url := natstest.URL(t)
+	ctx := t.Context()
+	one, two := openWorkbench(t, grid.Config{URL: url, Partitions: 4}), openWorkbench(t, grid.Config{URL: url})
+	one.serve(1, one.larger(free, true), nil)
+	two.serve(1, two.larger(free, true), nil)
+	a, _ := one.manage()
+	for name, to := range map[string]string{"p": "fresh", "q": "out"} {
+		if _, err := a.Put(ctx, name, pipeline.Definition{From: "in", Model: "m", To: to}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, stop := two.manage(fixedP) // into out
+	got, err := b.Get("p")
+	if err != nil || got.Origin != pipeline.File || got.Config.To != "out" || !got.Hides {
+		t.Errorf("the file's: %+v, %v", got, err)
+	}
+	if o, err := a.Get("p"); err != nil || o.Origin != pipeline.Grid || o.Hides {
+		t.Errorf("on the node without it in its file: %+v, %v", o, err)
+	}
+	if reason := two.stateOf(b, "q", pipeline.Blocked); !strings.Contains(reason, `"out" is written by pipeline p too`) {
+		t.Errorf("one target on that node: %q", reason)
+	}
+	if _, err := b.Put(ctx, "p", pipeline.Definition{From: "in", Model: "m", To: "other"}); !errors.Is(err, pipeline.ErrInFile) {
+		t.Errorf("changing it where the file has it: %v", err)
+	}
+	one.stateOf(a, "q", pipeline.Waiting)
+	two.eventually("the file's pipeline reads", func() bool {
+		at, err := two.grid.Positions(ctx, "in", "p")
+		return err == nil && slices.ContainsFunc(at, func(p grid.Position) bool { return p.Open })
+	})
+	two.put("k", "[1, 2]")
+	two.eventually("the entry is done with", func() bool {
+		at, err := two.grid.Positions(ctx, "in", "p")
+		return err == nil && !slices.ContainsFunc(at, func(p grid.Position) bool { return p.Changes > 0 })
+	})
+	if err := b.Delete(ctx, "p"); err != nil {
+		t.Fatal(err)
+	}
+	one.eventually("the hidden one is gone", func() bool { _, err := a.Get("p"); return errors.Is(err, pipeline.ErrNone) })
+	if o, err := b.Get("p"); err != nil || o.Hides || o.Origin != pipeline.File {
+		t.Errorf("the file's afterwards: %+v, %v", o, err)
+	}
+	if _, err := two.grid.Positions(ctx, "in", "p"); err != nil {
+		t.Errorf("its positions: %v", err)
+	}
+	if err := b.Delete(ctx, "p"); !errors.Is(err, pipeline.ErrInFile) {
+		t.Errorf("removing the file's: %v", err)
+	}
+	// Without the file's, the grid's can run.
+	stop()
+	b, _ = two.manage()
+	two.stateOf(b, "q", pipeline.Waiting)
 }

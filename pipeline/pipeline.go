@@ -91,7 +91,7 @@ const grace = 5 * time.Second
 // Run processes entries until ctx ends, and finishes then what it has begun. It returns nil then, and an error only
 // where the grid refuses the pipeline. One Run may be in progress at a time.
 func (p *Pipeline) Run(ctx context.Context) error {
-	p.board.waits("it begins")
+	p.board.waits(toBegin)
 	defer p.board.stopped()
 	reader, err := p.read(ctx)
 	if err != nil {

@@ -81,17 +81,18 @@ func (m *Manager) refresh(ctx context.Context) error {
 
 // refreshLocked is refresh for who holds changing.
 func (m *Manager) refreshLocked(ctx context.Context) error {
-	defined, paused, err := m.records(ctx)
+	r, err := m.records(ctx)
 	if err != nil {
 		return err
 	}
+	unfit := m.unfit(r.defined)
 	m.mu.Lock()
 	var ending []*unit
 	for name, u := range m.units {
 		if u.origin == File {
 			continue
 		}
-		if c, ok := defined[name]; !ok || !reflect.DeepEqual(c.Definition(), u.cfg.Definition()) {
+		if c, ok := r.defined[name]; !ok || !reflect.DeepEqual(c.Definition(), u.cfg.Definition()) {
 			ending = append(ending, u)
 			delete(m.units, name)
 		}
@@ -102,37 +103,83 @@ func (m *Manager) refreshLocked(ctx context.Context) error {
 		m.cfg.Metrics.forget(u.cfg.Name)
 	}
 	m.mu.Lock()
-	for name, c := range defined {
+	for name, c := range r.defined {
 		if m.units[name] == nil {
 			m.units[name] = &unit{cfg: c, origin: Grid}
 		}
 	}
-	var pausing []*unit
+	var resting []*unit
 	for name, u := range m.units {
-		if u.paused = paused[name]; u.paused {
-			pausing = append(pausing, u)
+		u.paused, u.hides, u.unfit = r.paused[name], r.hidden[name], unfit[name]
+		if u.paused || u.unfit != nil {
+			resting = append(resting, u)
 		} else {
 			m.start(u)
 		}
 	}
 	m.mu.Unlock()
-	m.stop(pausing...)
+	m.stop(resting...)
+	m.tell(r.hidden, unfit)
 	return nil
 }
 
+// unfit says which pipelines that the grid keeps cannot run beside this node's file's, and why. Who made them could not see that: another node has
+// another file, or the file was changed since.
+func (m *Manager) unfit(defined map[string]Config) map[string]error {
+	out := map[string]error{}
+	together := slices.Clone(m.cfg.Fixed)
+	for _, name := range slices.Sorted(maps.Keys(defined)) {
+		with := append(slices.Clip(together), defined[name])
+		if err := ValidateAll(with); err != nil {
+			out[name] = err
+		} else {
+			together = with
+		}
+	}
+	return out
+}
+
+// tell logs once what of the grid's pipelines is not run on this node.
+func (m *Manager) tell(hidden map[string]bool, unfit map[string]error) {
+	now := map[string]string{}
+	for name := range hidden {
+		now[name] = "the configuration file has one of its name"
+	}
+	for name, err := range unfit {
+		now[name] = err.Error()
+	}
+	for name, reason := range now {
+		if m.told[name] != reason {
+			m.log.Warn("a pipeline that the grid keeps is not run on this node", "pipeline", name, "reason", reason)
+		}
+	}
+	m.told = now
+}
+
+// records are what the grid keeps of pipelines.
+type records struct {
+	defined map[string]Config
+	paused  map[string]bool
+	hidden  map[string]bool // have the name of one of the configuration file
+}
+
 // records reads what the grid has. A record that cannot be understood is reported and left out.
-func (m *Manager) records(ctx context.Context) (defined map[string]Config, paused map[string]bool, err error) {
-	defined, paused = map[string]Config{}, map[string]bool{}
+func (m *Manager) records(ctx context.Context) (records, error) {
+	r := records{defined: map[string]Config{}, paused: map[string]bool{}, hidden: map[string]bool{}}
 	for e, err := range m.cache.List(ctx, grid.ListOptions{}) {
 		if err != nil {
-			return nil, nil, fmt.Errorf("read the pipelines that the grid keeps: %w", err)
+			return r, fmt.Errorf("read the pipelines that the grid keeps: %w", err)
 		}
 		if name, ok := strings.CutPrefix(e.Key, pausedPrefix); ok {
-			paused[name] = true
+			r.paused[name] = true
 			continue
 		}
 		name, ok := strings.CutPrefix(e.Key, definitionPrefix)
 		if !ok {
+			continue
+		}
+		if m.fixed(name) {
+			r.hidden[name] = true
 			continue
 		}
 		d, err := ParseDefinition(e.Value)
@@ -140,17 +187,14 @@ func (m *Manager) records(ctx context.Context) (defined map[string]Config, pause
 		if err == nil {
 			c, err = d.Config(name)
 		}
-		switch {
-		case err != nil:
+		if err != nil {
 			m.log.Error("the record of a pipeline cannot be used", "pipeline", name, "error", err)
-		case m.fixed(name):
-			m.log.Warn("a pipeline that the grid keeps hides behind one of the configuration file", "pipeline", name)
-		default:
-			c.Logger = m.log
-			defined[name] = c.WithDefaults()
+			continue
 		}
+		c.Logger = m.log
+		r.defined[name] = c.WithDefaults()
 	}
-	return defined, paused, nil
+	return r, nil
 }
 
 func (m *Manager) fixed(name string) bool {
@@ -169,10 +213,11 @@ func (m *Manager) Put(ctx context.Context, name string, d Definition) (created b
 	}
 	m.changing.Lock()
 	defer m.changing.Unlock()
-	all, _, err := m.records(ctx)
+	r, err := m.records(ctx)
 	if err != nil {
 		return false, err
 	}
+	all := r.defined
 	old, was := all[name]
 	together := slices.Clone(m.cfg.Fixed)
 	for _, other := range slices.Sorted(maps.Keys(all)) {
@@ -197,34 +242,38 @@ func (m *Manager) Put(ctx context.Context, name string, d Definition) (created b
 		return !was, err
 	}
 	if was && old.From != c.From { // nobody reads there as this pipeline any more
-		if err := m.grid.DeleteReader(ctx, old.From, name); err != nil {
+		if err := m.forget(ctx, old.From, name); err != nil {
 			return false, fmt.Errorf("remove the positions of pipeline %s in cache %s: %w", name, old.From, err)
 		}
 	}
 	return !was, nil
 }
 
-// Delete removes a pipeline that the grid keeps, with its positions; its results stay. It returns ErrNone or ErrInFile.
+// Delete removes a pipeline that the grid keeps, with its positions; its results stay. Of one that the configuration file hides it removes the
+// definition alone, since the positions are those of the file's too. It returns ErrNone, or ErrInFile where only the file has it.
 func (m *Manager) Delete(ctx context.Context, name string) error {
-	if m.fixed(name) {
-		return fmt.Errorf("%w: %s; take it out there and restart the node", ErrInFile, name)
-	}
 	m.changing.Lock()
 	defer m.changing.Unlock()
-	all, _, err := m.records(ctx)
+	r, err := m.records(ctx)
 	if err != nil {
 		return err
 	}
-	c, ok := all[name]
-	if !ok {
+	c, ok := r.defined[name]
+	prefixes := []string{definitionPrefix, pausedPrefix}
+	switch {
+	case r.hidden[name]:
+		prefixes = prefixes[:1] // the pause is the file's too
+	case m.fixed(name):
+		return fmt.Errorf("%w: %s; take it out there and restart the node", ErrInFile, name)
+	case !ok:
 		return fmt.Errorf("%w: %s", ErrNone, name)
 	}
-	for _, prefix := range []string{definitionPrefix, pausedPrefix} {
+	for _, prefix := range prefixes {
 		if _, err := m.cache.Delete(ctx, prefix+name, grid.DeleteOptions{}); err != nil && !errors.Is(err, grid.ErrNotFound) {
 			return fmt.Errorf("remove pipeline %s: %w", name, err)
 		}
 	}
-	if err := m.refreshLocked(ctx); err != nil {
+	if err := m.refreshLocked(ctx); err != nil || r.hidden[name] {
 		return err
 	}
 	if err := m.forget(ctx, c.From, name); err != nil {
@@ -233,7 +282,8 @@ func (m *Manager) Delete(ctx context.Context, name string) error {
 	return nil
 }
 
-// forget removes the positions of a pipeline, once the other nodes have stopped it too.
+// forget removes the positions of a pipeline, once the other nodes have stopped it too. They stay where a node runs on: its configuration file has one of
+// that name, which would begin anew without them.
 func (m *Manager) forget(ctx context.Context, from, name string) error {
 	const patience = 10 * time.Second // a node that has stopped, or stands still, keeps nobody waiting for longer
 	for until := time.Now().Add(patience); time.Now().Before(until); {
@@ -245,13 +295,14 @@ func (m *Manager) forget(ctx context.Context, from, name string) error {
 			return err
 		}
 		if !slices.ContainsFunc(positions, func(at grid.Position) bool { return at.Open }) {
-			break
+			return m.grid.DeleteReader(ctx, from, name)
 		}
 		if err := pause(ctx, leftPause); err != nil {
 			return err
 		}
 	}
-	return m.grid.DeleteReader(ctx, from, name)
+	m.log.Warn("another node still runs a pipeline of this name: its positions stay", "pipeline", name, "cache", from)
+	return nil
 }
 
 // Pause stops a pipeline on every node until Resume, over restarts too. What it has begun is finished, within seconds; when Pause returns
@@ -275,11 +326,16 @@ func (m *Manager) Resume(ctx context.Context, name string) error {
 }
 
 func (m *Manager) change(ctx context.Context, name string, do func() error) error {
-	if _, err := m.Get(name); err != nil {
-		return err
-	}
 	m.changing.Lock()
 	defer m.changing.Unlock()
+	if _, err := m.Get(name); err != nil {
+		if m.refreshLocked(ctx) != nil { // another node may have made it this moment
+			return err
+		}
+		if _, err := m.Get(name); err != nil {
+			return err
+		}
+	}
 	if err := do(); err != nil {
 		return fmt.Errorf("pipeline %s: %w", name, err)
 	}

@@ -21,6 +21,9 @@ const (
 	Blocked State = "blocked"
 )
 
+// toBegin is what a pipeline waits for that does not run.
+const toBegin = "the node to begin it"
+
 // A Status says what a pipeline does at a moment.
 type Status struct {
 	State State
@@ -137,7 +140,7 @@ func (b *board) block(who *byte, err error) bool {
 func (b *board) stopped() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.idle, b.needs, b.hangs, b.stuck, b.batches, b.run = "it does not run", "", "", nil, 0, time.Time{}
+	b.idle, b.needs, b.hangs, b.stuck, b.batches, b.run = toBegin, "", "", nil, 0, time.Time{}
 }
 
 // Status says what the pipeline does now.

@@ -129,7 +129,7 @@ func (n *Node) stats(ctx context.Context) (admin.Stats, error) {
 		cfg, shot := p.Config, p.Snapshot
 		s.Pipelines = append(s.Pipelines, admin.PipelineStats{
 			Name: cfg.Name, From: cfg.From, To: cfg.To, ErrorsTo: cfg.Errors, Model: cfg.Model, Version: p.Status.Version, FixedVersion: cfg.Version,
-			Origin: string(p.Origin), State: string(p.Status.State), Reason: p.Status.Reason, RunningSeconds: p.Status.Run.Seconds(),
+			Origin: string(p.Origin), Hides: p.Hides, State: string(p.Status.State), Reason: p.Status.Reason, RunningSeconds: p.Status.Run.Seconds(),
 			In: shot.Inputs, Out: shot.Results, Errors: shot.Errors, Lag: uint64(max(0, p.lag)), LagSeconds: p.age.Seconds(),
 			InRate: n.rates.of("in "+cfg.Name, shot.Inputs), OutRate: n.rates.of("out "+cfg.Name, shot.Results),
 			LatencyP50: float64(shot.LatencyP50.Microseconds()), LatencyP99: float64(shot.LatencyP99.Microseconds()),

@@ -91,7 +91,7 @@ func (p pipelines) Pipelines(ctx context.Context) ([]rest.Pipeline, error) {
 	for _, one := range all {
 		cfg, status := one.Config, one.Status
 		out = append(out, rest.NewPipeline(rest.Pipeline{
-			Name: cfg.Name, Origin: string(one.Origin), State: string(status.State), Reason: status.Reason, RunningSeconds: status.Run.Seconds(),
+			Name: cfg.Name, Origin: string(one.Origin), Hides: one.Hides, State: string(status.State), Reason: status.Reason, RunningSeconds: status.Run.Seconds(),
 			Version: status.Version, Settings: rest.SettingsOf(cfg),
 		}, one.positions))
 	}
@@ -108,10 +108,23 @@ func (p pipelines) Pipelines(ctx context.Context) ([]rest.Pipeline, error) {
 			return nil, fmt.Errorf("pipeline %s: %w", r.Reader, err)
 		}
 		out = append(out, rest.NewPipeline(rest.Pipeline{
-			Name: r.Reader, State: "not configured", Reason: "only its positions are left", Settings: rest.Settings{From: r.Cache},
+			Name: r.Reader, State: "not configured", Reason: remains(positions), Settings: rest.Settings{From: r.Cache},
 		}, positions))
 	}
 	return out, nil
+}
+
+// remains says what is left of a pipeline that this node does not have.
+func remains(positions []grid.Position) string {
+	if open(positions) {
+		return "another node runs it, whose configuration file has it"
+	}
+	return "only its positions are left"
+}
+
+// open reports whether a node reads with these positions.
+func open(positions []grid.Position) bool {
+	return slices.ContainsFunc(positions, func(at grid.Position) bool { return at.Open })
 }
 
 // left returns the readers in the grid that are none of the node's pipelines.
@@ -156,25 +169,34 @@ func (p pipelines) Try(ctx context.Context, name, contentType string, value []by
 	return p.n.pipelines.Try(ctx, name, contentType, value)
 }
 
-// Delete removes a pipeline that was made at run time, or what is left of one that is not there any more.
+// Delete removes a pipeline that was made at run time, and what is left of one that is not there any more.
 func (p pipelines) Delete(ctx context.Context, name string) error {
+	kept := p.n.pipelines.Delete(ctx, name)
+	if kept != nil && !errors.Is(kept, pipeline.ErrNone) && !errors.Is(kept, pipeline.ErrInFile) {
+		return kept
+	}
 	left, err := p.left(ctx)
 	if err != nil {
 		return err
 	}
-	found := false
 	for _, r := range left {
-		if r.Reader == name {
-			found = true
+		if r.Reader != name {
+			continue
+		}
+		positions, err := p.n.grid.Positions(ctx, r.Cache, r.Reader)
+		switch {
+		case errors.Is(err, grid.ErrNoReader) || errors.Is(err, grid.ErrNoCache):
+			continue // removed meanwhile
+		case err != nil:
+			return err
+		case !open(positions):
 			if err := p.n.grid.DeleteReader(ctx, r.Cache, r.Reader); err != nil {
 				return err
 			}
+			kept = nil
+		case errors.Is(kept, pipeline.ErrNone):
+			kept = fmt.Errorf("%w of another node, which runs it: %s; take it out there and restart that node", pipeline.ErrInFile, name)
 		}
 	}
-	if found {
-		if one, gone := p.n.pipelines.Get(name); gone != nil || one.Origin == pipeline.File {
-			return nil //nolint:nilerr // nothing but its positions was left, and they are gone
-		}
-	}
-	return p.n.pipelines.Delete(ctx, name)
+	return kept
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/internal/app"
+	"github.com/millrace/millrace/internal/natstest"
 )
 
 // run runs a node and returns its address; the test's end stops it.
@@ -188,5 +190,68 @@ func TestDamagedEntryIsGone(t *testing.T) {
 	}
 	if _, body := send(t, "GET", url+"metrics", nil); !strings.Contains(body, `millrace_cache_damaged_entries{cache="a"} 1`) || !strings.Contains(body, `millrace_grid_damaged_records_total{class="durable",partition="`) {
 		t.Errorf("metrics: %s", body)
+	}
+}
+
+// Two nodes of one grid, of which one has a pipeline in its configuration file: the other says who runs it and does not remove its positions, and where both
+// have the name, the file's node says that it hides the other's.
+func TestPipelineInAnotherNodesFile(t *testing.T) {
+	nats := natstest.URL(t)
+	with := func(c *app.Config) {
+		c.Grid.URL = nats
+		c.Pipelines = map[string]app.PipelineConfig{"p": {From: "in", Model: "digits", To: "out"}}
+		c.Models = map[string]app.ModelConfig{"digits": {Path: app.Builtin + "digits"}}
+	}
+	one := run(t, func(c *app.Config) { c.Grid.URL, c.Node.Name = nats, "other" })
+	two := run(t, with)
+	type seen struct {
+		State, Reason, Origin string
+		Hides                 bool
+	}
+	get := func(address string) (s seen) {
+		_, text := send(t, http.MethodGet, address+"rest/v2/pipelines/p", nil)
+		if err := json.Unmarshal([]byte(text), &s); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	until := func(what string, is func() bool) {
+		t.Helper()
+		for end := time.Now().Add(15 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				_, text := send(t, http.MethodGet, one+"rest/v2/pipelines", nil)
+			t.Fatalf("not within 15 s: %s: %s and %+v", what, text, get(two))
+			}
+		}
+	}
+	for i := range 20 { // some in the partitions of the node that runs it, which has positions then
+		if code, text := send(t, http.MethodPut, fmt.Sprint(two, "rest/v2/caches/in/", i), []byte("no picture")); code != http.StatusNoContent {
+			t.Fatalf("%d %s", code, text)
+		}
+	}
+	until("what waits where nobody reads it is told", func() bool {
+		s := get(two)
+		return s.State == "blocked" && strings.Contains(s.Reason, "not run by the nodes that own partitions")
+	})
+	until("it is known where it runs", func() bool {
+		s := get(one)
+		return s.State == "not configured" && s.Reason == "another node runs it, whose configuration file has it"
+	})
+	if code, text := send(t, http.MethodDelete, one+"rest/v2/pipelines/p", nil); code != http.StatusConflict || !strings.Contains(text, "pipeline_in_file") || !strings.Contains(text, "another node") {
+		t.Errorf("removing it from elsewhere: %d %s", code, text)
+	}
+	if code, text := send(t, http.MethodPut, one+"rest/v2/pipelines/p", []byte(`{"from":"in","model":"digits","to":"elsewhere"}`)); code != http.StatusCreated {
+		t.Fatalf("%d %s", code, text)
+	}
+	until("the file's hides the grid's", func() bool { s := get(two); return s.Hides && s.Origin == "file" })
+	if code, text := send(t, http.MethodPut, two+"rest/v2/pipelines/p", []byte(`{"from":"in","model":"digits","to":"elsewhere"}`)); code != http.StatusConflict || !strings.Contains(text, "pipeline_in_file") {
+		t.Errorf("changing what the file has: %d %s", code, text)
+	}
+	if code, text := send(t, http.MethodDelete, two+"rest/v2/pipelines/p", nil); code != http.StatusNoContent {
+		t.Errorf("removing what is hidden: %d %s", code, text)
+	}
+	until("the grid's is gone", func() bool { return !get(two).Hides && get(one).State == "not configured" })
+	if s := get(two); s.Origin != "file" {
+		t.Errorf("the file's afterwards: %+v", s)
 	}
 }

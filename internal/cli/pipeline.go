@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,7 +60,7 @@ func (c *command) pipelineList(open opener) *cobra.Command {
 				return printTable(c.Stdout, []string{"partition", "done up to", "end", "waiting"}, rows)
 			default:
 				age := (time.Duration(p.LagSeconds * float64(time.Second))).Round(time.Millisecond)
-				rows = append(rows, []string{p.Name, p.From, orNone(p.To), orNone(p.Model), stateText(p), fmt.Sprint(p.Lag), age.String(), p.Reason})
+				rows = append(rows, []string{p.Name, p.From, orNone(p.To), orNone(p.Model), stateText(p), fmt.Sprint(p.Lag), age.String(), remark(p)})
 			}
 		}
 		switch {
@@ -71,6 +72,14 @@ func (c *command) pipelineList(open opener) *cobra.Command {
 		return printTable(c.Stdout, []string{"pipeline", "from", "to", "model", "state", "inputs", "for", ""}, rows)
 	}
 	return cmd
+}
+
+// remark is for what a pipeline waits or what blocks it, and whether it hides another.
+func remark(p rest.Pipeline) string {
+	if !p.Hides {
+		return p.Reason
+	}
+	return strings.TrimPrefix(p.Reason+"; ", "; ") + "hides one that the grid keeps (rm removes that)"
 }
 
 // stateText is a pipeline's state, with how long the run under way takes where it takes long.

@@ -33,8 +33,8 @@ func (c *command) pipelineRemove(open opener) *cobra.Command {
 	return c.pipelineAction(open, &cobra.Command{
 		Use:   "rm PIPELINE",
 		Short: "Remove a pipeline that was made at run time",
-		Long: "Removes a pipeline that was made with create, with its positions; its results stay. Of a pipeline that is not in the node's configuration file any " +
-			"more it removes the positions that are left: if it is configured again it begins anew.",
+		Long: "Removes a pipeline that was made with create, with its positions; its results stay. Where the configuration file has one of its name, that one goes on. " +
+			"Of a pipeline that is not in the node's configuration file any more it removes the positions that are left: if it is configured again it begins anew.",
 		Example: "  millrace pipeline rm classify",
 	}, "remove", (*client.Client).DeletePipeline)
 }

@@ -99,6 +99,8 @@ type PipelineStats struct {
 	Origin string `json:"origin"`
 	State  string `json:"state"`
 	Reason string `json:"reason"`
+	// Hides says that the grid keeps another of its name, which this node does not run.
+	Hides bool `json:"hides,omitempty"`
 	// RunningSeconds is how long the run under way takes; 0 where none is.
 	RunningSeconds float64 `json:"running_s"`
 	In             uint64  `json:"in"`     // inputs taken

@@ -35,6 +35,8 @@ type Pipeline struct {
 	Name string `json:"name"`
 	// Origin is "file" or "grid"; left out where only positions are left of the pipeline.
 	Origin string `json:"origin,omitempty"`
+	// Hides says that the grid keeps another of its name, which this node does not run: the configuration file's hides it until it is removed.
+	Hides bool `json:"hides,omitempty"`
 	// State is "waiting", "running", "paused", "blocked" or "not configured"; Reason is for what it waits or what blocks it.
 	State  string `json:"state"`
 	Reason string `json:"reason"`
