@@ -124,13 +124,13 @@ func (d *guard) measure(ctx context.Context) error {
 			left := limit - int64(info.Store)
 			disk = min(disk, left)
 			if left <= 0 && diskWhy == nil {
-				diskWhy = fmt.Errorf("%w: durable caches hold %d bytes, max_bytes is %d", ErrFull, info.Store, limit)
+				diskWhy = fmt.Errorf("%w: durable caches hold %d bytes, and grid.max_bytes is %d", ErrFull, info.Store, limit)
 			}
 		}
 	}
 	if limit := d.g.cfg.MaxMemory; limit > 0 {
 		if memory = limit - int64(info.Memory); memory <= 0 {
-			memoryWhy = fmt.Errorf("%w: caches in memory hold %d bytes, max_memory is %d", ErrFull, info.Memory, limit)
+			memoryWhy = fmt.Errorf("%w: caches in memory hold %d bytes, and grid.max_memory is %d", ErrFull, info.Memory, limit)
 		}
 	}
 	if d.g.cfg.InMemory {
