@@ -29,7 +29,9 @@ func TestResultTooLarge(t *testing.T) {
 	}
 	w.serve(1, w.meter(), nil)
 	w.run(func(c *pipeline.Config) { c.To, c.Errors, c.Carry = "small", "few", []string{"id"} })
-	entry := func(id int, rest string) string { return `{"id":"` + strings.Repeat("x", id) + `","temperature":1` + rest + `}` }
+	entry := func(id int, rest string) string {
+		return `{"id":"` + strings.Repeat("x", id) + `","temperature":1` + rest + `}`
+	}
 	for _, c := range []struct{ key, entry, cache, code, says string }{
 		{"a", entry(1, `,"door":0`), "small", "", `"carry":{"id":"x"}`},
 		{"too large", entry(350, `,"door":0`), "few", "too_large", `"carry":{"id":"xxx`},

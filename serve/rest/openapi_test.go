@@ -334,6 +334,82 @@ func TestOpenAPI(t *testing.T) {
 	d.checkMethods(t, n)
 }
 
+// The document is well formed: each reference leads somewhere, each part of a path in braces is a parameter, a name of an operation stands once (but
+// where a whole operation is repeated), and each operation says what it answers.
+func TestOpenAPIIsWhole(t *testing.T) {
+	d := readDocument(t)
+	var walk func(v any, at string)
+	walk = func(v any, at string) {
+		switch v := v.(type) {
+		case map[string]any:
+			if ref, ok := v["$ref"].(string); ok {
+				var to any = d.root
+				for part := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
+					m, _ := to.(map[string]any)
+					to = m[part]
+				}
+				if to == nil || !strings.HasPrefix(ref, "#/") || len(v) > 1 {
+					t.Errorf("%s: $ref %q leads nowhere, or has something beside it", at, ref)
+				}
+			}
+			for name, e := range v {
+				walk(e, at+"/"+name)
+			}
+		case []any:
+			for i, e := range v {
+				walk(e, fmt.Sprintf("%s/%d", at, i))
+			}
+		}
+	}
+	walk(d.root, "")
+	parameter := regexp.MustCompile(`\{([a-z]+)\}`)
+	ids := map[string]string{}
+	for path, item := range d.paths {
+		shared, _ := item["parameters"].([]any)
+		for method, op := range item {
+			if method == "parameters" {
+				continue
+			}
+			at := method + " " + path
+			op, ok := op.(map[string]any)
+			if !ok || !slices.Contains(methods, strings.ToUpper(method)) {
+				t.Errorf("%s is no operation", at)
+				continue
+			}
+			if responses, _ := op["responses"].(map[string]any); len(responses) == 0 {
+				t.Errorf("%s says no answer", at)
+			}
+			if id, ok := op["operationId"].(string); ok {
+				if ids[id] != "" {
+					t.Errorf("%s and %s are both %s", at, ids[id], id)
+				}
+				ids[id] = at
+			}
+			own, _ := op["parameters"].([]any)
+			var inPath []string
+			for _, p := range slices.Concat(shared, own) {
+				p := d.resolve(p)
+				if p["name"] == nil || p["in"] == nil || p["schema"] == nil {
+					t.Errorf("%s: a parameter lacks name, in or schema: %v", at, p)
+				}
+				if p["in"] == "path" {
+					inPath = append(inPath, p["name"].(string))
+					if p["required"] != true {
+						t.Errorf("%s: %v is in the path and not required", at, p["name"])
+					}
+				}
+			}
+			var wants []string
+			for _, m := range parameter.FindAllStringSubmatch(path, -1) {
+				wants = append(wants, m[1])
+			}
+			if slices.Sort(wants); !slices.Equal(slices.Sorted(slices.Values(inPath)), wants) {
+				t.Errorf("%s: parameters %v for %v", at, inPath, wants)
+			}
+		}
+	}
+}
+
 // somePipelines are one that is configured, p, one that has only positions left, and those that are put.
 type somePipelines struct {
 	left bool

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/millrace/millrace/grid"
@@ -115,6 +116,10 @@ func (h *Handler) pipelines(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) pipeline(w http.ResponseWriter, r *http.Request, escaped string) {
+	if strings.Contains(escaped, "/") {
+		serve.WriteError(w, r, serve.NoRoute(r))
+		return
+	}
 	name, err := url.PathUnescape(escaped)
 	if err != nil {
 		serve.WriteError(w, r, fmt.Errorf("%w: pipeline %q: %w", serve.ErrRequest, escaped, err))
