@@ -133,6 +133,17 @@ func (c *Cache) Listen(ctx context.Context, opts ListenOptions) (*Listener, erro
 	return l, nil
 }
 
+// Start is the place that the listener began from, to be asked before the first event is taken. It is empty with IncludeCurrent: who
+// was cut off begins with the current state again.
+func (l *Listener) Start() EventID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.opts.From == "" && l.opts.IncludeCurrent {
+		return ""
+	}
+	return NewEventID(l.positions)
+}
+
 // begin finds where the listener stands in a partition. What this node wrote before is no news: it waits until the index has that.
 func (l *Listener) begin(ctx context.Context, i int, p *partition) error {
 	current := l.opts.From == "" && l.opts.IncludeCurrent

@@ -133,8 +133,9 @@ func (s *stream) field(e sse) error {
 		return refused
 	}
 	kind, ok := strings.CutPrefix(e.event, "cache-entry-")
-	if !ok {
-		return nil // a kind that this client does not know
+	if !ok { // where the stream begins, or a kind that this client does not know
+		s.resumeAt(e.id)
+		return nil
 	}
 	event := Event{ID: e.id, Type: kind, Raw: e.data}
 	if s.o.Values {
@@ -148,14 +149,19 @@ func (s *stream) field(e sse) error {
 		}
 		event.Entry.Key = Key(key)
 	}
-	if e.id != "" {
-		s.o.From = e.id
-	}
+	s.resumeAt(e.id)
 	if !s.yield(event, nil) {
 		s.stopped = true
 		return io.EOF
 	}
 	return nil
+}
+
+// resumeAt says where the next connection goes on.
+func (s *stream) resumeAt(id string) {
+	if id != "" {
+		s.o.From = id
+	}
 }
 
 // decode reads an entry of a list or an event.

@@ -115,6 +115,33 @@ func TestListenEnds(t *testing.T) {
 	}
 }
 
+// A connection that breaks before its first event goes on from where it began.
+func TestListenResumesWithoutAnEvent(t *testing.T) {
+	var from []string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		from = append(from, r.Header.Get("Last-Event-ID"))
+		fmt.Fprint(w, "retry: 1\nid: begin\n\n")
+		if len(from) == 3 {
+			fmt.Fprint(w, "id: first\nevent: cache-entry-created\ndata: k\n\n")
+		}
+	}))
+	defer srv.Close()
+	cl, err := client.New(client.Config{Server: srv.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	for e, err := range cl.Listen(t.Context(), "c", client.ListenOptions{}) {
+		if err != nil || e.ID != "first" {
+			t.Errorf("%+v, %v", e, err)
+		}
+		break
+	}
+	if want := []string{"", "begin", "begin"}; !slices.Equal(from, want) {
+		t.Errorf("asked from %q, want %q", from, want)
+	}
+}
+
 // A reader that was too slow is told, and comes back: nothing is lost by it.
 func TestListenComesBackWhenItWasBehind(t *testing.T) {
 	var from []string

@@ -66,9 +66,13 @@ func (h *Handler) listen(w http.ResponseWriter, r *http.Request, c *grid.Cache) 
 	}
 	serve.BoundSend(r, sendBuffer)
 	serve.ExtendRead(w, 0)
-	s := &eventStream{h: h, w: w, out: http.NewResponseController(w), values: values}
+	s := &eventStream{h: h, w: w, out: http.NewResponseController(w), values: values, last: l.Start()}
 	w.WriteHeader(http.StatusOK)
-	if !s.send([]byte("retry: " + retryMillis + "\n\n")) {
+	begin := "retry: " + retryMillis + "\n"
+	if s.last != "" { // whoever is cut off before the first event comes back to here
+		begin += "id: " + string(s.last) + "\n"
+	}
+	if !s.send([]byte(begin + "\n")) {
 		return nil
 	}
 	s.run(ctx, cancel, l)
@@ -93,7 +97,7 @@ type eventStream struct {
 	out    *http.ResponseController
 	values bool
 	buf    []byte
-	last   grid.EventID // of what was written
+	last   grid.EventID // of what was written; before that, where the stream begins
 
 	mu      sync.Mutex
 	hurried bool

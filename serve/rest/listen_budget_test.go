@@ -115,10 +115,7 @@ func TestListenerIsToldThatItIsBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	s := &stream{t, resp.Body, bufio.NewReader(resp.Body)}
-	if _, err := s.in.ReadString('\n'); err != nil {
-		t.Fatal(err)
-	}
+	s := newStream(t, resp.Body)
 	seen := map[string]bool{}
 	key := func(e event) string {
 		var entry struct{ Key string }
@@ -127,7 +124,7 @@ func TestListenerIsToldThatItIsBehind(t *testing.T) {
 		}
 		return entry.Key
 	}
-	var last string
+	last := s.start
 	for {
 		e, err := s.next()
 		if err != nil {
@@ -149,7 +146,7 @@ func TestListenerIsToldThatItIsBehind(t *testing.T) {
 	if _, err := s.next(); !errors.Is(err, io.EOF) {
 		t.Errorf("after the reason: %v", err)
 	}
-	if len(seen) == 0 || len(seen) == keys {
+	if len(seen) == keys { // on a loaded machine it may be none
 		t.Fatalf("%d of %d events came before the end", len(seen), keys)
 	}
 	again := n.listen("&values=true", "Last-Event-ID: "+last)
@@ -223,10 +220,7 @@ func TestLargeEntriesReachAReader(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &stream{t, resp.Body, bufio.NewReader(resp.Body)}
-		if _, err := s.in.ReadString('\n'); err != nil {
-			t.Fatal(err)
-		}
+		s := newStream(t, resp.Body)
 		for seen < 3 {
 			e, err := s.next()
 			if err != nil || e.name == "error" {

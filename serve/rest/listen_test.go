@@ -24,9 +24,33 @@ import (
 type event struct{ id, name, data string }
 
 type stream struct {
-	t    *testing.T
-	body io.ReadCloser
-	in   *bufio.Reader
+	t     *testing.T
+	body  io.ReadCloser
+	in    *bufio.Reader
+	start string // the id that the stream begins with; empty with the current state
+}
+
+// newStream reads the head of a stream: the block that is no event.
+func newStream(t *testing.T, body io.ReadCloser) *stream {
+	t.Helper()
+	s := &stream{t: t, body: body, in: bufio.NewReader(body)}
+	if line, err := s.in.ReadString('\n'); err != nil || line != "retry: 1000\n" {
+		t.Fatalf("the stream begins with %q, %v", line, err)
+	}
+	for {
+		line, err := s.in.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if line == "\n" {
+			return s
+		}
+		id, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "id: ")
+		if !ok {
+			t.Fatalf("the stream begins with %q", line)
+		}
+		s.start = id
+	}
 }
 
 // listen opens an event stream; it is there when listen returns, so that what is written after is seen.
@@ -48,11 +72,7 @@ func (n *node) listen(query string, headers ...string) *stream {
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
 		n.t.Fatalf("%d %v", resp.StatusCode, resp.Header)
 	}
-	s := &stream{n.t, resp.Body, bufio.NewReader(resp.Body)}
-	if line, err := s.in.ReadString('\n'); err != nil || line != "retry: 1000\n" {
-		n.t.Fatalf("the stream begins with %q, %v", line, err)
-	}
-	return s
+	return newStream(n.t, resp.Body)
 }
 
 // next reads one event as a browser does.
@@ -92,6 +112,26 @@ func (s *stream) want(name, data string) event {
 		s.t.Fatalf("event %+v, %v; want %s %s", e, err, name, data)
 	}
 	return e
+}
+
+// TestListenFromBeforeTheFirstEvent: who is cut off before anything came loses nothing either.
+func TestListenFromBeforeTheFirstEvent(t *testing.T) {
+	n := start(t, rest.Config{}, serve.Config{}, nil)
+	n.want(204, "PUT", "/rest/v2/caches/c/before", "x")
+	quiet := n.listen("")
+	if quiet.start == "" {
+		t.Fatal("the stream does not say where it begins")
+	}
+	quiet.body.Close()
+	n.want(204, "PUT", "/rest/v2/caches/c/between", "x")
+	again := n.listen("", "Last-Event-ID: "+quiet.start)
+	again.want("cache-entry-created", "between")
+	if again.start != quiet.start {
+		t.Errorf("it began at %s and not at %s", again.start, quiet.start)
+	}
+	if s := n.listen("&includeCurrentState=true"); s.start != "" {
+		t.Errorf("a stream that begins with the current state would go on from %s, without it", s.start)
+	}
 }
 
 func TestListen(t *testing.T) {
