@@ -69,9 +69,9 @@ func newCursor(ctx context.Context, r *Reader, t *tenure) (*cursor, error) {
 		return nil, err
 	}
 	if at.stored == 0 {
-		at.Position = 0
+		at = position{Begun: t.fence}
 		if r.cfg.Start == StartNew {
-			if at.Position, err = t.lastOwn(ctx); err != nil {
+			if at.Position, err = c.beginNew(ctx); err != nil {
 				return nil, err
 			}
 		}
@@ -83,6 +83,21 @@ func newCursor(ctx context.Context, r *Reader, t *tenure) (*cursor, error) {
 	c.position = at
 	c.behind, c.missed, c.offered = true, at.Position+1, at.Position
 	return c, nil
+}
+
+// beginNew is where a reader begins that passes over what is there: at the end, or, where it did so once and its position was lost, at the start, so
+// that nothing is lost with it.
+func (c *cursor) beginNew(ctx context.Context) (Sequence, error) {
+	lost, err := c.t.lostPosition(ctx, c.r.cfg.Cache, c.r.cfg.Name)
+	if err != nil {
+		return 0, err
+	}
+	if !lost {
+		return c.t.lastOwn(ctx)
+	}
+	c.t.g.cfg.Logger.Warn("a position was lost with what was damaged on the disk: everything there is given out again", "reader", c.r.cfg.Name,
+		"cache", c.r.cfg.Cache, "class", c.t.p.class, "partition", c.t.p.number)
+	return 0, nil
 }
 
 // checkPosition notices that a position does not fit what is in the stream, as after parts of a folder were restored from another time or lost. One

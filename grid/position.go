@@ -26,6 +26,8 @@ type position struct {
 	Again Sequence `json:"again,omitempty"`
 	// Fence is the number of the owner that wrote it.
 	Fence uint64 `json:"fence,omitempty"`
+	// Begun is the number of the owner under which the reader began here; 0 where an older version wrote it.
+	Begun uint64 `json:"begun,omitempty"`
 
 	stored Sequence // of the record itself; 0 for none
 }
@@ -76,6 +78,34 @@ func (g *Grid) writePosition(ctx context.Context, p *partition, cache, reader st
 
 func (t *tenure) readPosition(ctx context.Context, cache, reader string) (position, error) {
 	return t.g.readPosition(ctx, t.p, cache, reader)
+}
+
+// lostPosition reports whether a reader that has no position here had one: when the folder was opened, records that are no entry's were lost, and
+// elsewhere the reader began before that, under another owner's number. Where the grid has one partition, nothing tells a reader that is new then from one that lost its position:
+// it counts as the latter, which runs too much and not too little.
+func (t *tenure) lostPosition(ctx context.Context, cache, reader string) (bool, error) {
+	if !slices.ContainsFunc(t.g.Damages(), func(d Damage) bool {
+		return d.Class == t.p.class && d.Partition == t.p.number && d.Unknown > 0
+	}) {
+		return false, nil
+	}
+	c, err := t.g.Cache(ctx, cache)
+	if err != nil {
+		return false, err
+	}
+	for _, p := range c.partitions {
+		if p == t.p {
+			continue
+		}
+		at, err := t.g.readPosition(ctx, p, cache, reader)
+		if err != nil {
+			return false, err
+		}
+		if owner := p.tenure(); at.stored != 0 && (owner == nil || at.Begun < owner.fence) {
+			return true, nil
+		}
+	}
+	return len(c.partitions) == 1, nil
 }
 
 func (t *tenure) writePosition(ctx context.Context, cache, reader string, at position) (Sequence, error) {
