@@ -46,6 +46,7 @@ func TestConfigDoc(t *testing.T) {
 	w := &docWriter{t: t, docs: fieldDocs(t, "config.go")}
 	w.out.WriteString(configDocHead)
 	w.structure("", reflect.ValueOf(app.Defaults()))
+	w.writeFixedLimits()
 	want := w.out.String()
 	if *update {
 		if err := os.WriteFile(configDoc, []byte(want), 0o644); err != nil {

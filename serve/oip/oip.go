@@ -27,6 +27,9 @@ type Models interface {
 	List(ctx context.Context) ([]registry.Info, error)
 }
 
+// runWithin is the default of Config.Timeout.
+const runWithin = time.Minute
+
 // Config is what a Handler works with. Models is required.
 type Config struct {
 	Models Models
@@ -69,7 +72,7 @@ func New(cfg Config) (*Handler, error) {
 		cfg.MaxBody = 64 << 20
 	}
 	if cfg.Timeout == 0 {
-		cfg.Timeout = time.Minute
+		cfg.Timeout = runWithin
 	}
 	return &Handler{cfg: cfg}, nil
 }

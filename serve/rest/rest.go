@@ -44,6 +44,9 @@ type Models interface {
 	UsePrevious(ctx context.Context, name string) (registry.Serving, error)
 }
 
+// slowWithin is the default of Config.SlowClient.
+const slowWithin = 30 * time.Second
+
 // Config is what a Handler works with. Grid is required; without Models or Pipelines their addresses answer 404.
 type Config struct {
 	Grid      Grid
@@ -85,7 +88,7 @@ func (c Config) withDefaults() Config {
 		c.KeepAlive = 15 * time.Second
 	}
 	if c.SlowClient == 0 {
-		c.SlowClient = 30 * time.Second
+		c.SlowClient = slowWithin
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
