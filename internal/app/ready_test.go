@@ -220,7 +220,7 @@ func TestPipelineInAnotherNodesFile(t *testing.T) {
 		for end := time.Now().Add(15 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(end) {
 				_, text := send(t, http.MethodGet, one+"rest/v2/pipelines", nil)
-			t.Fatalf("not within 15 s: %s: %s and %+v", what, text, get(two))
+				t.Fatalf("not within 15 s: %s: %s and %+v", what, text, get(two))
 			}
 		}
 	}

@@ -18,6 +18,7 @@ missing. It changes nothing. A start of the node saves all that is whole, and ke
 something is wrong the command exits with 1.`,
 		Example: "  millrace doctor data\n  millrace doctor /var/lib/millrace --json",
 		Args:    args("DIR"),
+		GroupID: "local",
 	}
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(_ *cobra.Command, given []string) error {
