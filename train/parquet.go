@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/big"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,14 +68,14 @@ func readParquet(r io.ReaderAt, size int64, o Options) (t *table, err error) {
 			return nil, fmt.Errorf("%w: Parquet: %s has lists or groups, not one value a row: --ignore %s leaves it out", ErrData, t.name(i), t.say(i))
 		}
 	}
-	for n, g := range f.RowGroups() {
+	if f, err = unpacked(r, size, f, tops, left); err != nil {
+		return nil, fmt.Errorf("%w: Parquet: %w", ErrData, err)
+	}
+	tops = f.Root().Columns()
+	for _, g := range f.RowGroups() {
 		for i, c := range tops {
 			if left[i] {
 				continue
-			}
-			if codec := f.Metadata().RowGroups[n].Columns[c.Index()].MetaData.Codec; codec == format.Lz4Raw || codec == format.Lz4 {
-				// The library gives wrong values for some such files, and has no end at damaged ones.
-				return nil, fmt.Errorf("%w: Parquet: the file is packed by LZ4, which is not read: write it with snappy or zstd", ErrData)
 			}
 			if err := t.readChunk(i, c, g.ColumnChunks()[c.Index()]); err != nil {
 				return nil, err
@@ -100,6 +101,33 @@ func readParquet(r io.ReaderAt, size int64, o Options) (t *table, err error) {
 	}
 	return t, nil
 }
+
+// unpacked returns the file with the columns unpacked that are read and that the library cannot unpack itself.
+func unpacked(r io.ReaderAt, size int64, f *parquet.File, tops []*parquet.Column, left []bool) (*parquet.File, error) {
+	names := map[int]string{} // of the columns that are read, by their place among the leaves
+	for i, c := range tops {
+		if !left[i] {
+			names[c.Index()] = c.Name()
+		}
+	}
+	meta := f.Metadata()
+	for _, g := range meta.RowGroups {
+		for j, c := range g.Columns {
+			codec := c.MetaData.Codec
+			if name, reads := names[j]; reads && !slices.Contains(codecs, codec) {
+				return nil, fmt.Errorf("column %q is packed by %v, which is not read: write the file with zstd, snappy or gzip", name, codec)
+			}
+		}
+	}
+	whole, n, err := unpackLZ4(r, size, meta, func(column int) bool { _, reads := names[column]; return reads })
+	if err != nil || n == size {
+		return f, err
+	}
+	return parquet.OpenFile(whole, n, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+}
+
+// codecs are those that are read.
+var codecs = []format.CompressionCodec{format.Uncompressed, format.Snappy, format.Gzip, format.Brotli, format.Zstd, format.Lz4, format.Lz4Raw}
 
 // checkFooter holds the length of a file's footer against the file, before the library makes room for it. A file ends in that length, 32 bits, and PAR1.
 func checkFooter(r io.ReaderAt, size int64) error {
