@@ -112,6 +112,8 @@ type HTTPTimeouts struct {
 	Read Duration `yaml:"read"`
 	// For an answer; streams have more as long as data goes.
 	Write Duration `yaml:"write"`
+	// For one run of a model for a request of the Open Inference Protocol; over it the run is cancelled, and the answer is `timeout` (504).
+	Infer Duration `yaml:"infer"`
 	// For a connection that waits for its next request; it is closed.
 	Idle Duration `yaml:"idle"`
 	// For finishing, at a stop, what was accepted.
@@ -402,7 +404,7 @@ func Defaults() Config {
 		HTTP: HTTPConfig{
 			Listen:   "127.0.0.1:8080",
 			Limits:   HTTPLimits{InferBody: 64 << 20, ModelBody: 1 << 30, Header: 64 << 10, Connections: 1024, ConnectionsPerAddress: 512, BodyRate: 1 << 10},
-			Timeouts: HTTPTimeouts{Header: 10 * second, Read: 60 * second, Write: 60 * second, Idle: 120 * second, Drain: 30 * second},
+			Timeouts: HTTPTimeouts{Header: 10 * second, Read: 60 * second, Write: 60 * second, Infer: 60 * second, Idle: 120 * second, Drain: 30 * second},
 		},
 		Listeners: ListenersConfig{MaxBytes: 256 << 20, MaxBytesEach: 16 << 20},
 		Grid:      GridConfig{Name: "millrace", Sync: "interval", MarkerTTL: 3600 * second, Timeout: 5 * second},

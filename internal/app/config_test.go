@@ -40,7 +40,7 @@ func TestValidate(t *testing.T) {
 		{"tokens", func(c *app.Config) { c.HTTP.Tokens = []string{"short", "0123456789abc ef"} }, []string{"http.tokens[0]", "http.tokens[1]"}},
 		{"origins", func(c *app.Config) { c.HTTP.CORS = []string{"https://a.example", "a.example", "https://a.example/x"} }, []string{"http.cors[1]", "http.cors[2]"}},
 		{"limits", func(c *app.Config) { c.HTTP.Limits = app.HTTPLimits{} }, []string{"http.limits.infer_body", "http.limits.model_body", "http.limits.header", "http.limits.connections", "http.limits.connections_per_address", "http.limits.body_rate"}},
-		{"timeouts", func(c *app.Config) { c.HTTP.Timeouts = app.HTTPTimeouts{} }, []string{"http.timeouts.header", "http.timeouts.read", "http.timeouts.write", "http.timeouts.idle", "http.timeouts.drain"}},
+		{"timeouts", func(c *app.Config) { c.HTTP.Timeouts = app.HTTPTimeouts{} }, []string{"http.timeouts.header", "http.timeouts.read", "http.timeouts.write", "http.timeouts.infer", "http.timeouts.idle", "http.timeouts.drain"}},
 		{"partitions", func(c *app.Config) { c.Grid.Partitions = 512 }, []string{"grid.partitions"}},
 		{"sync", func(c *app.Config) { c.Grid.Sync = "5s" }, []string{"grid.sync"}},
 		{"server's settings", func(c *app.Config) { c.Grid.URL, c.Grid.Sync, c.Grid.MaxBytes = "nats://h:1", "always", 1 }, []string{"grid.sync", "grid.max_bytes"}},

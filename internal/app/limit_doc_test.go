@@ -51,7 +51,6 @@ var fixedLimits = []struct{ constant, unit, bounds, over string }{
 	{"media.npyMaxRank", "", "Dimensions of an `.npy`", "`bad_content` (400); `bad_input` in a pipeline"},
 	{"media/jsontensor.MaxDepth", "", "Depth of nested JSON in a request or an entry", "`bad_request` (400); `bad_input` in a pipeline"},
 	{"media/jsontensor.MaxRank", "", "Dimensions of a tensor in JSON", "`bad_request` (400); `bad_input` in a pipeline"},
-	{"serve/oip.runWithin", "time", "A run for a request of the Open Inference Protocol", "The run is cancelled: `timeout` (504)"},
 	{"serve/rest.slowWithin", "time", "A write to a stream whose reader does not read", "The connection is cut; an event stream goes on with `Last-Event-ID`"},
 	{"serve.refusalTime", "time", "A connection that is over a limit, to hear why", "It is closed"},
 	{"serve.leastRefusing", "", "Connections that may be told so at a time, at least", "The next one is closed without a word"},
@@ -62,7 +61,7 @@ var fixedLimits = []struct{ constant, unit, bounds, over string }{
 var innerLimits = []string{
 	"serve/rest.eventsAtOnce", "serve/rest.listAtOnce", "grid.loadsAtOnce", "grid.fastMax", "grid.putsAtOnce", "grid.gatherMax", "grid.maxPendingBytes",
 	"grid.fillMax", "grid.scansAtOnce", "grid.aheadMax", "grid.askMax", "grid.flightMax", "grid.usesMax", "cold.writesAtOnce", "cold.usesMax",
-	"bulk.maxPart", "media.leastContrast",
+	"bulk.maxPart", "media.leastContrast", "serve/oip.runWithin",
 	"model.MaxBytes", "store.MaxKeyBytes", "store.MaxValueBytes", "store.MaxMetadataBytes", // as registry.MaxModelBytes, and above those of the grid
 }
 

@@ -118,3 +118,54 @@ func TestRunsThatNeedTooMuchMemory(t *testing.T) {
 		})
 	}
 }
+
+// endless is a model's file: y = x after a loop that goes on while the largest number of x is over 0.
+func endless(t *testing.T) []byte {
+	t.Helper()
+	rows := graph.Shape{{Size: -1, Symbol: "N"}, {Size: 1}}
+	node := func(op string, in []string, out ...string) *graph.Node {
+		return &graph.Node{Name: out[0] + "Of", OpType: op, Inputs: in, Outputs: out}
+	}
+	largest := node("ReduceMax", []string{"s"}, "m")
+	largest.Attrs = graph.Attrs{"keepdims": int64(0)}
+	loop := node("Loop", []string{"turns", "yes", "x"}, "y")
+	loop.Attrs = graph.Attrs{"body": &graph.Graph{
+		Name:    "turn",
+		Inputs:  []graph.Value{{Name: "i", DType: tensor.Int64, Shape: graph.Shape{}}, {Name: "c", DType: tensor.Bool, Shape: graph.Shape{}}, {Name: "s", DType: tensor.Float32, Shape: rows}},
+		Outputs: []graph.Value{{Name: "go", DType: tensor.Bool, Shape: graph.Shape{}}, {Name: "t", DType: tensor.Float32, Shape: rows}},
+		Nodes:   []*graph.Node{largest, node("Greater", []string{"m", "least"}, "go"), node("Identity", []string{"s"}, "t")},
+	}}
+	data, err := onnx.Encode(&graph.Graph{
+		Name: "endless", Opset: map[string]int64{"": 17},
+		Inputs: []graph.Value{{Name: "x", DType: tensor.Float32, Shape: rows}}, Outputs: []graph.Value{{Name: "y", DType: tensor.Float32, Shape: rows}},
+		Initializers: []graph.Initializer{
+			{Name: "turns", Tensor: tensor.Scalar(int64(1) << 62)}, {Name: "yes", Tensor: tensor.Scalar(true)}, {Name: "least", Tensor: tensor.Scalar(float32(0))},
+		},
+		Nodes: []*graph.Node{loop},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// A run of the Open Inference Protocol that does not end is ended, and the model goes on.
+func TestInferTimeout(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "endless.onnx")
+	if err := os.WriteFile(file, endless(t), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	url := run(t, func(c *app.Config) {
+		c.Engine, c.HTTP.Timeouts.Infer = "native", app.Duration(200*time.Millisecond)
+		c.Models = map[string]app.ModelConfig{"m": {Path: app.Path(file)}}
+	})
+	for _, c := range []struct{ x, status int }{{-1, 200}, {1, 504}, {-1, 200}} {
+		status, body := send(t, "POST", url+"v2/models/m/infer", fmt.Appendf(nil, `{"inputs":[{"name":"x","datatype":"FP32","shape":[1,1],"data":[%d]}]}`, c.x))
+		if status != c.status || status == 504 && (!strings.Contains(body, `"code":"timeout"`) || !strings.Contains(body, "http.timeouts.infer")) {
+			t.Errorf("%d: %d %s", c.x, status, body)
+		}
+		if status, body := send(t, "POST", url+"v1/models/m:predict", fmt.Appendf(nil, `{"instances":[[%d]]}`, c.x)); status != c.status {
+			t.Errorf("v1 %d: %d %s", c.x, status, body)
+		}
+	}
+}

@@ -129,7 +129,7 @@ func (v *validator) http(c *Config) {
 		d   Duration
 	}{
 		{"header", h.Timeouts.Header}, {"read", h.Timeouts.Read}, {"write", h.Timeouts.Write},
-		{"idle", h.Timeouts.Idle}, {"drain", h.Timeouts.Drain},
+		{"infer", h.Timeouts.Infer}, {"idle", h.Timeouts.Idle}, {"drain", h.Timeouts.Drain},
 	} {
 		v.positive("http.timeouts."+t.key, int64(t.d))
 	}

@@ -197,10 +197,14 @@ func (h *Handler) infer(w http.ResponseWriter, r *http.Request, t target) error 
 }
 
 func (h *Handler) run(ctx context.Context, s engine.Session, q *inferRequest) ([]*tensor.Tensor, error) {
-	ctx, cancel := context.WithTimeout(ctx, h.cfg.Timeout)
+	limit := fmt.Errorf("%w: the run took longer than %v (http.timeouts.infer)", context.DeadlineExceeded, h.cfg.Timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.Timeout, limit)
 	defer cancel()
 	results := make([]*tensor.Tensor, len(s.Outputs()))
 	if err := s.Run(ctx, q.tensors, results); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), limit) {
+			return nil, limit
+		}
 		return nil, err
 	}
 	return results, checkResults(s.Outputs(), results)
