@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/bulk"
 )
 
 func (c *command) pipelineTry(open opener) *cobra.Command {
@@ -19,7 +21,7 @@ func (c *command) pipelineTry(open opener) *cobra.Command {
 		Args:    args("PIPELINE", "[FILE]"),
 	}
 	value := cmd.Flags().String("value", "", "the entry itself, instead of a file")
-	kind := cmd.Flags().String("type", "", "content type (default: what the entry looks like)")
+	kind := cmd.Flags().String("type", "", "content type (default: what the entry looks like, or its file is called)")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
 		hasValue := cmd.Flags().Changed("value")
@@ -31,6 +33,9 @@ func (c *command) pipelineTry(open opener) *cobra.Command {
 			var err error
 			if data, err = c.readInput(given[1]); err != nil {
 				return err
+			}
+			if *kind == "" {
+				*kind = bulk.TypeOf(given[1], data)
 			}
 		}
 		cl, err := open()
