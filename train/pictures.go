@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -228,7 +229,9 @@ func (s *Set) decode(files []string, decoder *media.Decoder) error {
 // surveyed is what the heads of pictures say.
 type surveyed struct {
 	sizes [][2]int // width and height, from the smallest number of pixels
-	usual [2]int   // that of half of them or more, else the one in the middle
+	// usual is the middle shape (width by height) with the middle number of pixels: where most pictures have one size, that one. A
+	// single picture's size would not do: the middle one by pixels may be a panorama.
+	usual [2]float64
 	grey  int
 }
 
@@ -246,20 +249,27 @@ func survey(files []string, o Options) (surveyed, error) {
 			s.grey++
 		}
 	}
-	counts, most := map[[2]int]int{}, 0
-	for _, size := range s.sizes {
-		counts[size]++
-	}
-	for _, size := range s.sizes { // in the order of the files, of which the first counts among equals
-		if counts[size] > most {
-			most, s.usual = counts[size], size
-		}
-	}
 	slices.SortFunc(s.sizes, func(a, b [2]int) int { return cmp.Or(cmp.Compare(a[0]*a[1], b[0]*b[1]), cmp.Compare(a[0], b[0])) })
-	if 2*most < len(s.sizes) {
-		s.usual = s.sizes[len(s.sizes)/2]
-	}
+	s.usual = usualSize(s.sizes)
 	return s, err
+}
+
+// usualSize returns the medians of the logarithms of shapes and areas as width and height.
+func usualSize(sizes [][2]int) [2]float64 {
+	shapes, areas := make([]float64, len(sizes)), make([]float64, len(sizes))
+	for i, size := range sizes {
+		w, h := math.Log(float64(size[0])), math.Log(float64(size[1]))
+		shapes[i], areas[i] = w-h, w+h
+	}
+	shape, area := median(shapes), median(areas)
+	return [2]float64{math.Exp((area + shape) / 2), math.Exp((area - shape) / 2)}
+}
+
+// median sorts v, which is not empty; of two in the middle it is the mean.
+func median(v []float64) float64 {
+	slices.Sort(v)
+	n := len(v)
+	return (v[(n-1)/2] + v[n/2]) / 2
 }
 
 // look reads what it needs of a file: its head, and all of it where that is not enough.
@@ -297,11 +307,9 @@ func (s surveyed) target(o Options) (channels, w, h int, err error) {
 		w, h, err = parseSize(o.Size)
 		return channels, w, h, err
 	}
-	w, h = s.usual[0], s.usual[1]
-	if long := max(w, h); long > maxSide {
-		w, h = max(1, (w*maxSide+long/2)/long), max(1, (h*maxSide+long/2)/long)
-	}
-	return channels, w, h, nil
+	down := min(1, maxSide/max(s.usual[0], s.usual[1]))
+	side := func(i int) int { return max(1, int(math.Round(s.usual[i]*down))) }
+	return channels, side(0), side(1), nil
 }
 
 func (s surveyed) decoder(o Options) (*media.Decoder, error) {

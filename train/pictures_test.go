@@ -173,3 +173,38 @@ func TestPictureFormats(t *testing.T) {
 		}
 	}
 }
+
+// TestUsualSize: where sizes differ, pictures become what is usual among them; one odd picture decides nothing, wherever it stands by pixels.
+func TestUsualSize(t *testing.T) {
+	// With the photographs around 439 x 344 stands a panorama that has the middle number of pixels.
+	odd := [][2]int{{628, 222}}
+	for i := range 9 {
+		odd = append(odd, [2]int{300 + 10*i, 240 + 8*i}, [2]int{460 + 10*i, 350 + 8*i})
+	}
+	for name, c := range map[string]struct {
+		sizes [][2]int
+		want  tensor.Shape
+	}{
+		"one panorama has the middle area": {odd, tensor.Shape{1, 74, 96}},
+		"one size of most":                 {[][2]int{{40, 20}, {8, 8}, {40, 20}}, tensor.Shape{1, 20, 40}},
+		"upright and across, half each":    {[][2]int{{400, 300}, {300, 400}, {400, 300}, {300, 400}}, tensor.Shape{1, 96, 96}},
+		"half each, of sizes of their own": {[][2]int{{400, 300}, {300, 400}, {200, 150}, {150, 200}}, tensor.Shape{1, 96, 96}},
+		"small ones are not enlarged":      {[][2]int{{20, 10}, {22, 10}, {24, 10}}, tensor.Shape{1, 10, 22}},
+		"one picture":                      {[][2]int{{628, 222}}, tensor.Shape{1, 34, 96}},
+		"one line":                         {[][2]int{{1000, 1}}, tensor.Shape{1, 1, 96}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for i, size := range c.sizes {
+				write(t, dir, fmt.Sprintf("a/%02d.png", i), picture(t, color.Gray{9}, size[0], size[1]))
+			}
+			s, err := train.Open(dir, train.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !s.Shape().Equal(c.want) {
+				t.Errorf("%v, want %v", s.Shape(), c.want)
+			}
+		})
+	}
+}

@@ -390,6 +390,7 @@ func TestOpenFolderTurns(t *testing.T) {
 	chunk = binary.BigEndian.AppendUint32(append(chunk, exif...), crc32.ChecksumIEEE(exif))
 	const head = 8 + 25
 	write(t, dir, "a/1.png", slices.Concat(file.Bytes()[:head], chunk, file.Bytes()[head:]))
+	write(t, dir, "a/2.png", slices.Concat(file.Bytes()[:head], chunk, file.Bytes()[head:]))
 	file.Reset()
 	if err := png.Encode(&file, upright); err != nil {
 		t.Fatal(err)

@@ -123,7 +123,7 @@ func checkTrain(t train.Config) error {
 func readFlags(cmd *cobra.Command, o *train.Options) {
 	f := cmd.Flags()
 	f.StringVar((*string)(&o.Header), "header", "auto", "whether the first row of a CSV file is a header: yes, no or auto, which prints what it took it for")
-	f.StringVar(&o.Size, "size", "", "what the pictures of a folder become, as `WIDTHxHEIGHT` (default: their own size or the middle one, at most 96 pixels a side; a model's where there is one)")
+	f.StringVar(&o.Size, "size", "", "what the pictures of a folder become, as `WIDTHxHEIGHT` (default: their own size, or the middle shape and number of pixels, at most 96 pixels a side; a model's where there is one)")
 	f.StringVar(&o.Orientation, "orientation", "", "what is done with the orientation in a photograph's Exif data: exif turns it upright, ignore does not (default: what the model says, else exif)")
 }
 
