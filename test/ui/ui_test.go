@@ -5,6 +5,7 @@ package ui_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -294,6 +296,52 @@ func TestResultsOfOthers(t *testing.T) {
 	for _, want := range []string{"digits", "native", "28, 28", "Conv"} {
 		if !strings.Contains(model, want) {
 			t.Errorf("the model's card lacks %q: %s", want, model)
+		}
+	}
+}
+
+// TestLatestResults: a page that opens beside a full cache shows the results that were made last, from the newest.
+func TestLatestResults(t *testing.T) {
+	address, _ := run(t, demo(t, t.TempDir(), "127.0.0.1:0"))
+	var lines bytes.Buffer
+	for i := range 3000 {
+		fmt.Fprintf(&lines, `{"key": "old-%d", "contentType": "application/json", "value": {"label": "3", "score": 1, "source": {"cache": "digits", "key": "old-%d"}}}`+"\n", i, i)
+	}
+	resp, err := http.Post(address+"rest/v2/caches/predictions?action=import&format=jsonl", "application/x-ndjson", &lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s %v", resp.Status, said, err)
+	}
+	for i := range 5 {
+		put(t, address, fmt.Sprint("new-", i), "image/png", written(t, i))
+		waitFor(t, address, fmt.Sprint("new-", i))
+	}
+	p := open(t, address, desktop)
+	p.ready()
+	p.until(`[...document.querySelectorAll('#feed .key')].slice(0, 5).map((e) => e.textContent).join() === 'new-4,new-3,new-2,new-1,new-0'`)
+	p.until(`document.querySelectorAll('#feed li').length === 24`)
+	// What comes now stands before them.
+	put(t, address, "now", "image/png", written(t, 7))
+	p.until(`document.querySelector('#feed .key')?.textContent === 'now' && document.querySelector('#feed b').textContent === '7'`)
+}
+
+// waitFor waits until a key has its result.
+func waitFor(t *testing.T, address, key string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		resp, err := http.Get(address + "rest/v2/caches/predictions/" + key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no result for %s", key)
 		}
 	}
 }

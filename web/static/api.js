@@ -57,12 +57,11 @@ const silence = 45000; // the server sends at least a comment every 15 s
 
 /**
  * listen gets a cache's events until signal ends it, across lost connections and restarts of the server: it comes back with
- * the last event id it saw. onEvents gets arrays of {type, id, data}, onState 'live' or 'away' with the error.
+ * the last event id it saw, and begins with what comes from now on. onEvents gets arrays of {type, id, data}, onState 'live' or 'away' with the error.
  * Streaming by fetch and not by EventSource, because only fetch can send a token.
  */
-export async function listen(cache, { current, onEvents, onState, signal }) {
+export async function listen(cache, { onEvents, onState, signal }) {
   let last = '';
-  let begin = current;
   for (let wait = 300; !signal.aborted; wait = Math.min(wait * 1.6, 4000)) {
     const connection = new AbortController();
     const stop = () => connection.abort();
@@ -70,7 +69,6 @@ export async function listen(cache, { current, onEvents, onState, signal }) {
     let watchdog = setTimeout(stop, silence);
     try {
       const query = new URLSearchParams({ action: 'listen', values: 'true' });
-      if (begin && !last) query.set('includeCurrentState', 'true');
       const response = await request(`/rest/v2/caches/${encodeURIComponent(cache)}?${query}`, {
         headers: last ? { 'Last-Event-ID': last } : {}, signal: connection.signal, cache: 'no-store',
       });

@@ -78,7 +78,7 @@ async function show(stats) {
   byId('try').dataset.kind = input.kind;
   burst.offer(stats.node.demo && input.digits ? pipeline : null);
   await shelf.update(stats, pipeline); // before the results: it knows which pictures are in the store
-  exchange.use(pipeline, stats, (state, error) => connection('results', state, error));
+  exchange.use(pipeline, (state, error) => connection('results', state, error));
   if (!pipeline) delete states.results;
   manage.update(pipeline);
   charts.update(stats);

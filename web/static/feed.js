@@ -102,8 +102,17 @@ let timer = 0;
 
 /** add shows entries of the results' or the errors' cache; fresh ones light up. A flood is shown a few times a second. */
 export function add(entries, fresh) {
-  waiting.push(...entries.map((entry) => ({ entry, fresh })));
-  if (waiting.length > shown) waiting = waiting.slice(-shown);
+  for (const entry of entries) {
+    const id = keyId(entry.key);
+    if (!fresh && labels.has(id)) continue; // the stream was before what is read at the start
+    labels.set(id, brief(entry.value));
+    if (labels.size > kept) labels.delete(labels.keys().next().value);
+    waiting.push({ entry, fresh });
+  }
+  if (waiting.length > shown) {
+    waiting.sort((a, b) => Date.parse(a.entry.created) - Date.parse(b.entry.created));
+    waiting = waiting.slice(-shown);
+  }
   timer ||= setTimeout(() => {
     timer = 0;
     const now = waiting;
@@ -119,8 +128,6 @@ function show(entries) {
     const id = keyId(entry.key);
     rows.get(id)?.row.remove();
     rows.delete(id);
-    labels.set(id, brief(entry.value));
-    if (labels.size > kept) labels.delete(labels.keys().next().value);
     const row = line(entry, fresh);
     list.insertBefore(row, [...list.children].find((other) => Date.parse(other.dataset.when) <= when) ?? null);
     rows.set(id, { row, when });
