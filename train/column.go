@@ -38,7 +38,7 @@ type column struct {
 
 	cells []int32                    // each row's place in texts; nil where there are values
 	wide  []float64                  // each row's value, NaN where it is none
-	odd   map[int]int32              // of the words among the values: row to place in texts
+	odd   map[int]int32              // of what is to be told as it is written, such as words: row to place in texts
 	last  int32                      // place of the last field
 	comma bool                       // may stand before decimals
 	many  bool                       // values are kept
@@ -66,14 +66,14 @@ func (c *column) add(text string) {
 		}
 		return
 	}
-	if v, ok := c.parse(text); ok {
-		c.wide = append(c.wide, v)
-		return
+	v, ok := c.parse(text)
+	if !ok {
+		v = math.NaN()
 	}
-	if !media.NoValue(text) {
+	if !ok && text != "" || ok && tooLarge(v) && c.numbers < fewWords {
 		c.odd[len(c.wide)] = c.intern(text)
 	}
-	c.wide = append(c.wide, math.NaN())
+	c.wide = append(c.wide, v)
 }
 
 // parse reads a number and notes what stands before its decimals.
@@ -127,7 +127,7 @@ func (c *column) widen() {
 	c.wide = make([]float64, len(c.cells), 2*len(c.cells))
 	for i, k := range c.cells {
 		c.wide[i] = c.values[k]
-		if c.kinds[k] == word {
+		if c.kinds[k] != number && c.texts[k] != "" || tooLarge(c.values[k]) {
 			c.odd[i] = k
 		}
 	}
@@ -160,14 +160,17 @@ func (c *column) at(row int) (kind, float64) {
 		k := c.cells[row]
 		return c.kinds[k], c.values[k]
 	}
-	switch _, odd := c.odd[row]; {
+	switch k, odd := c.odd[row]; {
 	case odd:
-		return word, math.NaN()
+		return c.kinds[k], c.wide[row]
 	case math.IsNaN(c.wide[row]):
 		return noValue, math.NaN()
 	}
 	return number, c.wide[row]
 }
+
+// tooLarge reports whether a number is one that no net takes, of which the fault is to have the field.
+func tooLarge(v float64) bool { return math.IsInf(float64(float32(v)), 0) }
 
 // text is a row's field as it is written, or as the number is usually written where it was not kept.
 func (c *column) text(row int) string {
@@ -236,6 +239,9 @@ func (c *column) different(most int) int {
 	}
 	seen := map[float64]bool{}
 	for _, v := range c.wide {
+		if math.IsNaN(v) {
+			continue // one of words, or no value
+		}
 		if seen[v] = true; len(seen) >= most {
 			return most
 		}

@@ -301,8 +301,8 @@ func (t *table) readValues(b *build, o Options, means []*float64) error {
 				s.bytes[at*width+k] = uint8(v)
 				continue
 			}
-			if math.IsInf(float64(float32(v)), 0) {
-				return t.fault(row, i, "%v is too large", v)
+			if tooLarge(v) {
+				return t.fault(row, i, "%.80q is too large: a net's numbers are of 32 bits, below 3.4e38 (--ignore %s leaves the column out)", c.text(row), t.say(i))
 			}
 			s.floats[at*width+k] = float32(v)
 		}
@@ -399,7 +399,10 @@ func (t *table) readTargets(b *build) error {
 	s.targets, s.labels = make([]float32, len(b.kept)), make([]int64, len(b.kept))
 	for at, row := range b.kept {
 		k, v := c.at(row)
-		if k != number || math.IsInf(float64(float32(v)), 0) {
+		if k == number && tooLarge(v) {
+			return t.fault(row, t.label, "%.80q is too large: a net's numbers are of 32 bits, below 3.4e38", c.text(row))
+		}
+		if k != number {
 			return t.fault(row, t.label, "%.80q is not a finite number, and a regression predicts numbers (--label names another column)", c.text(row))
 		}
 		s.targets[at] = float32(v)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -485,5 +486,56 @@ func TestForeignRegression(t *testing.T) {
 	}
 	if e := r.Evaluation.Errors; e.R2 < 0.4 || r.Model.Metadata["millrace.task"] != "regression" || r.Model.Metadata["millrace.target"] != "load" {
 		t.Errorf("%+v, metadata %v", e, r.Model.Metadata)
+	}
+}
+
+// TestCellsAsWritten: a fault shows the cell as the file has it, also where the column has so many numbers that they are not kept as they are written.
+func TestCellsAsWritten(t *testing.T) {
+	for _, rows := range []int{10, 5000} { // few and many different numbers
+		for cell, want := range map[string]string{
+			"n/a":   `column 2 ("temperature"): "n/a" is no value`,
+			"NULL":  `column 2 ("temperature"): "NULL" is no value`,
+			"":      `column 2 ("temperature"): "" is no value`,
+			"12.5C": `column 2 ("temperature"): "12.5C" is not a finite number`,
+			"0x10":  `column 2 ("temperature"): "0x10" is not a finite number`,
+			"1e400": `column 2 ("temperature"): "1e400" is not a finite number`,
+			"+1E39": `column 2 ("temperature"): "+1E39" is too large`,
+		} {
+			for _, at := range []int{3, rows - 2} {
+				for _, label := range []string{"state", "temperature"} {
+					text := "id,temperature,load,state\n"
+					for i := range rows {
+						v := fmt.Sprint(20 + float64(i)/8)
+						if i == at {
+							v = cell
+						}
+						text += fmt.Sprintf("%d,%s,%d,%d\n", i, v, i%7, i%2)
+					}
+					o, want := train.Options{Label: label}, want
+					if label == "temperature" { // the label's fault has other words
+						o.Task, want = "regression", `column 2 ("temperature")`
+					}
+					_, err := train.ReadCSV(strings.NewReader(text), o)
+					if !errors.Is(err, train.ErrData) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), strconv.Quote(cell)) ||
+						!strings.Contains(err.Error(), fmt.Sprintf("line %d (row %d)", at+2, at+1)) {
+						t.Errorf("%d rows, %q at %d, label %s: %v", rows, cell, at, label, err)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestMissingAreNotDifferent: cells without a value are no classes, however many numbers there are.
+func TestMissingAreNotDifferent(t *testing.T) {
+	text := "a,kind\n"
+	var b strings.Builder
+	for i := range 3000 {
+		fmt.Fprintf(&b, "%d,%d\n", i%3, i%1500)
+	}
+	text += b.String() + strings.Repeat("1,n/a\n", 1<<16)
+	s, err := train.ReadCSV(strings.NewReader(text), train.Options{Missing: "drop", Task: "classification", Label: "kind"})
+	if err != nil || len(s.Labels()) != 1500 {
+		t.Fatalf("%v, %v", s, err)
 	}
 }
