@@ -554,7 +554,7 @@ func TestChooseVersion(t *testing.T) {
 	p.until(`document.getElementById('confirm-title').textContent === 'Use version 1 of degrees?' && document.getElementById('confirm-text').textContent.includes('from version 2')`)
 	p.do(chromedp.Click(chromedp.ID("confirm-no")))
 	p.do(chromedp.Evaluate[chromedp.Void](use), chromedp.Click(chromedp.ID("confirm-yes")))
-	p.until(`document.getElementById('models-said').textContent === 'Now version 1 of degrees serves.' && document.querySelector('.versions .on').textContent === 'serves, held'`)
+	p.until(`document.getElementById('models-said').textContent === 'Now version 1 of degrees serves.' && document.querySelector('.versions .on').textContent === 'serves, pinned'`)
 	p.box("#models")
 	p.keep("versions")
 	p.do(chromedp.Evaluate[chromedp.Void](`scrollTo(0, 0)`))

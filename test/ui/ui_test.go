@@ -307,14 +307,8 @@ func TestLatestResults(t *testing.T) {
 	for i := range 3000 {
 		fmt.Fprintf(&lines, `{"key": "old-%d", "contentType": "application/json", "value": {"label": "3", "score": 1, "source": {"cache": "digits", "key": "old-%d"}}}`+"\n", i, i)
 	}
-	resp, err := http.Post(address+"rest/v2/caches/predictions?action=import&format=jsonl", "application/x-ndjson", &lines)
-	if err != nil {
-		t.Fatal(err)
-	}
-	said, err := io.ReadAll(resp.Body)
-	if err := errors.Join(err, resp.Body.Close()); err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("%s %s %v", resp.Status, said, err)
-	}
+	load(t, address, "predictions", &lines)
+	load(t, address, "classify-errors", strings.NewReader(`{"key": "x", "contentType": "application/json", "value": {"error": "of a start before", "pipeline": "classify"}}`))
 	for i := range 5 {
 		put(t, address, fmt.Sprint("new-", i), "image/png", written(t, i))
 		waitFor(t, address, fmt.Sprint("new-", i))
@@ -323,9 +317,23 @@ func TestLatestResults(t *testing.T) {
 	p.ready()
 	p.until(`[...document.querySelectorAll('#feed .key')].slice(0, 5).map((e) => e.textContent).join() === 'new-4,new-3,new-2,new-1,new-0'`)
 	p.until(`document.querySelectorAll('#feed li').length === 24`)
+	p.until(`document.querySelector('#diagram svg').textContent.includes('1 error')`) // of all that are there, not since the start
 	// What comes now stands before them.
 	put(t, address, "now", "image/png", written(t, 7))
 	p.until(`document.querySelector('#feed .key')?.textContent === 'now' && document.querySelector('#feed b').textContent === '7'`)
+}
+
+// load imports JSON lines.
+func load(t *testing.T, address, cache string, lines io.Reader) {
+	t.Helper()
+	resp, err := http.Post(address+"rest/v2/caches/"+cache+"?action=import&format=jsonl", "application/x-ndjson", lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s %v", resp.Status, said, err)
+	}
 }
 
 // waitFor waits until a key has its result.

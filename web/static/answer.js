@@ -40,7 +40,7 @@ function big(text, unit = '') {
   write(label, text);
   write(byId('unit'), unit);
   const long = text.length + unit.length;
-  label.parentElement.dataset.size = ['xs', 's', 'm'][[18, 9, 2].findIndex((n) => long > n)] ?? 'l';
+  label.parentElement.dataset.size = ['xs', 's', 'm'][[18, 4, 2].findIndex((n) => long > n)] ?? 'l';
 }
 
 function times(result, roundTrip) {
@@ -114,7 +114,7 @@ export function result(given, roundTrip) {
 /** fail says why there is no answer, and later why it does not come yet. */
 export function fail(message, state = 'fault') {
   byId('answer').dataset.state = state;
-  big(state === 'fault' ? '!' : '…');
+  big(state === 'fault' ? '!' : '?');
   write(byId('sure'), message);
   times();
   write(byId('answer-text'), message);

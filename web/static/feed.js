@@ -3,7 +3,7 @@
 import { entryPath, request } from './api.js';
 import { byId, element, time } from './format.js';
 import { keyId, keyText } from './keys.js';
-import { brief, number } from './results.js';
+import { brief } from './results.js';
 
 const shown = 24;
 const kept = 200; // pictures
@@ -176,8 +176,8 @@ function line(entry, fresh) {
     element('span', { class: 'took' }, time(result.latency_us)));
 }
 
-/** about is an entry's key, with what its result carries of it. */
+/** about is an entry's key, with what its result carries of it beside that: ids and times as they were given. */
 function about(key, carry) {
-  const carried = Object.entries(carry ?? {}).map(([name, value]) => `${name} ${typeof value === 'object' ? JSON.stringify(value) : number(value)}`);
-  return [keyText(key), ...carried].join(', ');
+  const carried = Object.entries(carry ?? {}).map(([name, value]) => [name, typeof value === 'object' ? JSON.stringify(value) : String(value)]);
+  return [keyText(key), ...carried.filter(([, value]) => value !== keyText(key)).map((one) => one.join(' '))].join(', ');
 }

@@ -75,4 +75,4 @@ function lines(value, indent = '') {
 }
 
 /** formats are what an entry may be written in, in few words. */
-export const formatsOf = (input) => ({ drawing: 'PNG, JPEG, JSON', picture: 'PNG, JPEG, WebP', table: 'JSON, CSV', array: 'JSON, .npy', tensors: 'JSON, .npz' })[input.kind] ?? '';
+export const formatsOf = (input) => ({ drawing: 'PNG, JPEG, JSON', picture: 'PNG, JPEG, WebP, …', table: 'JSON, CSV', array: 'JSON, .npy', tensors: 'JSON, .npz' })[input.kind] ?? '';

@@ -20,7 +20,7 @@ export function update(now) {
   const state = byId('state');
   state.dataset.state = now.state;
   write(state, now.state);
-  write(byId('state-reason'), [sentence(now), now.origin === 'file' ? 'It stands in the configuration file.' : '',
+  write(byId('state-reason'), [sentence(now), now.origin === 'file' ? 'It is defined in the configuration file.' : '',
     now.hides ? 'The grid keeps another of its name, which this node does not run.' : ''].filter(Boolean).join(' '));
   write(byId('pause'), now.state === 'paused' ? 'Resume' : 'Pause');
 }

@@ -65,7 +65,7 @@ function choice(name, versions, { serves, pinned, versions: told }) {
     const about = [new Date(v.created).toLocaleString(), bytes(v.bytes), v.source, by && `by ${by}`, trained, v.sha256.slice(0, 12)].filter(Boolean).join(', ');
     return element('li', {},
       element('span', {}, element('b', {}, `Version ${v.version}`), ' ', element('span', { class: 'quiet' }, about), v.reason ? element('span', { class: 'fault' }, ` ${v.reason}`) : null),
-      now ? element('span', { class: 'tag on' }, pinned ? 'serves, held' : 'serves') : serves === undefined ? null
+      now ? element('span', { class: 'tag on' }, pinned ? 'serves, pinned' : 'serves') : serves === undefined ? null
         : element('button', { type: 'button', 'aria-label': `Use version ${v.version} of ${name}`, onclick: () => use(name, v.version, serves) }, 'Use'));
   });
   const newest = pinned ? element('button', { type: 'button', onclick: () => use(name, 'newest', serves) }, 'Follow the newest') : null;

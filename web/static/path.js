@@ -1,4 +1,4 @@
-// The way of the data through the chosen pipeline as a diagram, with the numbers of this moment.
+// The path of the data through the chosen pipeline as a diagram, with live numbers.
 
 import { byId, count, counted, element, rate, shape, time } from './format.js';
 
@@ -7,14 +7,15 @@ function stations(p, stats, formats) {
   const cache = (name) => stats.caches.find((c) => c.name === name);
   const source = cache(p.from);
   const target = cache(p.to);
+  const errors = cache(p.errors_to)?.entries ?? 0; // those that are there; stats count from the node's start
   const stands = p.state === 'paused' || p.state === 'blocked';
   return [
     { kind: 'you', title: 'PUT', lines: [`${rate(source?.put_rate ?? 0)} / s`, formats] },
     { kind: 'cache', title: p.from, lines: [counted(source?.entries ?? 0, 'entry', 'entries'), `${count(p.lag)} waiting`] },
-    { kind: 'pipeline', title: p.name, lines: stands ? [p.state, ''] : [`${rate(p.in_rate)} / s`, `${rate(p.batch_mean || 0)} a batch`], mill: true, wait: stands },
+    { kind: 'pipeline', title: p.name, lines: stands ? [p.state, ''] : [`${rate(p.in_rate)} / s`, `${rate(p.batch_mean || 0)} in a batch`], mill: true, wait: stands },
     { kind: 'model', title: p.model, lines: [p.version ? `version ${p.version}` : 'no run yet', p.latency_p50_us ? `p50 ${time(p.latency_p50_us)}` : ''], wait: p.state === 'blocked' },
-    { kind: 'cache', title: p.to, lines: [counted(target?.entries ?? 0, 'entry', 'entries'), p.errors ? counted(p.errors, 'error', 'errors') : 'no errors'] },
-    { kind: 'event', title: 'listeners', lines: [`${rate(p.out_rate)} / s`, 'this page is one'] },
+    { kind: 'cache', title: p.to, lines: [counted(target?.entries ?? 0, 'entry', 'entries'), errors ? counted(errors, 'error', 'errors') : 'no errors'] },
+    { kind: 'event', title: 'listeners', lines: [`${rate(p.out_rate)} / s`, 'this page listens'] },
   ];
 }
 
