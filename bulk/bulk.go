@@ -172,7 +172,7 @@ type Options struct {
 	Prefix string
 	// MaxBytes is the largest value; grid.MaxValueBytes if 0.
 	MaxBytes int64
-	// Separator is that of a CSV's columns; 0 finds it in the first line.
+	// Separator is that of a CSV's columns; 0 finds it, as media.Separator does, in what has come with the first line.
 	Separator rune
 	// NoHeader says that a CSV's first row is data; its values are lists then.
 	NoHeader bool

@@ -202,3 +202,20 @@ func (r *repeat) Read(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// TestSeparatorFound: the columns of a file are those that training finds in it; all lines that have come count, not the first one alone.
+func TestSeparatorFound(t *testing.T) {
+	for text, want := range map[string]string{
+		"a,b\n1,2\n":                     `{"a":1,"b":2}`,
+		"a;b\n1,5;2\n":                   `{"a":1.5,"b":2}`,
+		"a\tb\n1\t2\n":                   `{"a":1,"b":2}`,
+		"a|b\n1|2\n":                     `{"a":1,"b":2}`,
+		"x, y, z;b\n1;2\n":               `{"x, y, z":1,"b":2}`,
+		"load (kW, h, max)|b\n1,5|2,5\n": `{"load (kW, h, max)":1.5,"b":2.5}`,
+	} {
+		in, err := bulk.NewReader(strings.NewReader(text), bulk.CSV, bulk.Options{})
+		if got := readAll(t, in, err); len(got) != 1 || string(got[0].Value) != want {
+			t.Errorf("%q: %s, want %s", text, got[0].Value, want)
+		}
+	}
+}

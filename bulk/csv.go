@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/media"
 )
 
 // A row of a CSV file is a JSON object with the columns' names: what JSON takes for a number is one, an empty cell is left out, and
@@ -61,12 +62,12 @@ func newCSVReader(in *bufio.Reader, o Options) (*csvReader, error) {
 	}
 	separator := o.Separator
 	if separator == 0 {
-		separator = sniffSeparator(in)
+		separator = media.Separator(firstLine(in), true)
 	}
 	c := &csvReader{o: o, budget: &budget{from: in}, key: -1}
 	c.in = csv.NewReader(c.budget)
 	c.in.Comma, c.in.ReuseRecord, c.in.FieldsPerRecord = separator, true, -1
-	if separator == '"' || separator == '\r' || separator == '\n' || separator == 0xFFFD {
+	if !media.IsSeparator(separator) {
 		return nil, fmt.Errorf("%w: the separator %q cannot be one", ErrFormat, separator)
 	}
 	if o.NoHeader {
@@ -83,31 +84,7 @@ func newCSVReader(in *bufio.Reader, o Options) (*csvReader, error) {
 	return c, c.header()
 }
 
-// sniffSeparator counts what may separate columns in the first line, outside quotes.
-func sniffSeparator(in *bufio.Reader) rune {
-	head := firstLine(in)
-	best, most := ',', 0
-	for _, candidate := range []rune{',', ';', '\t', '|'} {
-		n, quoted := 0, false
-		for _, c := range string(head) {
-			switch {
-			case c == '"':
-				quoted = !quoted
-			case c == candidate && !quoted:
-				n++
-			}
-			if (c == '\n' || c == '\r') && !quoted {
-				break
-			}
-		}
-		if n > most {
-			best, most = candidate, n
-		}
-	}
-	return best
-}
-
-// firstLine returns what has come up to the first line's end, and waits for no more than that.
+// firstLine returns what has come when the first line has, and waits for no more than that.
 func firstLine(in *bufio.Reader) []byte {
 	for n := 1; ; n = in.Buffered() + 1 {
 		_, err := in.Peek(min(n, in.Size()))

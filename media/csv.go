@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // noValue are what stands in a table's field where there is no value, in lower case.
@@ -34,7 +35,7 @@ func ParseNumber(field string, comma bool) (float64, bool) {
 }
 
 // Separators are what may stand between the fields of a table's line. A field may have those before its own: a comma before decimals or in a text.
-var Separators = []rune{',', ';', '\t'}
+var Separators = []rune{',', ';', '\t', '|'}
 
 // Separator finds what stands between the fields of a table from its first lines, whose last one may be cut off where more is true: what makes as
 // many fields in all lines, two or more, and leaves no later one of Separators in them. It is the comma where nothing fits.
@@ -47,6 +48,11 @@ func Separator(text []byte, more bool) rune {
 		}
 	}
 	return best
+}
+
+// IsSeparator reports whether a character may be said to stand between the fields of a table's line.
+func IsSeparator(r rune) bool {
+	return r != 0 && r != '"' && r != '\r' && r != '\n' && r != utf8.RuneError && utf8.ValidRune(r)
 }
 
 // separates says how well a separator fits: 0 where it is not there at all.

@@ -137,6 +137,7 @@ func TestSeparator(t *testing.T) {
 	}{
 		{"a,b\n1,2\n", ','}, {"a;b\n1;2\n", ';'}, {"a\tb\n1\t2\n", '\t'}, {"a;b\n1,5;2,5\n", ';'}, {"1,5;2,5;3,5\n1,5;2,5;3,5\n", ';'},
 		{"name,note\n\"x;y\",1\n", ','}, {"a\n1\n", ','}, {"", ','}, {"text;a,b\nx, y;1\n", ';'}, {"a,b\tc,d\n1,2\t3,4\n", '\t'},
+		{"a|b\n1|2\n", '|'}, {"1,5|2,5\n1,5|2,5\n", '|'}, {"name;x|note\n1|2\n", '|'}, {"name,note\nx,a|b\n", ','}, {"a;b,c|d\n", '|'},
 		{"a;b;c\n1;2;3\n4;5", ';'}, {"\"a,b\";c\n\"1,2\";3\n", ';'},
 	} {
 		if got := media.Separator([]byte(c.text), true); got != c.want {

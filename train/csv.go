@@ -13,7 +13,7 @@ import (
 )
 
 // ReadCSV reads a table with a label, or with Options.Task a number, in each row: as UTF-8 or with a byte order mark as UTF-16, its fields separated by
-// commas, semicolons or tabs, whichever fits. The first row may be a header: see [Header]. The label is the column that Options.Label names, else the one that
+// commas, semicolons, tabs or bars, whichever fits, or by Options.Separator. The first row may be a header: see [Header]. The label is the column that Options.Label names, else the one that
 // the header names "label", "class", "target" or "y", else the only one of text, else the first one where the others are a picture's pixels, else the only one
 // that the header gives a word, else the last one. Labels may be
 // any text; they are numbered in order (by value where all are whole numbers). Where every other number is whole, from 0 to 255, and a row makes a
@@ -40,7 +40,10 @@ func readCSV(r io.Reader, o Options) (*table, error) {
 	}
 	head := bufio.NewReaderSize(text, separatorBytes)
 	begin, _ := head.Peek(separatorBytes) // an error comes again with what is read then
-	t := &table{format: "CSV", separator: media.Separator(begin, len(begin) == separatorBytes)}
+	t := &table{format: "CSV", separator: o.Separator}
+	if t.separator == 0 {
+		t.separator = media.Separator(begin, len(begin) == separatorBytes)
+	}
 	in := csv.NewReader(head)
 	in.Comma, in.ReuseRecord = t.separator, true
 	in.TrimLeadingSpace = t.separator != '\t' // which would take an empty field away
@@ -52,7 +55,7 @@ func readCSV(r io.Reader, o Options) (*table, error) {
 			break
 		}
 		if err != nil {
-			return nil, csvError(err)
+			return nil, csvError(err, t.separated(o))
 		}
 		line, _ := in.FieldPos(0)
 		for i, f := range row {
@@ -60,7 +63,7 @@ func readCSV(r io.Reader, o Options) (*table, error) {
 		}
 		if first == nil {
 			if len(row) < 2 {
-				return nil, fmt.Errorf("%w: CSV line %d: a row needs a label and at least one number, separated by commas, semicolons or tabs", ErrData, line)
+				return nil, fmt.Errorf("%w: CSV line %d: there is one column, and a row needs a label and at least one number: %s", ErrData, line, t.separated(o))
 			}
 			firstLine = line
 			for _, f := range row {
@@ -89,12 +92,20 @@ func readCSV(r io.Reader, o Options) (*table, error) {
 	return t, nil
 }
 
-func csvError(err error) error {
+// separated says what separates the fields, and how that is changed.
+func (t *table) separated(o Options) string {
+	if o.Separator != 0 {
+		return "fields are separated by " + separators(t.separator) + ", as --separator says"
+	}
+	return "fields seem to be separated by " + separators(t.separator) + " (--separator names another character)"
+}
+
+func csvError(err error, separated string) error {
 	switch {
 	case errors.Is(err, ErrData): // the text's
 		return fmt.Errorf("CSV: %w", err)
 	case errors.Is(err, csv.ErrFieldCount):
-		return fmt.Errorf("%w: CSV: %w: not as many as in the first row", ErrData, err)
+		return fmt.Errorf("%w: CSV: %w: not as many as in the first row; %s", ErrData, err, separated)
 	}
 	return fmt.Errorf("%w: CSV: %w", ErrData, err)
 }

@@ -22,13 +22,13 @@ func Open(path string, o Options) (*Set, error) {
 		return nil, fmt.Errorf("open data set: %w", err)
 	}
 	if !info.IsDir() {
-		if strings.EqualFold(filepath.Ext(path), ".csv") {
+		if isCSV(path) {
 			return openCSV(path, o)
 		}
 		if strings.EqualFold(filepath.Ext(path), ".parquet") {
 			return openParquet(path, o)
 		}
-		return nil, fmt.Errorf("%w: %s: a data set is a .csv or .parquet file or a directory", ErrData, path)
+		return nil, fmt.Errorf("%w: %s: a data set is a .csv, .tsv or .parquet file or a directory", ErrData, path)
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
@@ -49,7 +49,7 @@ func Open(path string, o Options) (*Set, error) {
 	if images, labels := findIDX(files); images != "" && labels != "" {
 		return openIDX(path, images, labels)
 	}
-	if i := slices.IndexFunc(files, func(f string) bool { return strings.EqualFold(filepath.Ext(f), ".csv") }); i >= 0 && len(dirs) == 0 {
+	if i := slices.IndexFunc(files, isCSV); i >= 0 && len(dirs) == 0 {
 		return openCSV(filepath.Join(path, files[i]), o)
 	}
 	if len(dirs) == 0 {
@@ -66,6 +66,12 @@ func Open(path string, o Options) (*Set, error) {
 		s.note("left out: %s", left)
 	}
 	return s, err
+}
+
+// isCSV goes by the end of a file's name, as bulk does.
+func isCSV(name string) bool {
+	ext := filepath.Ext(name)
+	return strings.EqualFold(ext, ".csv") || strings.EqualFold(ext, ".tsv")
 }
 
 // pictures lists the pictures of a label's directory in order. What is left out is told of by its path from place.

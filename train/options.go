@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/millrace/millrace/fault"
+	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/model"
 )
 
@@ -19,6 +20,8 @@ const (
 type Options struct {
 	// Header is whether a CSV file's first row is a header: "auto" (also ""), "yes" or "no".
 	Header Header
+	// Separator is what stands between the fields of a CSV file's line; 0 finds it.
+	Separator rune
 	// Orientation is what is done with the orientation that a photograph's file names: "exif" (also "") turns the picture upright, "ignore" takes
 	// the pixels as they lie.
 	Orientation string
@@ -98,6 +101,7 @@ var (
 func (o Options) Validate() error {
 	var l fault.Errors
 	l.Check(o.Header == "" || slices.Contains(Headers, o.Header), "header", "%q is not one of %v", o.Header, Headers)
+	l.Check(o.Separator == 0 || media.IsSeparator(o.Separator), "separator", "%q cannot be one", o.Separator)
 	l.Check(o.Orientation == "" || slices.Contains(Orientations, o.Orientation), "orientation", "%q is not one of %v", o.Orientation, Orientations)
 	if o.Size != "" {
 		_, _, err := parseSize(o.Size)

@@ -384,13 +384,13 @@ func (t *table) instead(rows int) string {
 	for i, c := range t.columns {
 		f := t.facts[i]
 		if n := c.different(rows); t.use[i] == feature && i != t.label && n > 1 && n <= max(2, min(rows/10, 100)) && (f.words > 0 || f.whole) {
-			names = append(names, fmt.Sprintf("%s with %d", t.name(i), n))
+			names = append(names, fmt.Sprintf("%s has %d classes", t.name(i), n))
 		}
 	}
 	if len(names) == 0 {
 		return ""
 	}
-	return "; few classes are in " + some(names)
+	return "; " + some(names)
 }
 
 // readTargets takes the label's numbers.

@@ -3,13 +3,26 @@ package train
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/millrace/millrace/media"
 )
 
-// separators are what stands between fields, in words.
-var separators = map[rune]string{',': "commas", ';': "semicolons", '\t': "tabs"}
+// separators is what stands between fields, in words.
+func separators(r rune) string {
+	switch r {
+	case ',':
+		return "commas"
+	case ';':
+		return "semicolons"
+	case '\t':
+		return "tabs"
+	case '|':
+		return "bars (|)"
+	}
+	return strconv.QuoteRune(r)
+}
 
 // tell notes what was understood, and completes what the set says about its columns.
 func (t *table) tell(b *build, why string, o Options) {
@@ -25,7 +38,7 @@ func (t *table) tell(b *build, why string, o Options) {
 	}
 	parts := []string{fmt.Sprintf("%s: %d examples of %s", t.format, s.Len(), what)}
 	if t.separator != 0 {
-		parts = append(parts, t.header.text(), "fields are separated by "+separators[t.separator])
+		parts = append(parts, t.header.text(), "fields are separated by "+separators(t.separator))
 		if comma, err := t.commas(); err == nil && comma {
 			parts = append(parts, "decimals by a comma")
 		}

@@ -137,7 +137,7 @@ func TestDoubtfulLabels(t *testing.T) {
 		o    train.Options
 		want []string
 	}{
-		"fractions":               {fractions.String(), train.Options{}, []string{`line 3 (row 2): column 3 ("load")`, "0.37", "--task regression", "--label", `column 1 ("machine") with 3`}},
+		"fractions":               {fractions.String(), train.Options{}, []string{`line 3 (row 2): column 3 ("load")`, "0.37", "--task regression", "--label", `column 1 ("machine") has 3 classes`}},
 		"fractions, all the same": {fractions.String(), train.Options{Task: "classification"}, nil},
 		"fractions, predicted":    {fractions.String(), train.Options{Task: "regression"}, nil},
 		"another column":          {fractions.String(), train.Options{Label: "machine"}, nil},
@@ -176,6 +176,8 @@ func TestTableForms(t *testing.T) {
 	for name, form := range map[string]string{
 		"semicolons":                   strings.ReplaceAll(text, ",", ";"),
 		"tabs":                         strings.ReplaceAll(text, ",", "\t"),
+		"bars":                         strings.ReplaceAll(text, ",", "|"),
+		"bars, decimal commas":         strings.NewReplacer(",", "|", ".", ",").Replace(text),
 		"semicolons, decimal commas":   strings.ReplaceAll(strings.ReplaceAll(text, ",", ";"), ".", ","),
 		"tabs, decimal commas, CRLF":   strings.NewReplacer(",", "\t", ".", ",", "\n", "\r\n").Replace(text),
 		"a mark, quoted":               "\ufeff\"" + strings.NewReplacer(",", `","`, "\n", "\"\n\"").Replace(strings.TrimSuffix(text, "\n")) + "\"",
@@ -193,10 +195,36 @@ func TestTableForms(t *testing.T) {
 		if diff := cmp.Diff(rowsOf(t, want), rowsOf(t, got)); diff != "" || !slices.Equal(want.Labels(), got.Labels()) {
 			t.Errorf("%s: %s", name, diff)
 		}
-		for sep, word := range map[string]string{";": "semicolons", "\t": "tabs", ",": "commas"} {
+		for sep, word := range map[string]string{";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"} {
 			if strings.Contains(strings.SplitN(form, "\n", 2)[0], sep) && !strings.Contains(got.Notes()[0].Text, "separated by "+word) {
 				t.Errorf("%s: the note is %s", name, got.Notes()[0].Text)
 			}
+		}
+	}
+}
+
+// TestSeparatorGiven: what is said goes before what is found, and what was taken is named.
+func TestSeparatorGiven(t *testing.T) {
+	for _, c := range []struct {
+		text      string
+		separator rune
+		want      string // in the note, or in the error
+	}{
+		{"a:b:kind\n1:2:x\n3:4:y\n", ':', "fields are separated by ':'"},
+		{"a;b,kind\n1;2,x\n3;4,y\n", ';', `the label is in column 2 ("b,kind")`},
+		{"a^kind\n1^x\n3^y\n", 0, "there is one column, and a row needs a label and at least one number: fields seem to be separated by commas (--separator names another character)"},
+		{"a^kind\n1^x\n3^y\n", ';', "fields are separated by semicolons, as --separator says"},
+		{"a|kind\n1|x\n3|4|y\n", 0, "not as many as in the first row; fields seem to be separated by bars (|) (--separator names another character)"},
+		{"a,kind\n1,x\n", '"', "cannot be one"},
+		{"a,kind\n1,x\n", '\n', "cannot be one"},
+	} {
+		s, err := train.ReadCSV(strings.NewReader(c.text), train.Options{Separator: c.separator})
+		said := fmt.Sprint(err)
+		if err == nil {
+			said = s.Notes()[0].Text
+		}
+		if !strings.Contains(said, c.want) {
+			t.Errorf("%q by %q: %s", c.text, c.separator, said)
 		}
 	}
 }

@@ -56,7 +56,7 @@ written down beside the file how far it was, and the same command goes on from t
 		if *separator != "" {
 			var err error
 			if o.Separator, err = separatorOf(*separator); err != nil {
-				return err
+				return usagef("--separator: %w", err)
 			}
 		}
 		cl, err := open()
@@ -100,7 +100,7 @@ func separatorOf(s string) (rune, error) {
 	}
 	r, size := utf8.DecodeRuneInString(s)
 	if size != len(s) || r == utf8.RuneError {
-		return 0, usagef("--separator %q is not one character or tab", s)
+		return 0, fmt.Errorf("%q is not one character or tab", s)
 	}
 	return r, nil
 }

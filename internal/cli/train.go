@@ -123,6 +123,10 @@ func checkTrain(t train.Config) error {
 func readFlags(cmd *cobra.Command, o *train.Options) {
 	f := cmd.Flags()
 	f.StringVar((*string)(&o.Header), "header", "auto", "whether the first row of a CSV file is a header: yes, no or auto, which prints what it took it for")
+	f.Func("separator", "what separates a CSV file's columns: one character, or tab (default: found, and printed)", func(s string) (err error) {
+		o.Separator, err = separatorOf(s)
+		return err
+	})
 	f.StringVar(&o.Size, "size", "", "what the pictures of a folder become, as `WIDTHxHEIGHT` (default: their own size, or the middle shape and number of pixels, at most 96 pixels a side; a model's where there is one)")
 	f.StringVar(&o.Orientation, "orientation", "", "what is done with the orientation in a photograph's Exif data: exif turns it upright, ignore does not (default: what the model says, else exif)")
 }
