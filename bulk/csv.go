@@ -262,72 +262,121 @@ func isNumber(s string) bool {
 // Columns collects the columns of records whose values are JSON objects, in the order in which they first come.
 type Columns struct {
 	Names []string
-	known map[string]bool
+	paths []string
+	known map[string]string // the path of each name
 }
 
-// Add takes a record's columns. A value that is no object of numbers, text, true, false and null is ErrCannotHold.
+// Add takes a record's columns. What an object in the value has under a name has a column such as scores.1. A value that is no object of numbers,
+// text, true, false, null and such objects is ErrCannotHold.
 func (c *Columns) Add(r *Record) error {
-	return fields(r, func(name string, _ json.RawMessage) error {
-		if c.known[name] {
+	return fields(r, func(name, path, _ string) error {
+		if known, ok := c.known[name]; ok {
+			if known != path {
+				return fmt.Errorf("%w: CSV, entry %.80q: the column %.80q would be of a field of this name and of one in an object; jsonl and tar hold everything", ErrCannotHold, r.Key, name)
+			}
 			return nil
 		}
 		if len(c.Names) == maxColumns {
 			return fmt.Errorf("%w: more than %d columns", ErrCannotHold, maxColumns)
 		}
 		if c.known == nil {
-			c.known = map[string]bool{}
+			c.known = map[string]string{}
 		}
-		c.known[name] = true
-		c.Names = append(c.Names, name)
+		c.known[name] = path
+		c.Names, c.paths = append(c.Names, name), append(c.paths, path)
 		return nil
 	})
 }
 
-// fields calls take with each field of a record's value, in order.
-func fields(r *Record, take func(name string, value json.RawMessage) error) error {
-	refuse := func(what string) error {
-		return fmt.Errorf("%w: CSV, entry %.80q: %s; jsonl and tar hold everything", ErrCannotHold, r.Key, what)
-	}
+const (
+	// maxNested bounds how deep objects lie in each other, and maxColumnName the name that comes of it.
+	maxNested     = 32
+	maxColumnName = 4096
+)
+
+// fields calls take with each field of a record's value, in order: the name of its column, the same with a zero byte for each dot that leads into an
+// object, and what is in its cell.
+func fields(r *Record, take func(name, path, cell string) error) error {
+	f := fieldReader{key: r.Key, take: take}
 	if !isJSON(r.ContentType) {
-		return refuse(fmt.Sprintf("its value is of %q, not a JSON object", r.ContentType))
+		return f.refuse("its value is of %q, not a JSON object", r.ContentType)
 	}
-	d := json.NewDecoder(bytes.NewReader(r.Value))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return refuse("its value is no JSON object")
+	f.in = json.NewDecoder(bytes.NewReader(r.Value))
+	f.in.UseNumber()
+	if t, err := f.in.Token(); err != nil || t != json.Delim('{') {
+		return f.refuse("its value is no JSON object")
 	}
-	for d.More() {
-		name, err := d.Token()
+	return f.object("", "", 1)
+}
+
+// fieldReader reads the fields of one value.
+type fieldReader struct {
+	key  string
+	in   *json.Decoder
+	take func(name, path, cell string) error
+}
+
+func (f *fieldReader) refuse(format string, args ...any) error {
+	return fmt.Errorf("%w: CSV, entry %.80q: %s; jsonl and tar hold everything", ErrCannotHold, f.key, fmt.Sprintf(format, args...))
+}
+
+// object reads the fields of an object up to its end. Their names begin with prefix, their paths with path.
+func (f *fieldReader) object(prefix, path string, depth int) error {
+	for f.in.More() {
+		t, err := f.in.Token()
 		if err != nil {
-			return refuse("its value is no JSON object")
+			return f.refuse("its value is no JSON object")
 		}
-		var v json.RawMessage
-		if err := d.Decode(&v); err != nil {
-			return refuse("its value is no JSON object")
-		}
-		if v[0] == '{' || v[0] == '[' {
-			return refuse(fmt.Sprintf("its field %q is a list or an object", name))
-		}
-		if name == keyColumn {
-			return refuse("its field \"key\" has the name of the column of the keys")
-		}
-		if err := take(name.(string), v); err != nil {
+		if err := f.field(prefix+t.(string), path+t.(string), depth); err != nil {
 			return err
 		}
+	}
+	if _, err := f.in.Token(); err != nil {
+		return f.refuse("its value is no JSON object")
 	}
 	return nil
 }
 
+func (f *fieldReader) field(name, path string, depth int) error {
+	if depth > 1 && len(name) > maxColumnName {
+		return f.refuse("the column of its field \"%.80s...\" would have a name of %d bytes", name, len(name))
+	}
+	if name == keyColumn {
+		return f.refuse("its field \"key\" has the name of the column of the keys")
+	}
+	t, err := f.in.Token()
+	if err != nil {
+		return f.refuse("its value is no JSON object")
+	}
+	switch v := t.(type) {
+	case json.Delim:
+		if v == '[' {
+			return f.refuse("its field %.80q is a list", name)
+		}
+		if depth == maxNested {
+			return f.refuse("its field %.80q lies in more than %d objects", name, maxNested)
+		}
+		return f.object(name+".", path+"\x00", depth+1)
+	case string:
+		return f.take(name, path, v)
+	case nil:
+		return f.take(name, path, "")
+	default:
+		return f.take(name, path, fmt.Sprint(v))
+	}
+}
+
 type csvWriter struct {
 	to    *csv.Writer
-	index map[string]int
+	index map[string]int // by path
 	row   []string
 }
 
 // NewCSVWriter writes records with the columns that were collected from them.
 func NewCSVWriter(w io.Writer, c *Columns) (Writer, error) {
 	out := &csvWriter{to: csv.NewWriter(w), index: map[string]int{}, row: make([]string, len(c.Names)+1)}
-	for i, name := range c.Names {
-		out.index[name] = i + 1
+	for i, path := range c.paths {
+		out.index[path] = i + 1
 	}
 	return out, out.to.Write(append([]string{keyColumn}, c.Names...))
 }
@@ -335,18 +384,12 @@ func NewCSVWriter(w io.Writer, c *Columns) (Writer, error) {
 func (c *csvWriter) Write(r *Record) error {
 	clear(c.row)
 	c.row[0] = r.Key
-	err := fields(r, func(name string, v json.RawMessage) error {
-		i, ok := c.index[name]
+	err := fields(r, func(name, path, cell string) error {
+		i, ok := c.index[path]
 		if !ok {
 			return fmt.Errorf("%w: entry %.80q has got a field %q meanwhile", ErrCannotHold, r.Key, name)
 		}
-		switch v[0] {
-		case '"':
-			return json.Unmarshal(v, &c.row[i])
-		case 'n':
-		default:
-			c.row[i] = string(v)
-		}
+		c.row[i] = cell
 		return nil
 	})
 	if err != nil {
