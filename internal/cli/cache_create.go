@@ -46,7 +46,8 @@ func (c *command) cacheCreate(open opener) *cobra.Command {
 		if err := cl.CreateCache(cmd.Context(), given[0], config); err != nil {
 			return fmt.Errorf("create %s: %w", given[0], err)
 		}
-		return nil
+		_, err = fmt.Fprintf(c.Stdout, "cache %s is made\n", given[0])
+		return err
 	}
 	return cmd
 }

@@ -10,9 +10,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -32,9 +35,10 @@ func (c *command) cacheExport(open opener) *cobra.Command {
 		Use:   "export CACHE FILE|FOLDER",
 		Short: "Write a cache's entries to a CSV file, JSON lines, an .npz, a tar or a folder of files",
 		Long: `Writes the entries of a cache to a file, or to a folder with a file each. JSON lines, tar and folders hold everything that an entry has:
-value, content type, labels and what is left of its life. CSV holds entries that are JSON objects, and .npz those that are .npy of one
-type and shape; both hold keys and values alone. The file is there when it is whole. Until then the entries are in FILE.part; where
-the command was interrupted, the same command goes on with it. ` + remoteHelp,
+value, content type, labels and what is left of its life. CSV holds entries that are JSON objects, with a column scores.1 for what an object
+in one has under "1", and .npz those that are .npy of one type and shape; both hold keys and values alone. The file is there when it is
+whole. Until then the entries are in FILE.part; where the command was interrupted, the same command goes on with it, and what it had by then
+is as it was then. One that the format refuses leaves nothing. ` + remoteHelp,
 		Example: `  millrace cache export predictions predictions.jsonl
   millrace cache export photos photos/
   millrace cache export readings readings.csv --prefix 2026-`,
@@ -43,9 +47,10 @@ the command was interrupted, the same command goes on with it. ` + remoteHelp,
 	f := cmd.Flags()
 	format := f.String("format", "", "csv, jsonl, npz, tar or folder (default: what the name says)")
 	prefix := f.String("prefix", "", "only keys that begin so")
+	restart := f.Bool("restart", false, "begin with the first entry, whatever an interrupted export had")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
-		e := &exporter{c: c, cache: given[0], to: given[1], prefix: *prefix, m: c.meter(*asJSON)}
+		e := &exporter{c: c, cache: given[0], to: given[1], prefix: *prefix, restart: *restart, m: c.meter(*asJSON)}
 		if err := e.choose(*format); err != nil {
 			return err
 		}
@@ -61,9 +66,17 @@ the command was interrupted, the same command goes on with it. ` + remoteHelp,
 			return fmt.Errorf("export %s to %s: %w", given[0], given[1], err)
 		}
 		if *asJSON {
-			return printJSON(c.Stdout, map[string]any{"cache": given[0], "out": given[1], "entries": e.entries})
+			out := map[string]any{"cache": given[0], "out": given[1], "entries": e.entries}
+			if e.early > 0 {
+				out["resumed"] = map[string]any{"entries": e.early, "since": e.head.Begun}
+			}
+			return printJSON(c.Stdout, out)
 		}
-		_, err = fmt.Fprintf(c.Stdout, "%d entries are in %s\n", e.entries, given[1])
+		text := fmt.Sprintf("%d entries are in %s", e.entries, given[1])
+		if e.early > 0 {
+			text += fmt.Sprintf("; the first %d were read before the interruption, from %s on, and are as they were then", e.early, e.head.Begun.Format(time.RFC3339))
+		}
+		_, err = fmt.Fprintln(c.Stdout, text)
 		return err
 	}
 	return cmd
@@ -74,8 +87,11 @@ type exporter struct {
 	cl                *client.Client
 	cache, to, prefix string
 	format            bulk.Format
+	restart           bool
 	m                 *meter
 
+	head    exportHead
+	early   int64 // entries that an interrupted export had
 	entries int64
 	bytes   int64
 	last    string // the key of the last entry
@@ -115,11 +131,14 @@ func (e *exporter) choose(format string) error {
 
 func (e *exporter) part() string { return e.to + ".part" }
 
-// exportHead is the first line of FILE.part: what the rest is of.
+// exportHead is the first line of FILE.part: what the rest is of. It is of use while only Begun differs.
 type exportHead struct {
-	Server string `json:"server"`
-	Cache  string `json:"cache"`
-	Prefix string `json:"prefix"`
+	Server string      `json:"server"`
+	Cache  string      `json:"cache"`
+	Prefix string      `json:"prefix"`
+	Format bulk.Format `json:"format"`
+	// Begun is when the first entry was asked for.
+	Begun time.Time `json:"begun"`
 }
 
 func (e *exporter) run(ctx context.Context) (err error) {
@@ -131,7 +150,14 @@ func (e *exporter) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, part.Close()) }()
+	// Only an interruption leaves something to go on from.
+	keep := false
+	defer func() {
+		err = errors.Join(err, part.Close())
+		if !keep {
+			err = errors.Join(err, os.Remove(e.part()))
+		}
+	}()
 	if err := e.goOn(part); err != nil {
 		return err
 	}
@@ -143,42 +169,62 @@ func (e *exporter) run(ctx context.Context) (err error) {
 		out := &lineCounter{to: bufio.NewWriterSize(part, 1<<20), e: e, total: total}
 		next, err := e.cl.ExportLines(ctx, out, e.cache, e.prefix, e.last, exportPage)
 		if err := errors.Join(err, out.to.Flush()); err != nil {
-			return fmt.Errorf("%w; what came is in %s, and the same command goes on with it", err, e.part())
+			if keep = e.entries > 0 && interrupted(err); keep {
+				err = fmt.Errorf("%w; what came is in %s, and the same command goes on with it (--restart begins anew)", err, e.part())
+			}
+			return err
 		}
 		e.last, more = next, next != ""
 	}
-	if err := e.convert(part); err != nil {
-		return err
-	}
-	return os.Remove(e.part())
+	return e.convert(part)
+}
+
+// interrupted reports whether what ended an export may be over at the next call, as against an answer that the node will give again.
+func interrupted(err error) bool {
+	var answer *client.Error
+	return !errors.As(err, &answer) || answer.Status >= http.StatusInternalServerError ||
+		slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests}, answer.Status)
 }
 
 // goOn takes over what an export that was interrupted has left, up to its last whole line, or begins.
 func (e *exporter) goOn(part *os.File) error {
-	want := exportHead{Server: e.cl.Server(), Cache: e.cache, Prefix: e.prefix}
+	e.head = exportHead{Server: e.cl.Server(), Cache: e.cache, Prefix: e.prefix, Format: e.format, Begun: time.Now().UTC().Truncate(time.Second)}
 	in := bufio.NewReaderSize(part, 1<<20)
-	var head exportHead
 	first, err := in.ReadBytes('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	if err != nil || json.Unmarshal(first, &head) != nil || head != want {
-		if len(first) > 0 {
+	var was exportHead
+	whole := err == nil && json.Unmarshal(first, &was) == nil
+	want := e.head
+	want.Begun = was.Begun
+	if !whole || was != want || e.restart {
+		if len(first) > 0 && !e.restart {
 			e.c.warn(fmt.Sprintf("%s is of another export: it begins anew", e.part()))
 		}
-		b, err := json.Marshal(want)
-		if err == nil {
-			err = part.Truncate(0)
-		}
-		if err == nil {
-			_, err = part.WriteAt(append(b, '\n'), 0)
-		}
-		if err == nil {
-			_, err = part.Seek(0, io.SeekEnd)
-		}
-		return err
+		return e.begin(part)
 	}
-	whole := int64(len(first))
+	e.head = was
+	return e.resume(part, in, int64(len(first)))
+}
+
+// begin writes the head in place of whatever is in the part.
+func (e *exporter) begin(part *os.File) error {
+	b, err := json.Marshal(e.head)
+	if err == nil {
+		err = part.Truncate(0)
+	}
+	if err == nil {
+		_, err = part.WriteAt(append(b, '\n'), 0)
+	}
+	if err == nil {
+		_, err = part.Seek(0, io.SeekEnd)
+	}
+	return err
+}
+
+// resume counts the whole lines of the part, of which the head takes the first bytes, and goes to their end.
+func (e *exporter) resume(part *os.File, in *bufio.Reader, whole int64) error {
 	var last []byte
 	for {
 		line, err := in.ReadBytes('\n')
@@ -195,18 +241,21 @@ func (e *exporter) goOn(part *os.File) error {
 	if err := part.Truncate(whole); err != nil {
 		return err
 	}
-	if last != nil {
-		r, err := lineReader(bytes.NewReader(last))
-		if err != nil {
-			return err
-		}
-		record, err := r.Next()
-		if err != nil {
-			return fmt.Errorf("%s: %w", e.part(), err)
-		}
-		e.last = record.Key
-		fmt.Fprintf(e.c.Stderr, "millrace: going on behind %d entries of %s\n", e.entries, e.part())
+	if last == nil { // nothing had come: what comes now is of now
+		e.head.Begun = time.Now().UTC().Truncate(time.Second)
+		return e.begin(part)
 	}
+	r, err := lineReader(bytes.NewReader(last))
+	if err != nil {
+		return err
+	}
+	record, err := r.Next()
+	if err != nil {
+		return fmt.Errorf("%s: %w", e.part(), err)
+	}
+	e.last, e.early = record.Key, e.entries
+	e.c.warn(fmt.Sprintf("going on behind %d entries of %s; they are as they were from %s on, and changes of them since are left out (--restart begins anew)",
+		e.entries, e.part(), e.head.Begun.Format(time.RFC3339)))
 	_, err = part.Seek(0, io.SeekEnd)
 	return err
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/millrace/millrace/bulk"
 	"github.com/millrace/millrace/internal/client"
 	"github.com/millrace/millrace/internal/outfile"
+	"github.com/millrace/millrace/pipeline"
 )
 
 const (
@@ -85,11 +86,12 @@ written down beside the file how far it was, and the same command goes on from t
 			return fmt.Errorf("import %s into %s: %w", given[1], given[0], err)
 		}
 		if *asJSON {
-			return printJSON(c.Stdout, map[string]any{"cache": given[0], "rows": im.place.Rows, "stored": im.place.Stored, "seconds": time.Since(im.m.started).Seconds()})
+			return printJSON(c.Stdout, map[string]any{"cache": given[0], "rows": im.place.Rows, "stored": im.place.Stored, "skipped": im.begun, "seconds": time.Since(im.m.started).Seconds()})
 		}
-		seconds := time.Since(im.m.started).Seconds()
-		_, err = fmt.Fprintf(c.Stdout, "%d entries are in %s (%.0f/s)\n", im.place.Stored, given[0], float64(im.place.Rows-im.begun)/max(seconds, 1e-3))
-		return err
+		if _, err = fmt.Fprintln(c.Stdout, im.text()); err != nil {
+			return err
+		}
+		return im.readers(cmd.Context())
 	}
 	return cmd
 }
@@ -126,8 +128,48 @@ type importer struct {
 	m     *meter
 	place importPlace
 	begun int64 // rows that an earlier import had done
+	early int64 // entries that it had stored
 	bytes int64
 	saved time.Time
+}
+
+// text says what was done, for people.
+func (i *importer) text() string {
+	noun := "rows"
+	if i.src.files {
+		noun = "files"
+	}
+	seconds := max(time.Since(i.m.started).Seconds(), 1e-3)
+	text := fmt.Sprintf("%d %s were stored in %s (%.0f/s)", i.place.Stored-i.early, noun, i.cache, float64(i.place.Rows-i.begun)/seconds)
+	if i.begun > 0 {
+		text += fmt.Sprintf("; %d were skipped, which an earlier import had stored", i.begun)
+	}
+	if i.src.passed > 0 {
+		text += fmt.Sprintf("; %d were passed over, hidden ones or what systems leave behind", i.src.passed)
+	}
+	return text
+}
+
+// readers tells of the pipelines that work on what was stored.
+func (i *importer) readers(ctx context.Context) error {
+	all, err := i.cl.Pipelines(ctx)
+	if err != nil {
+		i.c.warn(fmt.Sprintf("which pipelines read %s is not known: %v", i.cache, err))
+		return nil
+	}
+	for _, p := range all {
+		if p.From != i.cache || p.Origin == "" {
+			continue
+		}
+		what := fmt.Sprintf("pipeline %s reads them: `millrace pipeline ls` shows when its results are there", p.Name)
+		if p.State == string(pipeline.Paused) || p.State == string(pipeline.Blocked) {
+			what = fmt.Sprintf("pipeline %s, which reads them, is %s: %s", p.Name, p.State, p.Reason)
+		}
+		if _, err := fmt.Fprintln(i.c.Stdout, what); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // resume takes over how far an earlier import of the same came.
@@ -149,7 +191,7 @@ func (i *importer) resume() {
 	if now.Modified = was.Modified; was != now || was.Rows == 0 {
 		return
 	}
-	i.place, i.begun = now, now.Rows
+	i.place, i.begun, i.early = now, now.Rows, now.Stored
 	fmt.Fprintf(i.c.Stderr, "millrace: going on behind %d rows that are stored (--restart begins anew)\n", was.Rows)
 }
 
@@ -283,6 +325,8 @@ type source struct {
 	at       func() int64
 	size     int64
 	modified time.Time
+	files    bool   // its records are files
+	passed   int64  // files that are none
 	place    string // what the file that keeps the place is named after; empty where there can be none
 }
 
@@ -296,7 +340,7 @@ func (c *command) openSource(name, format string, o bulk.Options) (*source, erro
 			return nil, usagef("--format %q must be one of csv, jsonl, tar%s", format, didYouMean(format, []string{"csv", "jsonl", "tar"}))
 		}
 		in, err := bulk.NewReader(c.Stdin, kind, o)
-		return &source{Reader: in, Closer: io.NopCloser(nil), at: func() int64 { return 0 }}, err
+		return &source{Reader: in, files: kind == bulk.Tar, Closer: io.NopCloser(nil), at: func() int64 { return 0 }}, err
 	}
 	info, err := os.Stat(name)
 	if err != nil {
@@ -321,7 +365,7 @@ func (c *command) openSource(name, format string, o bulk.Options) (*source, erro
 	if err != nil {
 		return nil, err
 	}
-	s := &source{Closer: f, size: info.Size(), modified: info.ModTime(), total: info.Size(), place: filepath.Clean(name)}
+	s := &source{Closer: f, files: kind == bulk.Tar, size: info.Size(), modified: info.ModTime(), total: info.Size(), place: filepath.Clean(name)}
 	counted := &countingReader{from: f}
 	s.at = counted.at
 	if kind == bulk.NPZ {

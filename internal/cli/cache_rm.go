@@ -40,7 +40,11 @@ func (c *command) cacheClear(open opener) *cobra.Command {
 				return err
 			}
 			defer cl.Close()
-			return cl.Clear(cmd.Context(), given[0])
+			if err := cl.Clear(cmd.Context(), given[0]); err != nil {
+				return fmt.Errorf("clear %s: %w", given[0], err)
+			}
+			_, err = fmt.Fprintf(c.Stdout, "cache %s is empty\n", given[0])
+			return err
 		},
 	}
 }
@@ -57,7 +61,11 @@ func (c *command) cacheDrop(open opener) *cobra.Command {
 				return err
 			}
 			defer cl.Close()
-			return cl.DeleteCache(cmd.Context(), given[0])
+			if err := cl.DeleteCache(cmd.Context(), given[0]); err != nil {
+				return fmt.Errorf("drop %s: %w", given[0], err)
+			}
+			_, err = fmt.Fprintf(c.Stdout, "cache %s is removed\n", given[0])
+			return err
 		},
 	}
 }

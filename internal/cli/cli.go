@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -195,10 +196,39 @@ func args(names ...string) cobra.PositionalArgs {
 			return usagef("%s: %s is missing", cmd.CommandPath(), strings.Join(names[len(given):needed], " and "))
 		}
 		if len(given) > len(names) && !repeat {
-			return usagef("%s: %q is too much", cmd.CommandPath(), given[len(names)])
+			return unexpected(cmd, given[len(names)])
 		}
 		return nil
 	}
+}
+
+// unexpected refuses an argument that is too much, and names the flag that was probably meant: that of a file or folder, if one alone is not given or it is
+// the input's.
+func unexpected(cmd *cobra.Command, arg string) error {
+	file, folder := strings.Contains(filepath.Base(arg), "."), false
+	if info, err := os.Stat(arg); err == nil {
+		file, folder = !info.IsDir(), info.IsDir()
+	}
+	var input string
+	var others []string
+	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+		kind, _ := pflag.UnquoteUsage(f)
+		switch {
+		case f.Changed || f.Hidden || !file && !folder:
+		case slices.Contains([]string{"in", "data", "config"}, f.Name):
+			input = f.Name
+		case file && kind == "file", folder && kind == "folder":
+			others = append(others, f.Name)
+		}
+	})
+	if input == "" && len(others) == 1 {
+		input = others[0]
+	}
+	hint := ""
+	if input != "" {
+		hint = fmt.Sprintf("; did you mean --%s %s?", input, arg)
+	}
+	return usagef("%s: unexpected argument %q%s", cmd.CommandPath(), arg, hint)
 }
 
 // oneOf checks a flag that takes one of a few words.

@@ -35,7 +35,7 @@ func report(w io.Writer, err error, code int) {
 		return
 	}
 	for line := range strings.Lines(err.Error()) {
-		if !strings.HasPrefix(line, "millrace ") { // a command that names itself
+		if !strings.HasPrefix(line, "millrace ") && !strings.HasPrefix(line, "millrace: ") { // a command that names itself
 			line = "millrace: " + line
 		}
 		fmt.Fprintln(w, strings.TrimSuffix(line, "\n"))

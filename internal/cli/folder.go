@@ -46,40 +46,11 @@ type folderReader struct {
 
 func openFolder(dir string, o bulk.Options) (*source, error) {
 	r := &folderReader{dir: dir, o: o}
-	s := &source{Reader: r, Closer: io.NopCloser(nil), at: r.next.Load, place: strings.TrimRight(filepath.Clean(dir), string(filepath.Separator))}
+	s := &source{Reader: r, files: true, Closer: io.NopCloser(nil), at: r.next.Load, place: strings.TrimRight(filepath.Clean(dir), string(filepath.Separator))}
 	if s.place == "." || s.place == ".." || s.place == "" {
 		s.place = filepath.Join(s.place, ".millrace")
 	}
-	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(dir, name)
-		if err != nil || rel == "." {
-			return err
-		}
-		rel = filepath.ToSlash(rel)
-		switch {
-		case media.Leftover(rel) && d.IsDir():
-			return fs.SkipDir
-		case media.Leftover(rel), d.IsDir():
-			return nil
-		}
-		info, err := os.Stat(name) // a link counts as what it leads to
-		if err != nil {
-			return err
-		}
-		if !info.Mode().IsRegular() {
-			return fmt.Errorf("%s is no regular file", name)
-		}
-		s.size += info.Size() + int64(len(rel))
-		if info.ModTime().After(s.modified) {
-			s.modified = info.ModTime()
-		}
-		r.names = append(r.names, rel)
-		return nil
-	})
-	if err != nil {
+	if err := r.walk(s, "", nil); err != nil {
 		return nil, err
 	}
 	if len(r.names) == 0 {
@@ -88,6 +59,52 @@ func openFolder(dir string, o bulk.Options) (*source, error) {
 	slices.Sort(r.names)
 	s.total = int64(len(r.names))
 	return s, r.readIndex()
+}
+
+// walk adds the files below rel. Links count as what they lead to, as in a data set for train; above are the folders that rel lies in, into
+// which none may lead back.
+func (r *folderReader) walk(s *source, rel string, above []os.FileInfo) error {
+	dir := filepath.Join(r.dir, filepath.FromSlash(rel))
+	here, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(above, func(a os.FileInfo) bool { return os.SameFile(a, here) }) {
+		return fmt.Errorf("%s is a link to a folder that it lies in", dir)
+	}
+	above = append(above[:len(above):len(above)], here)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, d := range entries {
+		name := path.Join(rel, d.Name())
+		full := filepath.Join(dir, d.Name())
+		if media.Leftover(name) {
+			if name != folderIndex {
+				s.passed++
+			}
+			continue
+		}
+		info, err := os.Stat(full)
+		switch {
+		case err != nil:
+			return err
+		case info.IsDir():
+			if err := r.walk(s, name, above); err != nil {
+				return err
+			}
+			continue
+		case !info.Mode().IsRegular():
+			return fmt.Errorf("%s is no regular file", full)
+		}
+		s.size += info.Size() + int64(len(name))
+		if info.ModTime().After(s.modified) {
+			s.modified = info.ModTime()
+		}
+		r.names = append(r.names, name)
+	}
+	return nil
 }
 
 func (r *folderReader) readIndex() error {

@@ -40,7 +40,21 @@ with model use. ` + remoteHelp,
 		if *asJSON {
 			return printJSON(c.Stdout, m.Raw())
 		}
-		_, err = fmt.Fprintf(c.Stdout, "%s version %d, %s\n", m.Name, m.Version, m.State)
+		if _, err = fmt.Fprintf(c.Stdout, "%s version %d, %s\n", m.Name, m.Version, m.State); err != nil {
+			return err
+		}
+		v, err := cl.Model(cmd.Context(), given[0])
+		if err != nil {
+			return fmt.Errorf("%s version %d is pushed; which version serves is not known: %w", m.Name, m.Version, err)
+		}
+		if v.Serves == m.Version || v.Serves == 0 {
+			return nil
+		}
+		why := "it is newer"
+		if v.Pinned {
+			why = fmt.Sprintf("it was chosen; `millrace model use %s --newest` takes the newest", m.Name)
+		}
+		_, err = fmt.Fprintf(c.Stdout, "version %d goes on serving: %s\n", v.Serves, why)
 		return err
 	}
 	return cmd

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"path/filepath"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -39,6 +41,9 @@ the standard output, a line each.`,
 	cmd.RunE = func(cmd *cobra.Command, given []string) (err error) {
 		if *in == "" {
 			return usagef("--in is missing")
+		}
+		if *out != "" && !strings.EqualFold(filepath.Ext(*out), ".npz") {
+			return usagef("--out %s: the outputs are written as an .npz, so name a file that ends in .npz; without --out they are printed as JSON", *out)
 		}
 		if err := checkOut(*out); err != nil {
 			return err

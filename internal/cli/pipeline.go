@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/millrace/millrace/internal/client"
 	"github.com/millrace/millrace/pipeline"
 	"github.com/millrace/millrace/serve/rest"
 )
@@ -22,7 +25,28 @@ func (c *command) pipeline() *cobra.Command {
 	open := opener(c.remote(cmd))
 	cmd.AddCommand(c.pipelineCreate(open), c.pipelineList(open), c.pipelineShow(open), c.pipelineTry(open), c.pipelinePause(open), c.pipelineResume(open),
 		c.pipelineReplay(open), c.pipelineRemove(open))
+	for _, sub := range cmd.Commands() {
+		run := sub.RunE
+		sub.RunE = func(cmd *cobra.Command, given []string) error {
+			err := run(cmd, given)
+			if len(given) == 0 {
+				return err
+			}
+			return unknownName(err, "pipeline_not_found", func() string {
+				return noneSuch(cmd.Context(), open, "pipeline", given[0], pipelineNames)
+			})
+		}
+	}
 	return cmd
+}
+
+func pipelineNames(ctx context.Context, cl *client.Client) ([]string, error) {
+	all, err := cl.Pipelines(ctx)
+	names := make([]string, len(all))
+	for i, p := range all {
+		names[i] = p.Name
+	}
+	return names, err
 }
 
 func (c *command) pipelineList(open opener) *cobra.Command {
@@ -67,7 +91,7 @@ func (c *command) pipelineList(open opener) *cobra.Command {
 		case *asJSON:
 			return nil
 		case len(given) > 0:
-			return fmt.Errorf("the node has no pipeline %s", given[0])
+			return &client.Error{Status: http.StatusNotFound, Code: "pipeline_not_found"}
 		}
 		return printTable(c.Stdout, []string{"pipeline", "from", "to", "model", "state", "inputs", "for", ""}, rows)
 	}
