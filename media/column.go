@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/millrace/millrace/tensor"
 )
 
 // Types of columns.
@@ -25,6 +27,38 @@ type Column struct {
 	Missing *float64 `json:"missing,omitempty"`
 	// Categories are the words that may stand in the column. The model is given a word's number, from 0.
 	Categories []string `json:"categories,omitempty"`
+}
+
+// is reports whether a number may stand in the column: any may, where it has no categories.
+func (c Column) is(v float64) error {
+	if c.Type == CategoryColumn && (v != math.Trunc(v) || v < 0 || v >= float64(len(c.Categories))) {
+		return fmt.Errorf("%w: column %.80q: %v is no number of a category, from 0 to %d (%s)", ErrShape, c.Name, v, len(c.Categories)-1, some(c.Categories))
+	}
+	return nil
+}
+
+// CheckCategories holds a batch of rows [N, columns] that came as numbers against the categories of its columns: a model would take a
+// number beyond them for none of them. A batch of another shape is left to the engine.
+func CheckCategories(columns []Column, batch *tensor.Tensor) error {
+	shape := batch.Shape()
+	if len(shape) != 2 || shape[1] != len(columns) {
+		return nil
+	}
+	for i, c := range columns {
+		if c.Type != CategoryColumn {
+			continue
+		}
+		for row := range shape[0] {
+			v, err := floatAt(batch, row*shape[1]+i)
+			if err == nil {
+				err = c.is(v)
+			}
+			if err != nil {
+				return fmt.Errorf("row %d: %w", row, err)
+			}
+		}
+	}
+	return nil
 }
 
 // CheckColumns reports every fault of a row's columns, and of the names that are passed over beside them.

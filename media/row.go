@@ -89,8 +89,8 @@ func (w *row) word(i int, text string) error {
 
 // number stores a number, which for a category is its place among the categories.
 func (w *row) number(i int, v float64) error {
-	if w.words[i] != nil && (v != math.Trunc(v) || v < 0 || v >= float64(len(w.columns[i].Categories))) {
-		return fmt.Errorf("%w: %s: %v is no number of a category, from 0 to %d (%s)", ErrShape, w.name(i), v, len(w.columns[i].Categories)-1, some(w.columns[i].Categories))
+	if err := w.columns[i].is(v); err != nil {
+		return err
 	}
 	return w.set(i, v)
 }

@@ -367,4 +367,16 @@ func TestInstancesByColumn(t *testing.T) {
 	if !strings.Contains(a.body, "[3,2,6,8]") {
 		t.Errorf("a tensor: %s", a.body)
 	}
+	// What is no category is none in a tensor either.
+	for _, state := range []string{"2", "-1", "0.5", "null"} {
+		for path, body := range map[string]string{
+			"/v2/models/table/infer":   `{"inputs":[{"name":"x","shape":[2,4],"datatype":"FP32","data":[1.5,1,3,4,1.5,` + state + `,3,4]}]}`,
+			"/v1/models/table:predict": `{"instances":[{"x":[1.5,1,3,4]},{"x":[1.5,` + state + `,3,4]}]}`,
+		} {
+			a := n.want(400, "POST", path, body)
+			if !strings.Contains(a.body, `row 1: content does not fit the input: column \"state\"`) || !strings.Contains(a.body, `from 0 to 1 (open, shut)","code":"model_input"`) {
+				t.Errorf("%s: %s", body, a.body)
+			}
+		}
+	}
 }

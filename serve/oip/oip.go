@@ -15,6 +15,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/fault"
+	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/registry"
 	"github.com/millrace/millrace/serve"
@@ -183,7 +184,7 @@ func (h *Handler) infer(w http.ResponseWriter, r *http.Request, t target) error 
 	if err := q.parse(json, binary, s.Inputs(), s.Outputs()); err != nil {
 		return err
 	}
-	results, err := h.run(r.Context(), s, q)
+	results, err := h.run(r.Context(), lent, q)
 	if err != nil {
 		return err
 	}
@@ -196,7 +197,13 @@ func (h *Handler) infer(w http.ResponseWriter, r *http.Request, t target) error 
 	return nil
 }
 
-func (h *Handler) run(ctx context.Context, s engine.Session, q *inferRequest) ([]*tensor.Tensor, error) {
+func (h *Handler) run(ctx context.Context, lent *registry.Handle, q *inferRequest) ([]*tensor.Tensor, error) {
+	s := lent.Session()
+	if len(q.tensors) == 1 {
+		if err := media.CheckCategories(lent.Model().Columns, q.tensors[0]); err != nil {
+			return nil, fmt.Errorf("%w: %s", engine.ErrInput, err.Error()) // it came as a tensor: its code is that of one
+		}
+	}
 	limit := fmt.Errorf("%w: the run took longer than %v (http.timeouts.infer)", context.DeadlineExceeded, h.cfg.Timeout)
 	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.Timeout, limit)
 	defer cancel()

@@ -68,7 +68,7 @@ func (h *Handler) predict(w http.ResponseWriter, r *http.Request, lent *registry
 	if err := q.parseInstances(body, s.Inputs(), table); err != nil {
 		return err
 	}
-	results, err := h.run(r.Context(), s, q)
+	results, err := h.run(r.Context(), lent, q)
 	if err != nil {
 		return err
 	}
