@@ -27,6 +27,8 @@ type Options struct {
 	Orientation string
 	// Size is what the pictures of a folder become, as "WIDTHxHEIGHT" or one number; "" lets [Open] choose.
 	Size string
+	// SkipBad leaves out the pictures of a folder that cannot be read, and warns; otherwise they are an error that names them.
+	SkipBad bool
 	// Label is the column of a table that has the labels, by its name or its number from 1; "" lets [ReadCSV] choose.
 	Label string
 	// Ignore are columns of a table that are left out, by name or number.

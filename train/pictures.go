@@ -2,19 +2,14 @@ package train
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/tensor"
@@ -34,12 +29,6 @@ const (
 
 // pictureEnds are the ends of names of pictures.
 var pictureEnds = []string{".png", ".jpg", ".jpeg", ".gif", ".webp", ".tif", ".tiff"}
-
-// class is a directory of pictures.
-type class struct {
-	label    int
-	pictures []string
-}
 
 // roles are the names of the parts of a data set that is divided already.
 var roles = map[string]string{
@@ -68,9 +57,13 @@ func openDivided(dir string, parts map[string]string, left leftOut, o Options) (
 	if err != nil {
 		return nil, err
 	}
+	var bad unreadable // of all parts
 	s, decoder, err := openPictures(filepath.Join(dir, parts["train"]), parts["train"], names, nil, nil, left, o)
-	if err != nil {
+	if err = bad.take(err); err != nil {
 		return nil, err
+	}
+	if s == nil { // the other parts are read for their faults alone
+		s = &Set{names: names}
 	}
 	told := []string{fmt.Sprintf("%s (%d pictures) is trained on", parts["train"], s.Len())}
 	for _, role := range []string{"val", "test"} {
@@ -82,8 +75,11 @@ func openDivided(dir string, parts map[string]string, left leftOut, o Options) (
 			return nil, err
 		}
 		part, _, err := openPictures(filepath.Join(dir, name), name, names, s.names, decoder, left, o)
-		if err != nil {
+		if err = bad.take(err); err != nil {
 			return nil, err
+		}
+		if part == nil {
+			continue
 		}
 		if role == "val" {
 			s.validation = part
@@ -92,6 +88,9 @@ func openDivided(dir string, parts map[string]string, left leftOut, o Options) (
 			s.test = part
 			told = append(told, fmt.Sprintf("%s (%d) is looked at in the end alone", name, part.Len()))
 		}
+	}
+	if len(bad.faults) > 0 {
+		return nil, &bad
 	}
 	s.note("the set is divided: %s", strings.Join(told, ", "))
 	if len(left) > 0 {
@@ -126,104 +125,61 @@ func directories(dir, part string, left leftOut) ([]string, error) {
 // openPictures reads the pictures in dir/LABEL/. Where labels and a decoder are given, they are another part's: no other label may be there,
 // and the pictures are made as those are.
 func openPictures(dir, place string, names, labels []string, decoder *media.Decoder, left leftOut, o Options) (*Set, *media.Decoder, error) {
-	var classes []class
-	var empty []string
+	var files, of, empty []string // of has the label of each file
 	given := labels != nil
 	for _, name := range sortLabels(names) {
-		files, err := pictures(dir, place, name, left)
+		found, err := pictures(dir, place, name, left)
 		if err != nil {
 			return nil, nil, err
 		}
-		if len(files) == 0 {
+		if len(found) == 0 {
 			empty = append(empty, name)
-			continue
 		}
-		n := slices.Index(labels, name)
-		switch {
-		case given && n < 0:
+		if len(found) > 0 && given && !slices.Contains(labels, name) {
 			return nil, nil, fmt.Errorf("%w: %s: no picture that is trained on has the label %s; the labels are %s", ErrData, filepath.Join(dir, name), name, some(labels))
-		case !given:
-			n, labels = len(labels), append(labels, name)
 		}
-		classes = append(classes, class{n, files})
+		for _, f := range found {
+			files, of = append(files, f), append(of, name)
+		}
 	}
-	if len(classes) == 0 {
+	if len(files) == 0 {
 		return nil, nil, fmt.Errorf("%w: %s: there is no picture (%s) in any of its directories: %s", ErrData, dir, strings.Join(pictureEnds, ", "), some(empty))
+	}
+	s := &Set{folder: true}
+	read, decoder, err := s.readPictures(files, decoder, o)
+	if err != nil {
+		return nil, decoder, err
+	}
+	number := map[string]int64{}
+	for i, name := range labels {
+		number[name] = int64(i)
+	}
+	for i, name := range of {
+		if _, known := number[name]; !known && read[i] {
+			number[name], labels = int64(len(labels)), append(labels, name)
+		}
+	}
+	for _, name := range slices.Compact(slices.Clone(of)) {
+		if _, known := number[name]; !known {
+			empty = append(empty, name) // none of its pictures can be read
+		}
 	}
 	if len(labels) > maxLabels {
 		return nil, nil, fmt.Errorf("%w: %d labels; from 1 to %d are possible", ErrData, len(labels), maxLabels)
 	}
-	s := &Set{names: labels, folder: true}
-	var files []string
-	for _, c := range classes {
-		for _, f := range c.pictures {
-			files, s.labels = append(files, f), append(s.labels, int64(c.label))
+	s.names = labels
+	for i, name := range of {
+		if read[i] {
+			s.labels = append(s.labels, number[name])
 		}
-	}
-	if decoder == nil {
-		found, err := survey(files, o)
-		if err == nil {
-			decoder, err = found.decoder(o)
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		s.note("%s", found.text(decoder.Spec().Shape, o))
-	}
-	if err := s.decode(files, decoder); err != nil {
-		return nil, nil, err
 	}
 	if o.Orientation == ignoreExif {
 		s.orientation = ignoreExif
 	}
 	if len(empty) > 0 {
-		s.warn("left out as labels, since there is no picture in them: %s", some(empty))
+		s.warn("left out as labels, since there is no picture in them that can be read: %s", some(empty))
 	}
 	return s, decoder, nil
-}
-
-// each calls do for every file, several at a time, and returns the fault of the first file that has one.
-func each(files []string, do func(i int, name string) error) error {
-	faults := make([]error, len(files))
-	work, ctx := errgroup.WithContext(context.Background())
-	work.SetLimit(runtime.GOMAXPROCS(0))
-	for i, name := range files {
-		if ctx.Err() != nil {
-			break
-		}
-		work.Go(func() error {
-			if err := do(i, name); err != nil {
-				faults[i] = fmt.Errorf("%w: %s: %w", ErrData, name, err)
-			}
-			return faults[i]
-		})
-	}
-	if work.Wait() == nil {
-		return nil
-	}
-	return faults[slices.IndexFunc(faults, func(err error) bool { return err != nil })]
-}
-
-// decode fills the set with the pictures of files.
-func (s *Set) decode(files []string, decoder *media.Decoder) error {
-	shape := decoder.Spec().Shape
-	s.shape, s.size = shape.Clone(), shape.Size()
-	all, err := tensor.New(tensor.Uint8, append(tensor.Shape{len(files)}, shape...)...)
-	if err != nil {
-		return fmt.Errorf("%w: %d pictures of %v: %w", ErrData, len(files), shape, err)
-	}
-	s.bytes = tensor.Data[uint8](all)
-	return each(files, func(i int, name string) error {
-		data, err := readPicture(name)
-		if err != nil {
-			return err
-		}
-		kind := media.Sniff("", data)
-		if !media.IsPicture(kind) {
-			return errors.New("neither PNG, JPEG, GIF, WebP nor TIFF")
-		}
-		return decoder.DecodeInto(all, i, kind, data)
-	})
 }
 
 // surveyed is what the heads of pictures say.
@@ -233,17 +189,21 @@ type surveyed struct {
 	// single picture's size would not do: the middle one by pixels may be a panorama.
 	usual [2]float64
 	grey  int
+	made  *media.Decoder // what makes pictures of the set of them
 }
 
-// survey looks at the heads of all pictures.
-func survey(files []string, o Options) (surveyed, error) {
+// survey looks at the heads of these pictures, and returns the fault of each.
+func survey(files []string, o Options) (surveyed, []error) {
 	s := surveyed{sizes: make([][2]int, len(files))}
 	grey := make([]bool, len(files))
-	err := each(files, func(i int, name string) error {
+	faults := each(files, func(i int, name string) error {
 		p, err := look(name, o.Orientation)
 		s.sizes[i], grey[i] = [2]int{p.Width, p.Height}, p.Channels == 1
 		return err
 	})
+	if slices.ContainsFunc(faults, func(err error) bool { return err != nil }) {
+		return s, faults // they say nothing about what is usual
+	}
 	for _, g := range grey {
 		if g {
 			s.grey++
@@ -251,7 +211,7 @@ func survey(files []string, o Options) (surveyed, error) {
 	}
 	slices.SortFunc(s.sizes, func(a, b [2]int) int { return cmp.Or(cmp.Compare(a[0]*a[1], b[0]*b[1]), cmp.Compare(a[0], b[0])) })
 	s.usual = usualSize(s.sizes)
-	return s, err
+	return s, faults
 }
 
 // usualSize returns the medians of the logarithms of shapes and areas as width and height.
@@ -282,6 +242,9 @@ func look(name, orientation string) (media.Picture, error) {
 	head, err := io.ReadAll(io.LimitReader(f, headBytes))
 	if err != nil {
 		return media.Picture{}, err
+	}
+	if len(head) == 0 {
+		return media.Picture{}, errEmptyFile
 	}
 	p, err := media.Look(head, orientation)
 	if err == nil || len(head) < headBytes {

@@ -128,6 +128,7 @@ func readFlags(cmd *cobra.Command, o *train.Options) {
 		return err
 	})
 	f.StringVar(&o.Size, "size", "", "what the pictures of a folder become, as `WIDTHxHEIGHT` (default: their own size, or the middle shape and number of pixels, at most 96 pixels a side; a model's where there is one)")
+	f.BoolVar(&o.SkipBad, "skip-bad", false, "leave out the pictures of a folder that cannot be read, and say which")
 	f.StringVar(&o.Orientation, "orientation", "", "what is done with the orientation in a photograph's Exif data: exif turns it upright, ignore does not (default: what the model says, else exif)")
 }
 
