@@ -149,6 +149,6 @@ func (p *Pipeline) Status() Status { return p.board.status() }
 // need notes what is missing, and says so in the log where that is new.
 func (p *Pipeline) need(format string, args ...any) {
 	if reason := fmt.Sprintf(format, args...); p.board.need(reason) {
-		p.log.Info("pipeline is blocked", "reason", reason)
+		p.log.Warn("pipeline is blocked", "reason", reason)
 	}
 }

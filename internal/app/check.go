@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/millrace/millrace/fault"
@@ -91,7 +93,8 @@ func checkFolder(dir string) error {
 	}
 }
 
-// Warnings returns what of a checked cfg will not work, though a node starts with it: models that cannot be read.
+// Warnings returns what of a checked cfg will not work, though a node starts with it: models that cannot be read, and those that pipelines name and
+// that somebody has to push. What was pushed before is in the grid, and is not looked for.
 func Warnings(cfg Config) []string {
 	models, err := findModels(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -105,6 +108,12 @@ func Warnings(cfg Config) []string {
 				what = fmt.Sprintf("version %d", c.version)
 			}
 			all = append(all, fmt.Sprintf("models.%s: %s will not be served: %v", c.name, what, err))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Pipelines)) {
+		model := cfg.Pipelines[name].Model
+		if !slices.ContainsFunc(models, func(c configured) bool { return c.name == model }) {
+			all = append(all, fmt.Sprintf("pipelines.%s.model: no model named %s is configured; it has to be pushed, unless it was (`millrace model push %s FILE`)", name, model, model))
 		}
 	}
 	return all

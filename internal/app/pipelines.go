@@ -119,7 +119,7 @@ func remains(positions []grid.Position) string {
 	if open(positions) {
 		return "another node runs it, whose configuration file has it"
 	}
-	return "only its positions are left"
+	return "its place in the cache is kept"
 }
 
 // open reports whether a node reads with these positions.

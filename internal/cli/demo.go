@@ -83,7 +83,7 @@ each such store: the next demo with the same store goes on with both.`,
 		if err != nil {
 			return err
 		}
-		return c.runNode(cmd.Context(), config, func(n *app.Node) {
+		return runNode(cmd.Context(), config, newLogger(config.Log, c.Stderr), func(n *app.Node) {
 			c.greet(n.URL(), folder, temporary)
 			if !*noBrowser {
 				openBrowser(n.URL(), c.env)

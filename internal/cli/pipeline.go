@@ -111,5 +111,8 @@ func stateText(p rest.Pipeline) string {
 	if p.State == string(pipeline.Running) && p.RunningSeconds >= 1 {
 		return fmt.Sprintf("running for %s", time.Duration(p.RunningSeconds*float64(time.Second)).Round(time.Second))
 	}
+	if p.Origin == "" {
+		return "not in the configuration"
+	}
 	return p.State
 }

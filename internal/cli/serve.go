@@ -4,11 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/millrace/millrace/internal/app"
 )
+
+// usualConfig is what the documents call the configuration file. It is read only where it is named.
+const usualConfig = "millrace.yaml"
 
 func (c *command) serve() *cobra.Command {
 	cmd := &cobra.Command{
@@ -35,6 +41,10 @@ docs/config.md lists the keys of the file. Each is an environment variable too: 
 		if *file == "" {
 			*file = c.env(envConfig)
 		}
+		unread := ""
+		if info, err := os.Stat(usualConfig); *file == "" && err == nil && info.Mode().IsRegular() {
+			unread = fmt.Sprintf("%s is in this folder and was not read: -c %s reads it", usualConfig, usualConfig)
+		}
 		config, err := loadChecked(*file, c.Environ, func(config *app.Config) {
 			setIf(&config.HTTP.Listen, *listen)
 			setIf(&config.Node.Data, app.Path(*dir))
@@ -46,13 +56,20 @@ docs/config.md lists the keys of the file. Each is an environment variable too: 
 			return err
 		}
 		if *check {
+			if unread != "" {
+				c.warn(unread)
+			}
 			for _, w := range app.Warnings(config) {
 				c.warn(w)
 			}
 			_, err := fmt.Fprintln(c.Stdout, "the configuration is valid")
 			return err
 		}
-		return c.runNode(cmd.Context(), config, func(n *app.Node) {
+		log := newLogger(config.Log, c.Stderr)
+		if unread != "" {
+			log.Warn(unread)
+		}
+		return runNode(cmd.Context(), config, log, func(n *app.Node) {
 			fmt.Fprintln(c.Stdout, n.URL())
 			if err := notifyReady(c.env(envNotify)); err != nil {
 				c.warn(err.Error())
@@ -63,14 +80,27 @@ docs/config.md lists the keys of the file. Each is an environment variable too: 
 }
 
 // runNode runs a node until ctx ends, which is success.
-func (c *command) runNode(ctx context.Context, config app.Config, ready func(*app.Node)) error {
-	log := newLogger(config.Log, c.Stderr)
+func runNode(ctx context.Context, config app.Config, log *slog.Logger, ready func(*app.Node)) error {
+	told := make(chan struct{})
+	untold := context.AfterFunc(ctx, func() {
+		defer close(told)
+		log.Info("stopping: what was accepted is finished")
+	})
 	err := app.Run(ctx, config, readBuild().text(), log, func(n *app.Node) {
 		log.Info("serving", "url", n.URL(), "data", string(config.Node.Data))
 		ready(n)
 	})
+	if !untold() {
+		<-told
+	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return nil
+		err = nil
+	}
+	if err == nil {
+		log.Info("stopped")
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w: another program listens there; --http HOST:PORT takes another address", err)
 	}
 	return err
 }
