@@ -30,6 +30,8 @@ var fixedLimits = []struct{ constant, unit, bounds, over string }{
 	{"serve/rest.importsAtOnce", "", "Imports under way at a time", "`overloaded` (503)"},
 	{"serve/rest.importSpool", "bytes", "An `.npz` that is imported", "`too_large` (413)"},
 	{"bulk.maxColumns", "", "Columns of a CSV file that is imported", "`bad_content` (400)"},
+	{"bulk.maxNested", "", "Objects in one another in a value that is exported as CSV", "`format_cannot_hold` (422)"},
+	{"bulk.maxColumnName", "bytes", "The name of the column for a field in such an object", "`format_cannot_hold` (422)"},
 	{"bulk.maxHeader", "bytes", "The header of a CSV file", "`bad_content` (400)"},
 	{"bulk.maxKeysBytes", "bytes", "The tensor `keys` of an `.npz`", "`too_large` (413)"},
 	{"serve/rest.maxArchiveFiles", "", "Files in an archive of a model", "`model_refused` (422)"},
