@@ -106,11 +106,19 @@ func (d *Decoder) DecodeInto(dst *tensor.Tensor, row int, contentType string, da
 }
 
 func (d *Decoder) decode(dst *tensor.Tensor, at int, contentType string, data []byte) error {
-	switch kind := Sniff(contentType, data); kind {
+	kind := Sniff(contentType, data)
+	if len(data) == 0 && d.spec.DType != tensor.String {
+		is := ErrMalformed
+		if kind == typeText || kind == typeRaw {
+			is = ErrShape
+		}
+		return fmt.Errorf("%w: the entry is empty, and this model takes %s", is, d.takes())
+	}
+	switch kind {
 	case typePNG, typeJPEG, typeGIF, typeWebP, typeTIFF:
 		return d.decodePicture(dst, at, kind, data)
 	case typeJSON:
-		return d.decodeJSON(dst, at, data)
+		return d.explain(d.decodeJSON(dst, at, data))
 	case typeNPY:
 		return d.decodeNPY(dst, at, data)
 	case typeNPZ:
@@ -119,11 +127,11 @@ func (d *Decoder) decode(dst *tensor.Tensor, at int, contentType string, data []
 		return d.decodeRaw(dst, at, data)
 	case typeCSV:
 		if d.rows == nil {
-			return fmt.Errorf("%w: CSV is for models that know their columns (metadata millrace.columns)", ErrUnsupportedType)
+			return fmt.Errorf("%w: CSV is for models that know their columns (metadata millrace.columns); this model takes %s", ErrUnsupportedType, d.takes())
 		}
 		return d.rows.csv(data, dst, at)
 	default:
-		return fmt.Errorf("%w: %.80q (send PNG, JPEG, GIF, WebP, TIFF, JSON, .npy or raw bytes)", ErrUnsupportedType, kind)
+		return fmt.Errorf("%w: %.80q; this model takes %s", ErrUnsupportedType, kind, d.takes())
 	}
 }
 
@@ -146,15 +154,14 @@ func (d *Decoder) decodeRaw(dst *tensor.Tensor, at int, data []byte) error {
 	case d.rows != nil && !looksJSON(data) && d.rows.looksCSV(data):
 		return d.rows.csv(data, dst, at)
 	case looksJSON(data) && (!fits || json.Valid(data)):
-		return d.decodeJSON(dst, at, data)
+		return d.explain(d.decodeJSON(dst, at, data))
 	case len(data) == exact && d.spec.DType != tensor.Uint8:
 		return d.copyElements(dst, at, data)
 	case len(data) == bytewise:
 		mapBytes(dst, at, d.raw, d.geo, data)
 		return nil
 	}
-	return fmt.Errorf("%w: %d raw bytes are neither %d (%v%v) nor %d (a byte for each element), and not PNG, JPEG, JSON or .npy",
-		ErrShape, len(data), exact, d.spec.DType, d.spec.Shape, bytewise)
+	return fmt.Errorf("%w: these %d bytes are of no known form; this model takes %s", ErrShape, len(data), d.takes())
 }
 
 // copyElements takes little-endian elements of the item's own type.

@@ -37,7 +37,7 @@ func ExampleDecoder() {
 	fmt.Println(err)
 	// Output:
 	// [0 0 1 1]
-	// content does not fit the input: 11 raw bytes are neither 16 (float32[1,2,2]) nor 4 (a byte for each element), and not PNG, JPEG, JSON or .npy
+	// content does not fit the input: these 11 bytes are of no known form; this model takes a picture: PNG, JPEG, GIF, WebP, TIFF, JSON or .npy of float32[1,2,2], or 4 or 16 raw bytes
 }
 
 func ExampleParseTensors() {

@@ -38,7 +38,7 @@ func IsPicture(kind string) bool {
 func imageConfig(kind string, data []byte) (image.Config, error) {
 	head, err := codecs[kind].config(bytes.NewReader(data))
 	if err != nil {
-		return head, fmt.Errorf("%w: %s: %w", ErrMalformed, kind, err)
+		return head, pictureFault(kind, data, err)
 	}
 	return head, nil
 }
@@ -63,7 +63,7 @@ func decodeImage(kind string, data []byte, limit int) (image.Image, error) {
 	}
 	img, err := codecs[kind].decode(bytes.NewReader(data))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrMalformed, kind, err)
+		return nil, pictureFault(kind, data, err)
 	}
 	screen := image.Rect(0, 0, head.Width, head.Height)
 	if r := img.Bounds(); (kind == typeGIF || kind == typeWebP) && r.Add(at) != screen {

@@ -46,7 +46,7 @@ const keepBytes = 1 << 20
 // decodePicture unpacks a picture, makes it fit the item and writes its elements to dst from at.
 func (d *Decoder) decodePicture(dst *tensor.Tensor, at int, kind string, data []byte) error {
 	if !d.picture || d.lut == nil {
-		return fmt.Errorf("%w: the model takes %v%v, which is no picture", ErrUnsupportedType, d.spec.DType, d.spec.Shape)
+		return fmt.Errorf("%w: no picture is taken: this model takes %s", ErrUnsupportedType, d.takes())
 	}
 	s := d.scratch.Get().(*scratch)
 	defer func() {

@@ -66,11 +66,14 @@ func (w *row) set(i int, v float64) error {
 	return nil
 }
 
+// trainMissing is how a model comes to take entries without some values.
+const trainMissing = "train with --missing mean for a model that takes the column's mean in its place"
+
 // absent stores what stands for a value that is not there.
 func (w *row) absent(i int) error {
 	m := w.columns[i].Missing
 	if m == nil {
-		return fmt.Errorf("%w: %s has no value, and the model has nothing to take in its place", ErrShape, w.name(i))
+		return fmt.Errorf("%w: %s has no value, and the model has nothing to take in its place: %s", ErrShape, w.name(i), trainMissing)
 	}
 	return w.set(i, *m)
 }
@@ -120,7 +123,11 @@ func (w *row) done() error {
 	if len(w.unknown) > 0 {
 		say = append(say, "unknown: "+some(w.unknown))
 	}
-	return fmt.Errorf("%w: %s; the columns are %s", ErrShape, strings.Join(say, "; "), w.columnNames())
+	hint := ""
+	if len(missing) > 0 && len(w.unknown) == 0 { // beside an unknown name it is one that is written otherwise
+		hint = "; " + trainMissing
+	}
+	return fmt.Errorf("%w: %s; the columns are %s%s", ErrShape, strings.Join(say, "; "), w.columnNames(), hint)
 }
 
 // some lists names, and says how many more there are.
@@ -273,7 +280,7 @@ func (r *rowReader) csv(data []byte, dst *tensor.Tensor, at int) error {
 			return err
 		}
 		if one != nil {
-			return fmt.Errorf("%w: CSV: there are more lines than a header and one of values: one entry is one row", ErrShape)
+			return fmt.Errorf("%w: CSV: there are more lines than a header and one of values: one entry is one row, and `millrace cache import` takes a file of many rows", ErrShape)
 		}
 		one = r.row(dst, at)
 		if err := rows.into(one); err != nil {
