@@ -49,7 +49,7 @@ NAME, for the version that serves) of a running node. Where nothing differs it p
 		if len(rows) == 0 {
 			return nil
 		}
-		return printTable(c.Stdout, []string{"", "", given[0], given[1]}, rows)
+		return printRows(c.Stdout, append([][]string{{"", "", given[0], given[1]}}, rows...))
 	}
 	return cmd
 }

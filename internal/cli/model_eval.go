@@ -132,5 +132,5 @@ func (c *command) printEvaluation(engine string, labels []string, r train.Metric
 			rows[i] = append(rows[i], strconv.Itoa(n))
 		}
 	}
-	return printTable(c.Stdout, append([]string{`is \ said`}, labels...), rows)
+	return printRows(c.Stdout, append([][]string{append([]string{`is \ said`}, labels...)}, rows...))
 }

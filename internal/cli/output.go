@@ -40,12 +40,17 @@ func writeBytes(name string, data []byte) error {
 	return outfile.Write(name, func(w io.Writer) error { _, err := w.Write(data); return err })
 }
 
-// printTable prints rows in aligned columns below a heading; without a heading the first column names the others.
+// printTable prints rows in aligned columns below a heading in capitals; without a heading the first column names the others.
 func printTable(w io.Writer, heading []string, rows [][]string) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	if len(heading) > 0 {
-		fmt.Fprintln(tw, strings.ToUpper(strings.Join(heading, "\t")))
+	if len(heading) == 0 {
+		return printRows(w, rows)
 	}
+	return printRows(w, append([][]string{strings.Split(strings.ToUpper(strings.Join(heading, "\t")), "\t")}, rows...))
+}
+
+// printRows prints rows in aligned columns as they are: names of a user's own, such as labels and files, keep their letters.
+func printRows(w io.Writer, rows [][]string) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
 		fmt.Fprintln(tw, strings.Join(row, "\t"))
 	}
