@@ -43,7 +43,16 @@ func Diff(a, b *Model) []Difference {
 			add("signature", s.kind+" "+name, was[name], is[name])
 		}
 	}
-	was, is := props(a), props(b)
+	was, is := columnTexts(a), columnTexts(b)
+	for _, name := range union(was, is) {
+		add("column", name, was[name], is[name])
+	}
+	if slices.Equal(slices.Sorted(maps.Keys(was)), slices.Sorted(maps.Keys(is))) {
+		add("metadata", "order of the columns", columnOrder(a.Columns), columnOrder(b.Columns))
+	}
+	was, is = props(a), props(b)
+	delete(was, Prefix+"columns") // a line each, above
+	delete(is, Prefix+"columns")
 	for _, name := range union(was, is) {
 		add("metadata", name, was[name], is[name])
 	}
@@ -73,6 +82,15 @@ func byName(vs []graph.Value) map[string]string {
 	out := map[string]string{}
 	for _, v := range vs {
 		out[v.Name] = strings.TrimSpace(strings.TrimPrefix(v.String(), v.Name))
+	}
+	return out
+}
+
+// columnTexts are a table's columns by name.
+func columnTexts(m *Model) map[string]string {
+	out := map[string]string{}
+	for _, c := range m.Columns {
+		out[c.Name] = columnText(c)
 	}
 	return out
 }

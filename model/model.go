@@ -199,7 +199,7 @@ func (m *Model) Compatible(n *Model) error {
 	faults = append(faults, compare("input", m.Inputs(), n.Inputs())...)
 	faults = append(faults, compare("output", m.Outputs(), n.Outputs())...)
 	if len(m.Labels) > 0 && !slices.Equal(m.Labels, n.Labels) {
-		faults = append(faults, fmt.Errorf("labels were %q and are %q", m.Labels, n.Labels))
+		faults = append(faults, fmt.Errorf("labels were %s and are %s", listed(m.Labels), listed(n.Labels)))
 	}
 	faults = append(faults, m.sameTable(n))
 	return errors.Join(faults...)

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
+	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -49,18 +51,83 @@ func (m *Model) Number() (output int, ok bool, err error) {
 // sameTable returns why inputs by column, or results, of m are others for n.
 func (m *Model) sameTable(n *Model) error {
 	var faults []error
-	describe := func(t *Model) []string {
-		var s []string
-		for _, c := range t.Columns {
-			s = append(s, fmt.Sprintf("%s %s %q", c.Name, c.Type, c.Categories))
-		}
-		return s
-	}
-	if len(m.Columns) > 0 && !slices.Equal(describe(m), describe(n)) {
-		faults = append(faults, fmt.Errorf("columns were %q and are %q", describe(m), describe(n)))
+	if len(m.Columns) > 0 {
+		faults = append(faults, sameColumns(m.Columns, n.Columns))
 	}
 	if (m.Task == Regression) != (n.Task == Regression) {
 		faults = append(faults, fmt.Errorf("the task was %q and is %q", m.Task, n.Task))
 	}
 	return errors.Join(faults...)
+}
+
+// sameColumns returns why a row for the columns old is none for now. Means and what stands for a missing value may differ.
+func sameColumns(old, now []media.Column) error {
+	named := func(columns []media.Column, name string) int {
+		return slices.IndexFunc(columns, func(c media.Column) bool { return c.Name == name })
+	}
+	var missing, added []string
+	var faults []error
+	for _, c := range old {
+		i := named(now, c.Name)
+		if i < 0 {
+			missing = append(missing, c.Name)
+		} else if was, is := takes(c), takes(now[i]); was != is {
+			faults = append(faults, fmt.Errorf("column %s was %s and is %s", c.Name, was, is))
+		}
+	}
+	for _, c := range now {
+		if named(old, c.Name) < 0 {
+			added = append(added, c.Name)
+		}
+	}
+	switch {
+	case len(missing) > 0 || len(added) > 0:
+		faults = append([]error{fmt.Errorf("columns missing: %s; new: %s", listed(missing), listed(added))}, faults...)
+	case columnOrder(old) != columnOrder(now):
+		faults = append(faults, fmt.Errorf("the columns' order was %s and is %s", columnOrder(old), columnOrder(now)))
+	}
+	return errors.Join(faults...)
+}
+
+// takes says what may stand in a column.
+func takes(c media.Column) string {
+	if c.Type != media.CategoryColumn {
+		return c.Type
+	}
+	return c.Type + " of " + listed(c.Categories)
+}
+
+// columnText is a column with all that is known of it.
+func columnText(c media.Column) string {
+	text := takes(c)
+	for _, v := range []struct {
+		name  string
+		value *float64
+	}{{"mean", c.Mean}, {"standard deviation", c.Std}, {"for a missing value", c.Missing}} {
+		if v.value != nil {
+			text += fmt.Sprintf(", %s %v", v.name, *v.value)
+		}
+	}
+	return text
+}
+
+// columnOrder are the columns' names in their order.
+func columnOrder(columns []media.Column) string {
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.Name
+	}
+	return listed(names)
+}
+
+// listed are the first of some words, and how many more there are; none for none.
+func listed(words []string) string {
+	const most = 20
+	switch n := len(words); {
+	case n == 0:
+		return "none"
+	case n > most:
+		return fmt.Sprintf("%s and %d more", strings.Join(words[:most], ", "), n-most)
+	}
+	return strings.Join(words, ", ")
 }

@@ -68,11 +68,24 @@ func TestCompatibleTables(t *testing.T) {
 	if err := serving.Compatible(table(strings.Replace(fourColumns, `"number"`, `"number","mean":3,"std":1`, 1))); err != nil {
 		t.Errorf("other means: %v", err)
 	}
-	for name, columns := range map[string]string{
-		"another name": strings.Replace(fourColumns, `"b"`, `"d"`, 1), "another category": strings.Replace(fourColumns, "shut", "closed", 1),
+	reordered := strings.NewReplacer(`"a"`, `"b"`, `"b"`, `"a"`).Replace(fourColumns)
+	for name, c := range map[string]struct{ columns, refused, differ string }{
+		"another name": {strings.Replace(fourColumns, `"b"`, `"d"`, 1), "columns missing: b; new: d", "column b: number | \ncolumn d:  | number"},
+		"another category": {strings.Replace(fourColumns, "shut", "closed", 1), "column state was category of open, shut and is category of open, closed",
+			"column state: category of open, shut | category of open, closed"},
+		"another order": {reordered, "the columns' order was a, b, c, state and is b, a, c, state", "metadata order of the columns: a, b, c, state | b, a, c, state"},
+		"another mean":  {strings.Replace(fourColumns, `"number"`, `"number","mean":3,"std":1`, 1), "", "column a: number | number, mean 3, standard deviation 1"},
 	} {
-		if err := serving.Compatible(table(columns)); err == nil || !strings.Contains(err.Error(), "columns were") {
+		now := table(c.columns)
+		if err := serving.Compatible(now); c.refused == "" && err != nil || c.refused != "" && (err == nil || !strings.Contains(err.Error(), c.refused)) {
 			t.Errorf("%s: %v", name, err)
+		}
+		var lines []string
+		for _, d := range model.Diff(serving, now) {
+			lines = append(lines, d.Kind+" "+d.Name+": "+d.A+" | "+d.B)
+		}
+		if got := strings.Join(lines, "\n"); got != c.differ {
+			t.Errorf("%s:\n%s\nwant\n%s", name, got, c.differ)
 		}
 	}
 }

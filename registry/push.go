@@ -151,7 +151,7 @@ func (r *Registry) compatible(ctx context.Context, m *model.Model) error {
 	}
 	defer h.Release()
 	if err := h.model.Compatible(m); err != nil {
-		return fmt.Errorf("%w: its signature is not that of version %d, which serves (push it under another name, or replace it on purpose): %w",
+		return fmt.Errorf("%w: its signature is not that of version %d, which serves (push it under another name, or replace it on purpose, by --replace or ?replace=true): %w",
 			ErrRefused, h.model.Version, err)
 	}
 	return nil

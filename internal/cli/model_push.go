@@ -1,9 +1,14 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/media"
 )
 
 func (c *command) modelPush() *cobra.Command {
@@ -27,6 +32,9 @@ with model use. ` + remoteHelp,
 		data, err := c.readInput(given[1])
 		if err != nil {
 			return err
+		}
+		if is := noModel(data); is != "" {
+			return fmt.Errorf("push %s: %s is not an ONNX file, nor a .zip or .tar.gz that holds one: it is %s", given[0], given[1], is)
 		}
 		cl, err := open()
 		if err != nil {
@@ -58,6 +66,20 @@ with model use. ` + remoteHelp,
 		return err
 	}
 	return cmd
+}
+
+// noModel says what a file is that is plainly no model, "" where it may be one: what the node says of its bytes would be about protocol buffers.
+func noModel(data []byte) string {
+	control := func(r rune) bool { return r < ' ' && !strings.ContainsRune("\t\r\n\f", r) }
+	switch kind := media.Sniff("", data); {
+	case len(data) == 0:
+		return "empty"
+	case media.IsPicture(kind):
+		return kind
+	case utf8.Valid(data) && bytes.IndexFunc(data, control) < 0:
+		return "text"
+	}
+	return ""
 }
 
 func (c *command) modelRemove() *cobra.Command {
