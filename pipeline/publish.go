@@ -21,7 +21,11 @@ type batch struct {
 func newBatch(changes []grid.Change) *batch {
 	b := &batch{changes: changes, items: make([]*item, len(changes)), clock: stopwatch{last: time.Now()}}
 	for i, c := range changes {
-		b.items[i] = &item{source: c.Entry, stamp: c.Time, again: c.Again, gone: c.Type == grid.Removed || c.Type == grid.Expired}
+		stamp := c.Time
+		if c.Again { // asked for: what it waited before says nothing
+			stamp = b.clock.last
+		}
+		b.items[i] = &item{source: c.Entry, stamp: stamp, again: c.Again, gone: c.Type == grid.Removed || c.Type == grid.Expired}
 	}
 	return b
 }

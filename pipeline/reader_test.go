@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/pipeline"
@@ -125,7 +126,7 @@ func TestRemovedAndPutAgain(t *testing.T) {
 	w.result(l, "k", rev)
 }
 
-// TestReplay: from the start, the results are the same and each is made once more; with another model they are that model's.
+// TestReplay: from the start, the results are the same and each is made once more, with a latency that is of the replay alone; with another model they are that model's.
 func TestReplay(t *testing.T) {
 	w := newWorkbench(t)
 	w.serve(1, w.larger(free, true), nil)
@@ -141,10 +142,16 @@ func TestReplay(t *testing.T) {
 		if version > 0 {
 			w.serve(version+1, w.larger(free, true), nil)
 		}
+		asked := time.Now()
 		if err := w.grid.Seek(t.Context(), "in", "p", grid.Seek{}); err != nil {
 			t.Fatal(err)
 		}
-		for key, r := range w.results(l, revs) {
+		again := w.results(l, revs)
+		took := time.Since(asked)
+		for key, r := range again {
+			if r.LatencyUS > took.Microseconds() {
+				t.Errorf("%s: a latency of %d us, and the replay took %v: it counts from the put", key, r.LatencyUS, took)
+			}
 			want := first[key]
 			want.LatencyUS, want.Version = r.LatencyUS, version+1
 			if fmt.Sprintf("%+v", r) != fmt.Sprintf("%+v", want) {

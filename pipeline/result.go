@@ -23,7 +23,7 @@ const contentType = "application/json"
 // An item is one entry on its way through a pipeline.
 type item struct {
 	source grid.Entry
-	stamp  time.Time // of the source's message
+	stamp  time.Time // of the source's message; of what is made again, when it was given out
 	gone   bool      // the source was removed or expired
 	again  bool      // the pipeline was moved back over it: a result that is there is made once more
 	known  bool      // what was made of it, or of something newer, is stored already
@@ -185,7 +185,7 @@ func (p *plan) appendSource(b []byte, it *item) []byte {
 	return append(b, '}')
 }
 
-// finish adds the time from the source's message to now, and ends the object.
+// finish adds the time from the item's stamp to now, and ends the object.
 func (it *item) finish(now time.Time) []byte {
 	b := append(it.value, `,"latency_us":`...)
 	b = strconv.AppendInt(b, max(0, now.Sub(it.stamp).Microseconds()), 10)
