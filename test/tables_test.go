@@ -50,7 +50,7 @@ func TestMadeForTables(t *testing.T) {
 	}
 	said := millrace("train", "--data", "readings.csv", "--out", "state.onnx")
 	for _, want := range []string{
-		`3000 examples of 5 numbers; the first row is a header; fields are separated by commas; the label is in column 6 ("state"), the last one, with 3 classes (0, 1, 2); ` +
+		`3000 examples of 5 columns; the first row is a header; fields are separated by commas; the label is in column 6 ("state"), the last one, with 3 classes (0, 1, 2); ` +
 			`the columns are temperature, pressure, vibration, current, humidity`,
 		"% of 300 examples that training did not see",
 	} {

@@ -27,12 +27,7 @@ func separators(r rune) string {
 // tell notes what was understood, and completes what the set says about its columns.
 func (t *table) tell(b *build, why string, o Options) {
 	s := b.set
-	what := fmt.Sprintf("%d numbers", s.size)
-	for _, c := range s.columns {
-		if c.Type == media.CategoryColumn {
-			what = fmt.Sprintf("%d columns", s.size)
-		}
-	}
+	what := fmt.Sprintf("%d columns", s.size)
 	if b.picture {
 		what = fmt.Sprintf("%d whole numbers from 0 to 255, taken as a grey picture of %d by %d", s.size, s.shape[2], s.shape[1])
 	}
