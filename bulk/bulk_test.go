@@ -124,6 +124,22 @@ func TestNPZComesBack(t *testing.T) {
 	}
 }
 
+// TestNPZWithoutElements: a header of a few bytes may not announce a thousand million rows.
+func TestNPZWithoutElements(t *testing.T) {
+	x, err := tensor.New(tensor.Float32, 1_000_000_000, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file bytes.Buffer
+	if err := media.WriteNPZ(&file, map[string]*tensor.Tensor{"x": x}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = bulk.NewNPZReader(bytes.NewReader(file.Bytes()), int64(file.Len()), bulk.Options{})
+	if err == nil || !strings.Contains(err.Error(), "rows of [0] have no elements") {
+		t.Errorf("rows without elements: %v", err)
+	}
+}
+
 // TestNPZOfNumPy reads what numpy.savez writes of several tensors, by the one that is named.
 func TestNPZOfNumPy(t *testing.T) {
 	x, err := tensor.New(tensor.Float32, 2, 2)

@@ -169,10 +169,16 @@ func (e *exporter) run(ctx context.Context) (err error) {
 		out := &lineCounter{to: bufio.NewWriterSize(part, 1<<20), e: e, total: total}
 		next, err := e.cl.ExportLines(ctx, out, e.cache, e.prefix, e.last, exportPage)
 		if err := errors.Join(err, out.to.Flush()); err != nil {
-			if keep = e.entries > 0 && interrupted(err); keep {
-				err = fmt.Errorf("%w; what came is in %s, and the same command goes on with it (--restart begins anew)", err, e.part())
+			if keep = e.entries > 0 && interrupted(err); !keep {
+				return err
 			}
-			return err
+			left := fmt.Sprintf("what came is in %s, and the same command goes on with it (--restart begins anew)", e.part())
+			if ctx.Err() != nil { // of which nothing else is told
+				e.m.end()
+				e.c.warn(left)
+				return err
+			}
+			return fmt.Errorf("%w; %s", err, left)
 		}
 		e.last, more = next, next != ""
 	}

@@ -299,7 +299,11 @@ func (i *importer) send(ctx context.Context, ch chunk) error {
 	var refused *client.Error
 	if !errors.As(err, &refused) || refused.Row == nil {
 		if ctx.Err() != nil {
-			return fmt.Errorf("%w; the same command goes on behind row %d", ctx.Err(), i.place.Rows)
+			if i.src.place != "" {
+				i.m.end()
+				i.c.warn(fmt.Sprintf("the same command goes on behind row %d (--restart begins anew)", i.place.Rows))
+			}
+			return ctx.Err()
 		}
 		return fmt.Errorf("%w; %d entries were stored, and the same command goes on from there", err, i.place.Stored)
 	}

@@ -4,7 +4,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,8 +19,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/serve"
 	"github.com/millrace/millrace/serve/rest"
+	"github.com/millrace/millrace/tensor"
 )
 
 // list returns what a cache has, as key, content type, value.
@@ -147,6 +151,65 @@ func TestImportFaults(t *testing.T) {
 	}
 	n.want(404, "POST", "/rest/v2/caches/none?action=import&format=csv", "a\n1\n")
 }
+
+// TestImportEndsWithItsCaller: a file that the server has whole, of more rows than anybody waits for, is not stored on when its caller has left.
+func TestImportEndsWithItsCaller(t *testing.T) {
+	n := start(t, rest.Config{}, serve.Config{}, nil)
+	x, err := tensor.New(tensor.Uint8, 5_000_000, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file bytes.Buffer
+	if err := media.WriteNPZ(&file, map[string]*tensor.Tensor{"x": x}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := n.grid.Cache(t.Context(), "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := func() int64 {
+		size, err := c.Size(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return size
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, n.url+"/rest/v2/caches/c?action=import&format=npz", &file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := make(chan error, 1)
+	go func() {
+		resp, err := n.client.Do(r)
+		if err == nil {
+			err = errors.Join(errors.New(resp.Status), resp.Body.Close())
+		}
+		left <- err
+	}()
+	for size() == 0 {
+		select {
+		case err := <-left:
+			t.Fatalf("it ended at once: %v", err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	stands := 0
+	for deadline, last := time.Now().Add(20*time.Second), int64(0); stands < 5; time.Sleep(20 * time.Millisecond) {
+		now := size()
+		if stands++; now != last {
+			stands, last = 0, now
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it goes on without its caller: %d entries", now)
+		}
+	}
+}
+
 
 // TestImportStreams: entries are there while the body is still coming, and a body that ends early keeps what came.
 func TestImportStreams(t *testing.T) {

@@ -361,6 +361,9 @@ func caller(r *http.Request) string {
 }
 
 func (h *Handler) deleteModel(w http.ResponseWriter, r *http.Request, name string, version int64) error {
+	if r.URL.RawQuery != "" { // ?version=3 would otherwise remove all of them
+		return fmt.Errorf("%w: ?%.80s: DELETE takes no parameters; a version is removed by /rest/v2/models/%s/versions/N", serve.ErrRequest, r.URL.RawQuery, url.PathEscape(name))
+	}
 	if err := h.cfg.Models.Delete(r.Context(), name, version); err != nil {
 		return err
 	}

@@ -231,6 +231,7 @@ var exercise = []struct {
 	{"DELETE", "/rest/v2/models/m/versions/1", "", 409, ""}, {"POST", "/rest/v2/models/m?action=use&version=previous", "", 200, ""},
 	{"DELETE", "/rest/v2/models/m/versions/1", "", 204, ""}, {"DELETE", "/rest/v2/models/m/versions/1", "", 404, ""}, {"DELETE", "/rest/v2/models/m/versions/x", "", 400, ""},
 	{"DELETE", "/rest/v2/models/fixed/versions/1", "", 409, ""},
+	{"DELETE", "/rest/v2/models/m?version=1", "", 400, ""},
 	{"DELETE", "/rest/v2/models/m", "", 204, ""}, {"DELETE", "/rest/v2/models/m", "", 404, ""}, {"DELETE", "/rest/v2/models/.m", "", 400, ""}, {"DELETE", "/rest/v2/models/fixed", "", 409, ""},
 	{"GET", "/rest/v2/pipelines", "", 200, ""}, {"HEAD", "/rest/v2/pipelines", "", 200, ""},
 	{"GET", "/rest/v2/pipelines/p", "", 200, ""}, {"HEAD", "/rest/v2/pipelines/p", "", 200, ""},
