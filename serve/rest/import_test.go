@@ -210,7 +210,6 @@ func TestImportEndsWithItsCaller(t *testing.T) {
 	}
 }
 
-
 // TestImportStreams: entries are there while the body is still coming, and a body that ends early keeps what came.
 func TestImportStreams(t *testing.T) {
 	n := start(t, rest.Config{}, serve.Config{}, nil)
