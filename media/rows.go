@@ -41,6 +41,9 @@ func ReadNPYRows(r io.Reader, limit int64) (*NPYRows, error) {
 	}
 	row := h.shape[1:]
 	size := row.Size()
+	if size == 0 && h.shape[0] > 0 {
+		return nil, fmt.Errorf("%w: .npy: rows of %v have no elements", ErrUnsupportedType, row) // a header alone could announce any number of them
+	}
 	if int64(size) > limit/int64(h.width) {
 		return nil, fmt.Errorf("%w: .npy: a row of %v of %s is over the limit of %d bytes", ErrTooLarge, row, h.descr, limit)
 	}

@@ -68,8 +68,11 @@ func (h *Handler) importInto(w http.ResponseWriter, r *http.Request, escaped str
 	}
 	defer done()
 	l := &loader{cache: c}
-	// What was read is stored, also where the caller has left meanwhile.
-	err = l.load(context.WithoutCancel(r.Context()), in, skip)
+	caller := r.Context()
+	if format != bulk.NPZ { // what came of a body that is read as it comes is stored, also where its end does not come
+		caller = context.WithoutCancel(caller)
+	}
+	err = l.load(caller, in, skip)
 	serve.ExtendWrite(w, h.cfg.SlowClient)
 	if err != nil {
 		return &importError{row: l.failedRow(), stored: l.stored, err: err}
@@ -199,10 +202,16 @@ func (l *loader) failedRow() int64 {
 	return l.rows + 1
 }
 
-// load stores everything behind the first skip rows. What was read before a fault is stored.
-func (l *loader) load(ctx context.Context, in bulk.Reader, skip int64) error {
+// load stores everything behind the first skip rows. What was read before a fault is stored. Once the caller has left, nothing more is
+// read: a file that was spooled may hold any number of rows.
+func (l *loader) load(caller context.Context, in bulk.Reader, skip int64) error {
+	ctx := context.WithoutCancel(caller)
 	for {
-		r, err := in.Next()
+		var r bulk.Record
+		err := context.Cause(caller)
+		if err == nil {
+			r, err = in.Next()
+		}
 		if err != nil {
 			read := bodyFault(err)
 			if stored := errors.Join(l.store(ctx), l.wait()); stored != nil {
