@@ -34,6 +34,16 @@ func (e Examined) Lost() (n int) {
 	return n
 }
 
+// Gone is how many streams are wholly gone.
+func (e Examined) Gone() (n int) {
+	for _, d := range e.Damages {
+		if d.Everything {
+			n++
+		}
+	}
+	return n
+}
+
 // Examine reads every record of a node's folder and says what is wrong. It changes nothing but the LOCK, which it takes: a node that runs there is an
 // ErrLocked, and what is no node's folder an ErrFormat.
 func Examine(dir string) (out Examined, err error) {
@@ -58,6 +68,11 @@ func Examine(dir string) (out Examined, err error) {
 	if err != nil {
 		return out, err
 	}
+	missing, _, err := findMissing(streams)
+	if err != nil {
+		return out, err
+	}
+	out.Damages = append(out.Damages, missing...)
 	for _, s := range streams {
 		out.Streams++
 		if err := blocks.CheckDescription(s.dir, s.name); err != nil {

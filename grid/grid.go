@@ -230,6 +230,9 @@ func (g *Grid) openMeta(ctx context.Context) error {
 	}
 	g.meta = kv
 	want := gridState{ID: nuid.Next(), Format: formatVersion, Partitions: g.cfg.Partitions, MarkerTTL: g.cfg.MarkerTTL}
+	if want.Partitions == 0 && g.server != nil {
+		want.Partitions = g.server.known(g.cfg.Name) // where the description was lost, the partitions still have their number
+	}
 	if want.Partitions == 0 {
 		want.Partitions = 8
 	}

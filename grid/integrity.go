@@ -34,6 +34,8 @@ type Damage struct {
 	Kept   string `json:"kept,omitempty"`
 	// Missing says that the file is gone.
 	Missing bool `json:"missing,omitempty"`
+	// Everything says that all of the stream is gone, and File is empty: what was in it is not known, and Records counts none of it.
+	Everything bool `json:"everything,omitempty"`
 	// Records are lost, whose sequences are from From to To.
 	Records int      `json:"records"`
 	From    Sequence `json:"from,omitempty"`
@@ -60,7 +62,7 @@ type streamFiles struct {
 	name, dir string
 	class     Class // empty for the grid's description, and for a stream that is none of a grid's
 	partition int
-	of        int // partitions of the class
+	of        int // partitions of the class; findMissing counts those too that are not there
 }
 
 // grid, class and partition of a stream's name.
@@ -164,15 +166,34 @@ func (s streamFiles) damages(r blocks.Report, kept string) []Damage {
 
 // mend reads everything in the node's folder before the server does, which would cut a block off at its first bad record, and lose all behind it.
 // Damaged blocks are kept as they are, in the folder's folder damaged, and written anew with all that is whole; in place of each entry that is lost
-// there is a message that says so.
-func mend(dir string, log *slog.Logger) ([]Damage, error) {
+// there is a message that says so. It returns how many partitions each grid has that is there, by its name.
+func mend(dir string, log *slog.Logger) ([]Damage, map[string]int, error) {
 	streams, err := findStreams(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	out, partitions, err := findMissing(streams)
+	if err != nil {
+		return nil, nil, err
+	}
+	now := time.Now().UTC()
+	keep := func(stream string) string { return filepath.Join(dir, "damaged", now.Format("20060102T150405.000000000Z"), stream) }
+	for i, d := range out {
+		// What is left of the stream's folder would have it go on at the first sequence.
+		if at := slices.IndexFunc(streams, func(s streamFiles) bool { return s.name == d.Stream }); at >= 0 {
+			out[i].Kept = keep(d.Stream)
+			if err := blocks.Move(streams[at].dir, out[i].Kept); err != nil {
+				return nil, nil, err
+			}
+			streams = slices.Delete(streams, at, at+1)
+		}
+		what := "all files of a partition are missing: everything in it is lost; restore the folder from a backup, or put its entries again"
+		if d.Class == "" {
+			what = "all files of the grid's description are missing: its caches and pipelines are not known; restore the folder from a backup, or make them again"
+		}
+		log.Error(what, "class", d.Class, "partition", d.Partition, "stream", d.Stream)
 	}
 	var mu sync.Mutex
-	var out []Damage
-	now := time.Now().UTC()
 	var all errgroup.Group
 	all.SetLimit(max(2, runtime.GOMAXPROCS(0)))
 	for _, s := range streams {
@@ -181,7 +202,7 @@ func mend(dir string, log *slog.Logger) ([]Damage, error) {
 			if err != nil || len(r.Damages) == 0 {
 				return err
 			}
-			kept := filepath.Join(dir, "damaged", now.Format("20060102T150405.000000000Z"), s.name)
+			kept := keep(s.name)
 			if err := blocks.Mend(r, kept, func(subject string) string {
 				if _, _, ok := s.entry(subject); !ok {
 					return ""
@@ -203,5 +224,5 @@ func mend(dir string, log *slog.Logger) ([]Damage, error) {
 	}
 	err = all.Wait()
 	slices.SortFunc(out, func(a, b Damage) int { return strings.Compare(a.Stream+a.File, b.Stream+b.File) })
-	return out, err
+	return out, partitions, err
 }

@@ -85,7 +85,7 @@ func (t *tenure) readPosition(ctx context.Context, cache, reader string) (positi
 // it counts as the latter, which runs too much and not too little.
 func (t *tenure) lostPosition(ctx context.Context, cache, reader string) (bool, error) {
 	if !slices.ContainsFunc(t.g.Damages(), func(d Damage) bool {
-		return d.Class == t.p.class && d.Partition == t.p.number && d.Unknown > 0
+		return d.Class == t.p.class && d.Partition == t.p.number && (d.Unknown > 0 || d.Everything)
 	}) {
 		return false, nil
 	}

@@ -31,9 +31,11 @@ type embedded struct {
 	temp bool
 	lock *folder
 
-	mu    sync.Mutex // guards srv, restarts and found
+	mu    sync.Mutex // guards srv, restarts, found and partitions
 	srv   *server.Server
 	found []Damage
+	// partitions of each grid that the folder had when it was opened, by its name.
+	partitions map[string]int
 	// frozen is set when a write to a file failed: that stream takes no write until a restart.
 	frozen   atomic.Pointer[string]
 	onFrozen func(why string)
@@ -68,13 +70,27 @@ func (e *embedded) damages() []Damage {
 	return slices.Clone(e.found)
 }
 
+// lost reports whether all of a stream was gone when the folder was opened.
+func (e *embedded) lost(stream string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.ContainsFunc(e.found, func(d Damage) bool { return d.Everything && d.Stream == stream })
+}
+
+// known is how many partitions a grid has by its files, 0 for none that is there.
+func (e *embedded) known(name string) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.partitions[name]
+}
+
 func (e *embedded) start() error {
-	found, err := mend(e.dir, e.cfg.Logger)
+	found, partitions, err := mend(e.dir, e.cfg.Logger)
 	if err != nil {
 		return fmt.Errorf("look through %s: %w", e.dir, err)
 	}
 	e.mu.Lock()
-	e.found = append(e.found, found...)
+	e.found, e.partitions = append(e.found, found...), partitions
 	e.mu.Unlock()
 	opts := &server.Options{
 		ServerName:         e.cfg.Name,

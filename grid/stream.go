@@ -88,7 +88,7 @@ func (g *Grid) makeStream(ctx context.Context, p *partition) error {
 			}
 		case errors.Is(err, jetstream.ErrStreamNotFound):
 			var first uint64
-			if first, err = g.begins(ctx, p.class); err != nil {
+			if first, err = g.begins(ctx, p); err != nil {
 				break
 			}
 			if _, err = g.js.CreateStream(ctx, g.streamConfig(p, first)); err == nil {
@@ -104,9 +104,9 @@ func (g *Grid) makeStream(ctx context.Context, p *partition) error {
 }
 
 // begins returns the first sequence of a stream that is made now, 0 for that of any. Those of volatile caches begin above what they had before
-// a restart, and those of a new grid above what a store has that it is to take over.
-func (g *Grid) begins(ctx context.Context, class Class) (uint64, error) {
-	apart := class == Volatile
+// a restart, one that was lost above what it had, and those of a new grid above what a store has that it is to take over.
+func (g *Grid) begins(ctx context.Context, p *partition) (uint64, error) {
+	apart := p.class == Volatile || g.server != nil && g.server.lost(p.stream)
 	if !apart && g.cfg.Tiers != nil {
 		var err error
 		if apart, err = g.cfg.Tiers.Apart(ctx, g.id); err != nil {

@@ -35,6 +35,7 @@ var (
 	storeLagBytes  = prometheus.NewDesc("millrace_store_lag_bytes", "Bytes of their values, reckoned by the cache's mean.", cacheLabels, nil)
 	storeLagAge    = prometheus.NewDesc("millrace_store_lag_seconds", "How long the oldest of them has waited.", cacheLabels, nil)
 	gridDamaged    = prometheus.NewDesc("millrace_grid_damaged_records_total", "Records that were found damaged or missing on the disk when the node's folder was opened, by partition.", []string{"class", "partition"}, nil)
+	gridLost       = prometheus.NewDesc("millrace_grid_lost", "1 for a partition whose files were all missing when the node's folder was opened: everything in it was lost. 0 for the others.", []string{"class", "partition"}, nil)
 	pipelineLag    = prometheus.NewDesc("millrace_pipeline_lag", "Inputs that wait or are under way, on all nodes.", []string{"pipeline"}, nil)
 	pipelineAge    = prometheus.NewDesc("millrace_pipeline_lag_seconds", "How long the oldest input has waited that has no outcome yet.", []string{"pipeline"}, nil)
 	pipelineState  = prometheus.NewDesc("millrace_pipeline_state", "1 for the state that the pipeline is in now (waiting, running, paused or blocked), 0 for the others.", []string{"pipeline", "state"}, nil)
@@ -44,7 +45,7 @@ var (
 // Describe sends what Collect may send.
 func (c gridCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		cacheEntries, cacheBytes, cacheDamaged, gridDamaged, cacheListeners, cacheHits, cacheColdHits, cacheMisses, cachePuts, cacheDeletes, cacheExpired,
+		cacheEntries, cacheBytes, cacheDamaged, gridDamaged, gridLost, cacheListeners, cacheHits, cacheColdHits, cacheMisses, cachePuts, cacheDeletes, cacheExpired,
 		cacheCold, cacheColdBytes, cacheEvictions, cacheLoads, cacheLoadFails, storeLag, storeLagBytes, storeLagAge, pipelineLag, pipelineAge, pipelineState, pipelineRun,
 	} {
 		ch <- d
@@ -56,9 +57,9 @@ func (c gridCollector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	type share struct{ class, partition string }
-	damaged := map[share]int{}
+	damaged, lost := map[share]int{}, map[share]int{}
 	for p := range c.n.grid.Partitions() {
-		damaged[share{string(grid.Durable), strconv.Itoa(p)}] = 0
+		damaged[share{string(grid.Durable), strconv.Itoa(p)}], lost[share{string(grid.Durable), strconv.Itoa(p)}] = 0, 0
 	}
 	for _, d := range c.n.grid.Damages() {
 		class := string(d.Class)
@@ -66,9 +67,15 @@ func (c gridCollector) Collect(ch chan<- prometheus.Metric) {
 			class = d.Stream
 		}
 		damaged[share{class, strconv.Itoa(d.Partition)}] += d.Records
+		if d.Everything {
+			lost[share{class, strconv.Itoa(d.Partition)}] = 1
+		}
 	}
 	for of, records := range damaged {
 		ch <- prometheus.MustNewConstMetric(gridDamaged, prometheus.CounterValue, float64(records), of.class, of.partition)
+	}
+	for of, is := range lost {
+		ch <- prometheus.MustNewConstMetric(gridLost, prometheus.GaugeValue, float64(is), of.class, of.partition)
 	}
 	for cfg, err := range c.n.grid.Caches(ctx) {
 		if err != nil {

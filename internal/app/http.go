@@ -81,7 +81,7 @@ func (n *Node) stats(ctx context.Context) (admin.Stats, error) {
 	s := admin.Stats{Node: admin.NodeStats{Name: n.cfg.Node.Name, Version: n.version, Uptime: time.Since(n.started).Seconds(), Demo: n.cfg.HTTP.Demo}}
 	for _, d := range n.grid.Damages() {
 		s.Damaged = append(s.Damaged, admin.Damage{
-			Class: string(d.Class), Partition: d.Partition, Stream: d.Stream, File: d.File, Kept: d.Kept, Missing: d.Missing,
+			Class: string(d.Class), Partition: d.Partition, Stream: d.Stream, File: d.File, Kept: d.Kept, Missing: d.Missing, Everything: d.Everything,
 			Records: d.Records, From: uint64(d.From), To: uint64(d.To), Keys: d.Keys, Unknown: d.Unknown,
 		})
 	}

@@ -50,6 +50,10 @@ func diagnosis(e grid.Examined) string {
 		if d.Class != "" {
 			where = fmt.Sprintf("%s partition %d", d.Class, d.Partition)
 		}
+		if d.Everything {
+			fmt.Fprintf(&b, "%s: all files of %s are missing: everything in it is lost\n  restore the folder from a backup; a start makes it anew, and empty\n", where, d.Stream)
+			continue
+		}
 		what := "is damaged"
 		if d.Missing {
 			what = "is missing"
@@ -76,7 +80,11 @@ func diagnosis(e grid.Examined) string {
 	}
 	b.WriteString("\n")
 	if len(e.Damages) > 0 {
-		fmt.Fprintf(&b, "A start of the node saves what is whole and loses %d records.\n", e.Lost())
+		fmt.Fprintf(&b, "A start of the node saves what is whole and loses %d records", e.Lost())
+		if n := e.Gone(); n > 0 {
+			fmt.Fprintf(&b, ", and all that was in %d streams", n)
+		}
+		b.WriteString(".\n")
 	}
 	return b.String()
 }

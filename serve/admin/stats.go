@@ -26,6 +26,8 @@ type Damage struct {
 	// Kept is the folder that has a copy of the file as it was, and Missing says that it was gone.
 	Kept    string `json:"kept,omitempty"`
 	Missing bool   `json:"missing,omitempty"`
+	// Everything says that all files of the stream were gone, and File is empty.
+	Everything bool `json:"everything,omitempty"`
 	// Records are lost, whose sequences are From to To. Keys are those of entries among them that are known, as CACHE/KEY, at most 100, and Unknown
 	// is how many may have been an entry's.
 	Records int      `json:"records"`

@@ -24,6 +24,8 @@ export function update(stats) {
 function title(caches, files) {
   const lost = sum(caches.map(([, n]) => n));
   if (lost) return `${counted(lost, 'entry is', 'entries are')} damaged on the disk: ${caches.map(([name, n]) => `${count(n)} in ${name}`).join(', ')}`;
+  const gone = files.filter((d) => d.everything).length;
+  if (gone) return `All files of ${counted(gone, 'stream', 'streams')} were missing at the start: everything there is lost`;
   const records = sum(files.map((d) => d.records));
   if (!records) return 'Damaged files were found at the start; nothing is lost, since all that is damaged had been overwritten';
   return `${counted(records, 'record was', 'records were')} found damaged at the start; no key of a cache is known to be lost now`;
@@ -31,6 +33,7 @@ function title(caches, files) {
 
 function file(d) {
   const where = d.class ? `${d.class} partition ${d.partition}` : `the grid's description, ${d.stream}`;
+  if (d.everything) return element('li', {}, element('p', {}, `${where}: all files of ${d.stream} are missing; everything in it is lost.`));
   const lost = d.records ? `${counted(d.records, 'record', 'records')} lost, ${d.from === d.to ? `sequence ${d.from}` : `sequences ${d.from} to ${d.to}`}` : 'nothing lost';
   return element('li', {},
     element('p', {}, `${where}: ${d.file} ${d.missing ? 'is missing' : 'is damaged'}; ${lost}.`),

@@ -120,6 +120,21 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Sync(), out.Close())
 }
 
+// Move takes what is left of a stream's folder out of the server's sight, to the folder keep.
+func Move(dir, keep string) error {
+	err := os.MkdirAll(filepath.Dir(keep), 0o700)
+	if err == nil {
+		err = os.Rename(dir, keep)
+	}
+	if err == nil {
+		err = errors.Join(syncFolder(filepath.Dir(dir)), syncFolder(filepath.Dir(keep)))
+	}
+	if err != nil {
+		return fmt.Errorf("keep what is left of stream %s: %w", filepath.Base(dir), err)
+	}
+	return nil
+}
+
 func syncFolder(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
