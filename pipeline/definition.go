@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/fault"
+	"github.com/millrace/millrace/internal/strictjson"
 )
 
 // MaxDefinitionBytes is the size of the largest definition.
@@ -35,33 +35,51 @@ type Definition struct {
 	SharesTarget bool     `json:"shares_target,omitempty"`
 }
 
-// ParseDefinition reads one. A key that there is not is an error that names it. It returns an ErrConfig.
+// ParseDefinition reads one. A key that there is not, that comes twice or in another case is an error that names it. It returns an ErrConfig.
 func ParseDefinition(data []byte) (Definition, error) {
 	var d Definition
 	if len(data) > MaxDefinitionBytes {
 		return d, fmt.Errorf("%w: %d bytes are more than the %d that a definition has at most", ErrConfig, len(data), MaxDefinitionBytes)
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(&d)
+	err := strictjson.Decode(data, &d)
 	var wrong *json.UnmarshalTypeError
+	var name *strictjson.NameError
 	switch {
 	case errors.As(err, &wrong) && wrong.Field == "":
 		return d, fmt.Errorf("%w: a definition is a JSON object such as {\"from\":\"in\",\"model\":\"m\",\"to\":\"out\"}, not a %s", ErrConfig, wrong.Value)
 	case errors.As(err, &wrong):
 		return d, fmt.Errorf("%w: %w", ErrConfig, fault.Errors{{Path: wrong.Field, Msg: fmt.Sprintf("a %s is none of its values", wrong.Value)}})
+	case errors.As(err, &name):
+		return d, fmt.Errorf("%w: %w", ErrConfig, fault.Errors{{Path: name.Name, Msg: name.Msg}})
 	case errors.Is(err, io.EOF):
 		return d, fmt.Errorf("%w: the definition is empty", ErrConfig)
+	case errors.Is(err, strictjson.ErrFollows):
+		return d, fmt.Errorf("%w: something comes after the definition's object", ErrConfig)
 	case err != nil && strings.HasPrefix(err.Error(), unknownField):
 		key := strings.Trim(strings.TrimPrefix(err.Error(), unknownField), `"`)
 		return d, fmt.Errorf("%w: %w", ErrConfig, fault.Errors{{Path: key, Msg: "is none of a pipeline's keys, which are " + definitionKeys()}})
 	case err != nil:
-		return d, fmt.Errorf("%w: the definition is no JSON: %w", ErrConfig, err)
+		return d, fmt.Errorf("%w: the definition is no JSON object: %w", ErrConfig, err)
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return d, fmt.Errorf("%w: something comes after the definition's object", ErrConfig)
+	if err := checkZeros(data); err != nil {
+		return d, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return d, nil
+}
+
+// checkZeros refuses what is written as 0 where a Definition has 0 for what is left out: 0 would not do what it says.
+func checkZeros(data []byte) error {
+	var written struct {
+		MaxBatch *int `json:"max_batch"`
+		Top      *int `json:"top"`
+	}
+	if err := json.Unmarshal(data, &written); err != nil {
+		return err
+	}
+	var l fault.Errors
+	l.Check(written.MaxBatch == nil || *written.MaxBatch != 0, "max_batch", "0 must be from 1 to %d", MaxBatch)
+	l.Check(written.Top == nil || *written.Top != 0, "top", "0 must be from 1 to %d", MaxTop)
+	return l.Err()
 }
 
 // unknownField begins what encoding/json says of a key that it does not know; it has no error type for that.

@@ -13,11 +13,16 @@ import (
 // What is wrong with a definition is said: which key, and what would be right.
 func TestDefinition(t *testing.T) {
 	for text, want := range map[string]string{
-		``:                                   "empty",
-		`[]`:                                 "a definition is a JSON object",
-		`{"a"`:                               "no JSON",
-		`{"frm":"in"}`:                       "frm: is none of a pipeline's keys, which are from, model",
-		`{"from":7}`:                         "from: a number is none of its values",
+		``:                        "empty",
+		`[]`:                      "a definition is a JSON object",
+		`{"a"`:                    "no JSON",
+		`{"frm":"in"}`:            "frm: is none of a pipeline's keys, which are from, model",
+		`{"from":7}`:              "from: a number is none of its values",
+		`{"from":"q","FROM":"z"}`: `FROM: is written "from"`,
+		`{"from":"q","from":"z"}`: "from: comes twice",
+		`{"from":"a","model":"m","to":"b","max_batch":0}`: "max_batch: 0 must be from 1 to 4096",
+		`{"from":"a","model":"m","to":"b","top":0}`:       "top: 0 must be from 1 to 1000",
+		`null`:                               "null is no object",
 		`{} {}`:                              "something comes after",
 		`{}`:                                 "from: is required",
 		`{"from":"a","model":"m","to":"a"}`:  "the pipeline would feed itself",
@@ -45,7 +50,7 @@ func TestDefinition(t *testing.T) {
 func FuzzDefinition(f *testing.F) {
 	for _, seed := range []string{
 		`{"from":"a","model":"m","to":"b"}`, `{"from":"a","model":"m","to":"b","errors_to":"e","max_batch":7,"run_timeout":"1m30s","carry":["id"],"shares_target":true}`,
-		`{"from":"a","model":"m","to":"b","version":3,"start":"new","on_remove":"keep","top":5}`, `{"frm":1}`, `{`, `[]`, `{"run_timeout":"9999999h"}`,
+		`{"from":"a","model":"m","to":"b","version":3,"start":"new","on_remove":"keep","top":5}`, `{"frm":1}`, `{"from":"a","From":"b"}`, `{"max_batch":0}`, `{`, `[]`, `{"run_timeout":"9999999h"}`,
 	} {
 		f.Add([]byte(seed))
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/pipeline"
+	"github.com/millrace/millrace/registry"
 	"github.com/millrace/millrace/serve/rest"
 )
 
@@ -146,6 +147,11 @@ func (p pipelines) left(ctx context.Context) ([]grid.ReaderName, error) {
 }
 
 func (p pipelines) Put(ctx context.Context, name string, d pipeline.Definition) (bool, error) {
+	if d.Model != "" { // without one the definition is refused
+		if err := registry.CheckName(d.Model, 0); err != nil {
+			return false, fmt.Errorf("pipeline %s: model: %w", name, err)
+		}
+	}
 	return p.n.pipelines.Put(ctx, name, d)
 }
 

@@ -240,6 +240,19 @@ func TestPipelineInAnotherNodesFile(t *testing.T) {
 	if code, text := send(t, http.MethodDelete, one+"rest/v2/pipelines/p", nil); code != http.StatusConflict || !strings.Contains(text, "pipeline_in_file") || !strings.Contains(text, "another node") {
 		t.Errorf("removing it from elsewhere: %d %s", code, text)
 	}
+	for body, want := range map[string]string{
+		`{"from":"in","model":"../../etc","to":"away"}`:               `"code":"bad_model_name"`,
+		`{"from":"in","model":"digits","to":"away","TO":"b"}`:         `"code":"bad_config"`,
+		`{"from":"in","model":"digits","to":"away","max_batch":0}`:    `"code":"bad_config"`,
+		`{"from":"in","model":"digits","to":"away","to":"elsewhere"}`: `"code":"bad_config"`,
+	} {
+		if code, text := send(t, http.MethodPut, one+"rest/v2/pipelines/p", []byte(body)); code != http.StatusBadRequest || !strings.Contains(text, want) {
+			t.Errorf("%s: %d %s, want %s", body, code, text, want)
+		}
+		if code, text := send(t, http.MethodHead, one+"rest/v2/caches/away", nil); code != http.StatusNotFound {
+			t.Errorf("%s: made its cache: %d %s", body, code, text)
+		}
+	}
 	if code, text := send(t, http.MethodPut, one+"rest/v2/pipelines/p", []byte(`{"from":"in","model":"digits","to":"elsewhere"}`)); code != http.StatusCreated {
 		t.Fatalf("%d %s", code, text)
 	}

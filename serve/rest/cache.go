@@ -1,17 +1,16 @@
 package rest
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/internal/strictjson"
 	"github.com/millrace/millrace/serve"
 )
 
@@ -87,13 +86,8 @@ func readConfig(w http.ResponseWriter, r *http.Request, base cacheConfig) (grid.
 		return grid.CacheConfig{}, fmt.Errorf("%w: %s; a cache's configuration is JSON", serve.ErrMediaType, kind)
 	}
 	name := base.Name
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&base); err != nil {
+	if err := strictjson.Decode(body, &base); err != nil {
 		return grid.CacheConfig{}, fmt.Errorf("%w: cache configuration: %w", serve.ErrRequest, err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return grid.CacheConfig{}, fmt.Errorf("%w: cache configuration: something follows the object", serve.ErrRequest)
 	}
 	if base.Name != name {
 		return grid.CacheConfig{}, fmt.Errorf("%w: cache configuration: its name is %q, the path's %q", serve.ErrRequest, base.Name, name)

@@ -1,16 +1,14 @@
 package rest
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"time"
 
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/internal/strictjson"
 	"github.com/millrace/millrace/serve"
 )
 
@@ -113,16 +111,9 @@ func evictKeys(w http.ResponseWriter, r *http.Request) ([]string, error) {
 	var in struct {
 		Keys *[]grid.JSONKey `json:"keys"`
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	err = d.Decode(&in)
+	err = strictjson.Decode(body, &in)
 	if err == nil && in.Keys == nil {
 		err = errors.New("keys is missing")
-	}
-	if err == nil {
-		if _, more := d.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("something follows the object")
-		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: the body is {\"keys\": [...]}, or empty for all keys: %w", serve.ErrRequest, err)
