@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/internal/strictjson"
 )
 
 // JSON lines have one object a line: an entry, as lists of entries have it (key, value or valueBase64, contentType, times, labels), or
@@ -116,13 +117,7 @@ func (l *lineReader) record(text []byte) (Record, error) {
 		return l.value(text)
 	}
 	var e entryLine
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	err := d.Decode(&e)
-	if err == nil && d.InputOffset() != int64(len(text)) {
-		err = errors.New("something follows the object")
-	}
-	if err != nil {
+	if err := strictjson.Decode(text, &e); err != nil {
 		return Record{}, fmt.Errorf("%w: no entry, as the first line has one: %w", ErrFormat, err)
 	}
 	return e.record()
@@ -152,7 +147,7 @@ func (l *lineReader) value(text []byte) (Record, error) {
 	}
 	var fields map[string]json.RawMessage
 	if text[0] == '{' {
-		if err := json.Unmarshal(text, &fields); err != nil {
+		if err := strictjson.Decode(text, &fields); err != nil {
 			return Record{}, fmt.Errorf("%w: %w", ErrFormat, err)
 		}
 	}
@@ -235,7 +230,7 @@ func ParseValue(contentType string, raw json.RawMessage) ([]byte, error) {
 	return []byte(*s), nil
 }
 
-// seconds reads a time as the REST headers have it, to the millisecond: a negative one is none.
+// seconds reads a time in seconds, to the millisecond; -1 is for ever, whatever the cache says.
 func seconds(name string, n *json.Number) (time.Duration, error) {
 	if n == nil {
 		return 0, nil
@@ -244,8 +239,10 @@ func seconds(name string, n *json.Number) (time.Duration, error) {
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("%w: %s %q", ErrFormat, name, n.String())
-	case s < 0:
+	case s == -1:
 		return -1, nil
+	case s < 0:
+		return 0, fmt.Errorf("%w: %s of %s s; it is 0 or more, or -1 for ever", grid.ErrLifespan, name, n.String())
 	case s > grid.MaxLifespan.Seconds():
 		return 0, fmt.Errorf("%w: %s of %s s; at most %.0f s (100 years) can be kept", grid.ErrLifespan, name, n.String(), grid.MaxLifespan.Seconds())
 	}
