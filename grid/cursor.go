@@ -68,8 +68,8 @@ func newCursor(ctx context.Context, r *Reader, t *tenure) (*cursor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if at.stored == 0 {
-		at = position{Begun: t.fence}
+	if at.none() {
+		at = position{Begun: t.fence, stored: at.stored}
 		if r.cfg.Start == StartNew {
 			if at.Position, err = c.beginNew(ctx); err != nil {
 				return nil, err

@@ -177,7 +177,9 @@ func mend(dir string, log *slog.Logger) ([]Damage, map[string]int, error) {
 		return nil, nil, err
 	}
 	now := time.Now().UTC()
-	keep := func(stream string) string { return filepath.Join(dir, "damaged", now.Format("20060102T150405.000000000Z"), stream) }
+	keep := func(stream string) string {
+		return filepath.Join(dir, "damaged", now.Format("20060102T150405.000000000Z"), stream)
+	}
 	for i, d := range out {
 		// What is left of the stream's folder would have it go on at the first sequence.
 		if at := slices.IndexFunc(streams, func(s streamFiles) bool { return s.name == d.Stream }); at >= 0 {

@@ -80,7 +80,7 @@ func (g *Grid) migrateConsumer(ctx context.Context, p *partition, cache, name st
 	if err != nil {
 		return err
 	}
-	if at.stored != 0 {
+	if !at.none() {
 		return nil // from a migration that was cut short
 	}
 	at.Position = floor

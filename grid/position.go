@@ -29,8 +29,14 @@ type position struct {
 	// Begun is the number of the owner under which the reader began here; 0 where an older version wrote it.
 	Begun uint64 `json:"begun,omitempty"`
 
+	// Removed says that the reader has no position here any more. The record stays: a purge would be undone by a kill.
+	Removed bool `json:"removed,omitempty"`
+
 	stored Sequence // of the record itself; 0 for none
 }
+
+// none reports whether the reader has no position.
+func (at position) none() bool { return at.stored == 0 || at.Removed }
 
 // Position is where a reader stands in a partition.
 type Position struct {
@@ -101,7 +107,7 @@ func (t *tenure) lostPosition(ctx context.Context, cache, reader string) (bool, 
 		if err != nil {
 			return false, err
 		}
-		if owner := p.tenure(); at.stored != 0 && (owner == nil || at.Begun < owner.fence) {
+		if owner := p.tenure(); !at.none() && (owner == nil || at.Begun < owner.fence) {
 			return true, nil
 		}
 	}
@@ -186,12 +192,18 @@ func (g *Grid) DeleteReader(ctx context.Context, cache, reader string) error {
 	ctx, cancel := g.limited(ctx)
 	defer cancel()
 	for _, p := range c.partitions {
-		stream, err := g.js.Stream(ctx, p.stream)
-		if err == nil {
-			err = stream.Purge(ctx, jetstream.WithPurgeSubject(p.positionSubject(cache, reader)))
-		}
-		if err != nil {
-			return fmt.Errorf("delete reader %s: %w", reader, apiError(err))
+		for {
+			at, err := g.readPosition(ctx, p, cache, reader)
+			if err == nil && !at.none() {
+				_, err = g.writePosition(ctx, p, cache, reader, position{Removed: true, stored: at.stored})
+			}
+			if isWrongSequence(err) && ctx.Err() == nil {
+				continue // whoever has it open wrote in between
+			}
+			if err != nil {
+				return fmt.Errorf("delete reader %s: %w", reader, err)
+			}
+			break
 		}
 	}
 	return nil
@@ -222,6 +234,7 @@ func (t *tenure) answerReader(ctx context.Context, q question) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	at.Removed = false
 	at.moveTo(target, t.indexEnd())
 	_, err = t.writePosition(ctx, q.Cache, q.Reader, at)
 	return answer{Fence: t.fence}, err
@@ -285,7 +298,7 @@ func (t *tenure) describe(ctx context.Context, c *cursor, q question) (out *Posi
 	if err != nil {
 		return nil, false, err
 	}
-	unread = at.stored == 0
+	unread = at.none()
 	out = &Position{Partition: t.p.number, Sequence: at.Position}
 	t.index.mu.Lock()
 	waiting := t.index.changes(q.Cache, "", at.Position, false)
@@ -404,7 +417,15 @@ func (g *Grid) Readers(ctx context.Context) ([]ReaderName, error) {
 				return nil, fmt.Errorf("list the readers in %s: %w", p.stream, apiError(err))
 			}
 			for subject := range info.State.Subjects {
-				if cache, reader, ok := strings.Cut(strings.TrimPrefix(subject, prefix), "."); ok {
+				cache, reader, ok := strings.Cut(strings.TrimPrefix(subject, prefix), ".")
+				if !ok || found[ReaderName{cache, reader}] {
+					continue
+				}
+				at, err := g.readPosition(ctx, p, cache, reader)
+				if err != nil {
+					return nil, err
+				}
+				if !at.none() {
 					found[ReaderName{cache, reader}] = true
 				}
 			}

@@ -1,6 +1,7 @@
 package grid_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -116,5 +117,37 @@ func TestPositionAheadOfItsStream(t *testing.T) {
 		}
 		got += len(changes)
 		r.Done(changes)
+	}
+}
+
+// Positions that were removed stay so when the process is killed then. A reader of the same name begins anew.
+func TestRemovedPositionsSurviveAKill(t *testing.T) {
+	dir := t.TempDir()
+	g := open(t, grid.Config{Dir: dir, Partitions: 4})
+	c := cache(t, g, grid.CacheConfig{Name: "readings"})
+	r := read(t, g, grid.ReaderConfig{Name: "p", Cache: "readings"})
+	for i := range 40 {
+		put(t, c, sensor(i), "v")
+	}
+	r.Done(take(t, r, 20))
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.DeleteReader(t.Context(), "readings", "p"); err != nil {
+		t.Fatal(err)
+	}
+	g = open(t, grid.Config{Dir: crashed(t, dir)})
+	c = cacheOf(t, g, "readings")
+	if all, err := g.Readers(t.Context()); err != nil || len(all) > 0 {
+		t.Errorf("readers: %v, %v", all, err)
+	}
+	if _, err := g.Positions(t.Context(), "readings", "p"); !errors.Is(err, grid.ErrNoReader) {
+		t.Errorf("its positions: %v", err)
+	}
+	r = read(t, g, grid.ReaderConfig{Name: "p", Cache: "readings", Start: grid.StartNew})
+	nothing(t, r)
+	put(t, c, sensor(3), "new")
+	if got := take(t, r, 1); got[0].Entry.Key != sensor(3) || string(got[0].Entry.Value) != "new" {
+		t.Errorf("%+v", got)
 	}
 }

@@ -316,7 +316,7 @@ func (c *Cache) Passed(ctx context.Context, partition int) (Sequence, error) {
 		if err != nil {
 			return 0, err
 		}
-		if at.stored != 0 {
+		if !at.none() {
 			passed = min(passed, at.Position)
 		}
 	}
