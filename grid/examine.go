@@ -22,7 +22,7 @@ type Examined struct {
 	// Torn is how many of them end with a write that was not finished. It was never answered.
 	Torn    int      `json:"torn"`
 	Damages []Damage `json:"damages"`
-	// Faults is what cannot be saved at a start, each with what to do.
+	// Faults is what else is wrong, each with what a start does, or what to do.
 	Faults []string `json:"faults"`
 }
 
@@ -76,7 +76,7 @@ func Examine(dir string) (out Examined, err error) {
 	for _, s := range streams {
 		out.Streams++
 		if err := blocks.CheckDescription(s.dir, s.name); err != nil {
-			out.Faults = append(out.Faults, fmt.Sprintf("%v; restore the folder from a backup", err))
+			out.Faults = append(out.Faults, fmt.Sprintf("%v; a start makes it again, and loses nothing with it", err))
 		}
 		r, err := s.check()
 		if err != nil {

@@ -200,6 +200,12 @@ func mend(dir string, log *slog.Logger) ([]Damage, map[string]int, error) {
 	all.SetLimit(max(2, runtime.GOMAXPROCS(0)))
 	for _, s := range streams {
 		all.Go(func() error {
+			if err := blocks.CheckDescription(s.dir, s.name); err != nil {
+				if err := blocks.DropDescription(s.dir, keep(s.name)); err != nil {
+					return err
+				}
+				log.Warn("a stream's description was damaged or missing: it is made again, and nothing is lost with it", "stream", s.name, "error", err)
+			}
 			r, err := s.check()
 			if err != nil || len(r.Damages) == 0 {
 				return err

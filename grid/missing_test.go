@@ -134,3 +134,41 @@ func TestUnfinishedFirstStartMissesNothing(t *testing.T) {
 		t.Errorf("%+v, %v", found, err)
 	}
 }
+
+// A stream's description that is damaged or gone is made again by a start, which says so and loses nothing.
+func TestDescriptionIsMadeAgain(t *testing.T) {
+	for _, file := range []string{"KV_millrace-d-2/meta.inf", "KV_millrace-d-2/meta.sum", "KV_millrace-meta/meta.inf", "KV_millrace-meta/meta.sum"} {
+		for how, hurt := range map[string]func(path string) error{
+			"removed":   os.Remove,
+			"truncated": func(path string) error { return os.Truncate(path, 7) },
+			"flipped": func(path string) error {
+				flip(t, path, 5, 2)
+				return nil
+			},
+		} {
+			t.Run(file+" "+how, func(t *testing.T) {
+				dir, _ := folderOf80(t, false)
+				if err := hurt(streamDir(dir, file)); err != nil {
+					t.Fatal(err)
+				}
+				if found, err := grid.Examine(dir); err != nil || len(found.Damages) > 0 || len(found.Faults) != 1 || !strings.Contains(found.Faults[0], "a start makes it again") {
+					t.Errorf("before the start: %+v, %v", found, err)
+				}
+				var log bytes.Buffer
+				g := open(t, grid.Config{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+				if told := strings.Count(log.String(), "it is made again"); told != 1 {
+					t.Errorf("told %d times:\n%s", told, log.String())
+				}
+				if n, err := cacheOf(t, g, "readings").Size(t.Context()); err != nil || n != 80 || len(g.Damages()) > 0 {
+					t.Errorf("%d of 80 keys, %v, %+v", n, err, g.Damages())
+				}
+				if err := g.Close(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if found, err := grid.Examine(dir); err != nil || len(found.Faults) > 0 {
+					t.Errorf("after the start: %+v, %v", found, err)
+				}
+			})
+		}
+	}
+}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/millrace/millrace/grid/internal/blocks"
 	"github.com/millrace/millrace/internal/lockfile"
 )
 
@@ -75,6 +76,14 @@ func (e *embedded) lost(stream string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.ContainsFunc(e.found, func(d Damage) bool { return d.Everything && d.Stream == stream })
+}
+
+// begun is the first sequence that a stream's files have, 0 where there are none: its description was lost, and the server is to drop nothing of it.
+func (e *embedded) begun(stream string) (uint64, error) {
+	if e == nil {
+		return 0, nil
+	}
+	return blocks.First(filepath.Join(e.dir, "jetstream", server.DEFAULT_GLOBAL_ACCOUNT, "streams", stream), stream)
 }
 
 // known is how many partitions a grid has by its files, 0 for none that is there.

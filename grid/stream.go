@@ -116,6 +116,9 @@ func (g *Grid) begins(ctx context.Context, p *partition) (uint64, error) {
 	if !apart {
 		return 0, nil
 	}
+	if first, err := g.server.begun(p.stream); first != 0 || err != nil {
+		return first, err
+	}
 	return firstSequence(time.Now()), nil
 }
 

@@ -120,6 +120,24 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Sync(), out.Close())
 }
 
+// DropDescription moves the files that describe a stream to the folder keep. The server makes them again over the blocks that are there; it would leave
+// damaged ones as they are.
+func DropDescription(dir, keep string) error {
+	for _, name := range []string{"meta.inf", "meta.sum"} {
+		err := os.MkdirAll(keep, 0o700)
+		if err == nil {
+			err = copyFile(filepath.Join(dir, name), filepath.Join(keep, name))
+		}
+		if err == nil {
+			err = os.Remove(filepath.Join(dir, name))
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("keep %s of stream %s as it is: %w", name, filepath.Base(dir), err)
+		}
+	}
+	return syncFolder(dir)
+}
+
 // Move takes what is left of a stream's folder out of the server's sight, to the folder keep.
 func Move(dir, keep string) error {
 	err := os.MkdirAll(filepath.Dir(keep), 0o700)

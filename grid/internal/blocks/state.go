@@ -158,7 +158,8 @@ func (r *varints) take(n int) []byte {
 	return out
 }
 
-// CheckDescription says what is wrong with the file that describes a stream, without which the server leaves the stream out.
+// CheckDescription says what is wrong with the file that describes a stream. The server leaves the stream out then, until it is made again over the blocks
+// that are there, which loses none of them.
 func CheckDescription(dir, stream string) error {
 	b, err := os.ReadFile(filepath.Join(dir, "meta.inf"))
 	if err != nil {
@@ -175,7 +176,7 @@ func CheckDescription(dir, stream string) error {
 	}
 	_, _ = h.Write(b)
 	if hex.EncodeToString(h.Sum(nil)) != string(bytes.TrimSpace(sum)) {
-		return fmt.Errorf("%s does not have its checksum: the server would leave the stream out", filepath.Join(dir, "meta.inf"))
+		return fmt.Errorf("%s does not have its checksum", filepath.Join(dir, "meta.inf"))
 	}
 	return nil
 }

@@ -22,6 +22,26 @@ func Filled(dir string) (bool, error) {
 	return err == nil, nil
 }
 
+// First is the lowest sequence in a stream's first block, 0 where none is there.
+func First(dir, stream string) (uint64, error) {
+	c := &check{dir: dir, stream: stream}
+	numbers, err := c.files()
+	if err != nil || len(numbers) == 0 {
+		return 0, err
+	}
+	s, b, err := c.load(numbers[0])
+	if err != nil {
+		return 0, err
+	}
+	var first uint64
+	s.scan(b, func(r record) {
+		if !r.note && (first == 0 || r.seq < first) {
+			first = r.seq
+		}
+	})
+	return first, nil
+}
+
 // Values returns the value of the newest whole message of each subject of a stream, which is a small one.
 func Values(dir, stream string) (map[string][]byte, error) {
 	c := &check{dir: dir, stream: stream}
