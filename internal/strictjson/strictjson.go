@@ -59,8 +59,8 @@ func names(text []byte, t reflect.Type) error {
 			return nil
 		}
 		var all []json.RawMessage
-		if json.Unmarshal(text, &all) != nil {
-			return nil // base64 in a string
+		if err := json.Unmarshal(text, &all); err != nil {
+			return err
 		}
 		for _, one := range all {
 			if err := names(one, t.Elem()); err != nil {
@@ -91,10 +91,8 @@ func members(text []byte, t reflect.Type) error {
 		if err := d.Decode(&value); err != nil {
 			return err
 		}
-		of := t
-		if t.Kind() == reflect.Map {
-			of = t.Elem()
-		} else if of, err = field(t, name); err != nil {
+		of, err := member(t, name)
+		if err != nil {
 			return err
 		}
 		if err := names(value, of); err != nil {
@@ -104,8 +102,11 @@ func members(text []byte, t reflect.Type) error {
 	return nil
 }
 
-// field returns the type of the field that has exactly that name.
-func field(t reflect.Type, name string) (reflect.Type, error) {
+// member returns the type of a map's values, or of the field that has exactly that name.
+func member(t reflect.Type, name string) (reflect.Type, error) {
+	if t.Kind() == reflect.Map {
+		return t.Elem(), nil
+	}
 	is := ""
 	for f := range t.Fields() {
 		key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
