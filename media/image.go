@@ -121,9 +121,28 @@ func uint24(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
 
 // webpCheck refuses a file in which anything says that it has more pixels than limit.
 func webpCheck(data []byte, limit int) (err error) {
+	webpSizes(data, func(w, h int) bool {
+		err = checkSize(w, h, limit)
+		return err == nil
+	})
+	return err
+}
+
+// webpPixels is the most pixels that anything in a file says that it has.
+func webpPixels(data []byte) (most int) {
+	webpSizes(data, func(w, h int) bool {
+		most = max(most, w*h)
+		return true
+	})
+	return most
+}
+
+// webpSizes calls take with the sizes that a file has in its chunks, until it returns false.
+func webpSizes(data []byte, take func(w, h int) bool) {
 	if len(data) < webpHead {
-		return nil // which decoding says
+		return // which decoding says
 	}
+	goes := true
 	var look func(string, []byte) bool
 	look = func(name string, c []byte) bool {
 		w, h := 1, 1
@@ -139,13 +158,10 @@ func webpCheck(data []byte, limit int) (err error) {
 			w, h = uint24(c[6:])+1, uint24(c[9:])+1
 			webpChunks(c[webpFrame:], look)
 		}
-		if err == nil {
-			err = checkSize(w, h, limit)
-		}
-		return err == nil
+		goes = goes && take(w, h)
+		return goes
 	}
 	webpChunks(data[webpHead:], look)
-	return err
 }
 
 // webpStill returns an animation's first frame as a file of its own, and where it stands on the animation's canvas; any other file is

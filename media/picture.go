@@ -48,6 +48,7 @@ func (d *Decoder) decodePicture(dst *tensor.Tensor, at int, kind string, data []
 	if !d.picture || d.lut == nil {
 		return fmt.Errorf("%w: no picture is taken: this model takes %s", ErrUnsupportedType, d.takes())
 	}
+	defer reserve(kind, data, d.geo.c, d.limit)()
 	s := d.scratch.Get().(*scratch)
 	defer func() {
 		if cap(s.in.pix)+cap(s.turned.pix)+2*cap(s.deep.in.pix)+2*cap(s.deep.turned.pix) <= keepBytes {

@@ -377,8 +377,8 @@ type PipelineConfig struct {
 	Top int `yaml:"top" default:"20"`
 	// Fields of the input, a JSON object or CSV with a header, that its result has too, under `carry`: `[id, time]`.
 	Carry []string `yaml:"carry" default:"none"`
-	// How long the model may run on a batch. Over it the run is cancelled and each of its inputs runs alone, once; what takes as long again
-	// becomes an error entry with the code `run_timeout`.
+	// How long the model may run on a batch; decoding its entries, pictures say, does not count. Over it the run is cancelled and each of its
+	// inputs runs alone, once; what takes as long again becomes an error entry with the code `run_timeout`.
 	RunTimeout Duration `yaml:"run_timeout" default:"30s"`
 	// How long the oldest input may wait before `GET /v2/health/ready` says that the node is not ready. 0 is no limit.
 	MaxLag Duration `yaml:"max_lag" default:"0s"`

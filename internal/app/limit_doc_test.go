@@ -47,6 +47,7 @@ var fixedLimits = []struct{ constant, unit, bounds, over string }{
 	{"pipeline.mostLeft", "", "Such runs of one version of a model", "The pipeline is `blocked` until one ends or another version serves"},
 	{"pipeline.mostShort", "bytes", "The message of an error entry that was too large for its cache", "It is cut"},
 	{"media.MaxPixels", "", "Pixels of a picture", "`too_large` (413); `bad_input` in a pipeline"},
+	{"media.decodedAtOnce", "bytes", "What pictures that are decoded at a time unpack to on a node, with their copies; those below 1 MiB do not count", "The next one waits; one that has more alone is decoded alone"},
 	{"media.ParseLimit", "bytes", "What a compressed `.npz` of an entry unpacks to", "`too_large` (413); `bad_input` in a pipeline"},
 	{"media.npzMaxTensors", "", "Tensors in an `.npz`", "`too_large` (413); `bad_input` in a pipeline"},
 	{"media.npyMaxHead", "bytes", "The header of an `.npy`", "`too_large` (413); `bad_input` in a pipeline"},
@@ -62,7 +63,7 @@ var fixedLimits = []struct{ constant, unit, bounds, over string }{
 // innerLimits bound steps and buffers inside: what is over them waits or comes in the next step, and nobody is refused.
 var innerLimits = []string{
 	"serve/rest.eventsAtOnce", "serve/rest.listAtOnce", "grid.loadsAtOnce", "grid.fastMax", "grid.putsAtOnce", "grid.gatherMax", "grid.maxPendingBytes",
-	"grid.fillMax", "grid.scansAtOnce", "grid.aheadMax", "grid.askMax", "grid.flightMax", "grid.usesMax", "cold.writesAtOnce", "cold.usesMax",
+	"grid.fillMax", "grid.maxPartitions", "grid.scansAtOnce", "grid.aheadMax", "grid.askMax", "grid.flightMax", "grid.usesMax", "cold.writesAtOnce", "cold.usesMax",
 	"bulk.maxPart", "media.leastContrast", "serve/oip.runWithin",
 	"model.MaxBytes", "store.MaxKeyBytes", "store.MaxValueBytes", "store.MaxMetadataBytes", // as registry.MaxModelBytes, and above those of the grid
 }
