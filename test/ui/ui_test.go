@@ -275,7 +275,7 @@ func TestResultsOfOthers(t *testing.T) {
 	put(t, address, "after", "", written(t, 9))
 	p.until(`document.querySelector('#feed .key')?.textContent === 'after' && document.querySelector('#feed b').textContent === '9'`)
 	put(t, address, "broken", "image/png", []byte("this is no picture"))
-	p.until(`document.querySelector('#feed .wrong .key')?.textContent.includes('image/png')`)
+	p.until(`document.querySelector('#feed .wrong .key')?.textContent.includes('said to be a PNG')`)
 
 	// The browser of caches finds all three, and shows a picture and a result.
 	p.do(chromedp.Click(chromedp.Search(`//ul[@id="cache-list"]//button[span="digits"]`)))
