@@ -125,13 +125,34 @@ func (l leftOut) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// some lists the first names, and says how many more there are.
+// some lists the first names, each briefly, and says how many more there are.
 func some(names []string) string {
-	const most = 10
-	if len(names) > most {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	list := make([]string, len(names))
+	for i, name := range names {
+		list[i] = brief(name)
 	}
-	return strings.Join(names, ", ")
+	return few(list)
+}
+
+// few is some for what is brief.
+func few(texts []string) string {
+	const most = 10
+	if len(texts) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(texts[:most], ", "), len(texts)-most)
+	}
+	return strings.Join(texts, ", ")
+}
+
+// brief cuts a name, which may be a text of megabytes, for people.
+func brief(name string) string {
+	const most = 80
+	n := 0
+	for i := range name {
+		if n++; n > most {
+			return name[:i] + "..."
+		}
+	}
+	return name
 }
 
 // isDir follows links, of which data sets are made where several share pictures.

@@ -50,6 +50,9 @@ func TestClassWarnings(t *testing.T) {
 		{"two", csvSet(t, both), "0", ""},
 		{"one", csvSet(t, strings.Repeat("cat,1.5\n", 10)), "0", "have the label cat"},
 		{"one is left for training", csvSet(t, strings.Repeat("cat,1.5\n", 10)+"dog,2.5\n"), "1", "no training example has the label dog"},
+		{"a long one", csvSet(t, strings.Repeat(strings.Repeat("ä", 1000)+",1.5\n", 10)), "0", "have the label " + strings.Repeat("ä", 80) + "...: "},
+		{"one number", csvSetOf(t, "a,b\n"+strings.Repeat("1,7.5\n2,7.5\n", 5), train.Options{Task: "regression"}), "0", "have the number 7.5: the model"},
+		{"two numbers", csvSetOf(t, "a,b\n"+strings.Repeat("1,7.5\n2,8\n", 5), train.Options{Task: "regression"}), "0", ""},
 		{"numbers that no label has", gaps, "0", "the label 1, 2:"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -63,6 +66,16 @@ func TestClassWarnings(t *testing.T) {
 				t.Errorf("the log says %s, want %q", log.String(), c.want)
 			}
 		})
+	}
+}
+
+// A label that is a text of megabytes is cut where it is told.
+func TestLongLabelsAreCut(t *testing.T) {
+	long := strings.Repeat("ä", 1_000_000)
+	for _, n := range csvSet(t, strings.Repeat("cat,1.5\n"+long+",2.5\n", 5)).Notes() {
+		if len(n.Text) > 1000 || !strings.Contains(n.Text, "with 2 classes (cat, "+strings.Repeat("ä", 80)+"...)") {
+			t.Errorf("%d bytes: %.500s", len(n.Text), n.Text)
+		}
 	}
 }
 

@@ -48,12 +48,12 @@ func (t *table) tell(b *build, why string, o Options) {
 	if !b.picture {
 		list := make([]string, len(s.columns))
 		for k, c := range s.columns {
-			list[k] = c.Name
+			list[k] = brief(c.Name)
 			if c.Type == media.CategoryColumn {
 				list[k] += " (" + some(c.Categories) + ")"
 			}
 		}
-		parts = append(parts, "the columns are "+some(list))
+		parts = append(parts, "the columns are "+few(list))
 	}
 	var out []string
 	for i, u := range t.use {
