@@ -17,8 +17,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/millrace/millrace/fault/strictjson"
 	"github.com/millrace/millrace/grid"
-	"github.com/millrace/millrace/internal/strictjson"
 )
 
 // JSON lines have one object a line: an entry, as lists of entries have it (key, value or valueBase64, contentType, times, labels), or

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/fault"
-	"github.com/millrace/millrace/internal/strictjson"
+	"github.com/millrace/millrace/fault/strictjson"
 )
 
 // MaxDefinitionBytes is the size of the largest definition.

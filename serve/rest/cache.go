@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace/millrace/fault/strictjson"
 	"github.com/millrace/millrace/grid"
-	"github.com/millrace/millrace/internal/strictjson"
 	"github.com/millrace/millrace/serve"
 )
 

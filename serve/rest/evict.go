@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/millrace/millrace/fault/strictjson"
 	"github.com/millrace/millrace/grid"
-	"github.com/millrace/millrace/internal/strictjson"
 	"github.com/millrace/millrace/serve"
 )
 

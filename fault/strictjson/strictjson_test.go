@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/millrace/millrace/internal/strictjson"
+	"github.com/millrace/millrace/fault/strictjson"
 )
 
 type thing struct {
