@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
+	"unicode/utf8"
 )
 
 // A NameError says that a field's name comes twice, or is written in other case than it has.
@@ -35,71 +38,156 @@ func Decode(data []byte, into any) error {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return ErrFollows
 	}
-	if c := bytes.TrimLeft(object, " \t\r\n")[0]; c != '{' {
+	w := walker{text: object}
+	if w.peek() != '{' {
 		return fmt.Errorf("%.20s is no object", object)
 	}
-	return names(object, reflect.TypeOf(into))
+	return w.value(reflect.TypeOf(into))
+}
+
+// walker looks at the names in a text that encoding/json has read without an error: it need not check anything else.
+type walker struct {
+	text []byte
+	at   int
+}
+
+// peek is the next byte that is no blank.
+func (w *walker) peek() byte {
+	for strings.IndexByte(" \t\r\n", w.text[w.at]) >= 0 {
+		w.at++
+	}
+	return w.text[w.at]
 }
 
 var readsItself = reflect.TypeFor[json.Unmarshaler]()
 
-// names looks at the names in a text that was read into a value of that type.
-func names(text []byte, t reflect.Type) error {
+// value goes behind a value that was read into one of that type.
+func (w *walker) value(t reflect.Type) error {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if reflect.PointerTo(t).Implements(readsItself) {
-		return nil
+	open := w.peek()
+	switch k := t.Kind(); {
+	case reflect.PointerTo(t).Implements(readsItself):
+	case open == '{' && (k == reflect.Struct || k == reflect.Map):
+		return w.members(t)
+	case open == '[' && (k == reflect.Slice || k == reflect.Array):
+		return w.elements(t.Elem())
 	}
-	switch t.Kind() {
-	case reflect.Struct, reflect.Map:
-		return members(text, t)
-	case reflect.Slice, reflect.Array:
-		if k := t.Elem().Kind(); k != reflect.Struct && k != reflect.Map && k != reflect.Pointer && k != reflect.Slice {
-			return nil
-		}
-		var all []json.RawMessage
-		if err := json.Unmarshal(text, &all); err != nil {
-			return err
-		}
-		for _, one := range all {
-			if err := names(one, t.Elem()); err != nil {
-				return err
-			}
-		}
-	}
+	w.skip()
 	return nil
 }
 
-func members(text []byte, t reflect.Type) error {
-	d := json.NewDecoder(bytes.NewReader(text))
-	if open, err := d.Token(); err != nil || open != json.Delim('{') {
-		return err // null
+func (w *walker) elements(t reflect.Type) error {
+	for w.at++; w.peek() != ']'; {
+		if err := w.value(t); err != nil {
+			return err
+		}
+		if w.peek() == ',' {
+			w.at++
+		}
 	}
-	seen := map[string]bool{}
-	for d.More() {
-		token, err := d.Token()
+	w.at++
+	return nil
+}
+
+func (w *walker) members(t reflect.Type) error {
+	var some [16]string
+	seen := some[:0]
+	var many map[string]bool // of a large object
+	for w.at++; w.peek() != '}'; {
+		name, err := w.name()
 		if err != nil {
 			return err
 		}
-		name, _ := token.(string)
-		if seen[name] {
+		if slices.Contains(seen, name) || many[name] {
 			return &NameError{name, "comes twice"}
 		}
-		seen[name] = true
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return err
+		if len(seen) < cap(seen) {
+			seen = append(seen, name)
+		} else {
+			if many == nil {
+				many = map[string]bool{}
+			}
+			many[name] = true
 		}
 		of, err := member(t, name)
 		if err != nil {
 			return err
 		}
-		if err := names(value, of); err != nil {
+		w.peek()
+		w.at++ // the colon
+		if err := w.value(of); err != nil {
 			return err
 		}
+		if w.peek() == ',' {
+			w.at++
+		}
 	}
+	w.at++
 	return nil
+}
+
+// name reads a member's name.
+func (w *walker) name() (name string, err error) {
+	from := w.at
+	w.skip()
+	raw := w.text[from:w.at]
+	if bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) {
+		return string(raw[1 : len(raw)-1]), nil
+	}
+	err = json.Unmarshal(raw, &name)
+	return name, err
+}
+
+// skip goes behind any value.
+func (w *walker) skip() {
+	depth := 0
+	for {
+		switch w.peek() {
+		case '"':
+			for w.at++; w.text[w.at] != '"'; w.at++ {
+				if w.text[w.at] == '\\' {
+					w.at++
+				}
+			}
+			w.at++
+		case '{', '[':
+			depth++
+			w.at++
+		case '}', ']':
+			depth--
+			w.at++
+		case ',', ':':
+			w.at++
+		default: // a number or a word
+			for w.at < len(w.text) && strings.IndexByte(",:]} \t\r\n", w.text[w.at]) < 0 {
+				w.at++
+			}
+		}
+		if depth == 0 {
+			return
+		}
+	}
+}
+
+// fields are the types of a struct's fields by their names; they are found once for each struct.
+var fields sync.Map // reflect.Type to map[string]reflect.Type
+
+func fieldsOf(t reflect.Type) map[string]reflect.Type {
+	if known, ok := fields.Load(t); ok {
+		return known.(map[string]reflect.Type)
+	}
+	all := map[string]reflect.Type{}
+	for f := range t.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" {
+			name = f.Name
+		}
+		all[name] = f.Type
+	}
+	fields.Store(t, all)
+	return all
 }
 
 // member returns the type of a map's values, or of the field that has exactly that name.
@@ -107,15 +195,12 @@ func member(t reflect.Type, name string) (reflect.Type, error) {
 	if t.Kind() == reflect.Map {
 		return t.Elem(), nil
 	}
+	all := fieldsOf(t)
+	if of, ok := all[name]; ok {
+		return of, nil
+	}
 	is := ""
-	for f := range t.Fields() {
-		key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if key == "" {
-			key = f.Name
-		}
-		if key == name {
-			return f.Type, nil
-		}
+	for key := range all {
 		if strings.EqualFold(key, name) {
 			is = key
 		}
