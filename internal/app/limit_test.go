@@ -12,7 +12,6 @@ import (
 
 	"github.com/millrace/millrace/engine/onnxruntime"
 	"github.com/millrace/millrace/graph"
-	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/internal/app"
 	"github.com/millrace/millrace/tensor"
@@ -27,15 +26,7 @@ func hungry(t *testing.T) []byte {
 	rows := b.Op("Reshape", nil, b.Op("Cast", graph.Attrs{"to": int64(7)}, most), b.Ints(1))
 	zeros := b.Op("ConstantOfShape", nil, b.Op("Concat", graph.Attrs{"axis": int64(0)}, rows, b.Ints(1<<18)))
 	b.Output(b.Name(b.Op("Add", nil, x, b.Op("ReduceMax", graph.Attrs{"keepdims": int64(0)}, zeros)), "y"))
-	g, err := infer.Build(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := onnx.Encode(g)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
+	return fileOf(t, b)
 }
 
 // A run that needs more memory than it may have is too_large in every protocol and in a pipeline's errors, with the name of what is over; runs
@@ -54,8 +45,12 @@ func TestRunsThatNeedTooMuchMemory(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.engine == "onnxruntime" {
-				if _, err := onnxruntime.New(onnxruntime.Config{Library: os.Getenv("ONNXRUNTIME_SHARED_LIBRARY_PATH"), Paths: onnxruntime.SearchPaths("", "")}); err != nil {
-					t.Skip(err)
+				cfg := onnxruntime.Config{Paths: onnxruntime.SearchPaths(os.Getenv("ONNXRUNTIME_SHARED_LIBRARY_PATH"), "")}
+				if _, err := cfg.Find(); err != nil && os.Getenv("CI") != "" {
+					t.Fatal(err)
+				}
+				if _, err := onnxruntime.New(cfg); err != nil {
+					t.Skip(err) // the library is not here, or a build without cgo
 				}
 			}
 			file := filepath.Join(t.TempDir(), "hungry.onnx")

@@ -21,6 +21,12 @@ func adds(t *testing.T, n float32, width int64) []byte {
 	b := graph.NewBuilder("adds")
 	x := b.Input("x", tensor.Float32, graph.Shape{{Size: -1, Symbol: "N"}, {Size: width}})
 	b.Output(b.Name(b.Op("Add", nil, x, b.Float(n)), "y"))
+	return fileOf(t, b)
+}
+
+// fileOf is the file of a model.
+func fileOf(t *testing.T, b *graph.Builder) []byte {
+	t.Helper()
 	g, err := infer.Build(b)
 	if err != nil {
 		t.Fatal(err)

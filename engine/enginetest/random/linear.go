@@ -1,25 +1,18 @@
 package random
 
 import (
-	"fmt"
 	"math"
-	"math/rand/v2"
 
 	"github.com/millrace/millrace/graph"
-	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
 // Linear makes the case of that seed with LinearAttention or CausalConvWithState of opset 27, which the library has under a domain of
 // its own before it has the opset: the same case every time.
 func Linear(seed uint64) (Case, error) {
-	m := &maker{Rand: rand.New(rand.NewPCG(seed, 4)), b: graph.NewBuilder(fmt.Sprint("linear-", seed)), inputs: map[string]*tensor.Tensor{}}
+	m := begin("linear", seed, 4)
 	[]func(m *maker){linearAttention, causalConv}[seed%2](m)
-	g, err := infer.Build(m.b)
-	if err != nil {
-		return Case{}, fmt.Errorf("random linear %d: %w", seed, err)
-	}
-	return Case{Graph: g, Inputs: m.inputs}, nil
+	return m.finish("linear", seed)
 }
 
 func linearAttention(m *maker) {

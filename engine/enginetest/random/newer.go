@@ -1,26 +1,22 @@
 package random
 
 import (
-	"fmt"
-	"math/rand/v2"
-
 	"github.com/millrace/millrace/graph"
-	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
 // Newer makes the case of that seed with one operator that came after opset 17: the same one every time.
 func Newer(seed uint64) (Case, error) {
-	m := &maker{Rand: rand.New(rand.NewPCG(seed, 3)), b: graph.NewBuilder(fmt.Sprint("newer-", seed)), inputs: map[string]*tensor.Tensor{}}
+	m := begin("newer", seed, 3)
 	newer[seed%uint64(len(newer))](m)
-	g, err := infer.Build(m.b)
+	c, err := m.finish("newer", seed)
 	if err != nil {
-		return Case{}, fmt.Errorf("random newer %d: %w", seed, err)
+		return Case{}, err
 	}
-	if g.Nodes[0].OpType == "Attention" {
-		g.Opset[""] = 24
+	if c.Graph.Nodes[0].OpType == "Attention" {
+		c.Graph.Opset[""] = 24
 	}
-	return Case{Graph: g, Inputs: m.inputs}, nil
+	return c, nil
 }
 
 // newer each make a graph of one operator.

@@ -40,7 +40,7 @@ const maxSize = 1 << 14
 
 // New makes the case of that seed: the same one every time.
 func New(seed uint64) (Case, error) {
-	m := &maker{Rand: rand.New(rand.NewPCG(seed, 1)), b: graph.NewBuilder(fmt.Sprint("random-", seed)), inputs: map[string]*tensor.Tensor{}}
+	m := begin("random", seed, 1)
 	m.input("x")
 	if m.IntN(3) == 0 {
 		m.input("y")
@@ -60,9 +60,19 @@ func New(seed uint64) (Case, error) {
 	if other := m.values[m.IntN(len(m.values))]; other.name != last.name {
 		m.b.Output(m.b.Name(m.b.Op("Identity", nil, other.name), "also"))
 	}
+	return m.finish("graph", seed)
+}
+
+// begin makes an empty graph; stream tells the sequences of numbers of different kinds of graphs apart.
+func begin(kind string, seed, stream uint64) *maker {
+	return &maker{Rand: rand.New(rand.NewPCG(seed, stream)), b: graph.NewBuilder(fmt.Sprint(kind, "-", seed)), inputs: map[string]*tensor.Tensor{}}
+}
+
+// finish builds what was made.
+func (m *maker) finish(kind string, seed uint64) (Case, error) {
 	g, err := infer.Build(m.b)
 	if err != nil {
-		return Case{}, fmt.Errorf("random graph %d: %w", seed, err)
+		return Case{}, fmt.Errorf("random %s %d: %w", kind, seed, err)
 	}
 	return Case{Graph: g, Inputs: m.inputs}, nil
 }

@@ -3,10 +3,8 @@ package random
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 
 	"github.com/millrace/millrace/graph"
-	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -15,19 +13,19 @@ const tableDomain = "ai.onnx.ml"
 
 // Table makes the case of that seed with one operator of tables: the same one every time.
 func Table(seed uint64) (Case, error) {
-	m := &maker{Rand: rand.New(rand.NewPCG(seed, 2)), b: graph.NewBuilder(fmt.Sprint("table-", seed)), inputs: map[string]*tensor.Tensor{}}
+	m := begin("table", seed, 2)
 	rows, columns := 1+m.IntN(9), 1+m.IntN(6)
 	if m.IntN(4) == 0 {
 		rows = 60 + m.IntN(80)
 	}
 	make := tables[seed%uint64(len(tables))]
 	make(m, rows, columns)
-	g, err := infer.Build(m.b)
+	c, err := m.finish("table", seed)
 	if err != nil {
-		return Case{}, fmt.Errorf("random table %d: %w", seed, err)
+		return Case{}, err
 	}
-	g.Opset[tableDomain] = 3
-	return Case{Graph: g, Inputs: m.inputs}, nil
+	c.Graph.Opset[tableDomain] = 3
+	return c, nil
 }
 
 // tables each make a graph.
