@@ -61,7 +61,8 @@ func Prefixes() []string { return []string{"/v2", "/v1/models"} }
 
 // A Handler answers the protocol. It is safe for concurrent use.
 type Handler struct {
-	cfg Config
+	cfg  Config
+	late error // why a run that takes too long ends
 }
 
 // New returns a handler.
@@ -75,7 +76,8 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = runWithin
 	}
-	return &Handler{cfg: cfg}, nil
+	late := fmt.Errorf("%w: the run took longer than %v (http.timeouts.infer)", context.DeadlineExceeded, cfg.Timeout)
+	return &Handler{cfg: cfg, late: late}, nil
 }
 
 // ServeHTTP picks by the path as it was sent, so that a name may hold %2F and blanks.
@@ -204,13 +206,12 @@ func (h *Handler) run(ctx context.Context, lent *registry.Handle, q *inferReques
 			return nil, fmt.Errorf("%w: %s", engine.ErrInput, err.Error()) // it came as a tensor: its code is that of one
 		}
 	}
-	limit := fmt.Errorf("%w: the run took longer than %v (http.timeouts.infer)", context.DeadlineExceeded, h.cfg.Timeout)
-	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.Timeout, limit)
+	ctx, cancel := context.WithTimeoutCause(ctx, h.cfg.Timeout, h.late)
 	defer cancel()
 	results := make([]*tensor.Tensor, len(s.Outputs()))
 	if err := s.Run(ctx, q.tensors, results); err != nil {
-		if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), limit) {
-			return nil, limit
+		if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), h.late) {
+			return nil, h.late
 		}
 		return nil, err
 	}
