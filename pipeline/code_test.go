@@ -49,6 +49,7 @@ func TestResultTooLarge(t *testing.T) {
 	}
 	// What was too large and is not any more has its result, and the error goes.
 	faults := w.listen("few")
+	w.raw(faults, "too large") // the current state was read: what goes from now on is an event
 	w.put("too large", entry(1, `,"door":0`))
 	w.raw(w.listen("small"), "too large")
 	w.next(faults, "the error is removed", func(e grid.Event) bool { return e.Entry.Key == "too large" && e.Type == grid.Removed })
