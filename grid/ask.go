@@ -225,7 +225,9 @@ func (t *tenure) answer(ctx context.Context, q question) (answer, error) {
 	a := answer{Fence: t.fence, Born: t.p.flow.born.Load()}
 	switch q.Op {
 	case askForget:
-		return a, t.forget(ctx, q.Cache)
+		var err error
+		a.Sequence, err = t.forget(ctx, q.Cache, q.From)
+		return a, err
 	case askRelay:
 		return t.relayOut(q)
 	case askPosition, askSeek:
