@@ -226,7 +226,7 @@ func (t *tenure) answer(ctx context.Context, q question) (answer, error) {
 	switch q.Op {
 	case askForget:
 		var err error
-		a.Sequence, err = t.forget(ctx, q.Cache, q.From)
+		a.Sequence, err = t.forget(ctx, q.Cache)
 		return a, err
 	case askRelay:
 		return t.relayOut(q)

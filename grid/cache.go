@@ -314,15 +314,15 @@ func (g *Grid) finishDeletion(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	upTo := make([]Sequence, len(parts))
+	gone := make([]purged, len(parts))
 	for i, p := range parts {
 		a, err := g.ask(ctx, p, question{Op: askForget, Cache: name})
 		if err != nil {
 			return err
 		}
-		upTo[i] = a.Sequence
+		gone[i] = purged{Born: a.Born, UpTo: a.Sequence}
 	}
-	if err := g.notePurged(ctx, name, Class(mark.Value()), upTo); err != nil {
+	if err := g.notePurged(ctx, name, Class(mark.Value()), gone); err != nil {
 		return err
 	}
 	err = g.meta.Delete(ctx, deletedPrefix+name, jetstream.LastRevision(mark.Revision()))
@@ -347,28 +347,23 @@ func (g *Grid) finishDeletions(ctx context.Context) error {
 			return fmt.Errorf("finish the deletion of cache %s: %w", name, err)
 		}
 	}
-	return g.purgeAgain(ctx)
+	return nil
 }
 
 // forget removes every entry of a deleted cache from a partition, markers and positions of readers too. The owner does it:
-// nothing tells other nodes of what is purged. UpTo is what an earlier call returned, to do the same again; 0 is everything.
-func (t *tenure) forget(ctx context.Context, cache string, upTo Sequence) (Sequence, error) {
+// nothing tells other nodes of what is purged. It returns up to where it purged.
+func (t *tenure) forget(ctx context.Context, cache string) (Sequence, error) {
 	stream, err := t.g.js.Stream(ctx, t.p.stream)
 	if err != nil {
 		return 0, fmt.Errorf("open stream %s: %w", t.p.stream, apiError(err))
 	}
 	last := Sequence(stream.CachedInfo().State.LastSeq)
-	if upTo != 0 {
-		last = min(last, upTo)
-	}
 	// Nobody waits later for what is purged now.
 	if err := t.index.wait(ctx, last); err != nil {
 		return 0, err
 	}
-	for _, subject := range []string{t.p.prefix + cache + ".>", t.p.subject(reserved, readerToken+"."+cache+".>")} {
-		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(uint64(last)+1)); err != nil {
-			return 0, fmt.Errorf("purge %s in %s: %w", cache, t.p.stream, apiError(err))
-		}
+	if err := t.p.purge(ctx, stream, cache, last); err != nil {
+		return 0, err
 	}
 	t.index.mu.Lock()
 	var tier Tier

@@ -108,7 +108,7 @@ func (g *Grid) purgeOrphans(ctx context.Context, parts []*partition) error {
 		g.mu.Unlock()
 		t.index.mu.Unlock()
 		for _, name := range orphans {
-			if _, err := t.forget(ctx, name, 0); err != nil {
+			if _, err := t.forget(ctx, name); err != nil {
 				return err
 			}
 		}

@@ -3,58 +3,86 @@ package grid
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
-// purgedPrefix begins the keys that say up to where each partition was purged of a cache that was deleted. A purge removes the newest record of a key
-// alone for good: after a kill the server reads its blocks through, and the one before it is there again. So each start purges again.
+// purgedPrefix begins the keys that say up to where each partition was purged of a cache that was deleted. A purge removes for good only what was not
+// overwritten: after a kill the server reads its blocks through, and the record before the purged one is there again. So who takes a partition purges
+// it again. A name has one note, of its newest deletion: a list with an element a partition.
 const purgedPrefix = "purged."
 
-func (g *Grid) notePurged(ctx context.Context, cache string, class Class, upTo []Sequence) error {
-	if class != Durable {
-		return nil // it is in memory alone
-	}
-	b, err := json.Marshal(upTo)
-	if err == nil {
-		_, err = g.meta.Put(ctx, purgedPrefix+cache, b)
-	}
-	if err != nil {
-		return fmt.Errorf("note up to where it is gone: %w", apiError(err))
+// purged is up to where a partition was purged, in the stream that was made at Born (Unix nanoseconds): in another one it says nothing.
+type purged struct {
+	Born int64    `json:"born"`
+	UpTo Sequence `json:"up_to"`
+}
+
+// purge removes what a partition has of a cache up to a sequence: entries, markers and the positions of its readers.
+func (p *partition) purge(ctx context.Context, stream jetstream.Stream, cache string, upTo Sequence) error {
+	for _, subject := range []string{p.prefix + cache + ".>", p.subject(reserved, readerToken+"."+cache+".>")} {
+		if err := stream.Purge(ctx, jetstream.WithPurgeSubject(subject), jetstream.WithPurgeSequence(uint64(upTo)+1)); err != nil {
+			return fmt.Errorf("purge %s in %s: %w", cache, p.stream, apiError(err))
+		}
 	}
 	return nil
 }
 
-// purgeAgain removes what a kill brought back of caches that were deleted.
-func (g *Grid) purgeAgain(ctx context.Context) error {
+func (g *Grid) notePurged(ctx context.Context, cache string, class Class, parts []purged) error {
+	if class != Durable {
+		return nil // it is in memory alone
+	}
+	b, err := json.Marshal(parts)
+	if err == nil {
+		_, err = g.meta.Put(ctx, purgedPrefix+cache, b)
+	}
+	if err != nil {
+		return fmt.Errorf("note up to where cache %s is gone: %w", cache, apiError(err))
+	}
+	return nil
+}
+
+// purgeAgain removes from a partition what a kill brought back of caches that were deleted.
+func (g *Grid) purgeAgain(ctx context.Context, p *partition) error {
+	if p.class != Durable {
+		return nil
+	}
 	keys, err := g.meta.ListKeysFiltered(ctx, purgedPrefix+"*")
 	if err != nil {
-		return fmt.Errorf("read what was purged: %w", apiError(err))
+		return fmt.Errorf("read which caches were deleted: %w", apiError(err))
 	}
 	var names []string
 	for key := range keys.Keys() {
 		names = append(names, strings.TrimPrefix(key, purgedPrefix))
 	}
+	if len(names) == 0 {
+		return nil
+	}
+	stream, err := g.js.Stream(ctx, p.stream)
+	if err != nil {
+		return fmt.Errorf("open stream %s: %w", p.stream, apiError(err))
+	}
+	born := stream.CachedInfo().Created.UnixNano()
 	for _, name := range names {
-		entry, err := g.meta.Get(ctx, purgedPrefix+name)
-		if err != nil {
-			return fmt.Errorf("read what was purged of cache %s: %w", name, apiError(err))
+		note, err := g.meta.Get(ctx, purgedPrefix+name)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue
 		}
-		var upTo []Sequence
-		if err := json.Unmarshal(entry.Value(), &upTo); err != nil {
-			return fmt.Errorf("%w: what was purged of cache %s: %q", ErrFormat, name, entry.Value())
-		}
-		parts, err := g.class(ctx, Durable)
 		if err != nil {
+			return fmt.Errorf("read up to where cache %s is gone: %w", name, apiError(err))
+		}
+		var parts []purged
+		if err := json.Unmarshal(note.Value(), &parts); err != nil {
+			return fmt.Errorf("%w: up to where cache %s is gone: %q", ErrFormat, name, note.Value())
+		}
+		if p.number >= len(parts) || parts[p.number].Born != born {
+			continue
+		}
+		if err := p.purge(ctx, stream, name, parts[p.number].UpTo); err != nil {
 			return err
-		}
-		for i, p := range parts {
-			if i >= len(upTo) || upTo[i] == 0 {
-				continue
-			}
-			if _, err := g.ask(ctx, p, question{Op: askForget, Cache: name, From: upTo[i]}); err != nil {
-				return fmt.Errorf("purge cache %s again: %w", name, err)
-			}
 		}
 	}
 	return nil

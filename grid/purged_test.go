@@ -7,7 +7,7 @@ import (
 )
 
 // Entries of a cache that was deleted stay away when the process is killed then, also those that had been overwritten, and a later cache of its name
-// keeps its own.
+// keeps its own. It is invariant 3.
 func TestDeletedCacheSurvivesAKill(t *testing.T) {
 	dir := t.TempDir()
 	g := open(t, grid.Config{Dir: dir, Partitions: 4})

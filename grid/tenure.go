@@ -46,6 +46,9 @@ func (g *Grid) begin(ctx context.Context, p *partition, l *lease) (*tenure, erro
 		g: g, p: p, index: newIndex(g.markerTTL, g.counters, g.tierOf), fence: l.fence(), lease: l, cursors: make(map[*Reader]*cursor),
 		outlets: make(map[string]*outlet), readers: make(map[string]readerList),
 	}
+	if err := g.purgeAgain(ctx, p); err != nil {
+		return nil, err
+	}
 	t.feed = newFeed(t)
 	g.running.Go(t.feed.run)
 	if err := t.awaitFeed(ctx); err != nil {
