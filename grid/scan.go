@@ -30,7 +30,9 @@ const (
 	// many lists scan at a time. Those beyond ask by key.
 	scanBytes    = 64 << 20
 	scanOverhead = 160
-	scansAtOnce  = 4
+	// scanChunk is what messages are copied to at a time. One entry that somebody keeps holds all of it.
+	scanChunk   = 32 << 10
+	scansAtOnce = 4
 	// scanBatch and scanBatchBytes bound what the server sends before it is asked for more.
 	scanBatch      = 4096
 	scanBatchBytes = 16 << 20
@@ -89,6 +91,7 @@ type scan struct {
 	done  bool   // nothing more will be wanted, or will come
 	ready bool   // the server has ended the batch before its end
 	err   error
+	chunk []byte // what messages are copied to
 }
 
 var (
@@ -232,8 +235,13 @@ func (s *scan) keep(d delivery, m *wire.Msg) {
 		s.next++
 	}
 	if s.next < len(s.wanted) && s.some[s.wanted[s.next]].seq == d.seq {
-		block := append(append(make([]byte, 0, len(m.Header)+len(m.Data)), m.Header...), m.Data...)
-		s.out[s.wanted[s.next]] = scanned{block: block, header: len(m.Header), at: d.at}
+		size := len(m.Header) + len(m.Data)
+		if cap(s.chunk)-len(s.chunk) < size {
+			s.chunk = make([]byte, 0, max(scanChunk, size))
+		}
+		from := len(s.chunk)
+		s.chunk = append(append(s.chunk, m.Header...), m.Data...)
+		s.out[s.wanted[s.next]] = scanned{block: s.chunk[from : from+size : from+size], header: len(m.Header), at: d.at}
 		s.next++
 	}
 	s.done = s.next == len(s.wanted) || d.pending == 0
