@@ -1,6 +1,10 @@
 package graph
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/millrace/millrace/tensor"
+)
 
 // Walk calls visit for every node and, after it, for the nodes of the subgraphs in its attributes.
 func Walk(nodes []*Node, visit func(*Node)) {
@@ -53,7 +57,15 @@ var since = map[string]int64{
 var sinceAttr = map[[2]string]int64{
 	{"Split", "num_outputs"}: 18, {"Resize", "antialias"}: 18, {"Resize", "axes"}: 18,
 	{"Resize", "keep_aspect_ratio_policy"}: 18, {"AveragePool", "dilations"}: 19, {"Cast", "saturate"}: 19,
-	{"CastLike", "saturate"}: 19, {"Cast", "round_mode"}: 24,
+	{"CastLike", "saturate"}: 19, {"Cast", "round_mode"}: 24, {"CastLike", "round_mode"}: 24,
+	{"QuantizeLinear", "saturate"}: 19, {"QuantizeLinear", "block_size"}: 21, {"QuantizeLinear", "output_dtype"}: 21,
+	{"QuantizeLinear", "precision"}: 23, {"DequantizeLinear", "block_size"}: 21, {"DequantizeLinear", "output_dtype"}: 23,
+}
+
+// sinceType holds the element types that came after opset 17.
+var sinceType = map[tensor.DType]int64{
+	tensor.Float8E4M3FN: 19, tensor.Float8E4M3FNUZ: 19, tensor.Float8E5M2: 19, tensor.Float8E5M2FNUZ: 19, tensor.Int4: 21, tensor.Uint4: 21,
+	tensor.Float4E2M1: 23, tensor.Float8E8M0: 24, tensor.Int2: 25, tensor.Uint2: 25,
 }
 
 // axesAsInput are the reductions whose axes became an input in opset 18; ReduceSum's did in 13.
@@ -61,6 +73,9 @@ var axesAsInput = []string{
 	"ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
 	"ReduceSumSquare",
 }
+
+// typeAttrs are the attributes that name an element type.
+var typeAttrs = []string{"to", "dtype", "output_dtype", "output_datatype", "precision"}
 
 // LowestOpset returns the lowest version of ONNX's own domain, from 17 on, that has all operators of the graph and of
 // its functions in the form that they are used in. It is for graphs that programs make: what a file says about its
@@ -72,8 +87,19 @@ func LowestOpset(g *Graph) int64 {
 			return
 		}
 		lowest = max(lowest, since[n.OpType])
-		for name := range n.Attrs {
+		for _, sub := range n.Subgraphs() {
+			lowest = max(lowest, typesOf(sub))
+		}
+		for name, v := range n.Attrs {
 			lowest = max(lowest, sinceAttr[[2]string{n.OpType, name}])
+			switch v := v.(type) {
+			case *tensor.Tensor:
+				lowest = max(lowest, sinceType[v.DType()])
+			case int64:
+				if slices.Contains(typeAttrs, name) && v > 0 && v < 256 {
+					lowest = max(lowest, sinceType[tensor.DType(v)])
+				}
+			}
 		}
 		switch {
 		case n.Input(1) != "" && slices.Contains(axesAsInput, n.OpType),
@@ -84,9 +110,24 @@ func LowestOpset(g *Graph) int64 {
 			lowest = max(lowest, 19)
 		}
 	}
+	lowest = max(lowest, typesOf(g))
 	Walk(g.Nodes, visit)
 	for _, f := range g.Functions {
 		Walk(f.Nodes, visit)
+	}
+	return lowest
+}
+
+// typesOf returns the lowest version that has the types of a graph's inputs, outputs and initializers.
+func typesOf(g *Graph) int64 {
+	var lowest int64
+	for _, v := range slices.Concat(g.Inputs, g.Outputs) {
+		lowest = max(lowest, sinceType[v.DType])
+	}
+	for _, in := range g.Initializers {
+		if in.Tensor != nil {
+			lowest = max(lowest, sinceType[in.Tensor.DType()])
+		}
 	}
 	return lowest
 }

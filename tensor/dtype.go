@@ -8,7 +8,8 @@ import (
 // A DType is the type of a tensor's elements. Its numbers are those of ONNX's TensorProto.DataType.
 type DType uint8
 
-// The element types of ONNX's opset 17.
+// The element types of ONNX's opset 27. Those from Float8E4M3FN on are small: they are stored, moved, cast and quantized, and no
+// arithmetic is done in them. See small.go.
 const (
 	Invalid    DType = 0
 	Float32    DType = 1
@@ -27,36 +28,35 @@ const (
 	Complex64  DType = 14
 	Complex128 DType = 15
 	BFloat16   DType = 16
+
+	Float8E4M3FN   DType = 17
+	Float8E4M3FNUZ DType = 18
+	Float8E5M2     DType = 19
+	Float8E5M2FNUZ DType = 20
+	Uint4          DType = 21
+	Int4           DType = 22
+	Float4E2M1     DType = 23
+	Float8E8M0     DType = 24
+	Uint2          DType = 25
+	Int2           DType = 26
 )
 
-// dtypeInfo holds a type's name and the bytes of one element (0: variable or unknown).
-type dtypeInfo struct {
-	name string
-	size int
-}
-
-var dtypes = [...]dtypeInfo{
-	Invalid: {"invalid", 0}, Float32: {"float32", 4}, Uint8: {"uint8", 1}, Int8: {"int8", 1}, Uint16: {"uint16", 2},
-	Int16: {"int16", 2}, Int32: {"int32", 4}, Int64: {"int64", 8}, String: {"string", 0}, Bool: {"bool", 1},
-	Float16: {"float16", 2}, Float64: {"float64", 8}, Uint32: {"uint32", 4}, Uint64: {"uint64", 8},
-	Complex64: {"complex64", 8}, Complex128: {"complex128", 16}, BFloat16: {"bfloat16", 2},
-}
-
 // Valid reports whether d is one of the types above other than Invalid.
-func (d DType) Valid() bool { return d != Invalid && int(d) < len(dtypes) }
+func (d DType) Valid() bool { return d != Invalid && int(d) < len(kinds) }
 
 // String returns the lower-case name, such as "float32".
 func (d DType) String() string {
-	if int(d) < len(dtypes) {
-		return dtypes[d].name
+	if int(d) < len(kinds) {
+		return kinds[d].name
 	}
 	return fmt.Sprintf("dtype(%d)", uint8(d))
 }
 
-// Size returns the bytes of one element in memory; 0 for String, whose elements vary.
+// Size returns the bytes of one element in memory; 0 for String, whose elements vary. What takes less than a byte in a file (see
+// Bits) takes one in memory.
 func (d DType) Size() int {
-	if int(d) < len(dtypes) {
-		return dtypes[d].size
+	if int(d) < len(kinds) {
+		return kinds[d].size
 	}
 	return 0
 }
@@ -85,8 +85,8 @@ func (d DType) IsUnsigned() bool { return d == Uint8 || d == Uint16 || d == Uint
 
 // ParseDType is the inverse of String.
 func ParseDType(name string) (DType, error) {
-	for d, info := range dtypes {
-		if info.name == name && d != int(Invalid) {
+	for d, k := range kinds {
+		if k.name == name && d != int(Invalid) {
 			return DType(d), nil
 		}
 	}

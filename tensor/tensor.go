@@ -4,7 +4,6 @@ package tensor
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"unsafe"
 )
@@ -12,7 +11,7 @@ import (
 // Element lists the Go types of tensor elements, one for each DType.
 type Element interface {
 	float32 | float64 | int8 | int16 | int32 | int64 | uint8 | uint16 | uint32 | uint64 | bool | string |
-		Half | BHalf | complex64 | complex128
+		Half | BHalf | complex64 | complex128 | E4M3FN | E4M3FNUZ | E5M2 | E5M2FNUZ | E8M0 | E2M1 | U4 | I4 | U2 | I2
 }
 
 // A Tensor is a dense array in row-major order. Its shape and type do not change; its elements may be written
@@ -29,44 +28,10 @@ func New(dtype DType, shape ...int) (*Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tensor{dtype: dtype, shape: Shape(shape).Clone()}
-	switch dtype {
-	case Float32:
-		t.data = make([]float32, n)
-	case Float64:
-		t.data = make([]float64, n)
-	case Int8:
-		t.data = make([]int8, n)
-	case Int16:
-		t.data = make([]int16, n)
-	case Int32:
-		t.data = make([]int32, n)
-	case Int64:
-		t.data = make([]int64, n)
-	case Uint8:
-		t.data = make([]uint8, n)
-	case Uint16:
-		t.data = make([]uint16, n)
-	case Uint32:
-		t.data = make([]uint32, n)
-	case Uint64:
-		t.data = make([]uint64, n)
-	case Bool:
-		t.data = make([]bool, n)
-	case String:
-		t.data = make([]string, n)
-	case Float16:
-		t.data = make([]Half, n)
-	case BFloat16:
-		t.data = make([]BHalf, n)
-	case Complex64:
-		t.data = make([]complex64, n)
-	case Complex128:
-		t.data = make([]complex128, n)
-	default:
+	if !dtype.Valid() {
 		return nil, fmt.Errorf("new tensor: unknown element type %v", dtype)
 	}
-	return t, nil
+	return &Tensor{dtype: dtype, shape: Shape(shape).Clone(), data: kinds[dtype].ops.make(n)}, nil
 }
 
 // Of returns a tensor over data, which it keeps. It returns ErrShape where data has not shape's number of elements.
@@ -136,6 +101,26 @@ func DTypeOf[T Element]() DType {
 		return BFloat16
 	case complex64:
 		return Complex64
+	case E4M3FN:
+		return Float8E4M3FN
+	case E4M3FNUZ:
+		return Float8E4M3FNUZ
+	case E5M2:
+		return Float8E5M2
+	case E5M2FNUZ:
+		return Float8E5M2FNUZ
+	case E8M0:
+		return Float8E8M0
+	case E2M1:
+		return Float4E2M1
+	case U4:
+		return Uint4
+	case I4:
+		return Int4
+	case U2:
+		return Uint2
+	case I2:
+		return Int2
 	}
 	return Complex128
 }
@@ -168,49 +153,14 @@ func Data[T Element](t *Tensor) []T {
 // Bytes returns the memory of the elements, little-endian on every platform that Millrace is built for, shared with
 // the tensor. It is nil for strings.
 func (t *Tensor) Bytes() []byte {
-	switch d := t.data.(type) {
-	case []float32:
-		return bytesOf(d)
-	case []float64:
-		return bytesOf(d)
-	case []int8:
-		return bytesOf(d)
-	case []int16:
-		return bytesOf(d)
-	case []int32:
-		return bytesOf(d)
-	case []int64:
-		return bytesOf(d)
-	case []uint8:
-		return d
-	case []uint16:
-		return bytesOf(d)
-	case []uint32:
-		return bytesOf(d)
-	case []uint64:
-		return bytesOf(d)
-	case []bool:
-		return bytesOf(d)
-	case []Half:
-		return bytesOf(d)
-	case []BHalf:
-		return bytesOf(d)
-	case []complex64:
-		return bytesOf(d)
-	case []complex128:
-		return bytesOf(d)
+	if t.dtype == String {
+		return nil
 	}
-	return nil
+	return kinds[t.dtype].ops.bytes(t.data)
 }
 
-func bytesOf[T Element](d []T) []byte {
-	if len(d) == 0 {
-		return []byte{}
-	}
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(d))), len(d)*int(unsafe.Sizeof(d[0])))
-}
-
-// FromBytes copies little-endian memory into a new tensor. Booleans are read as zero or not. It returns ErrShape
+// FromBytes copies little-endian memory into a new tensor. Booleans are read as zero or not, and of what packed types hold in a byte
+// the bits that belong to them. It returns ErrShape
 // where raw has not exactly the bytes of shape, before anything is allocated.
 func FromBytes(dtype DType, raw []byte, shape ...int) (*Tensor, error) {
 	n, err := Shape(shape).Check()
@@ -233,65 +183,34 @@ func FromBytes(dtype DType, raw []byte, shape ...int) (*Tensor, error) {
 		}
 		return t, nil
 	}
+	if dtype.Bits() < 8 {
+		for i, v := range raw {
+			t.Bytes()[i] = settled(dtype, v)
+		}
+		return t, nil
+	}
 	copy(t.Bytes(), raw)
 	return t, nil
 }
 
-// View is FromBytes that shares raw with the tensor where raw is aligned for the type (and, for booleans, holds only
-// zeros and ones), and copies it otherwise. Whoever owns the tensor then owns raw too.
+// View is FromBytes that shares raw with the tensor where raw is aligned for the type (and, for booleans and packed types, holds nothing
+// else than they can be), and copies it otherwise. Whoever owns the tensor then owns raw too.
 func View(dtype DType, raw []byte, shape ...int) (*Tensor, error) {
 	n, err := Shape(shape).Check()
 	if err != nil {
 		return nil, err
 	}
-	if n == 0 || len(raw) != n*dtype.Size() || uintptr(unsafe.Pointer(unsafe.SliceData(raw)))%dtype.align() != 0 {
+	if n == 0 || dtype.Size() == 0 || len(raw) != n*dtype.Size() || uintptr(unsafe.Pointer(unsafe.SliceData(raw)))%dtype.align() != 0 {
 		return FromBytes(dtype, raw, shape...)
 	}
-	t := &Tensor{dtype: dtype, shape: Shape(shape).Clone()}
-	switch dtype {
-	case Float32:
-		t.data = viewOf[float32](raw, n)
-	case Float64:
-		t.data = viewOf[float64](raw, n)
-	case Int8:
-		t.data = viewOf[int8](raw, n)
-	case Int16:
-		t.data = viewOf[int16](raw, n)
-	case Int32:
-		t.data = viewOf[int32](raw, n)
-	case Int64:
-		t.data = viewOf[int64](raw, n)
-	case Uint8:
-		t.data = raw[:n:n]
-	case Uint16:
-		t.data = viewOf[uint16](raw, n)
-	case Uint32:
-		t.data = viewOf[uint32](raw, n)
-	case Uint64:
-		t.data = viewOf[uint64](raw, n)
-	case Float16:
-		t.data = viewOf[Half](raw, n)
-	case BFloat16:
-		t.data = viewOf[BHalf](raw, n)
-	case Complex64:
-		t.data = viewOf[complex64](raw, n)
-	case Complex128:
-		t.data = viewOf[complex128](raw, n)
-	case Bool:
+	if dtype == Bool || dtype.Bits() < 8 {
 		for _, b := range raw {
-			if b > 1 {
+			if dtype == Bool && b > 1 || dtype != Bool && settled(dtype, b) != b {
 				return FromBytes(dtype, raw, shape...)
 			}
 		}
-		t.data = viewOf[bool](raw, n)
-	default:
-		return FromBytes(dtype, raw, shape...)
 	}
-	return t, nil
-}
-
-func viewOf[T Element](raw []byte, n int) []T {
-	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(raw))), n)
+	return &Tensor{dtype: dtype, shape: Shape(shape).Clone(), data: kinds[dtype].ops.view(raw, n)}, nil
 }
 
 // Reshape returns a tensor of another shape that shares t's elements.
@@ -327,49 +246,13 @@ func (t *Tensor) String() string {
 		if i > 0 {
 			b.WriteByte(' ')
 		}
-		fmt.Fprint(&b, t.at(i))
+		fmt.Fprint(&b, kinds[t.dtype].ops.at(t.data, i))
 	}
 	if t.Size() > most {
 		b.WriteString(" ...")
 	}
 	b.WriteByte('}')
 	return b.String()
-}
-
-func (t *Tensor) at(i int) any {
-	switch d := t.data.(type) {
-	case []float32:
-		return d[i]
-	case []float64:
-		return d[i]
-	case []int8:
-		return d[i]
-	case []int16:
-		return d[i]
-	case []int32:
-		return d[i]
-	case []int64:
-		return d[i]
-	case []uint8:
-		return d[i]
-	case []uint16:
-		return d[i]
-	case []uint32:
-		return d[i]
-	case []uint64:
-		return d[i]
-	case []bool:
-		return d[i]
-	case []string:
-		return strconv.Quote(d[i])
-	case []Half:
-		return d[i].Float32()
-	case []BHalf:
-		return d[i].Float32()
-	case []complex64:
-		return d[i]
-	}
-	return t.data.([]complex128)[i]
 }
 
 // Slice returns rows from to below to of the first dimension, sharing t's elements. It returns ErrShape for a scalar
@@ -381,41 +264,7 @@ func (t *Tensor) Slice(from, to int) (*Tensor, error) {
 	row := t.shape[1:].Size()
 	s := &Tensor{dtype: t.dtype, shape: t.shape.Clone()}
 	s.shape[0] = to - from
-	a, b := from*row, to*row
-	switch d := t.data.(type) {
-	case []float32:
-		s.data = d[a:b:b]
-	case []float64:
-		s.data = d[a:b:b]
-	case []int8:
-		s.data = d[a:b:b]
-	case []int16:
-		s.data = d[a:b:b]
-	case []int32:
-		s.data = d[a:b:b]
-	case []int64:
-		s.data = d[a:b:b]
-	case []uint8:
-		s.data = d[a:b:b]
-	case []uint16:
-		s.data = d[a:b:b]
-	case []uint32:
-		s.data = d[a:b:b]
-	case []uint64:
-		s.data = d[a:b:b]
-	case []bool:
-		s.data = d[a:b:b]
-	case []string:
-		s.data = d[a:b:b]
-	case []Half:
-		s.data = d[a:b:b]
-	case []BHalf:
-		s.data = d[a:b:b]
-	case []complex64:
-		s.data = d[a:b:b]
-	case []complex128:
-		s.data = d[a:b:b]
-	}
+	s.data = kinds[t.dtype].ops.slice(t.data, from*row, to*row)
 	return s, nil
 }
 

@@ -166,5 +166,5 @@ func (e *encoder) tensor(name string, t *tensor.Tensor) {
 		}
 		return
 	}
-	e.elements(9, t.Bytes())
+	e.elements(9, tensor.Pack(t))
 }

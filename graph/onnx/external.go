@@ -34,7 +34,7 @@ func (d *decoder) readExternal(entries []entry, dtype tensor.DType, shape tensor
 	if dtype.Size() == 0 {
 		return nil, fmt.Errorf("%w: %v elements as external data", ErrFormat, dtype)
 	}
-	want := int64(shape.Size()) * int64(dtype.Size())
+	want := int64(dtype.PackedSize(shape.Size()))
 	if length >= 0 && length != want {
 		return nil, fmt.Errorf("%w: %v%v needs %d bytes, length says %d", ErrFormat, dtype, shape, want, length)
 	}
@@ -42,7 +42,7 @@ func (d *decoder) readExternal(entries []entry, dtype tensor.DType, shape tensor
 	if err != nil {
 		return nil, fmt.Errorf("%w: file %q: %w", ErrExternal, location, err)
 	}
-	t, err := tensor.View(dtype, raw, shape...)
+	t, err := fromFile(dtype, raw, shape, true)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}

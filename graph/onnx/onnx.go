@@ -22,7 +22,7 @@ var (
 	// ErrFormat says that the bytes are not a valid ONNX file: truncated, of another format, or contradictory. The
 	// message says where, as "graph: node[3] \"conv1\": attribute[0] \"pads\": ...".
 	ErrFormat = errors.New("not a valid ONNX file")
-	// ErrUnsupported says that a valid file uses what Millrace has not, such as float8 tensors; the message names it.
+	// ErrUnsupported says that a valid file uses what Millrace has not, such as sparse tensors; the message names it.
 	ErrUnsupported = errors.New("not supported")
 	// ErrExternal says that a tensor's external data cannot be had: outside the model's folder, missing, too short.
 	ErrExternal = errors.New("external data cannot be read")

@@ -158,20 +158,25 @@ func (d *decoder) content(f *tensorFields, dtype tensor.DType, shape tensor.Shap
 }
 
 func (d *decoder) fromRaw(raw []byte, dtype tensor.DType, shape tensor.Shape) (*tensor.Tensor, error) {
-	if want := shape.Size() * dtype.Size(); want != len(raw) {
+	if want := dtype.PackedSize(shape.Size()); want != len(raw) {
 		return nil, fmt.Errorf("%w: %v%v needs %d bytes of data, there are %d", ErrFormat, dtype, shape, want, len(raw))
 	}
-	var t *tensor.Tensor
-	var err error
-	if d.opts.Share {
-		t, err = tensor.View(dtype, raw, shape...)
-	} else {
-		t, err = tensor.FromBytes(dtype, raw, shape...)
+	if err := d.charge(dtype.Size()*shape.Size() - len(raw)); err != nil { // packed elements take a byte each in memory
+		return nil, err
 	}
+	t, err := fromFile(dtype, raw, shape, d.opts.Share)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	return t, nil
+}
+
+// fromFile makes a tensor of its bytes in a file, which it may keep where share says so.
+func fromFile(dtype tensor.DType, raw []byte, shape tensor.Shape, share bool) (*tensor.Tensor, error) {
+	if share && dtype.Bits() >= 8 {
+		return tensor.View(dtype, raw, shape...)
+	}
+	return tensor.Unpack(dtype, raw, shape...)
 }
 
 // fromTyped makes a tensor from the typed fields, each of which serves several element types.
@@ -201,8 +206,11 @@ func (f *tensorFields) fromTyped(d *decoder, dtype tensor.DType, shape tensor.Sh
 	if len(f.ints) > 0 && f.intField != want {
 		return nil, fmt.Errorf("%v data in field %d, not %d", dtype, f.intField, want)
 	}
-	if err := d.charge(len(f.ints) * dtype.Size()); err != nil {
+	if err := d.charge(len(f.ints) * dtype.Size() * max(1, 8/dtype.Bits())); err != nil {
 		return nil, err
+	}
+	if dtype.Small() {
+		return bytesOf(f.ints, dtype, shape)
 	}
 	switch dtype {
 	case tensor.Int64:
@@ -231,6 +239,18 @@ func (f *tensorFields) fromTyped(d *decoder, dtype tensor.DType, shape tensor.Sh
 		bools[i] = v != 0
 	}
 	return tensor.Of(bools, shape...)
+}
+
+// bytesOf makes a tensor of a small type, of which each integer has a byte as it is in a file: packed where the type is.
+func bytesOf(ints []int64, dtype tensor.DType, shape tensor.Shape) (*tensor.Tensor, error) {
+	raw := make([]byte, len(ints))
+	for i, v := range ints {
+		if v < math.MinInt8 || v > math.MaxUint8 {
+			return nil, fmt.Errorf("integer %d of %v data is %d, which is no byte", i, dtype, v)
+		}
+		raw[i] = byte(v)
+	}
+	return tensor.Unpack(dtype, raw, shape...)
 }
 
 type integer interface {

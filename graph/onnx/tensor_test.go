@@ -22,6 +22,10 @@ func allTypes() []*tensor.Tensor {
 		tensor.Vector[uint32](0, 1<<32-1), tensor.Vector[uint64](0, 1<<64-1), tensor.Vector(true, false),
 		tensor.Vector("", "ü", "\xff"), tensor.Vector(tensor.HalfOf(1.5), tensor.Half(0xfc00)),
 		tensor.Vector(tensor.BHalfOf(1.5), tensor.BHalf(0x7f80)), tensor.Vector(complex64(1 - 2i)), tensor.Vector(1e300 - 2i),
+		tensor.Vector[tensor.E4M3FN](0, 0x7e, 0xff), tensor.Vector[tensor.E4M3FNUZ](0x80), tensor.Vector[tensor.E5M2](0x7c, 0xfb),
+		tensor.Vector[tensor.E5M2FNUZ](1), tensor.Vector[tensor.E8M0](0, 127, 255), tensor.Vector[tensor.E2M1](0, 7, 15),
+		tensor.Vector[tensor.I4](-8, 7, -1), must(tensor.Of([]tensor.U4{0, 15, 9, 1}, 2, 2)), tensor.Vector[tensor.I2](-2, 1, 0, -1, 1),
+		tensor.Vector[tensor.U2](3, 0, 2), tensor.Scalar[tensor.I4](-3), must(tensor.New(tensor.Int4, 0)),
 		tensor.Scalar[float32](7), must(tensor.New(tensor.Float32, 0, 5)), must(tensor.New(tensor.String, 0)),
 	}
 }
@@ -62,6 +66,11 @@ func TestTensorTypedFields(t *testing.T) {
 		{"double", pb(1, 1, 2, 11, 10, "\x00\x00\x00\x00\x00\x00\xf0\x3f"), tensor.Vector(1.0)},
 		{"scalar", pb(2, 7, 7, 4), tensor.Scalar[int64](4)},
 		{"dims packed", pb(1, "\x01\x02", 2, 3, 5, 1, 5, 2), tensor.Must(tensor.Of([]int8{1, 2}, 1, 2))},
+		{"float8 by its bits", pb(1, 2, 2, 17, 5, 0x7e, 5, 255), tensor.Vector[tensor.E4M3FN](0x7e, 0xff)},
+		{"int4 in pairs", pb(1, 3, 2, 22, 5, 0x78, 5, 0x0f), tensor.Vector[tensor.I4](-8, 7, -1)},
+		{"int4, the byte negative", pb(1, 2, 2, 22, 5, -8), tensor.Vector[tensor.I4](-8, -1)},
+		{"uint2 in fours, packed", pb(1, 5, 2, 25, 5, "\xe4\x01\x02"), tensor.Vector[tensor.U2](0, 1, 2, 3, 2)},
+		{"float4 raw", pb(1, 3, 2, 23, 9, "\x7f\x0a"), tensor.Vector[tensor.E2M1](15, 7, 10)},
 		{"raw bool", pb(1, 2, 2, 9, 9, "\x02\x00"), tensor.Vector(true, false)},
 	}
 	for _, tt := range tests {

@@ -167,16 +167,7 @@ func symbol(name string) string {
 	return name
 }
 
-// laterTypes are the element types after opset 17, which are refused by name.
-var laterTypes = map[int64]string{
-	17: "float8e4m3fn", 18: "float8e4m3fnuz", 19: "float8e5m2", 20: "float8e5m2fnuz", 21: "uint4", 22: "int4",
-	23: "float4e2m1", 24: "float8e8m0", 25: "uint2", 26: "int2",
-}
-
 func dtypeOf(v int64) (tensor.DType, error) {
-	if name, ok := laterTypes[v]; ok {
-		return tensor.Invalid, fmt.Errorf("%w: element type %s", ErrUnsupported, name)
-	}
 	if v <= 0 || v > 255 || !tensor.DType(v).Valid() {
 		return tensor.Invalid, fmt.Errorf("%w: unknown element type %d", ErrFormat, v)
 	}
