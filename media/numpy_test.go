@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"reflect"
 	"strings"
@@ -105,6 +106,18 @@ func TestNPYErrors(t *testing.T) {
 		_, err := media.ReadNPY(bytes.NewReader(c.file), 1000)
 		if !errors.Is(err, c.is) || !strings.Contains(fmt.Sprint(err), c.says) {
 			t.Errorf("%s: %v; want %v with %q", c.name, err, c.is, c.says)
+		}
+	}
+}
+
+// Types that numpy and the protocol lack are refused by name.
+func TestSmallTypesAreRefused(t *testing.T) {
+	for _, x := range []*tensor.Tensor{tensor.Vector[tensor.E4M3FN](1), tensor.Vector[tensor.I4](1), tensor.Vector[tensor.E8M0](1), tensor.Vector[tensor.U2](1)} {
+		if err := media.WriteNPY(io.Discard, x); !errors.Is(err, media.ErrUnsupportedType) || !strings.Contains(err.Error(), x.DType().String()) {
+			t.Errorf(".npy of %v: %v", x.DType(), err)
+		}
+		if _, err := media.AppendJSON(nil, "x", x); !errors.Is(err, media.ErrUnsupportedType) || !strings.Contains(err.Error(), x.DType().String()) {
+			t.Errorf("JSON of %v: %v", x.DType(), err)
 		}
 	}
 }

@@ -159,8 +159,8 @@ type Rounding struct {
 // Small reports whether d is one of the small types: float8, float4, and integers of 4 and 2 bits.
 func (d DType) Small() bool { return d >= Float8E4M3FN && d <= Int2 }
 
-// smallInt reports whether d is an integer of fewer than 8 bits.
-func (d DType) smallInt() bool { return d == Uint4 || d == Int4 || d == Uint2 || d == Int2 }
+// SmallInteger reports whether d is an integer of fewer than 8 bits.
+func (d DType) SmallInteger() bool { return d == Uint4 || d == Int4 || d == Uint2 || d == Int2 }
 
 // Bits returns the bits of one element in a file, 8 times Size but for the packed types: 4 for Int4, Uint4 and Float4E2M1, 2 for Int2 and
 // Uint2. It is 0 for String.
@@ -182,7 +182,7 @@ func (d DType) PackedSize(n int) int {
 // SmallOf returns the byte that holds f in memory as a d, which must be a small type. Floating-point types round to nearest, ties to
 // even. Integers round so too, and keep the lower bits of what does not fit; a NaN or an infinity becomes 0.
 func SmallOf(d DType, f float64, r Rounding) uint8 {
-	if d.smallInt() {
+	if d.SmallInteger() {
 		f = math.RoundToEven(f)
 		if !(math.Abs(f) < 1<<62) {
 			f = 0
@@ -205,7 +205,7 @@ func SmallOf(d DType, f float64, r Rounding) uint8 {
 	return powerOf(f, r)
 }
 
-// SmallOfInteger is SmallOf for an integer type of an integer, whose lower bits are given: it keeps those that fit.
+// SmallOfInteger returns the byte that holds the lower bits of low in memory as a packed type d: those that fit.
 func SmallOfInteger(d DType, low uint8) uint8 {
 	shift := 8 - d.Bits()
 	if d == Int4 || d == Int2 {
@@ -329,7 +329,7 @@ func settled(d DType, b uint8) uint8 {
 	if d == Float4E2M1 {
 		return b & 15
 	}
-	if d.smallInt() {
+	if d.SmallInteger() {
 		return SmallOfInteger(d, b)
 	}
 	return b

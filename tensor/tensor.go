@@ -213,6 +213,25 @@ func View(dtype DType, raw []byte, shape ...int) (*Tensor, error) {
 	return &Tensor{dtype: dtype, shape: Shape(shape).Clone(), data: kinds[dtype].ops.view(raw, n)}, nil
 }
 
+// Overlay returns a tensor over memory that is to be written: it looks at no element, and never copies. raw must have the bytes of shape in
+// memory, be aligned for the type, and live as long as the tensor. It is for the arenas of engines.
+func Overlay(dtype DType, raw []byte, shape ...int) (*Tensor, error) {
+	n, err := Shape(shape).Check()
+	switch {
+	case err != nil:
+		return nil, err
+	case dtype.Size() == 0:
+		return nil, fmt.Errorf("%v elements have no fixed size in bytes", dtype)
+	case len(raw) != n*dtype.Size():
+		return nil, fmt.Errorf("%w: %v %v needs %d bytes, not %d", ErrShape, dtype, Shape(shape), n*dtype.Size(), len(raw))
+	case n == 0:
+		return New(dtype, shape...)
+	case uintptr(unsafe.Pointer(unsafe.SliceData(raw)))%dtype.align() != 0:
+		return nil, fmt.Errorf("memory that is not aligned for %v", dtype)
+	}
+	return &Tensor{dtype: dtype, shape: Shape(shape).Clone(), data: kinds[dtype].ops.view(raw, n)}, nil
+}
+
 // Reshape returns a tensor of another shape that shares t's elements.
 func (t *Tensor) Reshape(shape ...int) (*Tensor, error) {
 	n, err := Shape(shape).Check()

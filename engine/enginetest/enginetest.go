@@ -21,6 +21,7 @@ func Run(t *testing.T, open func(t *testing.T) engine.Engine) {
 		"Describes":       describes,
 		"Computes":        computes,
 		"Types":           types,
+		"SmallTypes":      smallTypes,
 		"Scalars":         scalars,
 		"Empty":           empty,
 		"NaN":             nan,

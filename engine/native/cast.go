@@ -55,6 +55,10 @@ func castTo(c *prep, to tensor.DType) error {
 	if !castable(in.dtype) || !castable(to) {
 		return c.refuse("%v to %v", in.dtype, to)
 	}
+	r, err := c.rounding()
+	if err != nil {
+		return err
+	}
 	if to == in.dtype {
 		return c.alias(0, in, in.shape)
 	}
@@ -64,7 +68,11 @@ func castTo(c *prep, to tensor.DType) error {
 	}
 	if in.dtype == tensor.String {
 		s := in.slot
-		c.step(func(f *frame) error { return parseInto(f.t[o], data[string](f, s)) })
+		c.step(func(f *frame) error { return parseInto(f.t[o], data[string](f, s), r) })
+		return nil
+	}
+	if to.Small() {
+		c.do(c.toSmall(o, in, r))
 		return nil
 	}
 	c.convert(o, in)
@@ -87,11 +95,11 @@ func (c *prep) conversion(o, s, n int, rows bool) func(f *frame) {
 }
 
 func castable(d tensor.DType) bool {
-	return d.IsFloat() || d.IsInteger() || d == tensor.Bool || d == tensor.String
+	return d.IsFloat() || d.IsInteger() || d == tensor.Bool || d == tensor.String || d.Small()
 }
 
 // castInto converts src to dst's type, element by element. It reports false for types that it does not convert:
-// complex numbers, and from strings.
+// complex numbers, from strings, and to the small types, for which castSmall is.
 func castInto(dst, src *tensor.Tensor) bool { return castFirst(dst, src, src.Size()) }
 
 // castFirst is castInto for the first n elements.
@@ -124,7 +132,7 @@ func castFirst(dst, src *tensor.Tensor, n int) bool {
 	case []tensor.BHalf:
 		return castHalf(dst.Raw(), s[:n])
 	}
-	return false
+	return src.DType().Small() && castFromSmall(dst.Raw(), src, n)
 }
 
 func castFrom[S real](dst any, src []S) bool {
@@ -287,7 +295,7 @@ func formatFloat(x float64, bits int) string {
 }
 
 // parseInto reads numbers from strings, plain or with an exponent, and infinities and NaN.
-func parseInto(dst *tensor.Tensor, src []string) error {
+func parseInto(dst *tensor.Tensor, src []string, r tensor.Rounding) error {
 	if d, ok := dst.Raw().([]bool); ok {
 		for i, s := range src {
 			v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
@@ -298,8 +306,17 @@ func parseInto(dst *tensor.Tensor, src []string) error {
 		}
 		return nil
 	}
+	small := dst.DType().Small()
 	for i, s := range src {
 		s = strings.TrimSpace(s)
+		if small {
+			v, err := strconv.ParseFloat(s, 64)
+			if err != nil && !math.IsInf(v, 0) {
+				return err
+			}
+			dst.Bytes()[i] = tensor.SmallOf(dst.DType(), v, r)
+			continue
+		}
 		one := part8(dst.Raw(), i, 1)
 		switch d := dst.DType(); {
 		case d.IsSigned():

@@ -60,11 +60,22 @@ func seedModels(f *testing.F) []*graph.Graph {
 	q = quants.op("Det", nil, quants.op("EyeLike", nil, quants.op("MatMul", nil, quants.op("Transpose", nil, q), q)))
 	rounded := quants.finish(quants.op("DynamicQuantizeLinear", nil, q))
 
+	tiny := newNet("small", 3, 4)
+	blocks := graph.Attrs{"axis": int64(1), "block_size": int64(2), "output_dtype": int64(tensor.Int4)}
+	fours := tiny.op("QuantizeLinear", blocks, "x", tiny.weight(0.5, 3, 2))
+	blocks = graph.Attrs{"axis": int64(1), "block_size": int64(2)}
+	v := tiny.op("DequantizeLinear", blocks, tiny.op("Transpose", nil, tiny.op("Transpose", nil, fours)), tiny.weight(0.5, 3, 2))
+	for _, d := range smallTypes {
+		v = tiny.op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, tiny.op("Reshape", nil, tiny.op("Cast", graph.Attrs{"to": int64(d)}, v), tiny.ints(3, 4)))
+	}
+	packed := tiny.finish(v)
+	packed.Opset[""] = 25
+
 	training, err := gradient.Build(trainable(), gradient.Options{Loss: gradient.CrossEntropy, Optimizer: &gradient.Optimizer{Kind: gradient.Adam}})
 	if err != nil {
 		f.Fatal(err)
 	}
-	return []*graph.Graph{mlp(graph.Dim{Size: -1, Symbol: "N"}, 8, 6, 4), mixed(), pools, g, dynamic(), training, picks, rounded, loopModel(3), sequences()}
+	return []*graph.Graph{mlp(graph.Dim{Size: -1, Symbol: "N"}, 8, 6, 4), mixed(), pools, g, dynamic(), training, picks, rounded, packed, loopModel(3), sequences()}
 }
 
 // sequences goes through a sequence by Loop, SequenceMap and If.
@@ -211,7 +222,7 @@ var fuzzOps = []string{"Relu", "Add", "MatMul", "Gemm", "Conv", "ConvTranspose",
 	"Concat", "Split", "Slice", "Gather", "Pad", "Resize", "Tile", "Expand", "Cast", "OneHot", "TopK", "ReduceSum", "CumSum", "DepthToSpace",
 	"BatchNormalization", "LayerNormalization", "GroupNormalization", "SoftmaxCrossEntropyLoss", "ScatterElements", "GatherElements", "Trilu", "Range", "Where", "Pow", "Dropout",
 	"Einsum", "GatherND", "ScatterND", "NonZero", "Compress", "Unique", "ReverseSequence", "EyeLike", "Det", "Hardmax", "Shrink", "IsInf", "BitwiseNot", "BitShift",
-	"MeanVarianceNormalization", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "RNN", "GRU", "LSTM", "GridSample", "DFT", "STFT", "LpPool", "MaxUnpool", "RoiAlign", "LpNormalization",
+	"MeanVarianceNormalization", "CastLike", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "RNN", "GRU", "LSTM", "GridSample", "DFT", "STFT", "LpPool", "MaxUnpool", "RoiAlign", "LpNormalization",
 	"If", "Loop", "Scan", "SequenceMap", "SequenceAt", "SequenceConstruct", "SequenceInsert", "SequenceErase", "SequenceLength", "SplitToSequence", "ConcatFromSequence",
 	"Optional", "OptionalGetElement", "OptionalHasElement", "SequenceEmpty", "StringSplit", "RMSNormalization", "RotaryEmbedding", "CumProd", "Bernoulli", "Multinomial", "RandomNormalLike",
 	"ai.onnx.ml.TreeEnsembleClassifier", "ai.onnx.ml.TreeEnsembleRegressor", "ai.onnx.ml.LinearClassifier", "ai.onnx.ml.SVMClassifier", "ai.onnx.ml.LabelEncoder", "ai.onnx.ml.OneHotEncoder", "ai.onnx.ml.ZipMap",

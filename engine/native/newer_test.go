@@ -50,7 +50,7 @@ func TestPlaces(t *testing.T) {
 		{op: "BitCast", opset: 26, attrs: to(tensor.Bool), in: list{tensor.Vector[uint8](0, 2)}, want: list{tensor.Vector(false, true)}},
 		{op: "BitCast", opset: 26, attrs: to(tensor.Uint8), in: list{tensor.Vector(false, true)}, want: list{tensor.Vector[uint8](0, 1)}},
 		{op: "BitCast", opset: 26, attrs: to(tensor.Float32), in: list{tensor.Vector[float32](3)}, want: list{tensor.Vector[float32](3)}},
-		{op: "BitCast", opset: 26, attrs: to(tensor.Int64), in: list{tensor.Vector[float32](1)}, err: "float32 has 4 bytes, int64 8"},
+		{op: "BitCast", opset: 26, attrs: to(tensor.Int64), in: list{tensor.Vector[float32](1)}, err: "float32 has 32 bits, int64 64"},
 		{op: "BitCast", opset: 26, attrs: to(tensor.String), in: list{tensor.Vector[float32](1)}, err: "float32 to string"},
 		{op: "BitCast", opset: 26, attrs: graph.Attrs{"to": int64(1 << 40)}, in: list{tensor.Vector[float32](1)}, err: "float32 to"},
 		{op: "BitCast", opset: 26, in: list{tensor.Vector[float32](1)}, err: "float32 to"},

@@ -132,8 +132,8 @@ func bitCast(c *prep) error {
 	if in.dtype == tensor.String || !to.Valid() || to == tensor.String {
 		return c.refuse("%v to %v", in.dtype, to)
 	}
-	if to.Size() != in.dtype.Size() {
-		return c.errf("%v has %d bytes, %v %d", in.dtype, in.dtype.Size(), to, to.Size())
+	if to.Bits() != in.dtype.Bits() {
+		return c.errf("%v has %d bits, %v %d", in.dtype, in.dtype.Bits(), to, to.Bits())
 	}
 	if to == in.dtype {
 		return c.alias(0, in, in.shape)
@@ -147,6 +147,12 @@ func bitCast(c *prep) error {
 		if d, ok := f.t[o].Raw().([]bool); ok {
 			for i, b := range f.t[s].Bytes() {
 				d[i] = b != 0
+			}
+			return
+		}
+		if to.Bits() < 8 {
+			for i, b := range f.t[s].Bytes() {
+				f.t[o].Bytes()[i] = tensor.SmallOfInteger(to, b)
 			}
 			return
 		}

@@ -69,7 +69,7 @@ func (c *prep) wide(in *info) (int, error) {
 	if in.dtype == tensor.Float32 {
 		return in.slot, nil
 	}
-	if in.dtype != tensor.Float16 && in.dtype != tensor.BFloat16 && in.dtype != tensor.Int32 {
+	if d := in.dtype; d != tensor.Float16 && d != tensor.BFloat16 && d != tensor.Int32 && (!d.Small() || d.SmallInteger()) {
 		return 0, c.refuse("a scale of %v", in.dtype)
 	}
 	s, err := c.scratchOf(tensor.Float32, in.shape)
@@ -93,21 +93,44 @@ func (c *prep) quantizedType() tensor.DType {
 	return d
 }
 
-// narrowed rounds quotients to the precision that the division has: that of the scale, unless the attribute says another.
-func (c *prep) narrowed() (func(float32) float32, error) {
-	d := c.in[1].dtype
-	if v := c.attrs.Int("precision", 0); v != 0 {
-		d = tensor.DType(min(max(v, 0), 255))
+// A division has the precision that the attribute says, or that of the scale. With the attribute, what is divided is rounded to it too.
+type division struct {
+	operand, quotient func(float32) float32 // nil: nothing is rounded
+}
+
+func (c *prep) division() (v division, err error) {
+	d, named := c.in[1].dtype, c.attrs.Int("precision", 0)
+	if named != 0 {
+		d = tensor.DType(min(max(named, 0), 255))
 	}
-	switch d {
-	case tensor.Float32, tensor.Int32:
-		return nil, nil
-	case tensor.Float16:
-		return func(v float32) float32 { return tensor.HalfOf(v).Float32() }, nil
-	case tensor.BFloat16:
-		return func(v float32) float32 { return tensor.BHalfOf(v).Float32() }, nil
+	switch {
+	case d == tensor.Float32 || d == tensor.Int32 && named == 0 || d.Small() && named == 0:
+		return v, nil
+	case d == tensor.Float16:
+		v.quotient = func(v float32) float32 { return tensor.HalfOf(v).Float32() }
+	case d == tensor.BFloat16:
+		v.quotient = func(v float32) float32 { return tensor.BHalfOf(v).Float32() }
+	default:
+		return v, c.refuse("precision of %v", d)
 	}
-	return nil, c.refuse("precision of %v", d)
+	if named != 0 {
+		v.operand = v.quotient
+	}
+	return v, nil
+}
+
+// by divides one number.
+func (v *division) by(x float64, scale float32) float32 {
+	a := float32(x)
+	if v.operand != nil {
+		a, scale = v.operand(a), v.operand(scale)
+		x = float64(a)
+	}
+	q := float32(x / float64(scale))
+	if v.quotient != nil {
+		q = v.quotient(q)
+	}
+	return q
 }
 
 // quantizeLinear divides by the scale, rounds halves to even, adds the zero point, and keeps within the type's range.
@@ -123,7 +146,7 @@ func quantizeLinear(c *prep) error {
 	if v := c.attrs.Int("output_dtype", 0); v > 0 && tensor.DType(min(v, 255)) != to {
 		return c.errf("output_dtype is %d, the zero point %v", v, to)
 	}
-	round, err := c.narrowed()
+	by, err := c.division()
 	if err != nil {
 		return err
 	}
@@ -140,7 +163,7 @@ func quantizeLinear(c *prep) error {
 	default:
 		return c.refuseType(d)
 	}
-	a := quantizing{scaling: s, x: x, ints: c.in[0].dtype == tensor.Int32, round: round}
+	a := quantizing{scaling: s, x: x, ints: c.in[0].dtype == tensor.Int32, by: by}
 	switch to {
 	case tensor.Uint8:
 		return quantizeTo[uint8](c, a, 0, math.MaxUint8)
@@ -150,60 +173,106 @@ func quantizeLinear(c *prep) error {
 		return quantizeTo[uint16](c, a, 0, math.MaxUint16)
 	case tensor.Int16:
 		return quantizeTo[int16](c, a, math.MinInt16, math.MaxInt16)
+	case tensor.Uint4:
+		return quantizeTo[tensor.U4](c, a, 0, 15)
+	case tensor.Int4:
+		return quantizeTo[tensor.I4](c, a, -8, 7)
+	case tensor.Uint2:
+		return quantizeTo[tensor.U2](c, a, 0, 3)
+	case tensor.Int2:
+		return quantizeTo[tensor.I2](c, a, -2, 1)
+	case tensor.Float8E4M3FN, tensor.Float8E4M3FNUZ, tensor.Float8E5M2, tensor.Float8E5M2FNUZ, tensor.Float4E2M1:
+		return quantizeToFloat(c, a, to)
 	}
 	return c.refuse("quantization to %v", to)
 }
 
 type quantizing struct {
 	scaling
-	x, o  int
-	ints  bool // x holds int32
-	round func(float32) float32
+	x, o int
+	ints bool // x holds int32
+	by   division
 }
 
-func quantizeTo[Q uint8 | int8 | uint16 | int16](c *prep, a quantizing, low, high float64) error {
+// quotients gives each element divided by its scale, with the place of its scale, for the lines from lo to hi.
+func (a *quantizing) quotients(f *frame, lo, hi int, give func(at, k int, q float32)) {
+	scales := data[float32](f, a.scale)
+	var x []float32
+	var xi []int32
+	if a.ints {
+		xi = data[int32](f, a.x)
+	} else {
+		x = data[float32](f, a.x)
+	}
+	for line := lo; line < hi; line++ {
+		outer, place := line/max(a.dim, 1), line%max(a.dim, 1)
+		for i := range a.inner {
+			k, at := a.at(outer, place, i), line*a.inner+i
+			switch {
+			case a.ints:
+				give(at, k, a.by.by(float64(xi[at]), scales[k]))
+			case a.by.quotient != nil:
+				give(at, k, a.by.by(float64(x[at]), scales[k]))
+			default:
+				give(at, k, x[at]/scales[k])
+			}
+		}
+	}
+}
+
+// quantizeToFloat quantizes to a floating-point type of 8 or 4 bits. The zero point, which is zero in all that tools write, is added.
+func quantizeToFloat(c *prep, a quantizing, to tensor.DType) error {
+	r, err := c.rounding()
+	if err != nil {
+		return err
+	}
+	if a.o, err = c.out(0, to, c.in[0].shape); err != nil {
+		return err
+	}
+	table := tensor.SmallTable(to)
+	part := func(f *frame, lo, hi int) {
+		d := f.t[a.o].Bytes()
+		var zeros []byte
+		if a.zero >= 0 {
+			zeros = f.t[a.zero].Bytes()
+		}
+		a.quotients(f, lo, hi, func(at, k int, q float32) {
+			if zeros != nil {
+				q += table[zeros[k]]
+			}
+			d[at] = tensor.SmallOf(to, float64(q), r)
+		})
+	}
+	c.do(func(f *frame) { f.parallel(a.outer*a.dim, max(1, grain/16/max(a.inner, 1)), part) })
+	return nil
+}
+
+type quantized interface {
+	uint8 | int8 | uint16 | int16 | tensor.U4 | tensor.I4 | tensor.U2 | tensor.I2
+}
+
+func quantizeTo[Q quantized](c *prep, a quantizing, low, high float64) error {
 	var err error
 	if a.o, err = c.out(0, tensor.DTypeOf[Q](), c.in[0].shape); err != nil {
 		return err
 	}
 	part := func(f *frame, lo, hi int) {
-		d, scales := data[Q](f, a.o), data[float32](f, a.scale)
-		var x []float32
-		var xi []int32
-		if a.ints {
-			xi = data[int32](f, a.x)
-		} else {
-			x = data[float32](f, a.x)
-		}
+		d := data[Q](f, a.o)
 		var zeros []Q
 		if a.zero >= 0 {
 			zeros = data[Q](f, a.zero)
 		}
-		for line := lo; line < hi; line++ {
-			outer, place := line/max(a.dim, 1), line%max(a.dim, 1)
-			for i := range a.inner {
-				k := a.at(outer, place, i)
-				at := line*a.inner + i
-				var q float32
-				if a.ints {
-					q = float32(float64(xi[at]) / float64(scales[k]))
-				} else {
-					q = x[at] / scales[k]
-				}
-				if a.round != nil {
-					q = a.round(q)
-				}
-				zero := 0.0
-				if zeros != nil {
-					zero = float64(zeros[k])
-				}
-				v := math.RoundToEven(float64(q)) + zero
-				if v != v {
-					v = zero // 0 divided by 0
-				}
-				d[at] = Q(min(max(v, low), high))
+		a.quotients(f, lo, hi, func(at, k int, q float32) {
+			zero := 0.0
+			if zeros != nil {
+				zero = float64(zeros[k])
 			}
-		}
+			v := math.RoundToEven(float64(q)) + zero
+			if v != v {
+				v = zero // 0 divided by 0
+			}
+			d[at] = Q(min(max(v, low), high))
+		})
 	}
 	c.do(func(f *frame) { f.parallel(a.outer*a.dim, max(1, grain/8/max(a.inner, 1)), part) })
 	return nil
@@ -254,6 +323,16 @@ func dequantizeLinear(c *prep) error {
 		dequantize[int16](c, a)
 	case tensor.Int32:
 		dequantize[int32](c, a)
+	case tensor.Uint4:
+		dequantize[tensor.U4](c, a)
+	case tensor.Int4:
+		dequantize[tensor.I4](c, a)
+	case tensor.Uint2:
+		dequantize[tensor.U2](c, a)
+	case tensor.Int2:
+		dequantize[tensor.I2](c, a)
+	case tensor.Float8E4M3FN, tensor.Float8E4M3FNUZ, tensor.Float8E5M2, tensor.Float8E5M2FNUZ, tensor.Float4E2M1:
+		dequantizeFloat(c, a, d)
 	default:
 		return c.refuseType(d)
 	}
@@ -263,7 +342,31 @@ func dequantizeLinear(c *prep) error {
 	return nil
 }
 
-func dequantize[Q uint8 | int8 | uint16 | int16 | int32](c *prep, a quantizing) {
+// dequantizeFloat multiplies floating-point numbers of 8 or 4 bits by the scale.
+func dequantizeFloat(c *prep, a quantizing, from tensor.DType) {
+	table := tensor.SmallTable(from)
+	part := func(f *frame, lo, hi int) {
+		d, x, scales := data[float32](f, a.o), f.t[a.x].Bytes(), data[float32](f, a.scale)
+		var zeros []byte
+		if a.zero >= 0 {
+			zeros = f.t[a.zero].Bytes()
+		}
+		for line := lo; line < hi; line++ {
+			outer, place := line/max(a.dim, 1), line%max(a.dim, 1)
+			for i := range a.inner {
+				k, at := a.at(outer, place, i), line*a.inner+i
+				v := table[x[at]]
+				if zeros != nil {
+					v -= table[zeros[k]]
+				}
+				d[at] = v * scales[k]
+			}
+		}
+	}
+	c.do(func(f *frame) { f.parallel(a.outer*a.dim, max(1, grain/4/max(a.inner, 1)), part) })
+}
+
+func dequantize[Q quantized | int32](c *prep, a quantizing) {
 	part := func(f *frame, lo, hi int) {
 		d, x, scales := data[float32](f, a.o), data[Q](f, a.x), data[float32](f, a.scale)
 		var zeros []Q

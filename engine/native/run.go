@@ -46,7 +46,7 @@ func (p *plan) newFrame(pool *pool) (*frame, error) {
 		case slotPrivate:
 			f.t[i], err = tensor.New(s.dtype, s.shape...)
 		case slotArena:
-			f.t[i], err = over(s.dtype, unsafe.Add(base, s.offset), s.shape)
+			f.t[i], err = tensor.Overlay(s.dtype, unsafe.Slice((*byte)(unsafe.Add(base, s.offset)), s.shape.Size()*s.dtype.Size()), s.shape...)
 		}
 		if err != nil {
 			return nil, err
@@ -159,49 +159,4 @@ func (p *plan) run(ctx context.Context, f *frame, in, out []*tensor.Tensor) (err
 	}
 	ok = true
 	return nil
-}
-
-// over returns a tensor of fixed-size elements at p, which lies in memory that the frame keeps alive through it.
-func over(dtype tensor.DType, p unsafe.Pointer, shape tensor.Shape) (*tensor.Tensor, error) {
-	switch dtype {
-	case tensor.Float32:
-		return overOf[float32](p, shape)
-	case tensor.Float64:
-		return overOf[float64](p, shape)
-	case tensor.Int8:
-		return overOf[int8](p, shape)
-	case tensor.Int16:
-		return overOf[int16](p, shape)
-	case tensor.Int32:
-		return overOf[int32](p, shape)
-	case tensor.Int64:
-		return overOf[int64](p, shape)
-	case tensor.Uint8:
-		return overOf[uint8](p, shape)
-	case tensor.Uint16:
-		return overOf[uint16](p, shape)
-	case tensor.Uint32:
-		return overOf[uint32](p, shape)
-	case tensor.Uint64:
-		return overOf[uint64](p, shape)
-	case tensor.Bool:
-		return overOf[bool](p, shape)
-	case tensor.Float16:
-		return overOf[tensor.Half](p, shape)
-	case tensor.BFloat16:
-		return overOf[tensor.BHalf](p, shape)
-	case tensor.Complex64:
-		return overOf[complex64](p, shape)
-	case tensor.Complex128:
-		return overOf[complex128](p, shape)
-	}
-	return nil, fmt.Errorf("no arena for %v", dtype)
-}
-
-func overOf[T tensor.Element](p unsafe.Pointer, shape tensor.Shape) (*tensor.Tensor, error) {
-	n := shape.Size()
-	if n == 0 {
-		return tensor.Of([]T{}, shape...)
-	}
-	return tensor.Of(unsafe.Slice((*T)(p), n), shape...)
 }

@@ -112,10 +112,10 @@ func (a *adapted) input(b *graph.Builder, v graph.Value) port {
 	return p
 }
 
-// output widens 16-bit numbers, and makes a scalar or a value whose rank is not known one-dimensional.
+// output widens numbers of 16 bits and fewer, and makes a scalar or a value whose rank is not known one-dimensional.
 func (a *adapted) output(b *graph.Builder, v graph.Value) port {
 	p := port{value: v, name: v.Name, dtype: v.DType}
-	if v.DType == tensor.Float16 || v.DType == tensor.BFloat16 {
+	if v.DType == tensor.Float16 || v.DType == tensor.BFloat16 || v.DType.Small() {
 		p.dtype = tensor.Float32
 		p.name = b.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, p.name)
 	}

@@ -76,6 +76,11 @@ func open(ctx context.Context, g *graph.Graph, opts engine.Options) (*Session, e
 	if err != nil {
 		return nil, fmt.Errorf("open on onnxruntime: %w", err)
 	}
+	for _, p := range a.inputs {
+		if _, ok := elementTypes[p.dtype]; p.dtype.Small() && !ok {
+			return nil, &engine.UnsupportedError{Engine: Name, Ops: []string{fmt.Sprintf("input %s of %v", p.value.Name, p.dtype)}}
+		}
+	}
 	tries := map[string]*widening{}
 	inlined := false
 	last := "" // the node that was changed before this try

@@ -127,19 +127,23 @@ func (b *bound) clear() error {
 	return errors.Join(faults...)
 }
 
-// pointer identifies a tensor's memory; nil for one without elements and for strings, which the library copies.
+// pointer identifies a tensor's memory; nil for one without elements, for strings, which the library copies, and for packed types, of
+// which the library gets a copy of another form.
 func pointer(t *tensor.Tensor) unsafe.Pointer {
 	b := t.Bytes()
-	if len(b) == 0 {
+	if len(b) == 0 || t.DType().Bits() < 8 {
 		return nil
 	}
 	return unsafe.Pointer(unsafe.SliceData(b))
 }
 
-// elementTypes of 16-bit numbers, which the wrapper has no Go type for.
+// elementTypes are the types that the wrapper has no Go type for. What is missing here and in toValue cannot be an input.
 var elementTypes = map[tensor.DType]ort.TensorElementDataType{
 	tensor.Float16: ort.TensorElementDataTypeFloat16, tensor.BFloat16: ort.TensorElementDataTypeBFloat16,
 	tensor.Complex64: ort.TensorElementDataTypeComplex64, tensor.Complex128: ort.TensorElementDataTypeComplex128,
+	tensor.Float8E4M3FN: ort.TensorElementDataTypeFloat8E4M3FN, tensor.Float8E4M3FNUZ: ort.TensorElementDataTypeFloat8E4M3FNUZ,
+	tensor.Float8E5M2: ort.TensorElementDataTypeFloat8E5M2, tensor.Float8E5M2FNUZ: ort.TensorElementDataTypeFloat8E5M2FNUZ,
+	tensor.Uint4: ort.TensorElementDataTypeUint4, tensor.Int4: ort.TensorElementDataTypeInt4,
 }
 
 // toValue makes a value over t's memory; strings are copied. A scalar becomes one dimension of 1.
@@ -189,11 +193,15 @@ func toValue(t *tensor.Tensor) (ort.Value, error) {
 		}
 		return v, nil
 	}
-	raw := t.Bytes()
+	kind, ok := elementTypes[t.DType()]
+	if !ok {
+		return nil, fmt.Errorf("%w: the library takes no %v", engine.ErrInput, t.DType())
+	}
+	raw := tensor.Pack(t)
 	if len(raw) == 0 {
 		raw = make([]byte, t.DType().Size()) // the wrapper wants some memory even for no elements
 	}
-	return ort.NewCustomDataTensor(shape, raw, elementTypes[t.DType()])
+	return ort.NewCustomDataTensor(shape, raw, kind)
 }
 
 // fromValue makes a tensor of a value that the library allocated, narrowed to dtype. The wrapper has copied the
@@ -206,6 +214,9 @@ func fromValue(v ort.Value, shape tensor.Shape, dtype tensor.DType) (*tensor.Ten
 			return narrow(v.GetData(), shape, tensor.HalfOf)
 		case tensor.BFloat16:
 			return narrow(v.GetData(), shape, tensor.BHalfOf)
+		}
+		if dtype.Small() {
+			return narrowSmall(v.GetData(), shape, dtype)
 		}
 		return tensor.Of(v.GetData(), shape...)
 	case *ort.Tensor[float64]:
@@ -247,6 +258,18 @@ func narrow[T tensor.Element](wide []float32, shape tensor.Shape, round func(flo
 		d[i] = round(v)
 	}
 	return tensor.Of(d, shape...)
+}
+
+// narrowSmall takes back to a small type what was widened from it, so that nothing is rounded.
+func narrowSmall(wide []float32, shape tensor.Shape, dtype tensor.DType) (*tensor.Tensor, error) {
+	t, err := tensor.New(dtype, shape...)
+	if err != nil {
+		return nil, err
+	}
+	for i, v := range wide[:t.Size()] {
+		t.Bytes()[i] = tensor.SmallOf(dtype, float64(v), tensor.Rounding{})
+	}
+	return t, nil
 }
 
 // copyInto writes src into the caller's tensor, whose type and shape must be those of the result.

@@ -227,6 +227,12 @@ func inferDequantize(c *call) error {
 	if c.opset >= 19 {
 		dtype = c.arg(1).dtype
 	}
+	if c.attrs.Int("output_dtype", 0) != 0 {
+		var err error
+		if dtype, err = c.dtypeAttr("output_dtype", dtype); err != nil {
+			return err
+		}
+	}
 	c.set(0, dtype, c.arg(0).shape)
 	return nil
 }

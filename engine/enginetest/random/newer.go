@@ -13,14 +13,48 @@ func Newer(seed uint64) (Case, error) {
 	if err != nil {
 		return Case{}, err
 	}
-	if c.Graph.Nodes[0].OpType == "Attention" {
+	switch c.Graph.Nodes[0].OpType {
+	case "Attention":
 		c.Graph.Opset[""] = 24
+	case "QuantizeLinear":
+		c.Graph.Opset[""] = 21 // in which Transpose moves float8
 	}
 	return c, nil
 }
 
 // newer each make a graph of one operator.
-var newer = []func(m *maker){attention, attention, tensorScatter, centerCropPad, col2im, affineGrid, deformConv, maxRoiPool}
+var newer = []func(m *maker){attention, attention, tensorScatter, centerCropPad, col2im, affineGrid, deformConv, maxRoiPool, small}
+
+// small quantizes to a type of 8 or 4 bits and back, with one scale, one for each place of an axis, or one for each block, and casts what
+// comes of it.
+func small(m *maker) {
+	rows, cols := 1+m.IntN(5), 1+m.IntN(9)
+	to := []tensor.DType{tensor.Int4, tensor.Uint4, tensor.Float8E4M3FN, tensor.Float8E4M3FNUZ, tensor.Float8E5M2, tensor.Float8E5M2FNUZ}[m.IntN(6)]
+	attrs, scales := graph.Attrs{}, []int{}
+	switch m.IntN(3) {
+	case 0:
+		attrs["axis"], scales = int64(1), []int{cols}
+	case 1:
+		if to == tensor.Int4 || to == tensor.Uint4 { // the library has blocks for these
+			block := 1 + m.IntN(cols)
+			attrs["axis"], attrs["block_size"], scales = int64(1), int64(block), []int{rows, (cols + block - 1) / block}
+		}
+	}
+	scale := m.normal(1, scales...)
+	for i, v := range tensor.Data[float32](scale) {
+		tensor.Data[float32](scale)[i] = 0.1 + v*v
+	}
+	zero := tensor.Must(tensor.New(to, scales...))
+	if to == tensor.Int4 || to == tensor.Uint4 {
+		for i := range zero.Bytes() {
+			zero.Bytes()[i] = byte(m.IntN(8))
+		}
+	}
+	s, z := m.b.Init("scale", scale), m.b.Init("zero", zero)
+	q := m.b.Op("QuantizeLinear", attrs, m.table("x", m.normal(3, rows, cols)), s, z)
+	m.b.Output(m.b.Op("DequantizeLinear", attrs, q, s, z))
+	m.b.Output(m.b.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, m.b.Op("Transpose", nil, q)))
+}
 
 func tensorScatter(m *maker) {
 	batch, rows, dim, wide := 1+m.IntN(4), 1+m.IntN(4), 4+m.IntN(4), 1+m.IntN(4)
