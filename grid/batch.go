@@ -193,6 +193,13 @@ func newMany(c *Cache, writes []write, unread bool) *many {
 	}
 }
 
+// writeAgain writes what could not be told yet alone.
+func (m *many) writeAgain(ctx context.Context, i int) {
+	if r := &m.results[i]; isInProcess(r.err) {
+		r.seq, r.err = m.c.grid.asks.write(ctx, m.writes[i])
+	}
+}
+
 func (m *many) failAll(err error) {
 	for i := range m.results {
 		if m.results[i].err == nil {
@@ -304,13 +311,14 @@ func (a *oneOfMany) answer(msg *wire.Msg, err error) bool {
 	return true
 }
 
-func (a *oneOfMany) settle(context.Context) {
-	r := a.m.results[a.i]
+func (a *oneOfMany) settle(ctx context.Context) {
+	r := &a.m.results[a.i]
+	a.m.writeAgain(ctx, a.i)
 	if r.err != nil {
 		a.m.rooms[a.i].release()
 		return
 	}
 	p := a.m.writes[a.i].partition
-	p.flow.wrote(r.seq)
+	p.wrote(a.m.writes[a.i].subject, r.seq)
 	a.m.rooms[a.i].releaseAfter(p, r.seq)
 }

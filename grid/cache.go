@@ -170,25 +170,25 @@ func (g *Grid) Cache(ctx context.Context, name string) (*Cache, error) {
 		return c, nil
 	}
 	// Another node may have made it a moment ago.
-	entry, err := g.meta.Get(ctx, cachePrefix+name)
+	value, rev, err := g.metaGet(ctx, cachePrefix+name)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil, fmt.Errorf("%w: %s", ErrNoCache, name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open cache %s: %w", name, apiError(err))
 	}
-	return g.adoptEntry(ctx, entry)
+	return g.adoptEntry(ctx, name, value, rev)
 }
 
-func (g *Grid) adoptEntry(ctx context.Context, entry jetstream.KeyValueEntry) (*Cache, error) {
+func (g *Grid) adoptEntry(ctx context.Context, name string, value []byte, rev uint64) (*Cache, error) {
 	var config CacheConfig
-	if err := json.Unmarshal(entry.Value(), &config); err != nil {
-		return nil, fmt.Errorf("%w: the configuration of %s: %w", ErrFormat, entry.Key(), err)
+	if err := json.Unmarshal(value, &config); err != nil {
+		return nil, fmt.Errorf("%w: the configuration of cache %s: %w", ErrFormat, name, err)
 	}
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	return g.adopt(ctx, config.withDefaults(), entry.Revision())
+	return g.adopt(ctx, config.withDefaults(), rev)
 }
 
 // loadCaches reads the configurations, and follows them for as long as the grid is open.
@@ -207,7 +207,7 @@ func (g *Grid) loadCaches(ctx context.Context) error {
 			if entry.Operation() != jetstream.KeyValuePut {
 				continue
 			}
-			if _, err := g.adoptEntry(ctx, entry); err != nil {
+			if _, err := g.adoptEntry(ctx, strings.TrimPrefix(entry.Key(), cachePrefix), entry.Value(), entry.Revision()); err != nil {
 				return errors.Join(err, watch.Stop())
 			}
 		case <-ctx.Done():
@@ -231,7 +231,7 @@ func (g *Grid) followCaches(watch jetstream.KeyWatcher) {
 				continue
 			}
 			ctx, cancel := context.WithTimeout(until(g.done), g.cfg.Timeout)
-			if _, err := g.adoptEntry(ctx, entry); err != nil && !g.isDone() && !errors.Is(err, ErrNoCache) {
+			if _, err := g.adoptEntry(ctx, strings.TrimPrefix(entry.Key(), cachePrefix), entry.Value(), entry.Revision()); err != nil && !g.isDone() && !errors.Is(err, ErrNoCache) {
 				g.cfg.Logger.Error("cache configuration not used", "key", entry.Key(), "error", err)
 			}
 			cancel()
@@ -303,14 +303,14 @@ func (g *Grid) DeleteCache(ctx context.Context, name string) error {
 
 // finishDeletion removes what a deleted cache has left, where there is one of this name.
 func (g *Grid) finishDeletion(ctx context.Context, name string) error {
-	mark, err := g.meta.Get(ctx, deletedPrefix+name)
+	class, rev, err := g.metaGet(ctx, deletedPrefix+name)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("look for what is left of it: %w", apiError(err))
 	}
-	parts, err := g.class(ctx, Class(mark.Value()))
+	parts, err := g.class(ctx, Class(class))
 	if err != nil {
 		return err
 	}
@@ -322,10 +322,10 @@ func (g *Grid) finishDeletion(ctx context.Context, name string) error {
 		}
 		gone[i] = purged{Born: a.Born, UpTo: a.Sequence}
 	}
-	if err := g.notePurged(ctx, name, Class(mark.Value()), gone); err != nil {
+	if err := g.notePurged(ctx, name, Class(class), gone); err != nil {
 		return err
 	}
-	err = g.meta.Delete(ctx, deletedPrefix+name, jetstream.LastRevision(mark.Revision()))
+	err = g.meta.Delete(ctx, deletedPrefix+name, jetstream.LastRevision(rev))
 	if err != nil && !isWrongSequence(err) {
 		return fmt.Errorf("note that it is gone: %w", apiError(err))
 	}

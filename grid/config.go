@@ -49,6 +49,9 @@ type Config struct {
 	// Partitions is a power of two up to 256, fixed when the grid is made. 0 takes what the grid
 	// has, or 8 for a new one.
 	Partitions int
+	// Replicas is how many servers of a cluster have each stream: 1, 3 or 5. 0 leaves it as it is, 1 for a new grid. Changing it has the servers copy, or
+	// drop, what there is. With URL only.
+	Replicas int
 	// SyncAlways makes every acknowledged write of a durable cache survive a power cut, at the
 	// price of an fsync a write. Without it, a killed process loses nothing, a power cut up to
 	// two minutes. In this process only: an external server has its own setting.
@@ -95,6 +98,8 @@ func (c Config) Validate() error {
 	l.Check(c.Name == "" || gridName.MatchString(c.Name), "name", "%q: it has 1 to 32 letters, digits, _ and -", c.Name)
 	l.Check(c.Partitions >= 0 && c.Partitions <= 256 && bits.OnesCount(uint(c.Partitions)) <= 1,
 		"partitions", "%d must be a power of two from 1 to 256, or 0", c.Partitions)
+	l.Check(slices.Contains([]int{0, 1, 3, 5}, c.Replicas), "replicas", "%d must be 1, 3 or 5, or 0", c.Replicas)
+	l.Check(c.URL != "" || c.Replicas <= 1, "replicas", "%d needs the url of a cluster", c.Replicas)
 	l.Check(c.URL == "" || !c.SyncAlways, "sync", "is a setting of the server at %s", c.URL)
 	for _, limit := range []struct {
 		name  string
@@ -173,6 +178,8 @@ type CacheConfig struct {
 	// Lifespan and MaxIdle are those of entries that are put without their own.
 	Lifespan time.Duration `json:"lifespan,omitempty"`
 	MaxIdle  time.Duration `json:"max_idle,omitempty"`
+	// Consistency is what gets see where partitions have replicas; ConsistencySession if empty.
+	Consistency Consistency `json:"consistency,omitempty"`
 }
 
 // Evict is what happens when a cache is full.
@@ -235,6 +242,8 @@ func (c CacheConfig) Validate() error {
 	l.Check(c.MaxEntries >= 0, "max_entries", "%d must be at least 0", c.MaxEntries)
 	l.Check(c.MaxBytes >= 0, "max_bytes", "%d must be at least 0", c.MaxBytes)
 	l.Check(c.MaxEntryBytes >= 0 && c.MaxEntryBytes <= MaxValueBytes, "max_entry_bytes", "%d must be from 1 to %d", c.MaxEntryBytes, MaxValueBytes)
+	l.Check(slices.Contains([]Consistency{"", ConsistencySession, ConsistencyLeader, ConsistencyLocal}, c.Consistency), "consistency",
+		"%q must be one of %s, %s, %s", c.Consistency, ConsistencySession, ConsistencyLeader, ConsistencyLocal)
 	c.checkTier(&l)
 	for _, span := range []struct {
 		name string
@@ -284,6 +293,9 @@ func (c CacheConfig) withDefaults() CacheConfig {
 	}
 	if c.Store != "" && c.Evict == "" {
 		c.Evict = EvictStore
+	}
+	if c.Consistency == "" {
+		c.Consistency = ConsistencySession
 	}
 	if c.MaxEntryBytes == 0 {
 		c.MaxEntryBytes = DefaultEntryBytes

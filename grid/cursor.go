@@ -327,7 +327,9 @@ func (c *cursor) load(ctx context.Context, items []*item) (gone []*item, err err
 	var loaded []*item
 	for _, it := range items {
 		if it.load {
-			places, loaded = append(places, c.r.cache.placeOf(it.key)), append(loaded, it)
+			at := c.r.cache.placeOf(it.key)
+			at.least = it.seq // or a replica that lags would say that it is over
+			places, loaded = append(places, at), append(loaded, it)
 		}
 	}
 	for len(places) > 0 {

@@ -16,24 +16,21 @@ type flow struct {
 	// while that is not known).
 	written atomic.Uint64
 	born    atomic.Int64
+	floors  floors
 }
 
 func (f *flow) init() { f.flight = semaphore.NewWeighted(flightMax) }
 
 // wrote notes that a write was acknowledged.
 func (f *flow) wrote(seq Sequence) {
-	for {
-		old := f.written.Load()
-		if uint64(seq) <= old || f.written.CompareAndSwap(old, uint64(seq)) {
-			return
-		}
-	}
+	raise(&f.written, uint64(seq))
 }
 
 // of notes which stream this is: what was written to one that was lost is nobody's to wait for.
 func (f *flow) of(born int64) {
 	if old := f.born.Swap(born); old != 0 && old != born {
 		f.written.Store(0)
+		f.floors.slots.Store(nil)
 	}
 }
 

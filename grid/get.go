@@ -44,7 +44,7 @@ func (s stored) info() Info {
 	return Info{Entry: s.entry, Size: s.size, Cold: s.cold}
 }
 
-// Get returns an entry, ErrNotFound, or ErrDamaged. It sees every write that was acknowledged before it began.
+// Get returns an entry, ErrNotFound, or ErrDamaged. Which of the writes that were acknowledged before it began it sees the cache's consistency says.
 func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
 	s, err := c.get(ctx, key, nil)
 	return s.entry, err
@@ -135,10 +135,10 @@ func (s stored) absent() error {
 	return ErrNotFound
 }
 
-// read asks the partition's stream for a key's last message. Where that is a use of the entry it
-// extends its idle time.
+// read asks the partition's stream for a key's last message, as the cache's consistency says. Where that is a use of the entry
+// it extends its idle time.
 func (c *Cache) read(ctx context.Context, at place, use bool) (stored, error) {
-	m, seq, err := c.grid.readStored(ctx, at.partition, at.subject)
+	m, seq, err := c.askStream(ctx, at)
 	if err != nil || seq == 0 {
 		return stored{}, err
 	}
@@ -262,21 +262,16 @@ func (c *Cache) readWarm(ctx context.Context, places []place, use, back bool) ([
 func (c *Cache) readMany(ctx context.Context, places []place, use bool) ([]stored, error) {
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
-	subjects := make([]string, len(places))
-	for i, at := range places {
-		subjects[i] = directGet + at.partition.stream + "." + at.subject
-	}
-	answers, err := c.grid.asks.readMany(ctx, subjects)
+	answers, seqs, err := c.askMany(ctx, places)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]stored, len(places))
 	for i, m := range answers {
-		seq, err := m.stored()
-		if err == nil && seq > 0 {
-			out[i], err = c.stored(ctx, places[i], seq, m, use)
+		if seqs[i] == 0 {
+			continue
 		}
-		if err != nil {
+		if out[i], err = c.stored(ctx, places[i], seqs[i], m, use); err != nil {
 			return nil, err
 		}
 	}

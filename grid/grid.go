@@ -222,8 +222,15 @@ func (g *Grid) storage(class Class) jetstream.StorageType {
 
 // openMeta opens the bucket with what describes the grid, and agrees with it.
 func (g *Grid) openMeta(ctx context.Context) error {
+	bucket, replicas := g.cfg.Name+"-meta", 1
+	stream, err := g.js.Stream(ctx, "KV_"+bucket)
+	if err == nil {
+		replicas = stream.CachedInfo().Config.Replicas
+	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("open the grid's description: %w", apiError(err))
+	}
 	kv, err := g.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: g.cfg.Name + "-meta", Description: "Millrace grid", Storage: g.storage(Durable),
+		Bucket: bucket, Description: "Millrace grid", Storage: g.storage(Durable), Replicas: g.replicas(replicas),
 	})
 	if err != nil {
 		return fmt.Errorf("open the grid's description: %w", apiError(err))
@@ -243,13 +250,13 @@ func (g *Grid) openMeta(ctx context.Context) error {
 	if _, err = kv.Create(ctx, gridKey, b); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
 		return fmt.Errorf("describe the grid: %w", apiError(err))
 	}
-	entry, err := kv.Get(ctx, gridKey)
+	value, rev, err := g.metaGet(ctx, gridKey)
 	if err != nil {
 		return fmt.Errorf("read the grid's description: %w", apiError(err))
 	}
 	var have gridState
-	if err := json.Unmarshal(entry.Value(), &have); err != nil {
-		return fmt.Errorf("%w: the grid's description %q: %w", ErrFormat, entry.Value(), err)
+	if err := json.Unmarshal(value, &have); err != nil {
+		return fmt.Errorf("%w: the grid's description %q: %w", ErrFormat, value, err)
 	}
 	if have.Format > formatVersion {
 		return fmt.Errorf("%w: the grid has version %d, this program knows up to %d; use a newer one", ErrFormat, have.Format, formatVersion)
@@ -258,14 +265,14 @@ func (g *Grid) openMeta(ctx context.Context) error {
 		return fmt.Errorf("%w: the grid was made with %d partitions, which cannot change to %d", ErrConfig, have.Partitions, g.cfg.Partitions)
 	}
 	if have.Partitions < 1 {
-		return fmt.Errorf("%w: the grid's description %q has no partitions", ErrFormat, entry.Value())
+		return fmt.Errorf("%w: the grid's description %q has no partitions", ErrFormat, value)
 	}
 	if have.ID == "" {
 		have.ID = want.ID
 		if b, err = json.Marshal(have); err != nil {
 			return fmt.Errorf("describe the grid: %w", err)
 		}
-		if _, err = kv.Update(ctx, gridKey, b, entry.Revision()); isWrongSequence(err) {
+		if _, err = kv.Update(ctx, gridKey, b, rev); isWrongSequence(err) {
 			return g.openMeta(ctx) // another node was faster
 		}
 		if err != nil {

@@ -178,8 +178,12 @@ func (b *fastBatch) failRest(err error) {
 
 // settle notes which keys the index is behind with, or waits for it where these are many.
 func (b *fastBatch) settle(ctx context.Context) {
-	b.p.flow.wrote(b.last)
 	for _, i := range b.indexes {
+		b.m.writeAgain(ctx, i)
+		b.last = max(b.last, b.m.results[i].seq)
+	}
+	for _, i := range b.indexes {
+		b.p.wrote(b.m.writes[i].subject, b.last)
 		b.m.rooms[i].releaseAfter(b.p, b.last)
 	}
 	t := b.p.tenure()

@@ -28,7 +28,7 @@ func (c *Cache) Last(ctx context.Context, key string) (Last, error) {
 	if err != nil {
 		return Last{}, fmt.Errorf("last of %s/%s: %w", c.name, key, err)
 	}
-	s, err := c.read(ctx, at, false)
+	s, err := c.readLast(ctx, at)
 	if err != nil {
 		return Last{}, fmt.Errorf("last of %s/%s: %w", c.name, key, err)
 	}

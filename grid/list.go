@@ -130,7 +130,9 @@ func (c *Cache) readFound(ctx context.Context, buf []stored, some []keyChange, m
 	var missing []int
 	var asked []place
 	ask := func(i int) {
-		missing, asked = append(missing, i), append(asked, c.placeOf(some[i].key))
+		at := c.placeOf(some[i].key)
+		at.least = some[i].seq
+		missing, asked = append(missing, i), append(asked, at)
 	}
 	for i, f := range some {
 		out = append(out, stored{})

@@ -12,6 +12,7 @@ type place struct {
 	key       string
 	token     string // the key as one token of a subject
 	subject   string
+	least     Sequence // that an answer of a replica must have come to; 0 for any
 }
 
 // place finds a key's place, or says why the key is none.
@@ -38,7 +39,8 @@ type partition struct {
 	stream string
 	prefix string // of an entry's subject, up to the cache's name
 
-	first atomic.Uint64 // where the stream begins; 0 as any
+	first    atomic.Uint64 // where the stream begins; 0 as any
+	replicas atomic.Int32  // how many the stream has; 0 as 1
 
 	flow flow
 	hub  hub

@@ -56,7 +56,7 @@ func (p *partition) positionSubject(cache, reader string) string {
 }
 
 func (g *Grid) readPosition(ctx context.Context, p *partition, cache, reader string) (position, error) {
-	m, seq, err := g.readStored(ctx, p, p.positionSubject(cache, reader))
+	m, seq, err := g.readLeader(ctx, p, p.positionSubject(cache, reader))
 	if err != nil {
 		return position{}, fmt.Errorf("read the position of %s in partition %d: %w", reader, p.number, err)
 	}
@@ -270,15 +270,7 @@ func (t *tenure) find(ctx context.Context, cache string, to seekTo) (Sequence, e
 	case to.Time.IsZero():
 		return 0, nil
 	}
-	b, err := json.Marshal(map[string]any{"next_by_subj": t.p.prefix + cache + ".>", "start_time": to.Time.UTC()})
-	if err != nil {
-		return 0, fmt.Errorf("look for %v: %w", to.Time, err)
-	}
-	m, err := t.g.asks.read(ctx, directGet+t.p.stream, b)
-	if err != nil {
-		return 0, fmt.Errorf("look for %v: %w", to.Time, err)
-	}
-	seq, err := m.stored()
+	_, seq, err := t.g.askLeader(ctx, t.p.stream, map[string]any{"next_by_subj": t.p.prefix + cache + ".>", "start_time": to.Time.UTC()})
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("look for %v: %w", to.Time, err)

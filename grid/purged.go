@@ -67,7 +67,7 @@ func (g *Grid) purgeAgain(ctx context.Context, p *partition) error {
 	}
 	born := stream.CachedInfo().Created.UnixNano()
 	for _, name := range names {
-		note, err := g.meta.Get(ctx, purgedPrefix+name)
+		note, _, err := g.metaGet(ctx, purgedPrefix+name)
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			continue
 		}
@@ -75,8 +75,8 @@ func (g *Grid) purgeAgain(ctx context.Context, p *partition) error {
 			return fmt.Errorf("read up to where cache %s is gone: %w", name, apiError(err))
 		}
 		var parts []purged
-		if err := json.Unmarshal(note.Value(), &parts); err != nil {
-			return fmt.Errorf("%w: up to where cache %s is gone: %q", ErrFormat, name, note.Value())
+		if err := json.Unmarshal(note, &parts); err != nil {
+			return fmt.Errorf("%w: up to where cache %s is gone: %q", ErrFormat, name, note)
 		}
 		if p.number >= len(parts) || parts[p.number].Born != born {
 			continue

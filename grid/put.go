@@ -28,7 +28,11 @@ type DeleteOptions struct {
 	IfRevision Revision
 }
 
-const wrongLastSequence = 10071
+const (
+	wrongLastSequence = 10071
+	// sequenceInProcess is what a server of a cluster answers to a condition on a key that it is still writing: nobody knows yet whether it holds.
+	sequenceInProcess = 10164
+)
 
 // Put writes an entry and returns its revision once it is stored. The value may be used again
 // after Put returns. Errors: ErrRevision for a failed condition, ErrFull, ErrTooLarge, ErrKey,
@@ -73,7 +77,7 @@ func (c *Cache) Create(ctx context.Context, key string, value []byte, o PutOptio
 	last, live, known := c.guess(w.place)
 	for asked := false; ; asked = true {
 		if live || !known || asked {
-			s, err := c.read(ctx, w.place, false)
+			s, err := c.readLast(ctx, w.place)
 			if err != nil {
 				return 0, fmt.Errorf("create %s/%s: %w", c.name, key, err)
 			}
@@ -110,7 +114,7 @@ func (c *Cache) Delete(ctx context.Context, key string, o DeleteOptions) (Revisi
 	for asked := false; ; asked = true {
 		w := c.removal(at)
 		if !live || asked {
-			s, err := c.read(ctx, at, false)
+			s, err := c.readLast(ctx, at)
 			if err != nil {
 				return 0, fmt.Errorf("delete %s/%s: %w", c.name, key, err)
 			}
@@ -257,14 +261,18 @@ func (c *Cache) publish(ctx context.Context, w write, room room) (Sequence, erro
 		room.release()
 		return 0, err
 	}
-	flow.wrote(seq)
+	w.partition.wrote(w.subject, seq)
 	room.releaseAfter(w.partition, seq)
 	return seq, nil
 }
 
-func isWrongSequence(err error) bool {
+func isWrongSequence(err error) bool { return isCode(err, wrongLastSequence) }
+
+func isInProcess(err error) bool { return isCode(err, sequenceInProcess) }
+
+func isCode(err error, code jetstream.ErrorCode) bool {
 	var api *jetstream.APIError
-	return errors.As(err, &api) && api.ErrorCode == wrongLastSequence
+	return errors.As(err, &api) && api.ErrorCode == code
 }
 
 // sequenceOf returns the sequence that a write of a key must be conditional on, so that it replaces a revision. The revision
@@ -285,7 +293,7 @@ func (c *Cache) sequenceOf(ctx context.Context, at place, want Revision, ask boo
 			}
 		}
 	}
-	s, err := c.read(ctx, at, false)
+	s, err := c.readLast(ctx, at)
 	if err != nil {
 		return 0, fmt.Errorf("put %s/%s: %w", c.name, at.key, err)
 	}

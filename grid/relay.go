@@ -21,6 +21,8 @@ const (
 	relayEvery = time.Second
 	// relayFor is how long an owner goes on after it was last asked.
 	relayFor = 4 * relayEvery
+	// replicasEvery is how often a node looks whether the number of replicas was changed.
+	replicasEvery = 10 * time.Second
 
 	relayNumber = "Relay-Number"
 	relayFence  = "Relay-Fence"
@@ -306,6 +308,7 @@ func (r *relays) look() {
 func (r *relays) run() {
 	ticker := time.NewTicker(relayEvery)
 	defer ticker.Stop()
+	var looked time.Time
 	var renewals sync.WaitGroup
 	defer renewals.Wait()
 	for {
@@ -339,6 +342,10 @@ func (r *relays) run() {
 		}
 		ctx, cancel := context.WithTimeout(until(r.g.done), r.g.cfg.Timeout)
 		r.g.tellUses(ctx)
+		if now := time.Now(); now.Sub(looked) >= replicasEvery {
+			r.g.learnReplicas(ctx)
+			looked = now
+		}
 		cancel()
 	}
 }

@@ -179,7 +179,9 @@ func (l *Listener) fill(ctx context.Context) error {
 		item := &some[i]
 		item.entry = &Entry{Cache: c.Name(), Key: item.key, Revision: item.revision}
 		if l.opts.Values && (item.kind == Created || item.kind == Updated) {
-			places = append(places, c.placeOf(item.key))
+			at := c.placeOf(item.key)
+			at.least = item.seq
+			places = append(places, at)
 		} else {
 			item.ready = true
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -188,15 +189,25 @@ func (a *acked) answer(m *wire.Msg, err error) bool {
 	return true
 }
 
-// write sends a write and waits until it is stored. One that nobody received is sent again.
+// write sends a write and waits until it is stored. One that nobody received is sent again, and one whose condition cannot be told yet.
 func (r *requester) write(ctx context.Context, w write) (Sequence, error) {
 	for {
 		seq, err := r.writeOnce(ctx, w)
-		if !errors.Is(err, errNoJetStream) || !r.link.comesBack(ctx) {
+		switch {
+		case isInProcess(err):
+			select {
+			case <-ctx.Done():
+				return 0, contextError(ctx)
+			case <-time.After(writeAgain):
+			}
+		case !errors.Is(err, errNoJetStream) || !r.link.comesBack(ctx):
 			return seq, err
 		}
 	}
 }
+
+// writeAgain is the pause before a write is sent again whose condition could not be told.
+const writeAgain = time.Millisecond
 
 func (r *requester) writeOnce(ctx context.Context, w write) (Sequence, error) {
 	a := ackeds.Get().(*acked)

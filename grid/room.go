@@ -70,7 +70,7 @@ func (c *Cache) adds(ctx context.Context, at place, size int) (entries, bytes in
 	last, live, known := c.guess(at)
 	have, cold := int64(last.size), last.cold
 	if !known {
-		s, err := c.read(ctx, at, false)
+		s, err := c.readLast(ctx, at)
 		if err != nil {
 			return 0, 0, err
 		}

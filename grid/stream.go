@@ -78,9 +78,10 @@ func (g *Grid) makeStream(ctx context.Context, p *partition) error {
 		have, err := g.js.Stream(ctx, p.stream)
 		switch {
 		case err == nil:
-			first := have.CachedInfo().Config.FirstSeq
-			if _, err = g.js.UpdateStream(ctx, g.streamConfig(p, first)); err == nil {
-				p.first.Store(first)
+			config := have.CachedInfo().Config
+			var now jetstream.Stream
+			if now, err = g.js.UpdateStream(ctx, g.streamConfig(p, config.FirstSeq, config.Replicas)); err == nil {
+				p.made(now)
 				return nil
 			}
 			if errors.Is(err, jetstream.ErrStreamNotFound) { // it was lost in between
@@ -91,8 +92,9 @@ func (g *Grid) makeStream(ctx context.Context, p *partition) error {
 			if first, err = g.begins(ctx, p); err != nil {
 				break
 			}
-			if _, err = g.js.CreateStream(ctx, g.streamConfig(p, first)); err == nil {
-				p.first.Store(first)
+			var made jetstream.Stream
+			if made, err = g.js.CreateStream(ctx, g.streamConfig(p, first, 1)); err == nil {
+				p.made(made)
 				return nil
 			}
 			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was faster
@@ -122,12 +124,28 @@ func (g *Grid) begins(ctx context.Context, p *partition) (uint64, error) {
 	return firstSequence(time.Now()), nil
 }
 
-func (g *Grid) streamConfig(p *partition, first uint64) jetstream.StreamConfig {
+// made notes what a partition's stream is like.
+func (p *partition) made(s jetstream.Stream) {
+	config := s.CachedInfo().Config
+	p.first.Store(config.FirstSeq)
+	p.replicas.Store(int32(config.Replicas))
+}
+
+// replicas is how many replicas a stream is to have that has so many.
+func (g *Grid) replicas(have int) int {
+	if g.cfg.Replicas != 0 {
+		return g.cfg.Replicas
+	}
+	return have
+}
+
+func (g *Grid) streamConfig(p *partition, first uint64, replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:                   p.stream,
 		Description:            fmt.Sprintf("Millrace grid, %s partition %d of %d", p.class, p.number, g.partitions),
 		Subjects:               []string{"$KV." + p.bucket + ".>"},
 		Storage:                g.storage(p.class),
+		Replicas:               g.replicas(replicas),
 		MaxMsgsPerSubject:      1,
 		Discard:                jetstream.DiscardNew,
 		DenyDelete:             true,

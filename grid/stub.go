@@ -82,6 +82,7 @@ func (c *Cache) Demote(ctx context.Context, some []Resident) []error {
 		places := make([]place, len(part))
 		for i, r := range part {
 			places[i] = c.placeOf(r.Key)
+			places[i].least = r.Sequence
 		}
 		found, err := c.readMany(ctx, places, false)
 		for i := range part {
@@ -245,7 +246,7 @@ func (t *tenure) bringBack(ctx context.Context, q question) error {
 	if err != nil {
 		return err
 	}
-	s, err := c.read(ctx, at, false)
+	s, err := c.readLast(ctx, at)
 	if err != nil || !s.found || !s.cold || s.seq != q.From {
 		return err
 	}

@@ -231,7 +231,7 @@ func (c *Cache) warm(ctx context.Context, at place, s stored, back bool) (stored
 			return stored{}, err
 		}
 		before := s.seq
-		if s, err = c.read(ctx, at, false); err != nil {
+		if s, err = c.readLast(ctx, at); err != nil {
 			return stored{}, err
 		}
 		if s.cold && s.seq == before {

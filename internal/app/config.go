@@ -136,6 +136,9 @@ type GridConfig struct {
 	URL string `yaml:"url"`
 	// Separates grids that share one NATS cluster: 1 to 32 letters, digits, `_` and `-`.
 	Name string `yaml:"name"`
+	// How many servers of that cluster have each partition: 1, 3 or 5. 0 leaves it as it is, 1 for a new grid. Changing it has the servers copy, or drop,
+	// what there is. With `url` only.
+	Replicas int `yaml:"replicas"`
 	// The number of partitions, a power of two up to 256, fixed when the grid is made. 0 takes what the grid has, or 8 for a new one.
 	Partitions int `yaml:"partitions"`
 	// When files are synced to the disk: `interval` (every 2 minutes) or `always` (before a put is answered). A killed process loses
@@ -213,6 +216,9 @@ type CacheConfig struct {
 	Lifespan Duration `yaml:"lifespan" default:"0s"`
 	// How long an entry lives without being read or written, unless the put says otherwise. 0 is for ever.
 	MaxIdle Duration `yaml:"max_idle" default:"0s"`
+	// What a get sees where partitions have replicas: every write through the same node (`session`), every write (`leader`, which is slower, as one server
+	// answers all), or what the replica has that answers (`local`, which may lag). Conditions of writes are always those of the leader.
+	Consistency string `yaml:"consistency" default:"session"`
 }
 
 // StoreConfig describes one store.

@@ -14,7 +14,7 @@ import (
 
 func (c Config) grid(log *slog.Logger) grid.Config {
 	g := grid.Config{
-		Name: c.Grid.Name, Partitions: c.Grid.Partitions, SyncAlways: c.Grid.Sync == "always",
+		Name: c.Grid.Name, Partitions: c.Grid.Partitions, Replicas: c.Grid.Replicas, SyncAlways: c.Grid.Sync == "always",
 		MaxBytes: int64(c.Grid.MaxBytes), MaxMemory: int64(c.Grid.MaxMemory),
 		MarkerTTL: time.Duration(c.Grid.MarkerTTL), Timeout: time.Duration(c.Grid.Timeout), Logger: log,
 	}
@@ -29,6 +29,7 @@ func (c CacheConfig) cache(name string) grid.CacheConfig {
 		Name: name, Class: grid.Class(c.Class), MaxEntries: c.MaxEntries, MaxBytes: int64(c.MaxBytes),
 		MaxEntryBytes: int64(c.MaxEntryBytes), Lifespan: time.Duration(c.Lifespan), MaxIdle: time.Duration(c.MaxIdle),
 		Evict: grid.Evict(c.Evict), Policy: grid.Policy(c.Policy), Store: c.Store, Write: grid.Write(c.Write), Preload: c.Preload,
+		Consistency: grid.Consistency(c.Consistency),
 	}
 }
 

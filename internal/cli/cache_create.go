@@ -30,6 +30,7 @@ func (c *command) cacheCreate(open opener) *cobra.Command {
 	f.StringVar(&config.Preload, "preload", "", "what is loaded from the store at a start: none, keys, all, or how many of the newest entries")
 	f.StringVar(&config.Evict, "evict", "", "what a full cache does: store, drop or refuse")
 	f.StringVar(&config.Policy, "policy", "", "how it is told what nobody needed lately: tinylfu, s3fifo or lru")
+	f.StringVar(&config.Consistency, "consistency", "", "what a get sees where there are replicas: session, leader or local")
 	lifespan := f.Duration("lifespan", 0, "how long entries live that do not say it themselves")
 	maxIdle := f.Duration("max-idle", 0, "how long they live without being used")
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {

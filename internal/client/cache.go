@@ -190,6 +190,7 @@ type CacheConfig struct {
 	Store         string `json:"store,omitempty"`
 	Write         string `json:"write,omitempty"`
 	Preload       string `json:"preload,omitempty"`
+	Consistency   string `json:"consistency,omitempty"`
 }
 
 // CacheStats count what happened to a cache since the node started.

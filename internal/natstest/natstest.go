@@ -17,6 +17,7 @@ type Server struct {
 	t       testing.TB
 	options server.Options
 	running *server.Server
+	stopped bool
 }
 
 // Start starts a server, which takes messages of at most maxPayload bytes, until the test ends.
@@ -43,22 +44,34 @@ func (s *Server) URL() string { return s.running.ClientURL() }
 func (s *Server) Stop() {
 	s.running.Shutdown()
 	s.running.WaitForShutdown()
+	s.stopped = true
 }
 
 // Restart starts the server again after Stop.
 func (s *Server) Restart() {
+	s.t.Helper()
+	s.start()
+	s.keepPort()
+}
+
+func (s *Server) start() {
 	s.t.Helper()
 	options := s.options
 	running, err := server.NewServer(&options)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.running = running
+	s.running, s.stopped = running, false
 	running.Start()
-	if !running.ReadyForConnections(10 * time.Second) {
+}
+
+// keepPort waits until the server takes connections, and makes its port that of later starts.
+func (s *Server) keepPort() {
+	s.t.Helper()
+	if !s.running.ReadyForConnections(10 * time.Second) {
 		s.t.Fatal("the NATS server is not ready")
 	}
-	if addr, ok := running.Addr().(*net.TCPAddr); ok {
+	if addr, ok := s.running.Addr().(*net.TCPAddr); ok {
 		s.options.Port = addr.Port
 	}
 }

@@ -31,6 +31,7 @@ type cacheConfig struct {
 	Store         string   `json:"store,omitempty"`
 	Write         string   `json:"write,omitempty"`
 	Preload       preload  `json:"preload,omitempty"`
+	Consistency   string   `json:"consistency,omitempty"`
 }
 
 // preload is a word, or a number of entries, which JSON may have as a number too.
@@ -64,6 +65,7 @@ func configOf(c grid.CacheConfig) cacheConfig {
 		Name: c.Name, Class: string(c.Class), MaxEntries: c.MaxEntries, MaxBytes: c.MaxBytes, MaxEntryBytes: c.MaxEntryBytes,
 		Lifespan: duration(c.Lifespan), MaxIdle: duration(c.MaxIdle),
 		Evict: string(c.Evict), Policy: string(c.Policy), Store: c.Store, Write: string(c.Write), Preload: preload(c.Preload),
+		Consistency: string(c.Consistency),
 	}
 }
 
@@ -72,6 +74,7 @@ func (c cacheConfig) grid() grid.CacheConfig {
 		Name: c.Name, Class: grid.Class(c.Class), MaxEntries: c.MaxEntries, MaxBytes: c.MaxBytes, MaxEntryBytes: c.MaxEntryBytes,
 		Lifespan: time.Duration(c.Lifespan), MaxIdle: time.Duration(c.MaxIdle),
 		Evict: grid.Evict(c.Evict), Policy: grid.Policy(c.Policy), Store: c.Store, Write: grid.Write(c.Write), Preload: string(c.Preload),
+		Consistency: grid.Consistency(c.Consistency),
 	}
 }
 

@@ -27,7 +27,7 @@ func TestCaches(t *testing.T) {
 	if a := n.want(200, "GET", "/rest/v2/caches", ""); a.body != `["c","new"]`+"\n" {
 		t.Error(a.body)
 	}
-	want := `{"name":"new","class":"volatile","max_entries":7,"max_bytes":0,"max_entry_bytes":1048576,"lifespan":"24h0m0s","max_idle":"0s"}`
+	want := `{"name":"new","class":"volatile","max_entries":7,"max_bytes":0,"max_entry_bytes":1048576,"lifespan":"24h0m0s","max_idle":"0s","consistency":"session"}`
 	if a := n.want(200, "GET", "/rest/v2/caches/new?action=config", ""); strings.TrimSpace(a.body) != want {
 		t.Errorf("config %s", a.body)
 	}

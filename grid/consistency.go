@@ -1,0 +1,262 @@
+package grid
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/millrace/millrace/grid/internal/wire"
+)
+
+// Consistency is what a get sees where partitions have several replicas. Without replicas each get sees all that was acknowledged before it began,
+// whatever it says. Conditions of writes are always those of the leader.
+type Consistency string
+
+const (
+	// ConsistencySession is answered by any replica, and sees every write through this node that was acknowledged before the get began.
+	ConsistencySession Consistency = "session"
+	// ConsistencyLeader is answered by the partition's leader, and sees every write that was acknowledged before the get began. A leader that was cut off,
+	// and does not know yet that there is another, may still answer for some seconds.
+	ConsistencyLeader Consistency = "leader"
+	// ConsistencyLocal is answered by any replica, which may lag behind.
+	ConsistencyLocal Consistency = "local"
+)
+
+// leaderGet begins the subjects on which a stream's leader alone answers.
+const leaderGet = "$JS.API.STREAM.MSG.GET."
+
+// floorSlots is how many numbers floors has.
+const floorSlots = 4096
+
+// floors are up to where a partition's stream must have come before it may answer for a key: the last write of the key by this node, or of another key that
+// has the same slot. Then a replica that has all of it is taken for one that lags, which costs a second request and nothing else.
+type floors struct {
+	slots atomic.Pointer[[floorSlots]atomic.Uint64]
+}
+
+var floorSeed = maphash.MakeSeed()
+
+func (f *floors) slot(subject string) *atomic.Uint64 {
+	slots := f.slots.Load()
+	if slots == nil {
+		f.slots.CompareAndSwap(nil, new([floorSlots]atomic.Uint64))
+		slots = f.slots.Load()
+	}
+	return &slots[maphash.String(floorSeed, subject)%floorSlots]
+}
+
+// raise notes that a subject was written.
+func (f *floors) raise(subject string, seq Sequence) {
+	raise(f.slot(subject), uint64(seq))
+}
+
+func (f *floors) of(subject string) Sequence {
+	if f.slots.Load() == nil {
+		return 0
+	}
+	return Sequence(f.slot(subject).Load())
+}
+
+// raise makes a number at least n.
+func raise(to *atomic.Uint64, n uint64) {
+	for {
+		old := to.Load()
+		if n <= old || to.CompareAndSwap(old, n) {
+			return
+		}
+	}
+}
+
+// replicated reports whether the partition's stream has several replicas, of which one may lag.
+func (p *partition) replicated() bool { return p.replicas.Load() > 1 }
+
+// wrote notes that a write was acknowledged with a sequence, or with one below it where nobody was told.
+func (p *partition) wrote(subject string, seq Sequence) {
+	p.flow.wrote(seq)
+	if p.replicated() {
+		p.flow.floors.raise(subject, seq)
+	}
+}
+
+// floor is the least sequence that an answer for a place must have, to be in this node's session.
+func (c *Cache) floor(at place) Sequence {
+	own := at.partition.flow.floors.of(at.subject)
+	t := at.partition.tenure()
+	if t == nil {
+		return own
+	}
+	x := t.index
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r, _ := x.lookup(c.name, at.key)
+	if x.seq >= own { // the index knows it exactly
+		return r.seq
+	}
+	return max(own, r.seq)
+}
+
+// lags reports whether an answer with a sequence, 0 for none, is that of a replica that lags.
+func (c *Cache) lags(at place, seq Sequence) bool {
+	if !at.partition.replicated() {
+		return false
+	}
+	if seq < at.least {
+		return true
+	}
+	return c.config.Load().Consistency != ConsistencyLocal && seq < c.floor(at)
+}
+
+// fromLeader reports whether the cache's gets are the leader's to answer.
+func (c *Cache) fromLeader(p *partition) bool {
+	return p.replicated() && c.config.Load().Consistency == ConsistencyLeader
+}
+
+// askStream asks the partition's stream for a key's last message, as the cache's consistency says.
+func (c *Cache) askStream(ctx context.Context, at place) (m reply, seq Sequence, err error) {
+	if c.fromLeader(at.partition) {
+		return c.grid.readLeader(ctx, at.partition, at.subject)
+	}
+	m, seq, err = c.grid.readStored(ctx, at.partition, at.subject)
+	if err != nil || !c.lags(at, seq) {
+		return m, seq, err
+	}
+	return c.grid.readLeader(ctx, at.partition, at.subject)
+}
+
+// readLast is read for what a write is made conditional on: the answer of a replica that lags would have the condition fail again and again.
+func (c *Cache) readLast(ctx context.Context, at place) (stored, error) {
+	m, seq, err := c.grid.readLeader(ctx, at.partition, at.subject)
+	if err != nil || seq == 0 {
+		return stored{}, err
+	}
+	return c.stored(ctx, at, seq, m, false)
+}
+
+// askMany is askStream for many places, up to readAhead.
+func (c *Cache) askMany(ctx context.Context, places []place) (answers []reply, seqs []Sequence, err error) {
+	answers, seqs = make([]reply, len(places)), make([]Sequence, len(places))
+	var subjects []string
+	var direct, lagging []int
+	for i, at := range places {
+		if c.fromLeader(at.partition) {
+			lagging = append(lagging, i)
+			continue
+		}
+		subjects, direct = append(subjects, directGet+at.partition.stream+"."+at.subject), append(direct, i)
+	}
+	var found []reply
+	if len(subjects) > 0 {
+		if found, err = c.grid.asks.readMany(ctx, subjects); err != nil {
+			return nil, nil, err
+		}
+	}
+	for n, m := range found {
+		i := direct[n]
+		answers[i] = m
+		if seqs[i], err = m.stored(); err != nil {
+			return nil, nil, err
+		}
+		if c.lags(places[i], seqs[i]) {
+			lagging = append(lagging, i)
+		}
+	}
+	asking, ctx := errgroup.WithContext(ctx)
+	asking.SetLimit(loadsAtOnce)
+	for _, i := range lagging {
+		asking.Go(func() (err error) {
+			answers[i], seqs[i], err = c.grid.readLeader(ctx, places[i].partition, places[i].subject)
+			return err
+		})
+	}
+	return answers, seqs, asking.Wait()
+}
+
+// readLeader asks for the last message of a subject whoever has all that is stored: the leader where there are replicas.
+func (g *Grid) readLeader(ctx context.Context, p *partition, subject string) (m reply, seq Sequence, err error) {
+	if !p.replicated() {
+		return g.readStored(ctx, p, subject)
+	}
+	return g.askLeader(ctx, p.stream, map[string]any{"last_by_subj": subject})
+}
+
+// noMessage is JetStream's error for a message that is not there.
+const noMessage = 10037
+
+// askLeader asks a stream's leader for a message; the sequence is 0 where there is none.
+func (g *Grid) askLeader(ctx context.Context, stream string, what map[string]any) (reply, Sequence, error) {
+	body, err := json.Marshal(what)
+	if err != nil {
+		return reply{}, 0, fmt.Errorf("ask the leader of %s: %w", stream, err)
+	}
+	m, err := g.asks.read(ctx, leaderGet+stream, body)
+	if err != nil {
+		return reply{}, 0, fmt.Errorf("ask the leader of %s: %w", stream, err)
+	}
+	var a struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message *struct {
+			Sequence uint64    `json:"seq"`
+			Header   []byte    `json:"hdrs"`
+			Data     []byte    `json:"data"`
+			Time     time.Time `json:"time"`
+		} `json:"message"`
+	}
+	err = json.Unmarshal(m.data, &a)
+	switch {
+	case err != nil:
+		return reply{}, 0, fmt.Errorf("%w: the leader of %s: %w", ErrUnavailable, stream, err)
+	case a.Error != nil && a.Error.ErrorCode == noMessage:
+		return reply{}, 0, nil
+	case a.Error != nil:
+		return reply{}, 0, fmt.Errorf("%w: the leader of %s: %w", ErrUnavailable, stream, apiError(a.Error))
+	case a.Message == nil || a.Message.Sequence == 0:
+		return reply{}, 0, fmt.Errorf("%w: the leader of %s answers without a message", ErrUnavailable, stream)
+	}
+	// As in the answer to a direct get, but that what the server adds stands first.
+	h := wire.Header{}.Append(headerSequence, fmt.Sprint(a.Message.Sequence)).Append(headerTime, a.Message.Time.Format(time.RFC3339Nano))
+	for name, value := range wire.Header(a.Message.Header).All() {
+		h = h.Append(string(name), string(value))
+	}
+	return reply{header: h, data: a.Message.Data}, Sequence(a.Message.Sequence), nil
+}
+
+// metaGet reads what the grid keeps under a key of its description, as it is now; jetstream.ErrKeyNotFound where there is nothing. A replica of the bucket
+// that lags would bring back what was deleted.
+func (g *Grid) metaGet(ctx context.Context, key string) (value []byte, rev uint64, err error) {
+	bucket := g.meta.Bucket()
+	m, seq, err := g.askLeader(ctx, "KV_"+bucket, map[string]any{"last_by_subj": "$KV." + bucket + "." + key})
+	if err != nil {
+		return nil, 0, err
+	}
+	if op, _ := m.header.Value(headerOperation); seq == 0 || string(op) == "DEL" || string(op) == "PURGE" {
+		return nil, 0, jetstream.ErrKeyNotFound
+	}
+	return m.data, uint64(seq), nil
+}
+
+// learnReplicas looks how many replicas the partitions have, which an administrator or another node may change.
+func (g *Grid) learnReplicas(ctx context.Context) {
+	g.mu.Lock()
+	var all []*partition
+	for _, parts := range g.classes {
+		all = append(all, parts...)
+	}
+	g.mu.Unlock()
+	for _, p := range all {
+		stream, err := g.js.Stream(ctx, p.stream)
+		if err != nil {
+			if !errors.Is(err, context.Canceled) {
+				g.cfg.Logger.Debug("look how many replicas a partition has", "stream", p.stream, "error", err)
+			}
+			continue
+		}
+		p.replicas.Store(int32(stream.CachedInfo().Config.Replicas))
+	}
+}
