@@ -50,6 +50,9 @@ func unpacked(kind string, data []byte, c, limit int) int64 {
 	case color.RGBA64Model, color.NRGBA64Model:
 		of, copies = 8+4, 2*copies
 	}
+	if kind == typeWebP {
+		of += 2 + 4 // chroma in full size, and colours
+	}
 	if kind == typeJPEG && bytes.Contains(data, progressive) {
 		of += 12 // coefficients of the whole picture
 	}

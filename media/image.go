@@ -65,6 +65,9 @@ func decodeImage(kind string, data []byte, limit int) (image.Image, error) {
 	if err != nil {
 		return nil, pictureFault(kind, data, err)
 	}
+	if kind == typeWebP {
+		img = videoImage(img)
+	}
 	screen := image.Rect(0, 0, head.Width, head.Height)
 	if r := img.Bounds(); (kind == typeGIF || kind == typeWebP) && r.Add(at) != screen {
 		// A frame that is a part of the picture stands in its place, on white.

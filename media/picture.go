@@ -163,7 +163,7 @@ func (b *bitmap) take(img image.Image, c int) {
 	}
 }
 
-// colours converts a photograph as JPEG and WebP have it.
+// colours converts a photograph as JPEG has it.
 func (b *bitmap) colours(m *image.YCbCr) {
 	r := m.Bounds()
 	for y := range b.h {

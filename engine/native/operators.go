@@ -253,6 +253,8 @@ var operators = map[string]*operator{
 	"TfIdfVectorizer": {tfIdf, "max_gram_length:INT max_skip_count:INT min_gram_length:INT mode:STRING ngram_counts:INTS ngram_indexes:INTS " +
 		"pool_int64s:INTS pool_strings:STRINGS weights:FLOATS"},
 
+	"ImageDecoder": {imageDecoder, "pixel_format:STRING"},
+
 	"StringConcat":   {stringConcat, ""},
 	"StringSplit":    {stringSplit, "delimiter:STRING maxsplit:INT"},
 	"RegexFullMatch": {regexFullMatch, "pattern:STRING"},

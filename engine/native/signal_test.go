@@ -20,6 +20,7 @@ func TestSignals(t *testing.T) {
 		return graph.Attrs{"kernel_shape": []int64{2}, "strides": []int64{2}, "pads": []int64{1, 0}, "p": p}
 	}
 	unpool := graph.Attrs{"kernel_shape": []int64{2, 2}, "strides": []int64{2, 2}}
+	back := graph.Attrs{"onesided": int64(1), "inverse": int64(1)}
 	cases := []operatorCase{
 		{op: "HannWindow", in: list{i64(0)}, want: list{of[float32]([]int{0})}},
 		{op: "HannWindow", attrs: graph.Attrs{"output_datatype": int64(tensor.Float64)}, in: list{tensor.Scalar[int32](4)}, want: list{tensor.Vector(0, 0.5, 1, 0.5)}},
@@ -35,7 +36,11 @@ func TestSignals(t *testing.T) {
 		{op: "DFT", opset: 20, in: list{of[float32]([]int{2, 1, 1}, 1, 3), nil, i64(0)}, want: list{of[float32]([]int{2, 1, 2}, 4, 0, -2, 0)}},
 		{op: "DFT", opset: 20, in: list{of[float32]([]int{1, 2, 1}, 1, 3)}, want: list{of[float32]([]int{1, 2, 2}, 4, 0, -2, 0)}},
 		{op: "DFT", attrs: graph.Attrs{"axis": int64(-1)}, in: list{ramp}, err: "is that of the numbers' parts"},
-		{op: "DFT", attrs: graph.Attrs{"onesided": int64(1), "inverse": int64(1)}, in: list{ramp}, err: "an inverse transform of one side"},
+		{op: "DFT", attrs: back, in: list{of[float64]([]int{1, 3, 2}, 10, 0, -2, 2, -2, 0)}, want: list{of[float64]([]int{1, 4, 1}, 1, 2, 3, 4)}},
+		{op: "DFT", attrs: back, in: list{of[float64]([]int{1, 3, 2}, 10, 7, -2, 2, -2, 7)}, want: list{of[float64]([]int{1, 4, 1}, 1, 2, 3, 4)}},
+		{op: "DFT", attrs: back, in: list{of[float64]([]int{1, 2, 2}, 6, 0, -1.5, math.Sqrt(3)/2), i64(3)}, want: list{of[float64]([]int{1, 3, 1}, 1, 2, 3)}},
+		{op: "DFT", attrs: back, in: list{of[float64]([]int{1, 1, 2}, 4, 0), i64(2)}, want: list{of[float64]([]int{1, 2, 1}, 2, 2)}},
+		{op: "DFT", attrs: back, in: list{of[float64]([]int{1, 1, 2}, 4, 0)}, err: "a transform of 0 numbers"},
 		{op: "DFT", in: list{ramp, i64(0)}, err: "a transform of 0 numbers"},
 		{op: "STFT", in: list{ramp, i64(2), nil, i64(2)}, want: list{of[float64]([]int{1, 2, 2, 2}, 3, 0, -1, 0, 7, 0, -1, 0)}},
 		{op: "STFT", attrs: graph.Attrs{"onesided": int64(0)}, in: list{of[float64]([]int{1, 2, 2}, 1, 1, 2, 0), i64(1), tensor.Vector(1.0, 2.0)}, want: list{of[float64]([]int{1, 1, 2, 2}, 5, 1, -3, 1)}},

@@ -2,6 +2,7 @@ package native
 
 import (
 	"math"
+	"math/cmplx"
 
 	"github.com/millrace/millrace/engine/native/fourier"
 	"github.com/millrace/millrace/tensor"
@@ -140,25 +141,28 @@ func dftOf[T float](c *prep) error {
 	if axis == len(x)-1 {
 		return c.errf("axis %d is that of the numbers' parts", axis)
 	}
+	inverse, onesided := c.attrs.Bool("inverse", false), c.attrs.Bool("onesided", false)
 	n := x[axis]
+	if inverse && onesided {
+		n = 2 * (n - 1)
+	}
 	if c.opt(1).has() {
 		if n, err = c.scalarInt(1); err != nil {
 			return err
 		}
 	}
-	inverse, onesided := c.attrs.Bool("inverse", false), c.attrs.Bool("onesided", false)
 	if n < 1 || n > maxWindow*64 {
 		return c.errf("a transform of %d numbers", n)
 	}
-	given, kept := min(n, x[axis]), n
-	if onesided {
-		if inverse { // ONNX does not say which numbers that takes and gives
-			return c.refuse("an inverse transform of one side")
-		}
+	given, kept, parts := min(n, x[axis]), n, 2
+	switch {
+	case inverse && onesided: // real numbers, of which the spectrum has one side
+		given, parts = min(n/2+1, x[axis]), 1
+	case onesided:
 		kept = n/2 + 1
 	}
 	shape := x.Clone()
-	shape[axis], shape[len(x)-1] = kept, 2
+	shape[axis], shape[len(x)-1] = kept, parts
 	o, err := c.out(0, c.in[0].dtype, shape)
 	if err != nil {
 		return err
@@ -172,7 +176,7 @@ func dftOf[T float](c *prep) error {
 		line := make([]complex128, n)
 		for i := lo; i < hi; i++ {
 			clear(line)
-			from, to := (i/inner*x[axis]*inner+i%inner)*width, (i/inner*kept*inner+i%inner)*2
+			from, to := (i/inner*x[axis]*inner+i%inner)*width, (i/inner*kept*inner+i%inner)*parts
 			for k := range given {
 				p := from + k*inner*width
 				line[k] = complex(float64(src[p]), 0)
@@ -180,18 +184,42 @@ func dftOf[T float](c *prep) error {
 					line[k] += complex(0, float64(src[p+1]))
 				}
 			}
+			if parts == 1 {
+				otherSide(line)
+			}
 			t.Run(line)
 			for k := range kept {
 				v := line[k]
 				if inverse {
 					v /= complex(float64(n), 0)
 				}
-				writeParts(d[to+k*inner*2:], v)
+				if at := to + k*inner*parts; parts == 1 {
+					re, _ := fourier.Parts(v)
+					d[at] = T(re)
+				} else {
+					writeParts(d[at:], v)
+				}
 			}
 		}
 	}
 	c.do(func(f *frame) { f.parallel(x[:axis].Size()*inner, max(1, grain/8/n), part) })
 	return nil
+}
+
+// otherSide completes one side of a spectrum to that of real numbers.
+func otherSide(line []complex128) {
+	n := len(line)
+	for k := 1; k < (n+1)/2; k++ {
+		line[n-k] = cmplx.Conj(line[k])
+	}
+	alone := []int{0} // is its own other side, so its imaginary part does not count
+	if n%2 == 0 {
+		alone = append(alone, n/2)
+	}
+	for _, k := range alone {
+		re, _ := fourier.Parts(line[k])
+		line[k] = complex(re, 0)
+	}
 }
 
 func writeParts[T float](d []T, v complex128) {

@@ -26,6 +26,14 @@ var elementRules = rulesOf(map[string]rule{
 		c.set(0, tensor.Bool, c.arg(0).shape)
 		return nil
 	},
+	"ImageDecoder": func(c *call) error {
+		channels := known(3)
+		if c.attrs.String("pixel_format", "RGB") == "Grayscale" {
+			channels = known(1)
+		}
+		c.set(0, tensor.Uint8, graph.Shape{unknown, unknown, channels})
+		return nil
+	},
 	"StringSplit": func(c *call) error {
 		if x := c.arg(0).shape; x != nil {
 			c.set(0, tensor.String, slices.Concat(x, graph.Shape{unknown}))

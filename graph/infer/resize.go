@@ -212,13 +212,19 @@ func inferFourier(c *call) error {
 		if err != nil {
 			return err
 		}
+		oneSided, inverse := c.attrs.Bool("onesided", false), c.attrs.Bool("inverse", false)
+		if d := shape[axis]; oneSided && inverse && d.Known() {
+			shape[axis] = known(2 * (d.Size - 1))
+		} else if oneSided && inverse {
+			shape[axis] = unknown
+		}
 		if c.has(1) {
 			shape[axis] = unknown
 			if v := c.arg(1).vals; len(v) == 1 {
 				shape[axis] = v[0].dim()
 			}
 		}
-		if c.attrs.Bool("onesided", false) && !c.attrs.Bool("inverse", false) {
+		if oneSided && !inverse {
 			if d := shape[axis]; d.Known() {
 				shape[axis] = known(d.Size/2 + 1)
 			} else {
@@ -226,6 +232,9 @@ func inferFourier(c *call) error {
 			}
 		}
 		shape[len(shape)-1] = known(2)
+		if oneSided && inverse {
+			shape[len(shape)-1] = known(1)
+		}
 	}
 	c.set(0, x.dtype, shape)
 	return nil

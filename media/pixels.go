@@ -1,0 +1,348 @@
+package media
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"io"
+	"strconv"
+
+	"golang.org/x/image/bmp"
+
+	"github.com/millrace/millrace/tensor"
+)
+
+// Pixels decodes a picture's file to uint8[height,width,channels] as ONNX's ImageDecoder has it: format is "RGB", "BGR" or "Grayscale".
+// It reads JPEG, PNG, BMP, TIFF, WebP, GIF and the portable formats (PBM, PGM, PPM); what a file says of its orientation and transparency
+// is left out. The chroma of a JPEG is interpolated as ONNX asks for. Errors are ErrUnsupportedType for JPEG 2000 and what is no
+// picture, ErrMalformed for a damaged one, and ErrTooLarge over [MaxPixels]. Large pictures wait for room, as those of a [Decoder] do.
+func Pixels(data []byte, format string) (*tensor.Tensor, error) {
+	if format != "RGB" && format != "BGR" && format != "Grayscale" {
+		return nil, fmt.Errorf("%w: pixel format %q, not RGB, BGR or Grayscale", ErrUnsupportedType, format)
+	}
+	img, release, err := anyImage(data)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	channels := 3
+	if format == "Grayscale" {
+		channels = 1
+	}
+	r := img.Bounds()
+	pix := make([]uint8, r.Dx()*r.Dy()*channels)
+	colour := colourOf(img)
+	for y := range r.Dy() {
+		row := pix[y*r.Dx()*channels:]
+		for x := range r.Dx() {
+			red, green, blue := colour(r.Min.X+x, r.Min.Y+y)
+			switch format {
+			case "RGB":
+				row[3*x], row[3*x+1], row[3*x+2] = red, green, blue
+			case "BGR":
+				row[3*x], row[3*x+1], row[3*x+2] = blue, green, red
+			default: // the weights of ITU-R BT.601, as color.Gray
+				row[x] = byte((19595*uint32(red) + 38470*uint32(green) + 7471*uint32(blue) + 1<<15) >> 16)
+			}
+		}
+	}
+	return tensor.Of(pix, r.Dy(), r.Dx(), channels)
+}
+
+// anyImage decodes what [Pixels] reads. release gives back the room that the picture takes.
+func anyImage(data []byte) (img image.Image, release func(), err error) {
+	kind := Sniff("", data)
+	switch {
+	case IsPicture(kind):
+		release = reserve(kind, data, 3, MaxPixels)
+		img, err = decodeImage(kind, data, MaxPixels)
+	case hasPrefix(data, "BM"):
+		img, release, err = within(data, "bmp", bmp.DecodeConfig, bmp.Decode)
+	case len(data) > 2 && data[0] == 'P' && data[1] >= '1' && data[1] <= '6':
+		img, release, err = within(data, "pnm", portableConfig, portable)
+	case IsJPEG2000(data):
+		return nil, nil, fmt.Errorf("%w: JPEG 2000 is not read; save the picture as JPEG, PNG or TIFF", ErrUnsupportedType)
+	default:
+		return nil, nil, fmt.Errorf("%w: neither JPEG, PNG, BMP, TIFF, WebP, GIF nor a portable format", ErrUnsupportedType)
+	}
+	if err != nil {
+		if release != nil {
+			release()
+		}
+		return nil, nil, err
+	}
+	return img, release, nil
+}
+
+// IsJPEG2000 reports whether data begins as a JPEG 2000 file or stream, which is not read.
+func IsJPEG2000(data []byte) bool {
+	return hasPrefix(data, "\x00\x00\x00\x0cjP  ") || hasPrefix(data, "\xff\x4f\xff\x51")
+}
+
+// within decodes a picture whose head says that it has at most MaxPixels.
+func within(data []byte, kind string, config func(io.Reader) (image.Config, error), decode func(io.Reader) (image.Image, error)) (image.Image, func(), error) {
+	head, err := config(bytes.NewReader(data))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %s: %w", ErrMalformed, kind, err)
+	}
+	if err := checkSize(head.Width, head.Height, MaxPixels); err != nil {
+		return nil, nil, err
+	}
+	n := min(int64(head.Width)*int64(head.Height)*8, decodedAtOnce)
+	if err := decoding.Acquire(context.Background(), n); err != nil {
+		return nil, nil, err
+	}
+	release := func() { decoding.Release(n) }
+	img, err := decode(bytes.NewReader(data))
+	if err != nil {
+		return nil, release, fmt.Errorf("%w: %s: %w", ErrMalformed, kind, err)
+	}
+	return img, release, nil
+}
+
+// colourOf returns how the colours of a pixel are found, whatever its transparency.
+func colourOf(img image.Image) func(x, y int) (r, g, b uint8) {
+	switch m := img.(type) {
+	case *image.Gray:
+		return func(x, y int) (r, g, b uint8) {
+			v := m.GrayAt(x, y).Y
+			return v, v, v
+		}
+	case *image.YCbCr:
+		blue, red := smooth(m, m.Cb), smooth(m, m.Cr)
+		min := m.Bounds().Min
+		wide := m.Bounds().Dx()
+		return func(x, y int) (r, g, b uint8) {
+			at := (y-min.Y)*wide + x - min.X
+			return jfif(m.Y[m.YOffset(x, y)], blue[at], red[at])
+		}
+	}
+	return func(x, y int) (r, g, b uint8) {
+		c := color.NRGBAModel.Convert(img.At(x, y)).(color.NRGBA)
+		return c.R, c.G, c.B
+	}
+}
+
+// jfif turns a sample of a JPEG into colours, each part rounded to nearest as libjpeg does it.
+func jfif(y, cb, cr uint8) (r, g, b uint8) {
+	const half = 1 << 15
+	luma, blue, red := int32(y), int32(cb)-128, int32(cr)-128
+	byteOf := func(v int32) uint8 { return uint8(min(max(v, 0), 255)) }
+	return byteOf(luma + (91881*red+half)>>16), byteOf(luma + (-22554*blue-46802*red+half)>>16), byteOf(luma + (116130*blue+half)>>16)
+}
+
+// smooth brings a plane of chroma to the size of the picture. A factor of two is interpolated, from centres at 1/4 and 3/4 between those
+// of the samples, and halves are rounded down and up by turns; others repeat the sample.
+func smooth(m *image.YCbCr, plane []uint8) []uint8 {
+	r := m.Bounds()
+	out := make([]uint8, r.Dx()*r.Dy())
+	across, down := 1, 1
+	switch m.SubsampleRatio {
+	case image.YCbCrSubsampleRatio422:
+		across = 2
+	case image.YCbCrSubsampleRatio420:
+		across, down = 2, 2
+	case image.YCbCrSubsampleRatio440:
+		down = 2
+	}
+	if across == 1 && down == 1 || r.Min != (image.Point{}) {
+		for y := range r.Dy() {
+			for x := range r.Dx() {
+				out[y*r.Dx()+x] = plane[m.COffset(r.Min.X+x, r.Min.Y+y)]
+			}
+		}
+		return out
+	}
+	wide, high := (r.Dx()+across-1)/across, (r.Dy()+down-1)/down
+	sums := make([]int, wide)
+	for y := range r.Dy() {
+		row := plane[y/down*m.CStride:]
+		other, near := row, 1
+		if down == 2 {
+			at := min(max(y/2-1+y%2*2, 0), high-1)
+			other, near = plane[at*m.CStride:], 3
+		}
+		for x := range sums {
+			if sums[x] = int(row[x]); down == 2 {
+				sums[x] = near*int(row[x]) + int(other[x])
+			}
+		}
+		dst := out[y*r.Dx():][:r.Dx()]
+		for x := range dst {
+			switch {
+			case across == 1: // of rows alone
+				dst[x] = uint8((sums[x] + 1 + y%2) >> 2)
+			case down == 1:
+				dst[x] = uint8(between(sums, x, 1, 2) >> 2)
+			default:
+				dst[x] = uint8(between(sums, x, 8, 7) >> 4)
+			}
+		}
+	}
+	return out
+}
+
+// between weighs the sample that place x of twice as many stands in with its neighbour, and adds what rounds: even at even places, odd at
+// odd ones. At the ends there is no neighbour.
+func between(sums []int, x, even, odd int) int {
+	s := sums[x/2]
+	if x%2 == 0 {
+		if x == 0 {
+			return 4*s + even
+		}
+		return 3*s + sums[x/2-1] + even
+	}
+	if x/2 == len(sums)-1 {
+		return 4*s + odd
+	}
+	return 3*s + sums[x/2+1] + odd
+}
+
+// portableHead reads the numbers of a portable picture's head: width, height, and the largest sample.
+func portableHead(data []byte) (kind byte, n [3]int, rest []byte, err error) {
+	kind, rest = data[1], data[2:]
+	wanted := 3
+	if kind == '1' || kind == '4' {
+		wanted, n[2] = 2, 1
+	}
+	for i := range wanted {
+		var word []byte
+		if word, rest = portableWord(rest); word == nil {
+			return 0, n, nil, errors.New("the head ends early")
+		}
+		if n[i], err = strconv.Atoi(string(word)); err != nil || n[i] < 0 {
+			return 0, n, nil, fmt.Errorf("%q in the head", word)
+		}
+	}
+	if n[2] < 1 || n[2] > 65535 {
+		return 0, n, nil, fmt.Errorf("samples up to %d", n[2])
+	}
+	return kind, n, rest, nil
+}
+
+// portableWord skips space and comments and returns the next word, and what is behind it and one space.
+func portableWord(data []byte) (word, rest []byte) {
+	for len(data) > 0 {
+		switch data[0] {
+		case ' ', '\t', '\r', '\n', '\v', '\f':
+			data = data[1:]
+			continue
+		case '#':
+			end := bytes.IndexByte(data, '\n')
+			if end < 0 {
+				return nil, nil
+			}
+			data = data[end+1:]
+			continue
+		}
+		end := bytes.IndexAny(data, " \t\r\n\v\f#")
+		switch {
+		case end < 0:
+			return data, nil
+		case data[end] == '#':
+			return data[:end], data[end:]
+		}
+		return data[:end], data[end+1:]
+	}
+	return nil, nil
+}
+
+func portableConfig(r io.Reader) (image.Config, error) {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return image.Config{}, err
+	}
+	_, n, _, err := portableHead(data)
+	return image.Config{Width: n[0], Height: n[1]}, err
+}
+
+// portable reads PBM, PGM and PPM, as text or as bytes.
+func portable(r io.Reader) (image.Image, error) {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	kind, n, rest, err := portableHead(data)
+	if err != nil {
+		return nil, err
+	}
+	w, h, most := n[0], n[1], n[2]
+	channels := 1
+	if kind == '3' || kind == '6' {
+		channels = 3
+	}
+	samples := w * h * channels
+	least := map[byte]int{'1': samples, '2': 2*samples - 1, '3': 2*samples - 1, '4': (w + 7) / 8 * h, '5': samples, '6': samples}[kind]
+	if len(rest) < least { // before memory is taken for what is not there
+		return nil, fmt.Errorf("%d bytes for %d samples", len(rest), samples)
+	}
+	next := portableSamples(kind, w*channels, most, rest)
+	rect := image.Rect(0, 0, w, h)
+	grey, colours := image.NewGray(rect), (*image.NRGBA)(nil)
+	if channels == 3 {
+		grey, colours = nil, image.NewNRGBA(rect)
+	}
+	for i := range samples {
+		v, ok := next(i)
+		if !ok || v > most {
+			return nil, fmt.Errorf("sample %d of %d is missing or over %d", i, samples, most)
+		}
+		scaled := uint8((v*255 + most/2) / most)
+		if grey != nil {
+			grey.Pix[i] = scaled
+			continue
+		}
+		colours.Pix[i/3*4+i%3] = scaled
+		colours.Pix[i/3*4+3] = 255
+	}
+	if grey != nil {
+		return grey, nil
+	}
+	return colours, nil
+}
+
+// portableSamples returns sample i of rows of that many. Of a PBM 1 is black.
+func portableSamples(kind byte, row, most int, rest []byte) func(i int) (int, bool) {
+	switch kind {
+	case '1', '2', '3':
+		return func(int) (int, bool) {
+			if kind == '1' { // digits may stand without spaces
+				rest = bytes.TrimLeft(rest, " \t\r\n\v\f")
+				if len(rest) == 0 {
+					return 0, false
+				}
+				v := rest[0]
+				rest = rest[1:]
+				return int('1' - v), v == '0' || v == '1'
+			}
+			var word []byte
+			word, rest = portableWord(rest)
+			v, err := strconv.Atoi(string(word))
+			return v, err == nil && v >= 0
+		}
+	case '4':
+		stride := (row + 7) / 8
+		return func(i int) (int, bool) {
+			at := i/row*stride + i%row/8
+			if at >= len(rest) {
+				return 0, false
+			}
+			return 1 - int(rest[at]>>(7-i%row%8)&1), true
+		}
+	}
+	return func(i int) (int, bool) {
+		if most < 256 {
+			if i >= len(rest) {
+				return 0, false
+			}
+			return int(rest[i]), true
+		}
+		if 2*i+1 >= len(rest) {
+			return 0, false
+		}
+		return int(rest[2*i])<<8 | int(rest[2*i+1]), true
+	}
+}
