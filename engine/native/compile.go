@@ -14,6 +14,10 @@ import (
 
 // compile checks every operator of g and makes a program of it, and programs of its subgraphs.
 func (e *Engine) compile(ctx context.Context, g *graph.Graph) (*program, error) {
+	g, err := withoutFlex(g)
+	if err != nil {
+		return nil, err
+	}
 	c := &compiler{e: e, functions: map[[2]string]*graph.Function{}, refused: map[string]bool{}}
 	for _, f := range g.Functions {
 		c.functions[[2]string{f.Domain, f.Name}] = f

@@ -287,6 +287,8 @@ var operators = map[string]*operator{
 	mlDomain + ".ArrayFeatureExtractor": {arrayFeatureExtractor, ""},
 	mlDomain + ".Binarizer":             {binarizer, "threshold:FLOAT"},
 	mlDomain + ".CategoryMapper":        {categoryMapper, "cats_int64s:INTS cats_strings:STRINGS default_int64:INT default_string:STRING"},
+	mlDomain + ".CastMap":               {castMap, "cast_to:STRING map_form:STRING max_map:INT"},
+	mlDomain + ".DictVectorizer":        {dictVectorizer, "int64_vocabulary:INTS string_vocabulary:STRINGS"},
 	mlDomain + ".FeatureVectorizer":     {featureVectorizer, "inputdimensions:INTS"},
 	mlDomain + ".Imputer":               {imputer, "imputed_value_floats:FLOATS imputed_value_int64s:INTS replaced_value_float:FLOAT replaced_value_int64:INT"},
 	mlDomain + ".LabelEncoder": {labelEncoder, "classes_strings:STRINGS keys_strings:STRINGS keys_int64s:INTS keys_floats:FLOATS keys_tensor:TENSOR " +
@@ -305,6 +307,8 @@ var operators = map[string]*operator{
 	mlDomain + ".TreeEnsembleRegressor": {treeRegressor, treeAttrs + " aggregate_function:STRING n_targets:INT target_ids:INTS target_nodeids:INTS target_treeids:INTS target_weights:FLOATS " +
 		"target_weights_as_tensor:TENSOR"},
 	mlDomain + ".ZipMap": {zipMap, "classlabels_int64s:INTS classlabels_strings:STRINGS"},
+
+	flexDomain + ".FlexAttention": {nil, "scale:FLOAT softmax_precision:INT score_mod:GRAPH prob_mod:GRAPH"}, // see withoutFlex
 
 	previewDomain + ".Adagrad":  {optimizer(1, previewAdagrad), "decay_factor:FLOAT epsilon:FLOAT norm_coefficient:FLOAT"},
 	previewDomain + ".Adam":     {optimizer(2, previewAdam), "alpha:FLOAT beta:FLOAT epsilon:FLOAT norm_coefficient:FLOAT norm_coefficient_post:FLOAT"},

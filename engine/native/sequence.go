@@ -11,6 +11,7 @@ var takesBoxes = map[string]bool{
 	"If": true, "Loop": true, "Scan": true, "SequenceMap": true, "Identity": true,
 	"SequenceAt": true, "SequenceConstruct": true, "SequenceEmpty": true, "SequenceErase": true, "SequenceInsert": true, "SequenceLength": true,
 	"SplitToSequence": true, "ConcatFromSequence": true, "Optional": true, "OptionalGetElement": true, "OptionalHasElement": true, mlDomain + ".ZipMap": true,
+	mlDomain + ".CastMap": true, mlDomain + ".DictVectorizer": true,
 }
 
 func sequenceOf(items []tensor.Value) tensor.Value {

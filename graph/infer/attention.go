@@ -11,6 +11,23 @@ import (
 var attentionRules = rulesOf(map[string]rule{
 	"Attention":           inferAttention,
 	"LinearAttention":     inferLinearAttention,
+
+	"ai.onnx.preview.FlexAttention": func(c *call) error {
+		q, v, shape := c.arg(0), c.arg(2), unknownOfRank(4)
+		for i := range 3 {
+			if s := c.arg(i).shape; s != nil && len(s) != 4 {
+				return c.fail("input %d has shape %v, which is not of 4 dimensions", i, s)
+			}
+		}
+		if q.shape != nil {
+			copy(shape, q.shape[:3])
+		}
+		if v.shape != nil {
+			shape[3] = v.shape[3]
+		}
+		c.set(0, v.dtype, shape)
+		return nil
+	},
 	"CausalConvWithState": inferCausalConv,
 })
 

@@ -40,6 +40,25 @@ var tableRules = map[string]rule{
 		c.set(0, otherName(c), c.arg(0).shape)
 		return nil
 	},
+	"ai.onnx.ml.CastMap": func(c *call) error {
+		dtype, wide := tensor.Float32, unknown
+		switch c.attrs.String("cast_to", "TO_FLOAT") {
+		case "TO_STRING":
+			dtype = tensor.String
+		case "TO_INT64":
+			dtype = tensor.Int64
+		}
+		if c.attrs.String("map_form", "DENSE") == "SPARSE" {
+			wide = graph.Dim{Size: max(c.attrs.Int("max_map", 1), -1)}
+		}
+		c.set(0, dtype, graph.Shape{{Size: 1}, wide})
+		return nil
+	},
+	"ai.onnx.ml.DictVectorizer": func(c *call) error {
+		n := max(len(c.attrs.Ints("int64_vocabulary", nil)), len(c.attrs.Strings("string_vocabulary", nil)))
+		c.set(0, c.arg(0).dtype, graph.Shape{{Size: 1}, {Size: int64(n)}})
+		return nil
+	},
 	"ai.onnx.ml.LabelEncoder":          inferLabelEncoder,
 	"ai.onnx.ml.OneHotEncoder":         inferOneHotEncoder,
 	"ai.onnx.ml.FeatureVectorizer":     inferFeatureVectorizer,
