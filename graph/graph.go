@@ -211,6 +211,7 @@ type Graph struct {
 	Values       []Value // what a file declares, or inference found, of the values in between
 	Functions    []*Function
 	Metadata     map[string]string // ONNX's metadata_props
+	Notes        []string          // on what a file says and is not so; files do not keep them
 }
 
 // Initializer returns the tensor of that name, or nil. It searches: index with a map where you ask often.
@@ -253,6 +254,7 @@ func (g *Graph) Clone() *Graph {
 	c := *g
 	c.Opset = maps.Clone(g.Opset)
 	c.Metadata = maps.Clone(g.Metadata)
+	c.Notes = slices.Clone(g.Notes)
 	c.Inputs = cloneValues(g.Inputs)
 	c.Outputs = cloneValues(g.Outputs)
 	c.Values = cloneValues(g.Values)

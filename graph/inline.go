@@ -6,87 +6,109 @@ import (
 	"strconv"
 )
 
-// maxInlined limits the nodes of a graph whose functions are inlined: functions that call functions twice each grow
-// like powers of two.
-const maxInlined = 1 << 17
+// maxInlined limits the nodes that inlining makes: functions that call functions twice each grow like powers of two.
+const maxInlined = 1 << 18
 
 // Inline puts the bodies of functions in the place of their calls: those that pred returns true for, or all where
 // pred is nil. They are left out of g.Functions. Attributes of a call, or else the function's defaults, take the place of references;
-// where there is neither, the attribute is left out. A function of another opset than the graph's, or more than 131,072 nodes,
+// where there is neither, the attribute is left out. A function of another opset than the graph's, or more than 262,144 nodes,
 // is ErrInvalid; g may be half inlined then. The graph must be valid.
 func (g *Graph) Inline(pred func(*Function) bool) error {
-	in := &inliner{functions: map[opKey]*Function{}, names: Extend(g), left: maxInlined}
-	var kept []*Function
-	for _, f := range g.Functions {
-		if pred != nil && !pred(f) {
-			kept = append(kept, f)
-			continue
-		}
-		for domain, version := range f.Opset {
-			if v := g.Opset[domain]; v != 0 && v != version {
-				return fmt.Errorf("%w: function %s is of opset %d of domain %q, the graph of %d", ErrInvalid, OpName(f.Domain, f.Name), version, domain, v)
-			}
-		}
-		in.functions[opKey{f.Domain, f.Name}] = f
-	}
+	in := NewInliner(g, pred)
 	if len(in.functions) == 0 {
 		return nil
 	}
-	nodes, err := in.nodes(g.Nodes, 0)
+	for _, f := range in.functions {
+		for domain, version := range f.Opset {
+			switch v := g.Opset[domain]; {
+			case v != 0 && v != version:
+				return fmt.Errorf("%w: function %s is of opset %d of domain %q, the graph of %d", ErrInvalid, OpName(f.Domain, f.Name), version, domain, v)
+			case g.Opset == nil:
+				g.Opset = map[string]int64{}
+			}
+			g.Opset[domain] = version
+		}
+	}
+	nodes, err := in.deep(g.Nodes, 0)
 	if err != nil {
 		return err
 	}
-	for i, f := range kept {
-		body, err := in.nodes(f.Nodes, 0)
-		if err != nil {
-			return err
+	var kept []*Function
+	for _, f := range g.Functions {
+		if in.functions[opKey{f.Domain, f.Name}] != nil {
+			continue
 		}
 		c := *f
-		c.Nodes = body
-		kept[i] = &c
-	}
-	for _, f := range in.functions {
-		for domain, version := range f.Opset {
-			if g.Opset[domain] == 0 {
-				if g.Opset == nil {
-					g.Opset = map[string]int64{}
-				}
-				g.Opset[domain] = version
-			}
+		if c.Nodes, err = in.deep(f.Nodes, 0); err != nil {
+			return err
 		}
+		kept = append(kept, &c)
 	}
 	g.Nodes, g.Functions = nodes, kept
 	return nil
 }
 
-type inliner struct {
+// An Inliner puts the bodies of functions in the place of their calls, for those who go through a graph and its subgraphs by
+// themselves. It is not safe for concurrent use.
+type Inliner struct {
 	functions map[opKey]*Function
-	names     *Builder // only for unique names
-	left      int      // nodes that may still be made
+	names     *Builder                   // only for unique names
+	opsets    map[*Node]map[string]int64 // of nodes that come from functions
+	left      int                        // nodes that may still be made
 }
 
-func (in *inliner) nodes(nodes []*Node, depth int) ([]*Node, error) {
+// NewInliner makes one for the functions of g that pred returns true for, or all where pred is nil.
+func NewInliner(g *Graph, pred func(*Function) bool) *Inliner {
+	in := &Inliner{functions: map[opKey]*Function{}, left: maxInlined}
+	for _, f := range g.Functions {
+		if pred == nil || pred(f) {
+			in.functions[opKey{f.Domain, f.Name}] = f
+		}
+	}
+	if len(in.functions) > 0 {
+		in.names, in.opsets = Extend(g), map[*Node]map[string]int64{}
+	}
+	return in
+}
+
+// Opset returns the opset of a node that Nodes returned, where that was in the body of a function which says one.
+func (in *Inliner) Opset(n *Node) (map[string]int64, bool) {
+	opset, ok := in.opsets[n]
+	return opset, ok
+}
+
+// Nodes returns nodes with those that functions stand for. The nodes in their subgraphs are left alone, and none is changed: what comes from
+// a function is new.
+func (in *Inliner) Nodes(nodes []*Node) ([]*Node, error) { return in.nodes(nodes, nil, 0) }
+
+func (in *Inliner) nodes(nodes []*Node, opset map[string]int64, depth int) ([]*Node, error) {
+	if len(in.functions) == 0 {
+		return nodes, nil
+	}
 	if depth > 100 {
 		return nil, fmt.Errorf("%w: functions call each other more than 100 deep", ErrInvalid)
 	}
 	out := make([]*Node, 0, len(nodes))
 	for _, n := range nodes {
-		for _, sub := range n.Subgraphs() {
-			body, err := in.nodes(sub.Nodes, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			sub.Nodes = body
-		}
 		f := in.functions[n.key()]
 		if f == nil {
+			if opset != nil {
+				in.opsets[n] = opset
+			}
 			out = append(out, n)
 			continue
+		}
+		if given(n.Inputs) > len(f.Inputs) || given(n.Outputs) > len(f.Outputs) {
+			return nil, fmt.Errorf("%w: %s takes %d inputs and gives %d outputs, not %d and %d", ErrInvalid, n.Op(), len(f.Inputs), len(f.Outputs), given(n.Inputs), given(n.Outputs))
 		}
 		if in.left -= countNodes(f.Nodes); in.left < 0 {
 			return nil, fmt.Errorf("%w: inlining functions makes more than %d nodes", ErrInvalid, maxInlined)
 		}
-		body, err := in.nodes(in.body(f, n), depth+1)
+		inner := opset
+		if len(f.Opset) > 0 {
+			inner = f.Opset
+		}
+		body, err := in.nodes(in.body(f, n), inner, depth+1)
 		if err != nil {
 			return nil, err
 		}
@@ -95,8 +117,27 @@ func (in *inliner) nodes(nodes []*Node, depth int) ([]*Node, error) {
 	return out, nil
 }
 
+// deep is Nodes with the nodes of subgraphs, which it changes.
+func (in *Inliner) deep(nodes []*Node, depth int) ([]*Node, error) {
+	if depth > 100 {
+		return nil, fmt.Errorf("%w: functions and subgraphs nest more than 100 deep", ErrInvalid)
+	}
+	nodes, err := in.nodes(nodes, nil, 0)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range nodes {
+		for _, sub := range n.Subgraphs() {
+			if sub.Nodes, err = in.deep(sub.Nodes, depth+1); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return nodes, nil
+}
+
 // body returns f's nodes with the values of the call n.
-func (in *inliner) body(f *Function, n *Node) []*Node {
+func (in *Inliner) body(f *Function, n *Node) []*Node {
 	prefix := n.Name
 	if prefix == "" {
 		prefix = f.Name

@@ -8,13 +8,13 @@ import (
 // Sort puts the nodes of g, and of its subgraphs and functions, into topological order. The order is stable: nodes
 // that stand right stay where they are. A cycle is ErrInvalid, and names the nodes on it; g keeps its order then.
 func (g *Graph) Sort() error {
-	nodes, err := sorted(g.Nodes)
+	nodes, err := Sorted(g.Nodes)
 	if err != nil {
 		return err
 	}
 	bodies := make([][]*Node, len(g.Functions))
 	for i, f := range g.Functions {
-		if bodies[i], err = sorted(f.Nodes); err != nil {
+		if bodies[i], err = Sorted(f.Nodes); err != nil {
 			return fmt.Errorf("function %s: %w", OpName(f.Domain, f.Name), err)
 		}
 	}
@@ -78,39 +78,37 @@ func (g *Graph) Captures() []string {
 	return free
 }
 
-// sorted returns nodes in topological order, by depth-first search from the first to the last.
-func sorted(nodes []*Node) ([]*Node, error) {
-	producer := make(map[string]int, len(nodes))
+// Sorted returns nodes in the order that Sort puts those of a graph into, and leaves their subgraphs alone.
+func Sorted(nodes []*Node) ([]*Node, error) {
+	producer := make(map[string]int32, len(nodes))
 	for i, n := range nodes {
 		for _, out := range n.Outputs {
 			if _, ok := producer[out]; !ok && out != "" {
-				producer[out] = i
+				producer[out] = int32(i)
 			}
 		}
 	}
-	needs := make([][]int, len(nodes))
-	inOrder := true
+	if inOrder(nodes, producer) {
+		return nodes, nil
+	}
+	needs := make([][]int32, len(nodes))
 	for i, n := range nodes {
 		for _, name := range n.Uses() {
 			if p, ok := producer[name]; ok {
 				needs[i] = append(needs[i], p)
-				inOrder = inOrder && p < i
 			}
 		}
-	}
-	if inOrder {
-		return nodes, nil
 	}
 	const following, done = 1, 2
 	state := make([]byte, len(nodes))
 	next := make([]int, len(nodes)) // how many of needs are seen to
 	order := make([]*Node, 0, len(nodes))
-	var stack []int // not recursion: a chain may have a million nodes
+	var stack []int32 // not recursion: a chain may have a million nodes
 	for start := range nodes {
 		if state[start] != 0 {
 			continue
 		}
-		stack = append(stack[:0], start)
+		stack = append(stack[:0], int32(start))
 		for len(stack) > 0 {
 			i := stack[len(stack)-1]
 			state[i] = following
@@ -133,12 +131,28 @@ func sorted(nodes []*Node) ([]*Node, error) {
 	return order, nil
 }
 
+// inOrder reports whether all nodes stand after those that they use.
+func inOrder(nodes []*Node, producer map[string]int32) bool {
+	for i, n := range nodes {
+		uses := n.Inputs
+		if len(n.Attrs) > 0 && len(n.Subgraphs()) > 0 {
+			uses = n.Uses()
+		}
+		for _, name := range uses {
+			if p, ok := producer[name]; ok && int(p) >= i {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // cycle describes the end of the stack, from p on.
-func cycle(nodes []*Node, stack []int, p int) error {
+func cycle(nodes []*Node, stack []int32, p int32) error {
 	const most = 10
 	var names []string
 	for i := len(stack) - 1; i >= 0 && len(names) < most; i-- {
-		names = append(names, nodes[stack[i]].Label(stack[i]))
+		names = append(names, nodes[stack[i]].Label(int(stack[i])))
 		if stack[i] == p {
 			break
 		}

@@ -3,6 +3,7 @@ package graph
 import (
 	"errors"
 	"fmt"
+	"sync"
 )
 
 // ErrInvalid says that a graph contradicts itself. Validate's and Sort's errors wrap it.
@@ -117,28 +118,31 @@ func (v *validator) graph(where string, g *Graph, outer *scope) {
 }
 
 func (v *validator) nodes(s *scope) {
-	later := map[string]bool{} // names that are produced somewhere, to tell a wrong order from a missing producer
-	for _, n := range s.nodes {
-		for _, out := range n.Outputs {
-			later[out] = true
+	later := sync.OnceValue(func() map[string]bool { // names that are produced somewhere, to tell a wrong order from a missing producer
+		names := make(map[string]bool, len(s.nodes))
+		for _, n := range s.nodes {
+			for _, out := range n.Outputs {
+				names[out] = true
+			}
 		}
-	}
-	named := make(map[string]int, len(s.nodes))
+		return names
+	})
+	named := make(map[string]int32, len(s.nodes))
 	for i, n := range s.nodes {
 		by := func() string { return s.where + n.Label(i) }
 		if n.OpType == "" {
 			v.add("%s has no operator", by())
 		}
 		if n.Name != "" {
-			if first, ok := named[n.Name]; ok && first != i {
+			if first, ok := named[n.Name]; ok {
 				v.add("%s has the name of node %d", by(), first)
 			}
-			named[n.Name] = i
+			named[n.Name] = int32(i)
 		}
 		for _, in := range n.Inputs {
 			switch {
 			case in == "" || s.has(in):
-			case later[in]:
+			case later()[in]:
 				v.add("%s uses %q, which a later node or itself gives", by(), in)
 			default:
 				v.add("%s uses %q, which nothing gives", by(), in)

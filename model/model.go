@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -50,7 +51,12 @@ func Open(path string) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open model: %w", err)
 	}
-	g, err := onnx.Open(path)
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("open model's folder: %w", err)
+	}
+	defer root.Close()
+	g, err := onnx.Decode(data, onnx.Options{External: root.FS(), Share: true, Unchecked: true})
 	if err != nil {
 		return nil, fmt.Errorf("open model %s: %w: %w", path, ErrInvalid, err)
 	}
@@ -64,7 +70,7 @@ func Open(path string) (*Model, error) {
 
 // Decode reads an ONNX file from memory. A file that keeps data beside itself is refused.
 func Decode(data []byte) (*Model, error) {
-	g, err := onnx.Decode(data, onnx.Options{})
+	g, err := onnx.Decode(data, onnx.Options{Unchecked: true}) // New checks
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -84,10 +90,10 @@ func (m *Model) seal(data []byte) {
 
 // New makes a model of a graph, which it keeps, sorts and completes with inferred shapes. It reports every fault.
 func New(g *graph.Graph) (*Model, error) {
-	if err := g.Validate(); err != nil {
+	if err := g.Sort(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if err := g.Sort(); err != nil {
+	if err := g.Validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	labels := unzip(g)

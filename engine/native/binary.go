@@ -70,9 +70,12 @@ func binary[T, R tensor.Element](c *prep, row rowFunc[T, R]) error {
 }
 
 func binaryOf[T, R tensor.Element](c *prep, a, b *info, row rowFunc[T, R]) error {
-	shape, err := infer.Broadcast(a.shape, b.shape)
-	if err != nil {
-		return c.errf("%w", err)
+	shape := a.shape
+	if !shape.Equal(b.shape) {
+		var err error
+		if shape, err = infer.Broadcast(a.shape, b.shape); err != nil {
+			return c.errf("%w", err)
+		}
 	}
 	if len(shape) > maxRank {
 		return c.refuse("rank %d", len(shape))
@@ -91,15 +94,19 @@ func binaryOf[T, R tensor.Element](c *prep, a, b *info, row rowFunc[T, R]) error
 }
 
 func binaryStep[T, R tensor.Element](c *prep, o int, shape tensor.Shape, a, b *info, row rowFunc[T, R]) {
-	w := newWalk(shape, contiguous(shape), broadcastStrides(a.shape, shape), broadcastStrides(b.shape, shape))
-	as, bs, n := a.slot, b.slot, w.inner
+	as, bs, n := a.slot, b.slot, shape.Size()
 	mode := rowBoth
-	if w.step[1] == 0 {
-		mode = rowLeft
-	} else if w.step[2] == 0 {
-		mode = rowRight
+	var w *walk
+	if a.size() != n || b.size() != n || n == 0 { // else they lie alike, whatever ones their shapes have
+		w = newWalk(shape, contiguous(shape), broadcastStrides(a.shape, shape), broadcastStrides(b.shape, shape))
+		n = w.inner
+		if w.step[1] == 0 {
+			mode = rowLeft
+		} else if w.step[2] == 0 {
+			mode = rowRight
+		}
 	}
-	if w.outer == 1 {
+	if w == nil || w.outer == 1 {
 		if isFloat32[T]() && isFloat32[R]() {
 			c.elementwise(n, 1, func(f *frame, lo, hi int) {
 				x, y := data[T](f, as), data[T](f, bs)
@@ -293,6 +300,7 @@ const (
 	opMax
 	opMod
 	opFmod
+	arithmetics // how many
 )
 
 func floatRow[T float](op arithmetic) rowFunc[T, T] {
@@ -391,7 +399,7 @@ func arith(op arithmetic) func(c *prep) error {
 		}
 		switch d {
 		case tensor.Float32:
-			return foldBinary(c, float32Row(c.pl.e.kernel, op))
+			return foldBinary(c, c.pl.e.rows[op])
 		case tensor.Float64:
 			return foldBinary(c, floatRow[float64](op))
 		case tensor.Int8:

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,10 +19,11 @@ func (e *Engine) compile(ctx context.Context, g *graph.Graph) (*program, error) 
 	if err != nil {
 		return nil, err
 	}
-	c := &compiler{e: e, functions: map[[2]string]*graph.Function{}, refused: map[string]bool{}}
-	for _, f := range g.Functions {
-		c.functions[[2]string{f.Domain, f.Name}] = f
-	}
+	c := &compiler{e: e, refused: map[string]bool{}}
+	c.inliner = graph.NewInliner(g, func(f *graph.Function) bool {
+		_, kernel := operators[graph.OpName(f.Domain, f.Name)]
+		return !kernel || f.Domain != graph.MillraceDomain
+	})
 	p, err := c.program(ctx, g, g.Placeholders(), g.Opset, nil)
 	if err != nil {
 		return nil, err
@@ -34,12 +36,10 @@ func (e *Engine) compile(ctx context.Context, g *graph.Graph) (*program, error) 
 
 // compiler is what the programs of a graph and its subgraphs share while they are made.
 type compiler struct {
-	e         *Engine
-	functions map[[2]string]*graph.Function
-	refused   map[string]bool // operators
-	made      int             // nodes
-	calls     int             // of functions
-	depth     int             // of subgraphs
+	e       *Engine
+	inliner *graph.Inliner
+	refused map[string]bool // operators
+	depth   int             // of subgraphs
 }
 
 // maxDepth limits how deep subgraphs nest.
@@ -55,70 +55,46 @@ func (c *compiler) program(ctx context.Context, g *graph.Graph, inputs []graph.V
 		return nil, fmt.Errorf("engine native: subgraphs nest more than %d deep", maxDepth)
 	}
 	defer func() { c.depth-- }()
-	in := inliner{compiler: c}
-	if err := in.inline(g.Nodes, opset, nil, 0); err != nil {
-		return nil, err
+	if slices.Contains(g.Nodes, nil) {
+		return nil, errors.New("engine native: the graph has a nil node")
 	}
-	given := map[string]bool{}
-	for _, v := range inputs {
-		given[v.Name] = true
-	}
-	for _, v := range g.Initializers {
-		given[v.Name] = true
-	}
-	for name := range captured {
-		given[name] = true
-	}
-	nodes, err := order(given, in.nodes, g.Outputs)
+	nodes, err := c.inliner.Nodes(g.Nodes)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("engine native: %w", err)
+	}
+	if nodes, err = graph.Sorted(nodes); err != nil {
+		return nil, fmt.Errorf("engine native: %w", err)
 	}
 	p := &program{name: g.Name, consts: map[int]*tensor.Tensor{}, in: inputs, out: slices.Clone(g.Outputs), owns: true}
 	p.open = openInputs(p.in)
-	ids := map[string]int{}
-	id := func(name string) int {
-		if name == "" {
-			return -1
-		}
-		k, ok := ids[name]
-		if !ok {
-			k = len(p.names)
-			ids[name] = k
-			p.names = append(p.names, name)
-		}
-		return k
-	}
+	v := newNumbers(p, len(g.Initializers)+len(captured)+len(inputs), nodes)
 	for _, init := range g.Initializers {
 		if init.Tensor == nil {
 			return nil, fmt.Errorf("engine native: initializer %q has no tensor", init.Name)
 		}
-		p.consts[id(init.Name)] = init.Tensor
+		p.consts[v.of(init.Name)] = init.Tensor
 	}
 	for name, t := range captured {
-		p.consts[id(name)] = t
+		p.consts[v.of(name)] = t
 	}
-	for _, v := range p.in {
-		k := id(v.Name)
+	for _, in := range p.in {
+		k := v.of(in.Name)
 		p.inputs = append(p.inputs, k)
 		delete(p.consts, k) // an input of a subgraph goes before its initializer
-		p.boxed = p.boxed || v.Container != ""
+		p.boxed = p.boxed || in.Container != ""
 	}
-	for _, fn := range nodes {
-		n := &pnode{node: fn.node, opset: fn.opset[fn.node.Domain], opsets: fn.opset, formal: len(fn.node.Inputs)}
-		for _, name := range fn.node.Inputs {
-			n.in = append(n.in, id(name))
+	p.nodes = make([]*pnode, 0, len(nodes))
+	room := make([]pnode, len(nodes))
+	for i, node := range nodes {
+		n := &room[i]
+		if err := v.node(n, node); err != nil {
+			return nil, err
 		}
-		for _, name := range fn.node.Outputs {
-			n.out = append(n.out, id(name))
+		n.opsets = opset
+		if own, ok := c.inliner.Opset(node); ok {
+			n.opsets = own
 		}
-		if subs := fn.node.Subgraphs(); len(subs) > 0 {
-			n.node = fn.node.Clone() // inference writes into subgraphs
-			for _, name := range fn.node.Uses()[notEmpty(fn.node.Inputs):] {
-				if k := id(name); !slices.Contains(n.in[n.formal:], k) {
-					n.in = append(n.in, k)
-				}
-			}
-		}
+		n.opset = cmp.Or(n.opsets[node.Domain], opset[node.Domain])
 		p.owns = p.owns && n.formal == len(n.in) && len(n.node.Subgraphs()) == 0 && !takesBoxes[n.node.Op()]
 		if err := n.bind(); err != nil {
 			var u *unsupported
@@ -133,10 +109,10 @@ func (c *compiler) program(ctx context.Context, g *graph.Graph, inputs []graph.V
 		}
 		p.nodes = append(p.nodes, n)
 	}
-	for _, v := range g.Outputs {
-		k, ok := ids[v.Name]
+	for _, out := range g.Outputs {
+		k, ok := v.ids[out.Name]
 		if !ok {
-			return nil, fmt.Errorf("engine native: nothing computes the output %q", v.Name)
+			return nil, fmt.Errorf("engine native: nothing computes %q, which the output needs", out.Name)
 		}
 		p.outputs = append(p.outputs, k)
 	}
@@ -161,15 +137,87 @@ func (c *compiler) program(ctx context.Context, g *graph.Graph, inputs []graph.V
 	return p, nil
 }
 
-// notEmpty returns how many of these names are not left out.
-func notEmpty(names []string) int {
-	n := 0
-	for _, name := range names {
-		if name != "" {
-			n++
+// numbers gives the values of a program their numbers, in the order in which they come to be.
+type numbers struct {
+	p    *program
+	ids  map[string]int
+	room []int // for the inputs and outputs of nodes
+}
+
+// newNumbers makes room for so many values that are given, and for all that nodes take and give.
+func newNumbers(p *program, given int, nodes []*graph.Node) *numbers {
+	made, all := 0, 0
+	for _, n := range nodes {
+		made += len(n.Outputs)
+		all += len(n.Inputs) + len(n.Outputs)
+	}
+	p.names = make([]string, 0, given+made)
+	return &numbers{p: p, ids: make(map[string]int, given+made), room: make([]int, all)}
+}
+
+// of returns the number of a name, a new one where it has none.
+func (v *numbers) of(name string) int {
+	k, ok := v.ids[name]
+	if !ok {
+		k = len(v.p.names)
+		v.ids[name] = k
+		v.p.names = append(v.p.names, name)
+	}
+	return k
+}
+
+// node fills n with the numbers of what node takes, what its subgraphs capture included, and of what it gives. All that it takes has come to be before.
+func (v *numbers) node(n *pnode, node *graph.Node) error {
+	n.node, n.formal = node, len(node.Inputs)
+	n.in, n.out = v.list(len(node.Inputs)), v.list(len(node.Outputs))
+	take := func(name string) (int, error) {
+		if k, ok := v.ids[name]; ok {
+			return k, nil
+		}
+		return 0, fmt.Errorf("engine native: nothing computes %q, which %s needs", name, node.Op())
+	}
+	var err error
+	for i, name := range node.Inputs {
+		if n.in[i] = -1; name == "" {
+			continue
+		}
+		if n.in[i], err = take(name); err != nil {
+			return err
 		}
 	}
-	return n
+	if subs := node.Subgraphs(); len(subs) > 0 {
+		seen := map[string]bool{}
+		for _, sub := range subs {
+			for _, name := range sub.Captures() {
+				if name == "" || seen[name] {
+					continue
+				}
+				seen[name] = true
+				k, err := take(name)
+				if err != nil {
+					return err
+				}
+				n.in = append(n.in, k)
+			}
+		}
+	}
+	for i, name := range node.Outputs {
+		if n.out[i] = -1; name == "" {
+			continue
+		}
+		if _, twice := v.ids[name]; twice {
+			return fmt.Errorf("engine native: %q is computed by %s and given before", name, node.Op())
+		}
+		n.out[i] = v.of(name)
+	}
+	return nil
+}
+
+// list makes a list of n numbers, which is of one piece with others.
+func (v *numbers) list(n int) []int {
+	l := v.room[:n:n]
+	v.room = v.room[n:]
+	return l
 }
 
 // bodies makes the programs of a node's subgraphs. What they capture of p is a constant of theirs where it is one of p, and an input
@@ -182,15 +230,18 @@ func (c *compiler) bodies(ctx context.Context, p *program, n *pnode) error {
 		}
 		b := &body{attr: name, formal: len(sub.Inputs), graph: sub}
 		inputs, consts := slices.Clone(sub.Inputs), map[string]*tensor.Tensor{}
+		taken := make(map[string]int, len(n.in)-n.formal)
+		for at := n.formal; at < len(n.in); at++ {
+			taken[p.names[n.in[at]]] = at
+		}
 		for _, name := range sub.Captures() {
 			if name == "" {
 				continue
 			}
-			at := slices.IndexFunc(n.in[n.formal:], func(id int) bool { return id >= 0 && p.names[id] == name })
-			if at < 0 {
+			at, ok := taken[name]
+			if !ok {
 				return fmt.Errorf("engine native: nothing computes %q, which %s needs", name, n.label())
 			}
-			at += n.formal
 			if t := p.consts[n.in[at]]; t != nil {
 				consts[name] = t
 				continue

@@ -103,7 +103,7 @@ func (c *prep) convAdd(cv *convolution) error {
 		return err
 	}
 	c.act = act
-	binaryStep(c, o, sum, &info{dtype: tensor.Float32, shape: shape, slot: cv.o}, &other, float32Row(c.pl.e.kernel, opAdd))
+	binaryStep(c, o, sum, &info{dtype: tensor.Float32, shape: shape, slot: cv.o}, &other, c.pl.e.rows[opAdd])
 	c.do(func(f *frame) { applyTo(act, data[float32](f, o)) })
 	return nil
 }

@@ -15,10 +15,13 @@ type elementwise struct {
 // groupChunk is how many elements of a group are computed at a time.
 const groupChunk = 2048
 
+// groupMost is how many operators a group has at most: all that they compute has memory of its own while the group runs.
+const groupMost = 32
+
 // A group collects elementwise operators that follow each other.
 type group struct {
 	ops         []*elementwise
-	first, last int // nodes
+	first, last int32 // nodes
 	node        *pnode
 	cost        int
 }
@@ -27,7 +30,7 @@ type group struct {
 func (pl *planner) addSteps(c *prep) {
 	if c.elem != nil && len(c.steps) == 0 {
 		e := c.elem
-		if len(pl.group.ops) > 0 && pl.group.ops[0].n != e.n {
+		if n := len(pl.group.ops); n == groupMost || n > 0 && pl.group.ops[0].n != e.n {
 			pl.flush()
 		}
 		if len(pl.group.ops) == 0 {
@@ -75,12 +78,15 @@ func (pl *planner) flush() {
 		}
 	}
 	n, least := g.ops[0].n, max(1, grain/g.cost)
-	ops := g.ops
+	runs := make([]func(f *frame, lo, hi int), len(g.ops)) // the plan keeps no more of them
+	for i, e := range g.ops {
+		runs[i] = e.run
+	}
 	chunks := part(func(f *frame, lo, hi int) {
 		for ; lo < hi; lo += groupChunk {
 			end := min(hi, lo+groupChunk)
-			for _, e := range ops {
-				e.run(f, lo, end)
+			for _, run := range runs {
+				run(f, lo, end)
 			}
 		}
 	})

@@ -61,6 +61,7 @@ func (c Config) Validate() error {
 type Engine struct {
 	cfg    Config
 	kernel *gemm.Kernel
+	rows   [arithmetics]rowFunc[float32, float32]
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -86,6 +87,9 @@ func New(cfg Config) *Engine {
 	if cfg.Portable {
 		all := gemm.Available()
 		e.kernel = all[len(all)-1]
+	}
+	for op := range arithmetics {
+		e.rows[op] = float32Row(e.kernel, op)
 	}
 	return e
 }

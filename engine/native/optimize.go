@@ -14,6 +14,7 @@ import (
 // unfused returns the program as a graph, without inputs and outputs, or nil where a node has another opset than the rest.
 func (p *program) unfused(opset map[string]int64) *graph.Graph {
 	g := &graph.Graph{Name: p.name, Opset: maps.Clone(opset)}
+	g.Initializers, g.Nodes = make([]graph.Initializer, 0, len(p.consts)), make([]*graph.Node, 0, len(p.nodes))
 	for id, t := range p.consts {
 		g.Initializers = append(g.Initializers, graph.Initializer{Name: p.names[id], Tensor: t})
 	}
@@ -28,6 +29,9 @@ func (p *program) unfused(opset map[string]int64) *graph.Graph {
 
 // fold computes the nodes whose inputs are constants. Errors are left to those who make a plan.
 func (p *program) fold(ctx context.Context, e *Engine) {
+	if !slices.ContainsFunc(p.nodes, p.isConst) {
+		return
+	}
 	pool := newPool(1)
 	defer pool.close()
 	pl := newPlanner(ctx, e, p, pool)
@@ -56,6 +60,11 @@ func (p *program) fold(ctx context.Context, e *Engine) {
 	})
 }
 
+// isConst reports whether all inputs of a node are constants.
+func (p *program) isConst(n *pnode) bool {
+	return !slices.ContainsFunc(n.in, func(id int) bool { return id >= 0 && p.consts[id] == nil })
+}
+
 // tryFold prepares and runs one node; a panic of a kernel counts as an error here and comes again with the plan.
 func (pl *planner) tryFold(n *pnode) (err error) {
 	defer func() {
@@ -78,12 +87,15 @@ func (pl *planner) tryFold(n *pnode) (err error) {
 
 // A graphView answers who makes and who uses the values of a program.
 type graphView struct {
-	maker map[int]int // value to index of node
-	uses  []int       // number of uses, outputs of the graph included
+	maker []int32 // index of the node, or -1
+	uses  []int32 // outputs of the graph included
 }
 
 func (p *program) view() graphView {
-	v := graphView{maker: map[int]int{}, uses: make([]int, len(p.names))}
+	v := graphView{maker: make([]int32, len(p.names)), uses: make([]int32, len(p.names))}
+	for id := range v.maker {
+		v.maker[id] = -1
+	}
 	for i, n := range p.nodes {
 		for _, id := range n.in {
 			if id >= 0 {
@@ -92,7 +104,7 @@ func (p *program) view() graphView {
 		}
 		for _, id := range n.out {
 			if id >= 0 {
-				v.maker[id] = i
+				v.maker[id] = int32(i)
 			}
 		}
 	}
@@ -128,7 +140,7 @@ func (p *program) fuse() bool {
 		m.out[0] = n.out[0]
 		p.nodes[i] = m
 		gone[joined] = true
-		v.maker[n.out[0]] = i
+		v.maker[n.out[0]] = int32(i)
 		found = true
 	}
 	kept := p.nodes[:0]
@@ -143,10 +155,10 @@ func (p *program) fuse() bool {
 
 // single returns the node of one of these operators that alone makes id, where nothing else uses id.
 func (p *program) single(v graphView, id int, ops ...string) int {
-	i, ok := v.maker[id]
-	if !ok || v.uses[id] != 1 {
+	if id >= len(v.maker) || v.maker[id] < 0 || v.uses[id] != 1 {
 		return -1
 	}
+	i := int(v.maker[id])
 	m := p.nodes[i]
 	if m.node.Domain != graph.OnnxDomain || !slices.Contains(ops, m.node.OpType) || m.out[0] != id {
 		return -1

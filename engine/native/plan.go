@@ -24,13 +24,13 @@ const (
 type slot struct {
 	kind        slotKind
 	dtype       tensor.DType
+	index       int32 // of the input or output
 	shape       tensor.Shape
-	index       int            // of the input or output
 	t           *tensor.Tensor // of a constant
-	first, last int            // nodes that write it first and use it last
-	from, to    int            // nodes between which nothing else may have its memory: more than that in a group
-	into        int            // 1 + the slot whose memory it takes over, else 0
 	offset      int            // in the arena
+	first, last int32          // nodes that write it first and use it last
+	from, to    int32          // nodes between which nothing else may have its memory: more than that in a group
+	into        int32          // 1 + the slot whose memory it takes over, else 0
 }
 
 func (s *slot) bytes() int { return s.shape.Size() * s.dtype.Size() }
@@ -93,10 +93,11 @@ type planner struct {
 	vals    []value
 	slots   []slot
 	steps   []planStep
-	node    int   // the node being prepared
-	group   group // element-wise nodes that will be one step
-	folded  int   // bytes of constants that folding made
-	total   int64 // bytes of what is alive; of everything where a plan is made
+	node    int32            // the node being prepared
+	group   group            // element-wise nodes that will be one step
+	now     []*tensor.Tensor // by slot, for nodes that run at once
+	folded  int              // bytes of constants that folding made
+	total   int64            // bytes of what is alive; of everything where a plan is made
 
 	batch int // of a plan of rows, else 0
 	proof *rowProof
@@ -118,8 +119,9 @@ func (pl *planner) plan(types []tensor.DType, shapes []tensor.Shape) (*plan, err
 	if pl.prog.boxed {
 		return nil, errDynamic
 	}
+	pl.slots = make([]slot, 0, len(pl.prog.inputs)+len(pl.prog.nodes)+len(pl.prog.consts))
 	for i, id := range pl.prog.inputs {
-		s := pl.addSlot(slot{kind: slotInput, dtype: types[i], shape: shapes[i], index: i, last: -1})
+		s := pl.addSlot(slot{kind: slotInput, dtype: types[i], shape: shapes[i], index: int32(i), last: -1})
 		pl.vals[id] = value{ready: true, dtype: types[i], shape: shapes[i], slot: s}
 		if pl.batch > 0 && pl.prog.open[i] {
 			pl.vals[id].carries = carriesRows
@@ -136,8 +138,8 @@ func (pl *planner) plan(types []tensor.DType, shapes []tensor.Shape) (*plan, err
 	for i, id := range pl.prog.outputs {
 		v := &pl.vals[id]
 		o := planOut{dtype: v.dtype, shape: v.shape, slot: -1, from: -1, rows: v.carries == carriesRows}
-		pl.useSlot(v, len(pl.prog.nodes))
-		if s := &pl.slots[v.slot]; s.kind == slotOutput && s.index == i {
+		pl.useSlot(v, int32(len(pl.prog.nodes)))
+		if s := &pl.slots[v.slot]; s.kind == slotOutput && int(s.index) == i {
 			o.slot = v.slot
 		} else {
 			o.from = v.slot
@@ -192,7 +194,7 @@ func (pl *planner) nodes() error {
 		if err := pl.ctx.Err(); err != nil {
 			return err
 		}
-		pl.node = i
+		pl.node = int32(i)
 		if err := pl.prepare(n); err != nil {
 			return err
 		}
@@ -293,15 +295,18 @@ func (pl *planner) outBytes(c *prep) int {
 // runNow runs the steps of a node whose inputs are known. Its outputs become constants.
 func (pl *planner) runNow(c *prep) error {
 	c.settle()
-	f := &frame{ctx: pl.ctx, t: make([]*tensor.Tensor, len(pl.slots)), pool: pl.pool}
+	for len(pl.now) < len(pl.slots) {
+		pl.now = append(pl.now, nil)
+	}
+	f := &frame{ctx: pl.ctx, t: pl.now, pool: pl.pool}
 	for i := range c.in {
 		if s := c.in[i].slot; s >= 0 {
 			f.t[s] = pl.slots[s].t
 		}
 	}
-	for i := range pl.slots {
-		if pl.slots[i].kind == slotConst {
-			f.t[i] = pl.slots[i].t
+	for _, id := range c.n.in { // a kernel may have put something else into c.in
+		if id >= 0 && pl.vals[id].slot >= 0 {
+			f.t[pl.vals[id].slot] = pl.slots[pl.vals[id].slot].t
 		}
 	}
 	for _, s := range c.own {
@@ -352,8 +357,12 @@ func (pl *planner) drop(n *pnode) {
 		v.t, v.box = nil, nil
 	}
 	pl.slots = pl.slots[:0] // slots serve one node where nothing is planned
-	for id := range pl.vals {
-		pl.vals[id].slot = -1
+	for _, ids := range [][]int{n.in, n.out} {
+		for _, id := range ids {
+			if id >= 0 {
+				pl.vals[id].slot = -1
+			}
+		}
 	}
 }
 
@@ -364,7 +373,7 @@ func (pl *planner) addSlot(s slot) int {
 }
 
 // useSlot gives a known value a slot, and notes that node uses it.
-func (pl *planner) useSlot(v *value, node int) {
+func (pl *planner) useSlot(v *value, node int32) {
 	if v.slot < 0 {
 		v.slot = pl.addSlot(slot{kind: slotConst, dtype: v.dtype, shape: v.shape, t: v.t})
 	}
@@ -383,7 +392,7 @@ func (pl *planner) outputSlot(id int, dtype tensor.DType, shape tensor.Shape) (i
 		s.kind = slotPrivate
 	}
 	if i := slices.Index(pl.prog.outputs, id); i >= 0 && !pl.eager {
-		s.kind, s.index = slotOutput, i
+		s.kind, s.index = slotOutput, int32(i)
 	}
 	return pl.addSlot(s), nil
 }
@@ -422,6 +431,6 @@ func (pl *planner) fits(dtype tensor.DType, shape tensor.Shape) error {
 func (pl *planner) inplace(o, i int) {
 	out, in := &pl.slots[o], &pl.slots[i]
 	if out.kind == slotArena && in.kind == slotArena && out.bytes() == in.bytes() {
-		out.into = 1 + i
+		out.into = 1 + int32(i)
 	}
 }

@@ -35,11 +35,11 @@ type pnode struct {
 	opset   int64            // of its domain
 	opsets  map[string]int64 // for its subgraphs
 	in, out []int            // values; -1 is left out. What the node's subgraphs capture comes after its own inputs.
-	formal  int              // inputs of its own
 	bodies  []*body
 	dies    []int // values whose last use this is
 	prepare func(c *prep) error
 	act     activation // what fusion appended to the node
+	formal  int        // inputs of its own
 }
 
 func (n *pnode) label() string {
@@ -77,8 +77,9 @@ func (p *program) prune() {
 	for _, id := range p.outputs {
 		need[id] = true
 	}
-	var kept []*pnode
-	for _, n := range slices.Backward(p.nodes) {
+	at := len(p.nodes) // those that stay move to the end
+	for i := len(p.nodes) - 1; i >= 0; i-- {
+		n := p.nodes[i]
 		if !slices.ContainsFunc(n.out, func(id int) bool { return id >= 0 && need[id] }) {
 			continue
 		}
@@ -87,37 +88,44 @@ func (p *program) prune() {
 				need[id] = true
 			}
 		}
-		kept = append(kept, n)
+		at--
+		p.nodes[at] = n
 	}
-	slices.Reverse(kept)
-	p.nodes = kept
+	p.nodes = slices.Delete(p.nodes, 0, at)
 }
 
 // liveness notes where each value is used last.
 func (p *program) liveness() {
-	last := make([]int, p.nvals)
+	last := make([]int32, p.nvals)
 	for i := range last {
 		last[i] = -1
 	}
 	for i, n := range p.nodes {
-		n.dies = nil
 		for _, id := range n.in {
 			if id >= 0 {
-				last[id] = i
+				last[id] = int32(i)
 			}
 		}
 		for _, id := range n.out {
-			if id >= 0 && last[id] < i {
-				last[id] = i
+			if id >= 0 {
+				last[id] = max(last[id], int32(i))
 			}
 		}
 	}
 	for _, id := range p.outputs {
 		last[id] = -1
 	}
-	for id, i := range last {
-		if i >= 0 {
-			p.nodes[i].dies = append(p.nodes[i].dies, id)
+	all := make([]int, 0, p.nvals)
+	for i, n := range p.nodes {
+		first := len(all)
+		for _, ids := range [][]int{n.in, n.out} {
+			for _, id := range ids {
+				if id >= 0 && last[id] == int32(i) {
+					last[id] = -1 // once, where a node has it twice
+					all = append(all, id)
+				}
+			}
 		}
+		n.dies = all[first:len(all):len(all)]
 	}
 }

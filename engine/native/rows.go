@@ -110,16 +110,20 @@ func (p *program) inferRows(types []tensor.DType, shapes []tensor.Shape) map[str
 	for _, v := range p.out {
 		g.Outputs = append(g.Outputs, graph.Value{Name: v.Name})
 	}
-	if err := infer.Shapes(g); err != nil {
+	all, err := infer.Find(g)
+	if err != nil {
 		return nil // for some sizes, so the run of such a size will tell
 	}
 	rows := map[string]bool{}
-	for _, v := range slices.Concat(g.Inputs, g.Outputs, g.Values) {
-		if len(v.Shape) == 0 || v.Shape[0].Symbol != batchSymbol {
-			continue
-		}
-		if _, ok := v.Shape[1:].Static(); ok || len(v.Shape) == 1 {
-			rows[v.Name] = true
+	found := all[len(all)-1]
+	for _, vs := range [][]graph.Value{found.Inputs, found.Outputs, found.Values} {
+		for _, v := range vs {
+			if len(v.Shape) == 0 || v.Shape[0].Symbol != batchSymbol {
+				continue
+			}
+			if _, ok := v.Shape[1:].Static(); ok || len(v.Shape) == 1 {
+				rows[v.Name] = true
+			}
 		}
 	}
 	return rows

@@ -20,10 +20,14 @@ func (p *program) trial(ctx context.Context, e *Engine, g *graph.Graph) error {
 	for _, n := range p.nodes {
 		flat.Nodes = append(flat.Nodes, n.node)
 	}
-	if err := infer.Shapes(flat); err != nil {
+	all, err := infer.Find(flat)
+	if err != nil {
 		return nil // the run will tell
 	}
-	t := &trialRun{ctx: ctx, e: e, pool: newPool(1), refused: map[string]bool{}}
+	t := &trialRun{ctx: ctx, e: e, pool: newPool(1), refused: map[string]bool{}, found: make(map[*graph.Graph]infer.Found, len(all))}
+	for _, f := range all {
+		t.found[f.Graph] = f
+	}
 	defer t.pool.close()
 	t.try(p, flat, nil)
 	if len(t.refused) == 0 {
@@ -38,21 +42,37 @@ type trialRun struct {
 	e       *Engine
 	pool    *pool
 	refused map[string]bool
+	found   map[*graph.Graph]infer.Found
+}
+
+// known is what inference found of the values of a graph, within those around it.
+type known struct {
+	values map[string]graph.Value
+	outer  *known
+}
+
+func (k *known) lookup(name string) (graph.Value, bool) {
+	for ; k != nil; k = k.outer {
+		if v, ok := k.values[name]; ok {
+			return v, true
+		}
+	}
+	return graph.Value{}, false
 }
 
 // try prepares the nodes of p, which was made of g, where outer is what is known of the values around it.
-func (t *trialRun) try(p *program, g *graph.Graph, outer map[string]graph.Value) {
-	found := maps.Clone(outer)
-	if found == nil {
-		found = map[string]graph.Value{}
-	}
-	for _, v := range slices.Concat(g.Inputs, g.Outputs, g.Values) {
-		found[v.Name] = v
+func (t *trialRun) try(p *program, g *graph.Graph, outer *known) {
+	f := t.found[g]
+	found := &known{values: make(map[string]graph.Value, len(f.Inputs)+len(f.Outputs)+len(f.Values)), outer: outer}
+	for _, vs := range [][]graph.Value{f.Inputs, f.Outputs, f.Values} {
+		for _, v := range vs {
+			found.values[v.Name] = v
+		}
 	}
 	pl := newPlanner(t.ctx, t.e, p, t.pool)
 	guessed := map[int]bool{}
 	for id, name := range p.names {
-		v, ok := found[name]
+		v, ok := found.lookup(name)
 		if pl.vals[id].ready || !ok || v.DType == tensor.Invalid || v.Container != "" {
 			continue
 		}
@@ -83,6 +103,7 @@ func (t *trialRun) try(p *program, g *graph.Graph, outer map[string]graph.Value)
 
 // tryNode prepares one node and returns why its kernel refuses it, or nil.
 func (pl *planner) tryNode(n *pnode) (u *unsupported) {
+	pl.slots = pl.slots[:0]
 	c := &prep{pl: pl, node: n.node, n: n, attrs: n.node.Attrs, opset: n.opset, act: n.act, in: make([]info, len(n.in))}
 	for j, id := range n.in {
 		c.in[j].slot = -1

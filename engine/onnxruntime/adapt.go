@@ -73,7 +73,11 @@ func adapt(g *graph.Graph) (*adapted, error) {
 		}
 	}
 	// Inputs that have a value are constants here: the library must not ask for them.
-	c.Inputs = slices.DeleteFunc(c.Inputs, func(v graph.Value) bool { return c.Initializer(v.Name) != nil })
+	given := make(map[string]bool, len(c.Initializers))
+	for _, in := range c.Initializers {
+		given[in.Name] = true
+	}
+	c.Inputs = slices.DeleteFunc(c.Inputs, func(v graph.Value) bool { return given[v.Name] })
 	c.Values = nil
 	return a, nil
 }

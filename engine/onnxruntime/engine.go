@@ -131,10 +131,12 @@ func (a *adapted) inline() error {
 		return err
 	}
 	a.types = typesOf(typed)
+	names := make(map[string]bool, len(a.graph.Nodes))
 	for i, n := range a.graph.Nodes {
-		if n.Name == "" || slices.ContainsFunc(a.graph.Nodes[:i], func(o *graph.Node) bool { return o.Name == n.Name }) {
+		if n.Name == "" || names[n.Name] {
 			n.Name = fmt.Sprintf("%s_%d", n.OpType, i)
 		}
+		names[n.Name] = true
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package infer
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/millrace/millrace/graph"
@@ -26,6 +28,10 @@ func (c *call) run(g *graph.Graph, inputs []info) ([]*info, error) {
 	for i, v := range ins {
 		if i < len(inputs) {
 			merged, err := merge(&info{dtype: v.DType, shape: v.Shape, container: v.Container}, &inputs[i], c.lenient)
+			if errors.Is(err, errShape) {
+				s.notes = append(s.notes, fmt.Sprintf("%s: input %q of the subgraph is declared with shape %v and has %v, which counts", c.n.Op(), v.Name, v.Shape, inputs[i].shape))
+				merged, err = &inputs[i], nil
+			}
 			if err != nil {
 				return nil, c.fail("subgraph %q: input %q is declared as %v%v: %v", g.Name, v.Name, v.DType, v.Shape, err)
 			}
@@ -130,9 +136,9 @@ func inferLoop(c *call) error {
 
 // settle runs a body until the shapes of its states stay the same: at most twice, as what differs becomes unknown.
 func (c *call) settle(body *graph.Graph, inputs []info, firstIn, firstOut, states int) ([]*info, error) {
-	writes := len(c.writes)
+	found := len(c.found)
 	for range 3 {
-		c.writes = c.writes[:writes]
+		c.found = c.found[:found]
 		outs, err := c.run(body, inputs)
 		if err != nil {
 			return nil, err

@@ -45,20 +45,29 @@ func mergeShape(prefer, other graph.Shape) (graph.Shape, error) {
 	case other == nil:
 		return prefer, nil
 	case len(prefer) != len(other):
-		return nil, fmt.Errorf("it has shape %v", prefer)
+		return nil, fmt.Errorf("%w %v", errShape, prefer)
 	}
-	out := make(graph.Shape, len(prefer))
+	out := prefer
 	for i := range prefer {
 		d, ok := mergeDim(prefer[i], other[i])
 		if !ok {
-			return nil, fmt.Errorf("it has shape %v", prefer)
+			return nil, fmt.Errorf("%w %v", errShape, prefer)
+		}
+		if d == prefer[i] {
+			continue
+		}
+		if &out[0] == &prefer[0] {
+			out = slices.Clone(prefer)
 		}
 		out[i] = d
 	}
 	return out, nil
 }
 
-var errType = errors.New("it has another type")
+var (
+	errType  = errors.New("it has another type")
+	errShape = errors.New("it has shape")
+)
 
 // merge joins what is declared with what was found. Where lenient, what was found wins over a shape that does not fit.
 func merge(declared, found *info, lenient bool) (*info, error) {

@@ -108,8 +108,13 @@ func (c *call) broadcastArgs(inputs ...int) (graph.Shape, error) {
 		return c.arg(inputs[0]).shape, nil
 	}
 	shapes := make([]graph.Shape, len(inputs))
+	same := true
 	for i, in := range inputs {
 		shapes[i] = c.arg(in).shape
+		same = same && shapes[i] != nil && slices.EqualFunc(shapes[0], shapes[i], sameDim)
+	}
+	if same && len(shapes) > 0 {
+		return shapes[0], nil
 	}
 	shape, err := broadcast(shapes...)
 	if err != nil {

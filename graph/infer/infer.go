@@ -3,6 +3,7 @@
 package infer
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -16,11 +17,39 @@ import (
 // are computed. What cannot be known stays unknown, also the outputs of operators that are not known here. The functions of
 // the graph are followed into their bodies.
 //
-// A contradiction, between operands or with what the file declares, is ErrInvalid with the node's name; g is as it was then.
+// A contradiction between operands, or with the declared type of a value or the declared shape of an output of the graph, is ErrInvalid with the node's
+// name; g is as it was then. Where the declared shape of another value is not so, what was found counts, and g.Notes says so.
 //
 // Inputs replace the declared type and shape of those inputs, such as the shapes of one run; declared shapes of other values
 // that do not fit them give way. The graph must be sorted.
 func Shapes(g *graph.Graph, inputs ...graph.Value) error {
+	all, err := Find(g, inputs...)
+	if err != nil {
+		return err
+	}
+	for _, f := range all {
+		f.Graph.Outputs, f.Graph.Values = f.Outputs, f.Values
+		if f.Graph == g {
+			g.Inputs = f.Inputs
+		}
+		for _, note := range f.Notes {
+			if !slices.Contains(g.Notes, note) && len(g.Notes) < maxNotes {
+				g.Notes = append(slices.Clip(g.Notes), note)
+			}
+		}
+	}
+	return nil
+}
+
+// Found is what inference found of the values of one graph.
+type Found struct {
+	Graph                   *graph.Graph
+	Inputs, Outputs, Values []graph.Value
+	Notes                   []string // on shapes that the file declares and that are not so
+}
+
+// Find is Shapes for those who leave the graph as it is: it returns what there is to be known of g, and of its subgraphs before it.
+func Find(g *graph.Graph, inputs ...graph.Value) ([]Found, error) {
 	w := &world{graph: g, functions: functionsOf(g), opset: g.Opset[graph.OnnxDomain], steps: maxSteps + len(g.Nodes), elements: maxElements, lenient: len(inputs) > 0}
 	w.families = allRules()
 	if w.opset == 0 {
@@ -42,14 +71,12 @@ func Shapes(g *graph.Graph, inputs ...graph.Value) error {
 		}
 	}
 	for name := range given {
-		return fmt.Errorf("%w: there is no input %q to infer shapes from", graph.ErrInvalid, name)
+		return nil, fmt.Errorf("%w: there is no input %q to infer shapes from", graph.ErrInvalid, name)
 	}
 	if err := s.graph(g, ins); err != nil {
-		return err
+		return nil, err
 	}
-	g.Inputs = ins
-	w.commit()
-	return nil
+	return w.found, nil
 }
 
 // Build finishes a builder's graph: sorted, valid, with shapes inferred. The builder must not be used afterwards.
@@ -77,6 +104,9 @@ func functionsOf(g *graph.Graph) map[[2]string]*graph.Function {
 	return index
 }
 
+// maxNotes is the most notes that a graph gets.
+const maxNotes = 100
+
 // maxSteps limits the nodes that are visited beyond the graph's own: those of functions and loops.
 const maxSteps = 1 << 18
 
@@ -93,15 +123,9 @@ type world struct {
 	steps     int
 	elements  int // that may still be followed
 	depth     int
-	lenient   bool              // declared shapes give way
-	writes    []func()          // what to change once all is well
+	lenient   bool // declared shapes give way
+	found     []Found
 	families  []map[string]rule // not named by a rule itself, which would be a cycle
-}
-
-func (w *world) commit() {
-	for _, write := range w.writes {
-		write()
-	}
 }
 
 // info is what is known of a value.
@@ -124,8 +148,10 @@ type inference struct {
 	*world
 	outer    *inference
 	values   map[string]*info
-	declared map[string]graph.Value
-	call     *graph.Node // of a function's body
+	declared map[string]*graph.Value
+	held     map[string]bool // outputs of the whole graph, which are what is declared or an error
+	notes    []string        // on what was dropped of what is declared
+	call     *graph.Node     // of a function's body
 	callee   *graph.Function
 }
 
@@ -144,11 +170,13 @@ func (s *inference) lookup(name string) *info {
 
 // graph infers g from its inputs.
 func (s *inference) graph(g *graph.Graph, inputs []graph.Value) error {
+	s.values = make(map[string]*info, len(inputs)+len(g.Initializers)+len(g.Nodes))
 	for _, v := range inputs {
 		s.values[v.Name] = &info{dtype: v.DType, shape: v.Shape, container: v.Container}
 	}
 	for _, in := range g.Initializers {
 		v := constant(in.Tensor)
+		s.spend(v)
 		if old, ok := s.values[in.Name]; ok { // listed as an input too
 			merged, err := merge(old, v, false)
 			if err != nil {
@@ -158,22 +186,28 @@ func (s *inference) graph(g *graph.Graph, inputs []graph.Value) error {
 		}
 		s.values[in.Name] = v
 	}
-	s.declared = make(map[string]graph.Value, len(g.Values)+len(g.Outputs))
-	for _, v := range g.Values {
-		s.declared[v.Name] = v
+	s.declared = make(map[string]*graph.Value, len(g.Values)+len(g.Outputs))
+	for i := range g.Values {
+		s.declared[g.Values[i].Name] = &g.Values[i]
 	}
-	for _, v := range g.Outputs {
-		s.declared[v.Name] = v
+	for i := range g.Outputs {
+		s.declared[g.Outputs[i].Name] = &g.Outputs[i]
+	}
+	if s.outer == nil {
+		s.held = make(map[string]bool, len(g.Outputs))
+		for _, v := range g.Outputs {
+			s.held[v.Name] = true
+		}
 	}
 	if err := s.nodes(g.Nodes); err != nil {
 		return err
 	}
-	s.collect(g)
+	s.collect(g, inputs)
 	return nil
 }
 
-// collect notes what to write into g.
-func (s *inference) collect(g *graph.Graph) {
+// collect notes what was found of g.
+func (s *inference) collect(g *graph.Graph, inputs []graph.Value) {
 	outputs := slices.Clone(g.Outputs)
 	isOutput := make(map[string]bool, len(outputs))
 	for i, v := range outputs {
@@ -182,17 +216,25 @@ func (s *inference) collect(g *graph.Graph) {
 			outputs[i].DType, outputs[i].Shape, outputs[i].Container = found.dtype, found.shape, found.container
 		}
 	}
-	var values []graph.Value
+	made := 0
+	for _, n := range g.Nodes {
+		made += len(n.Outputs)
+	}
+	values := make([]graph.Value, 0, made)
 	for _, n := range g.Nodes {
 		for _, out := range n.Outputs {
 			found := s.values[out]
 			if out == "" || isOutput[out] || found == nil || found.dtype == tensor.Invalid && found.shape == nil {
 				continue
 			}
-			values = append(values, graph.Value{Name: out, DType: found.dtype, Shape: found.shape, Container: found.container, Doc: s.declared[out].Doc})
+			v := graph.Value{Name: out, DType: found.dtype, Shape: found.shape, Container: found.container}
+			if d := s.declared[out]; d != nil {
+				v.Doc = d.Doc
+			}
+			values = append(values, v)
 		}
 	}
-	s.writes = append(s.writes, func() { g.Outputs, g.Values = outputs, values })
+	s.found = append(s.found, Found{Graph: g, Inputs: inputs, Outputs: outputs, Values: values, Notes: s.notes})
 }
 
 func (s *inference) nodes(nodes []*graph.Node) error {
@@ -237,19 +279,28 @@ func (s *inference) node(n *graph.Node) error {
 			continue
 		}
 		v := &c.out[i]
-		if d, ok := s.declared[name]; ok {
+		if d := s.declared[name]; d != nil {
 			merged, err := merge(&info{dtype: d.DType, shape: d.Shape, container: d.Container}, v, s.lenient)
-			if err != nil {
+			switch {
+			case errors.Is(err, errShape) && !s.held[name]:
+				s.notes = append(s.notes, fmt.Sprintf("%s: %q is declared with shape %v and has %v, which counts", n.Op(), name, d.Shape, v.shape))
+			case err != nil:
 				return fmt.Errorf("%w: output %q is declared as %v%v: %w", graph.ErrInvalid, name, d.DType, d.Shape, err)
+			default:
+				*v = *merged
 			}
-			v = merged
 		}
-		if s.elements -= len(v.vals); s.elements < 0 {
-			v.vals = nil
-		}
+		s.spend(v)
 		s.values[name] = v
 	}
 	return nil
+}
+
+// spend counts the elements of a value that are followed, and forgets them where there are too many.
+func (w *world) spend(v *info) {
+	if w.elements -= len(v.vals); w.elements < 0 {
+		v.vals = nil
+	}
 }
 
 // function infers a call of f from its body.

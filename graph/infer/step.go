@@ -40,9 +40,7 @@ func (p *Stepper) Value(v graph.Value) error {
 // Constant gives a value its elements.
 func (p *Stepper) Constant(name string, t *tensor.Tensor) {
 	v := constant(t)
-	if p.s.elements -= len(v.vals); p.s.elements < 0 {
-		v.vals = nil
-	}
+	p.s.spend(v)
 	p.s.values[name] = v
 }
 

@@ -102,13 +102,16 @@ func numOf(d graph.Dim) num {
 	return num{symbol: d.Symbol}
 }
 
+// maxFollowedReals is the most real numbers of a constant that are followed: scales and limits are few, weights are many.
+const maxFollowedReals = 64
+
 // constant returns what is known of a constant: all, where it is small.
 func constant(t *tensor.Tensor) *info {
 	if t == nil {
 		return &info{}
 	}
 	v := &info{dtype: t.DType(), shape: graph.Dims(t.Shape()...)}
-	if n := t.Size(); n <= maxFollowed {
+	if n := t.Size(); n <= maxFollowedReals || n <= maxFollowed && !t.DType().IsFloat() {
 		v.vals = elements(t, n)
 	}
 	return v

@@ -160,6 +160,7 @@ func (d *decoder) graph(b []byte, g *graph.Graph) error {
 		return err
 	}
 	g.Nodes = make([]*graph.Node, 0, n[0])
+	nodes := make([]graph.Node, n[0])
 	g.Initializers = make([]graph.Initializer, 0, n[1])
 	g.Inputs = make([]graph.Value, 0, n[2])
 	g.Outputs = make([]graph.Value, 0, n[3])
@@ -170,8 +171,8 @@ func (d *decoder) graph(b []byte, g *graph.Graph) error {
 		switch s.num {
 		case 1:
 			nb := s.bytes("node")
-			var node *graph.Node
-			if node, err = d.node(nb); err != nil {
+			node := &nodes[len(g.Nodes)]
+			if err = d.node(nb, node); err != nil {
 				return at(err, "%s", place("node", len(g.Nodes), nodeName(nb)))
 			}
 			g.Nodes = append(g.Nodes, node)
@@ -211,6 +212,7 @@ func (d *decoder) function(b []byte) (*graph.Function, error) {
 		return nil, err
 	}
 	f.Nodes = make([]*graph.Node, 0, n[0])
+	nodes := make([]graph.Node, n[0])
 	f.Inputs = make([]string, 0, n[1])
 	f.Outputs = make([]string, 0, n[2])
 	d.kinds = map[string]string{}
@@ -228,8 +230,8 @@ func (d *decoder) function(b []byte) (*graph.Function, error) {
 			f.Attrs = append(f.Attrs, s.str("attribute"))
 		case 7:
 			nb := s.bytes("node")
-			node, err := d.node(nb)
-			if err != nil {
+			node := &nodes[len(f.Nodes)]
+			if err := d.node(nb, node); err != nil {
 				return nil, at(err, "%s", place("node", len(f.Nodes), nodeName(nb)))
 			}
 			f.Nodes = append(f.Nodes, node)

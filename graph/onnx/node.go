@@ -19,19 +19,17 @@ func nodeName(b []byte) string {
 	return text(b, 4)
 }
 
-// node reads a NodeProto.
-func (d *decoder) node(b []byte) (*graph.Node, error) {
-	n := &graph.Node{}
+// node reads a NodeProto into n.
+func (d *decoder) node(b []byte, n *graph.Node) error {
 	overload := ""
 	c := count(b, 1, 2, 5)
 	if err := d.charge((c[0] + c[1]) * nameCost); err != nil {
-		return nil, err
+		return err
 	}
-	n.Inputs = make([]string, 0, c[0])
-	n.Outputs = make([]string, 0, c[1])
+	n.Inputs, n.Outputs = d.list(c[0]), d.list(c[1])
 	if c[2] > 0 {
 		if err := d.charge(64 + c[2]*80); err != nil {
-			return nil, err
+			return err
 		}
 		n.Attrs = make(graph.Attrs, c[2])
 	}
@@ -40,40 +38,40 @@ func (d *decoder) node(b []byte) (*graph.Node, error) {
 	for s.next() {
 		switch s.num {
 		case 1:
-			n.Inputs = append(n.Inputs, s.str("input"))
+			n.Inputs = append(n.Inputs, s.word("input", d))
 		case 2:
-			n.Outputs = append(n.Outputs, s.str("output"))
+			n.Outputs = append(n.Outputs, s.word("output", d))
 		case 3:
-			n.Name = s.str("name")
+			n.Name = s.word("name", d)
 		case 4:
-			n.OpType = s.str("op_type")
+			n.OpType = s.word("op_type", d)
 		case 5:
 			ab := s.bytes("attribute")
 			name, v, err := d.attribute(ab)
 			if err != nil {
-				return nil, at(err, "%s", place("attribute", i, text(ab, 1)))
+				return at(err, "%s", place("attribute", i, text(ab, 1)))
 			}
 			if n.Attrs.Has(name) {
-				return nil, fmt.Errorf("%w: two attributes %q", ErrFormat, name)
+				return fmt.Errorf("%w: two attributes %q", ErrFormat, name)
 			}
 			n.Attrs[name] = v
 			i++
 		case 6:
 			n.Doc = s.str("doc_string")
 		case 7:
-			n.Domain = canonical(s.str("domain"))
+			n.Domain = canonical(s.word("domain", d))
 		case 8:
 			overload = s.str("overload")
 		}
 	}
 	if s.err != nil {
-		return nil, s.err
+		return s.err
 	}
 	if n.OpType == "" {
-		return nil, fmt.Errorf("%w: op_type is missing", ErrFormat)
+		return fmt.Errorf("%w: op_type is missing", ErrFormat)
 	}
 	n.OpType = overloaded(n.OpType, overload)
-	return n, nil
+	return nil
 }
 
 // distinct makes the names of nodes unique, which ONNX asks for and some exporters do not keep: the second of a name
@@ -90,9 +88,14 @@ func distinct(nodes []*graph.Node) {
 	}
 	used := make(map[string]bool, named)
 	for _, n := range nodes {
-		used[n.Name] = true
+		if n.Name != "" {
+			used[n.Name] = true
+		}
 	}
-	seen := make(map[string]int, named)
+	if len(used) == named {
+		return
+	}
+	seen := make(map[string]int, len(used))
 	for _, n := range nodes {
 		if n.Name == "" {
 			continue
@@ -152,7 +155,7 @@ func (d *decoder) attribute(b []byte) (string, any, error) {
 		}
 		switch s.num {
 		case 1:
-			name = s.str("name")
+			name = s.word("name", d)
 		case 20:
 			kind = s.int("type")
 		case 21:

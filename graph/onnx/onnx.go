@@ -153,6 +153,8 @@ type decoder struct {
 	files    map[string]int64
 	depth    int
 	kinds    map[string]string // of the attributes that the function in hand refers to; nil outside functions
+	words    words
+	lists    []string // room for the next inputs and outputs of nodes
 }
 
 func newDecoder(data []byte, opts Options) *decoder {
@@ -160,6 +162,7 @@ func newDecoder(data []byte, opts Options) *decoder {
 		opts:     opts,
 		budget:   16*int64(len(data)) + 1<<20,
 		external: opts.maxBytes() - int64(len(data)),
+		words:    newWords(len(data)),
 	}
 }
 

@@ -15,7 +15,7 @@ func (d *decoder) appendValue(b []byte, to []graph.Value, what string) ([]graph.
 	for s.next() {
 		switch s.num {
 		case 1:
-			v.Name = s.str("name")
+			v.Name = s.word("name", d)
 		case 2:
 			if err := d.typ(s.bytes("type"), &v); err != nil {
 				return nil, at(err, "%s", place(what, len(to), text(b, 1)))

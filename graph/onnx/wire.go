@@ -98,6 +98,9 @@ func (s *scanner) bytes(name string) []byte {
 
 func (s *scanner) str(name string) string { return string(s.bytes(name)) }
 
+// word is str for what comes again and again in a file.
+func (s *scanner) word(name string, d *decoder) string { return d.words.of(s.bytes(name)) }
+
 // varints appends the numbers of a packed or single field.
 func (s *scanner) varints(name string, d *decoder, dst []int64) []int64 {
 	if s.typ == protowire.VarintType {
