@@ -30,6 +30,7 @@ type modelOut struct {
 	Operators  map[string]int    `json:"operators"`
 	Metadata   map[string]string `json:"metadata"`
 	Picture    string            `json:"picture,omitempty"`
+	Notes      []string          `json:"notes,omitempty"` // on what the file says and is not so
 	columns    []media.Column
 }
 
@@ -79,7 +80,7 @@ func inspect(path string, m *model.Model) modelOut {
 	o := modelOut{
 		Path: path, Bytes: m.Bytes, SHA256: m.Digest, Producer: g.Producer, Doc: g.Doc, Nodes: len(g.Nodes),
 		Opset: map[string]int64{}, Operators: map[string]int{}, Metadata: maps.Clone(g.Metadata),
-		Inputs: valuesOut(m.Inputs()), Outputs: valuesOut(m.Outputs()), columns: m.Columns, Picture: pictureRow(m),
+		Inputs: valuesOut(m.Inputs()), Outputs: valuesOut(m.Outputs()), columns: m.Columns, Picture: pictureRow(m), Notes: g.Notes,
 	}
 	for domain, version := range g.Opset {
 		if domain == graph.OnnxDomain {
@@ -130,6 +131,9 @@ func (c *command) printModel(o modelOut) error {
 		if value != "" {
 			rows = append(rows, []string{name, value})
 		}
+	}
+	for _, note := range o.Notes {
+		add("note", note)
 	}
 	add("producer", o.Producer)
 	add("about", strings.Join(strings.Fields(o.Doc), " "))
