@@ -28,6 +28,14 @@ func classify(c *prep, is func(float64) bool) error {
 		return unary(c, 1, mapRow(func(v tensor.Half) bool { return is(float64(v.Float32())) }))
 	case tensor.BFloat16:
 		return unary(c, 1, mapRow(func(v tensor.BHalf) bool { return is(float64(v.Float32())) }))
+	case tensor.Float8E4M3FN:
+		return unary(c, 1, mapRow(func(v tensor.E4M3FN) bool { return is(float64(v.Float32())) }))
+	case tensor.Float8E4M3FNUZ:
+		return unary(c, 1, mapRow(func(v tensor.E4M3FNUZ) bool { return is(float64(v.Float32())) }))
+	case tensor.Float8E5M2:
+		return unary(c, 1, mapRow(func(v tensor.E5M2) bool { return is(float64(v.Float32())) }))
+	case tensor.Float8E5M2FNUZ:
+		return unary(c, 1, mapRow(func(v tensor.E5M2FNUZ) bool { return is(float64(v.Float32())) }))
 	default:
 		return c.refuseType(d)
 	}

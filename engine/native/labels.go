@@ -179,6 +179,8 @@ func encoderTable(c *prep) (keys, values, otherwise *tensor.Tensor, err error) {
 			otherwise = tensor.Scalar(c.attrs.Int("default_int64", -1))
 		case tensor.Int16:
 			otherwise = tensor.Scalar(int16(-1))
+		case tensor.Int32:
+			otherwise = tensor.Scalar(int32(-1))
 		case tensor.Float32:
 			otherwise = tensor.Scalar(c.attrs.Float("default_float", 0))
 		case tensor.Float64:
@@ -203,6 +205,7 @@ var encoders = func() map[[2]tensor.DType]encoder {
 	from(tensor.String, encodersFrom[string]())
 	from(tensor.Int64, encodersFrom[int64]())
 	from(tensor.Int16, encodersFrom[int16]())
+	from(tensor.Int32, encodersFrom[int32]())
 	from(tensor.Float32, encodersFrom[float32]())
 	from(tensor.Float64, encodersFrom[float64]())
 	return all
@@ -213,7 +216,7 @@ func encodersFrom[K interface {
 	tensor.Element
 }]() map[tensor.DType]encoder {
 	return map[tensor.DType]encoder{
-		tensor.String: encodeOf[K, string], tensor.Int64: encodeOf[K, int64], tensor.Int16: encodeOf[K, int16],
+		tensor.String: encodeOf[K, string], tensor.Int64: encodeOf[K, int64], tensor.Int16: encodeOf[K, int16], tensor.Int32: encodeOf[K, int32],
 		tensor.Float32: encodeOf[K, float32], tensor.Float64: encodeOf[K, float64],
 	}
 }

@@ -300,7 +300,7 @@ var operators = map[string]*operator{
 	mlDomain + ".Scaler":           {scaler, "offset:FLOATS scale:FLOATS"},
 	mlDomain + ".SVMClassifier":    {svmClassify, svmAttrs + " classlabels_ints:INTS classlabels_strings:STRINGS prob_a:FLOATS prob_b:FLOATS vectors_per_class:INTS"},
 	mlDomain + ".SVMRegressor":     {svmRegressor, svmAttrs + " n_supports:INT one_class:INT"},
-	mlDomain + ".TreeEnsemble": {treeEnsemble, "aggregate_function:INT leaf_targetids:INTS leaf_weights:TENSOR membership_values:TENSOR n_targets:INT nodes_falseleafs:INTS nodes_falsenodeids:INTS " +
+	mlDomain + ".TreeEnsemble": {viaFloat32(treeEnsemble), "aggregate_function:INT leaf_targetids:INTS leaf_weights:TENSOR membership_values:TENSOR n_targets:INT nodes_falseleafs:INTS nodes_falsenodeids:INTS " +
 		"nodes_featureids:INTS nodes_hitrates:TENSOR nodes_missing_value_tracks_true:INTS nodes_modes:TENSOR nodes_splits:TENSOR nodes_trueleafs:INTS nodes_truenodeids:INTS post_transform:INT tree_roots:INTS"},
 	mlDomain + ".TreeEnsembleClassifier": {treeClassifier, treeAttrs + " class_ids:INTS class_nodeids:INTS class_treeids:INTS class_weights:FLOATS class_weights_as_tensor:TENSOR " +
 		"classlabels_int64s:INTS classlabels_strings:STRINGS"},

@@ -134,7 +134,7 @@ func (c *prep) integerConvolution(x, w, xZero, wZero int, bias *info) (*convolut
 	return c.convolution(in, weights, bias)
 }
 
-// A requantization turns exact int32 sums into 8-bit integers: by the scales of both sides over that of the result.
+// A requantization turns exact int32 sums into 8-bit integers, or float32 sums into float8: by the scales of both sides over that of the result.
 type requantization struct {
 	sums, o           int
 	x, w, y           int // scales as float32
@@ -147,6 +147,9 @@ type requantization struct {
 // requantize declares output 0 of the shape of the sums. The scales of x and w broadcast to it in the shapes given.
 func (c *prep) requantize(sums int, shape tensor.Shape, x, w, y, zero int, xShape, wShape tensor.Shape) error {
 	r := requantization{sums: sums, zero: c.in[zero].slot, dtype: c.in[zero].dtype, shape: shape}
+	if c.in[0].dtype.Small() != r.dtype.Small() {
+		return c.errf("numbers of %v for a result of %v", c.in[0].dtype, r.dtype)
+	}
 	var err error
 	if r.x, err = c.wide(&c.in[x]); err != nil {
 		return err
@@ -174,6 +177,8 @@ func (c *prep) requantize(sums int, shape tensor.Shape, x, w, y, zero int, xShap
 		return requantizeTo[uint8](c, r, 0, math.MaxUint8)
 	case tensor.Int8:
 		return requantizeTo[int8](c, r, math.MinInt8, math.MaxInt8)
+	case tensor.Float8E4M3FN, tensor.Float8E4M3FNUZ, tensor.Float8E5M2, tensor.Float8E5M2FNUZ:
+		return requantizeToFloat(c, r)
 	}
 	return c.refuse("quantization to %v", r.dtype)
 }
@@ -209,6 +214,9 @@ func qlinearMatmul(c *prep) error {
 	if err := c.need(8); err != nil {
 		return err
 	}
+	if d := c.in[0].dtype; d.Small() && !d.SmallInteger() {
+		return qlinearFloat(c)
+	}
 	p, a, b, err := c.integerMatrices(0, 3, 2, 5)
 	if err != nil {
 		return err
@@ -221,6 +229,77 @@ func qlinearMatmul(c *prep) error {
 		return err
 	}
 	return c.requantize(sums, p.shape, 1, 4, 6, 7, rowZero(c.in[1].shape), c.in[4].shape)
+}
+
+// qlinearFloat is qlinearMatmul of float8, whose zero points are 0.
+func qlinearFloat(c *prep) error {
+	wide := func(x, zero int) (int, error) {
+		in, z := &c.in[x], &c.in[zero]
+		if d := in.dtype; d != tensor.Float8E4M3FN && d != tensor.Float8E4M3FNUZ && d != tensor.Float8E5M2 && d != tensor.Float8E5M2FNUZ {
+			return 0, c.refuseType(d)
+		}
+		if z.dtype != in.dtype {
+			return 0, c.errf("numbers of %v with a zero point of %v", in.dtype, z.dtype)
+		}
+		o, err := c.scratchOf(tensor.Float32, in.shape)
+		if err != nil {
+			return 0, err
+		}
+		from, zeros := in.slot, z.slot
+		c.step(func(f *frame) error {
+			for _, b := range f.t[zeros].Bytes() {
+				if b&0x7f != 0 {
+					return c.errf("a zero point of float8 that is not 0")
+				}
+			}
+			castInto(f.t[o], f.t[from])
+			return nil
+		})
+		return o, nil
+	}
+	a, err := wide(0, 2)
+	if err != nil {
+		return err
+	}
+	b, err := wide(3, 5)
+	if err != nil {
+		return err
+	}
+	p, err := c.matrices(c.in[0].shape, c.in[3].shape)
+	if err != nil {
+		return err
+	}
+	sums, err := c.scratchOf(tensor.Float32, p.shape)
+	if err != nil {
+		return err
+	}
+	if err := matmulOf[float32](c, p, sums, a, b); err != nil {
+		return err
+	}
+	return c.requantize(sums, p.shape, 1, 4, 6, 7, rowZero(c.in[1].shape), c.in[4].shape)
+}
+
+func requantizeToFloat(c *prep, r requantization) error {
+	var err error
+	if r.o, err = c.out(0, r.dtype, r.shape); err != nil {
+		return err
+	}
+	walk := newWalk(r.shape, contiguous(r.shape), r.xStrides, r.wStride)
+	table := tensor.SmallTable(r.dtype)
+	part := func(f *frame, lo, hi int) {
+		d, sums := f.t[r.o].Bytes(), data[float32](f, r.sums)
+		xs, ws, y, zero := data[float32](f, r.x), data[float32](f, r.w), data[float32](f, r.y)[0], table[f.t[r.zero].Bytes()[0]]
+		for it := walk.from(lo, hi); it.more(); it.next() {
+			p, a, b := it.at[0], it.at[1], it.at[2]
+			for i := range walk.inner {
+				v := sums[p+i]*(xs[a]*ws[b]/y) + zero
+				d[p+i] = tensor.SmallOf(r.dtype, float64(v), tensor.Rounding{Saturate: true})
+				a, b = a+walk.step[1], b+walk.step[2]
+			}
+		}
+	}
+	c.do(func(f *frame) { f.parallel(walk.outer, max(1, grain/16/max(1, walk.inner)), part) })
+	return nil
 }
 
 // qlinearConv is a convolution of quantized numbers, with an int32 bias, that quantizes its result.

@@ -245,6 +245,17 @@ func TestQuantizeSmall(t *testing.T) {
 		{op: "QuantizeLinear", opset: 21, attrs: as(tensor.Uint4), in: list{f(1), s(1), tensor.Scalar[tensor.I4](0)}, err: "output_dtype is 21, the zero point int4"},
 		{op: "QuantizeLinear", opset: 23, attrs: graph.Attrs{"precision": int64(tensor.Float16), "output_dtype": int64(tensor.Uint16)}, in: list{f(2049), s(1)}, want: list{tensor.Vector[uint16](2048)}},
 
+		// 1*2 + 0.5*4 by the scales 2 and 3, over 4, and what is too large.
+		{op: "QLinearMatMul", opset: 21, in: list{of([]int{2, 2}, []tensor.E4M3FN{0x38, 0x30, 0x7e, 0}...), s(2), tensor.Scalar[tensor.E4M3FN](0),
+			of([]int{2, 1}, []tensor.E5M2{0x40, 0x44}...), s(3), tensor.Scalar[tensor.E5M2](0), s(4), tensor.Scalar[tensor.E4M3FN](0)},
+			want: list{of([]int{2, 1}, []tensor.E4M3FN{0x4c, 0x7e}...)}},
+		{op: "QLinearMatMul", opset: 21, in: list{of([]int{1, 1}, tensor.E4M3FN(0x38)), s(2), tensor.Scalar[tensor.E4M3FN](1),
+			of([]int{1, 1}, tensor.E4M3FN(0x38)), s(3), tensor.Scalar[tensor.E4M3FN](0), s(4), tensor.Scalar[tensor.E4M3FN](0)}, err: "a zero point of float8 that is not 0"},
+		{op: "QLinearMatMul", opset: 21, in: list{of([]int{1, 1}, tensor.E4M3FN(0x38)), s(2), tensor.Scalar[tensor.E4M3FN](0),
+			of([]int{1, 1}, tensor.E4M3FN(0x38)), s(3), tensor.Scalar[tensor.E4M3FN](0), s(4), tensor.Scalar[uint8](0)}, err: "numbers of float8e4m3fn for a result of uint8"},
+		{op: "IsNaN", opset: 20, in: list{tensor.Vector[tensor.E4M3FN](0x7f, 0x7e)}, want: list{tensor.Vector(true, false)}},
+		{op: "IsInf", opset: 20, attrs: graph.Attrs{"detect_negative": int64(0)}, in: list{tensor.Vector[tensor.E5M2](0x7c, 0xfc, 0x7d)}, want: list{tensor.Vector(true, false, false)}},
+
 		{op: "DequantizeLinear", opset: 21, in: list{tensor.Vector[tensor.I4](-8, 7), s(0.5), tensor.Scalar[tensor.I4](1)}, want: list{f(-4.5, 3)}},
 		{op: "DequantizeLinear", opset: 21, in: list{tensor.Vector[tensor.U4](0, 15), s(2)}, want: list{f(0, 30)}},
 		{op: "DequantizeLinear", opset: 25, in: list{tensor.Vector[tensor.I2](-2, 1), s(2), tensor.Scalar[tensor.I2](-1)}, want: list{f(-2, 4)}},

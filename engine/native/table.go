@@ -274,11 +274,20 @@ func imputer(c *prep) error {
 	case tensor.Int64:
 		missing := c.attrs.Int("replaced_value_int64", 0)
 		return imputerOf(c, c.attrs.Ints("imputed_value_int64s", nil), func(v int64) bool { return v == missing })
+	case tensor.Int32:
+		missing, values := c.attrs.Int("replaced_value_int64", 0), []int32{}
+		for _, v := range c.attrs.Ints("imputed_value_int64s", nil) {
+			if int64(int32(v)) != v {
+				return c.errf("the value %d does not fit int32", v)
+			}
+			values = append(values, int32(v))
+		}
+		return imputerOf(c, values, func(v int32) bool { return int64(v) == missing })
 	}
 	return c.refuseType(x.dtype)
 }
 
-func imputerOf[T float32 | float64 | int64](c *prep, values []T, missing func(T) bool) error {
+func imputerOf[T float32 | float64 | int64 | int32](c *prep, values []T, missing func(T) bool) error {
 	x := &c.in[0]
 	width := x.shape[len(x.shape)-1]
 	if len(values) != 1 && len(values) != width || len(values) == 0 {

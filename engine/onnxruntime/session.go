@@ -254,6 +254,9 @@ func (s *Session) isBound(f *frame, v ort.Value) bool {
 // finish gives values back, destroys those that the run made, and keeps the frame for another run.
 func (s *Session) finish(f *frame) {
 	for i, v := range f.out {
+		if custom, ok := v.(*ort.CustomDataTensor); ok && custom == nil {
+			v = nil // which the wrapper leaves of an output that it could not make
+		}
 		if v != nil && !s.isBound(f, v) {
 			_ = v.Destroy() // never fails for a value that exists
 		}

@@ -9,8 +9,8 @@ import (
 
 // attentionRules are the layers of language models that have a state or a cache.
 var attentionRules = rulesOf(map[string]rule{
-	"Attention":           inferAttention,
-	"LinearAttention":     inferLinearAttention,
+	"Attention":       inferAttention,
+	"LinearAttention": inferLinearAttention,
 
 	"ai.onnx.preview.FlexAttention": func(c *call) error {
 		q, v, shape := c.arg(0), c.arg(2), unknownOfRank(4)
