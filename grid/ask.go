@@ -353,7 +353,11 @@ func (x *index) newest(cache, prefix string, limit int) []keyChange {
 	return out
 }
 
+// page cuts what goes into one answer, but not between changes of one place: the next page is asked for by the place of the last.
 func page(all []keyChange, limit int) (some []wireChange, more bool) {
+	for limit > 0 && len(all) > limit && all[limit].seq == all[limit-1].seq {
+		limit++
+	}
 	if limit > 0 && len(all) > limit {
 		all, more = all[:limit], true
 	}

@@ -16,7 +16,8 @@ type keyChange struct {
 	size     int // of the value
 }
 
-// changes returns the newest change of every key that changed after from, in the order of the stream. Current asks for the
+// changes returns the newest change of every key that changed after from, in the order of the stream. In a grid that took a backup of more partitions in,
+// several keys may have changed at one place. Current asks for the
 // present state instead: each entry that is there, as created.
 // Lock is held.
 func (x *index) changes(cache, prefix string, from Sequence, current bool) []keyChange {

@@ -66,6 +66,9 @@ type Config struct {
 	Timeout time.Duration
 	// Tiers makes what caches have behind them: package cold. Without it nothing is evicted, and what is in a store cannot be read.
 	Tiers Tiers
+	// Taking says which backup a new grid is to take in; nil for none. It is ErrNotNew where there is a grid, and for other openings ErrUnfinished
+	// until all is there.
+	Taking *Taking
 	// Logger gets what an operator should know; nil discards it.
 	Logger *slog.Logger
 

@@ -305,7 +305,7 @@ func (c *cursor) refill() {
 	found := x.changes(c.r.cache.name, "", c.missed-1, false)
 	room := c.r.cfg.MaxPending - len(c.byKey)
 	for i, ch := range found {
-		if i == room {
+		if i >= room && ch.seq != found[i-1].seq { // what has the same place is not told apart by it
 			c.missed = ch.seq
 			return
 		}

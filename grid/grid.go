@@ -236,12 +236,18 @@ func (g *Grid) openMeta(ctx context.Context) error {
 		return fmt.Errorf("open the grid's description: %w", apiError(err))
 	}
 	g.meta = kv
+	if err := g.checkTaking(ctx); err != nil {
+		return err
+	}
 	want := gridState{ID: nuid.Next(), Format: formatVersion, Partitions: g.cfg.Partitions, MarkerTTL: g.cfg.MarkerTTL}
 	if want.Partitions == 0 && g.server != nil {
 		want.Partitions = g.server.known(g.cfg.Name) // where the description was lost, the partitions still have their number
 	}
 	if want.Partitions == 0 {
 		want.Partitions = 8
+	}
+	if t := g.cfg.Taking; t != nil && t.ID != "" {
+		want.ID = t.ID
 	}
 	b, err := json.Marshal(want)
 	if err != nil {
@@ -301,6 +307,9 @@ func (g *Grid) tenures() []*tenure {
 
 // ID tells the grid from all others. A store keeps it with what is stored, whose revisions mean nothing in another grid.
 func (g *Grid) ID() string { return g.id }
+
+// Name is the grid's name among those on one NATS server.
+func (g *Grid) Name() string { return g.cfg.Name }
 
 // First returns where the streams of durable caches begin: all revisions below it are of other streams. It is 1 at least.
 func (g *Grid) First() Sequence {

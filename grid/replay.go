@@ -140,7 +140,11 @@ func (l *Listener) takeReplayed() (Event, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at := &l.positions[l.replayPart]
-	*at = max(*at, item.seq)
+	reached := item.seq
+	if len(l.replay) > 0 && l.replay[0].seq == item.seq {
+		reached-- // another one of this place is to come
+	}
+	*at = max(*at, reached)
 	if len(l.replay) == 0 && l.live[l.replayPart] {
 		*at = max(*at, l.replayEnd)
 	}

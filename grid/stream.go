@@ -106,8 +106,11 @@ func (g *Grid) makeStream(ctx context.Context, p *partition) error {
 }
 
 // begins returns the first sequence of a stream that is made now, 0 for that of any. Those of volatile caches begin above what they had before
-// a restart, one that was lost above what it had, and those of a new grid above what a store has that it is to take over.
+// a restart, one that was lost above what it had, and those of a new grid above what a store or a backup has that it is to take over.
 func (g *Grid) begins(ctx context.Context, p *partition) (uint64, error) {
+	if t := g.cfg.Taking; t != nil {
+		return max(firstSequence(time.Now()), uint64(t.Above)+1), nil
+	}
 	apart := p.class == Volatile || g.server != nil && g.server.lost(p.stream)
 	if !apart && g.cfg.Tiers != nil {
 		var err error
