@@ -142,7 +142,6 @@ type dump struct {
 type dumped struct {
 	kept Kept
 	cold *stored
-	at   place
 	out  bool // it is left out
 }
 

@@ -261,6 +261,12 @@ func (l *Loader) Finish(ctx context.Context, of int, keeps func(cache, reader st
 			}
 		}
 	}
+	// Who reads or listens here finds all of it in the index: as events it would come at places that lie behind.
+	for _, t := range l.g.tenures() {
+		if err := t.settled(ctx); err != nil {
+			return fmt.Errorf("partition %d: %w", t.p.number, err)
+		}
+	}
 	return l.g.noteTaking(ctx, taking{Backup: l.g.cfg.Taking.Backup, Done: l.g.cfg.Now()})
 }
 

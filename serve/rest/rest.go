@@ -47,11 +47,12 @@ type Models interface {
 // slowWithin is the default of Config.SlowClient.
 const slowWithin = 30 * time.Second
 
-// Config is what a Handler works with. Grid is required; without Models or Pipelines their addresses answer 404.
+// Config is what a Handler works with. Grid is required; without Models, Pipelines or Backup their addresses answer 404.
 type Config struct {
 	Grid      Grid
 	Models    Models
 	Pipelines Pipelines
+	Backup    Backup
 	// Evaluator computes the constants of a model of TensorFlow's; without it such models are refused.
 	Evaluator graph.Evaluator
 	// MaxModelBytes bounds the body of a model, 1 KiB to registry.MaxModelBytes (256 MiB), and twice that what an archive unpacks to.
@@ -105,6 +106,7 @@ func Prefixes() []string {
 type Handler struct {
 	cfg     Config
 	imports *semaphore.Weighted // that are under way
+	backups *semaphore.Weighted // one at a time
 }
 
 // New returns a handler.
@@ -112,7 +114,7 @@ func New(cfg Config) (*Handler, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Handler{cfg: cfg.withDefaults(), imports: semaphore.NewWeighted(importsAtOnce)}, nil
+	return &Handler{cfg: cfg.withDefaults(), imports: semaphore.NewWeighted(importsAtOnce), backups: semaphore.NewWeighted(1)}, nil
 }
 
 // ServeHTTP picks by the path as it was sent: what follows a cache's name and a slash is the key, whatever it holds.
@@ -138,6 +140,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case path == "/rest/v2/pipelines" && h.cfg.Pipelines != nil:
 		h.pipelines(w, r)
+	case path == "/rest/v2/backup" && h.cfg.Backup != nil:
+		h.backup(w, r)
 	case path == "/rest/v2/caches":
 		h.caches(w, r)
 	case path == "/rest/v2/models" && h.cfg.Models != nil:
