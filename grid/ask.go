@@ -58,6 +58,7 @@ type answer struct {
 	ColdBytes int64        `json:"cold_bytes,omitempty"`
 	Live      bool         `json:"live,omitempty"`
 	Sent      uint64       `json:"sent,omitempty"`
+	Unfed     bool         `json:"unfed,omitempty"` // changes are not sent at the moment
 	More      bool         `json:"more,omitempty"`
 	Changes   []wireChange `json:"changes,omitempty"`
 	Position  *Position    `json:"position,omitempty"`

@@ -320,5 +320,6 @@ func (a *oneOfMany) settle(ctx context.Context) {
 	}
 	p := a.m.writes[a.i].partition
 	p.wrote(a.m.writes[a.i].subject, r.seq)
+	a.m.c.wroteOwn(&a.m.writes[a.i], r.seq)
 	a.m.rooms[a.i].releaseAfter(p, r.seq)
 }

@@ -23,6 +23,8 @@ type Cache struct {
 	counters   *counters
 	gather     gather
 	behind     atomic.Pointer[Tier] // nil where there is nothing
+	near       atomic.Pointer[near] // nil where there is none
+	nearing    sync.Mutex           // held to replace it
 
 	// writing is held for reading by writes, and for writing by deletion of the cache.
 	writing sync.RWMutex
@@ -124,10 +126,11 @@ func (g *Grid) adopt(ctx context.Context, config CacheConfig, rev uint64) (*Cach
 	}
 	counters := g.counters(config.Name)
 	c, err := g.adoptAs(config, rev, parts, counters)
-	if err == nil {
-		g.attachTier(c)
+	if err != nil {
+		return nil, err
 	}
-	return c, err
+	g.attachTier(c)
+	return c, c.setNear()
 }
 
 func (g *Grid) adoptAs(config CacheConfig, rev uint64, parts []*partition, counters *counters) (*Cache, error) {
@@ -375,6 +378,10 @@ func (t *tenure) forget(ctx context.Context, cache string) (Sequence, error) {
 		tier.Forget(t.p.number, last)
 	}
 	t.index.forget(cache, last)
+	// Nobody is told of what was purged, and a cache of this name may be there again.
+	if takers := t.p.hub.of(cache); takers != nil {
+		takers.fallBehind(t.p.number)
+	}
 	return last, nil
 }
 
@@ -390,6 +397,7 @@ func (g *Grid) forgetCache(name string, rev uint64) {
 	g.revisions[name] = rev
 	g.mu.Unlock()
 	c.gone.Store(true)
+	c.closeNear()
 	if g.cfg.Tiers != nil {
 		g.cfg.Tiers.Deleted(name)
 	}

@@ -181,6 +181,8 @@ type CacheConfig struct {
 	// Lifespan and MaxIdle are those of entries that are put without their own.
 	Lifespan time.Duration `json:"lifespan,omitempty"`
 	MaxIdle  time.Duration `json:"max_idle,omitempty"`
+	// Near is what each node keeps of the cache beside itself.
+	Near NearConfig `json:"near,omitzero"`
 	// Consistency is what gets see where partitions have replicas; ConsistencySession if empty.
 	Consistency Consistency `json:"consistency,omitempty"`
 }
@@ -247,6 +249,7 @@ func (c CacheConfig) Validate() error {
 	l.Check(c.MaxEntryBytes >= 0 && c.MaxEntryBytes <= MaxValueBytes, "max_entry_bytes", "%d must be from 1 to %d", c.MaxEntryBytes, MaxValueBytes)
 	l.Check(slices.Contains([]Consistency{"", ConsistencySession, ConsistencyLeader, ConsistencyLocal}, c.Consistency), "consistency",
 		"%q must be one of %s, %s, %s", c.Consistency, ConsistencySession, ConsistencyLeader, ConsistencyLocal)
+	c.Near.check(&l)
 	c.checkTier(&l)
 	for _, span := range []struct {
 		name string
@@ -297,6 +300,7 @@ func (c CacheConfig) withDefaults() CacheConfig {
 	if c.Store != "" && c.Evict == "" {
 		c.Evict = EvictStore
 	}
+	c.Near = c.Near.withDefaults()
 	if c.Consistency == "" {
 		c.Consistency = ConsistencySession
 	}

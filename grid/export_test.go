@@ -148,3 +148,13 @@ func SetPosition(ctx context.Context, t testing.TB, g *Grid, cache, reader strin
 		}
 	}
 }
+
+// Forget purges a cache as its deletion does, of which a node that was cut off meanwhile hears nothing else.
+func Forget(ctx context.Context, t testing.TB, g *Grid, cache string) {
+	t.Helper()
+	for _, p := range g.classes[Durable] {
+		if _, err := g.ask(ctx, p, question{Op: askForget, Cache: cache}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

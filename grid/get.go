@@ -58,6 +58,12 @@ func (c *Cache) GetIf(ctx context.Context, key string, wanted func(Info) bool) (
 }
 
 func (c *Cache) get(ctx context.Context, key string, wanted func(Info) bool) (stored, error) {
+	near := c.near.Load()
+	if near != nil && !c.gone.Load() {
+		if s, ok := near.get(key); ok {
+			return s, nil
+		}
+	}
 	at, err := c.place(key)
 	if err != nil {
 		return stored{}, fmt.Errorf("get from %s: %w", c.name, err)
@@ -67,12 +73,22 @@ func (c *Cache) get(ctx context.Context, key string, wanted func(Info) bool) (st
 	}
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
-	s, err := c.read(ctx, at, true)
+	var s stored
+	var fill nearFill
+	if near == nil {
+		s, err = c.read(ctx, at, true)
+	} else {
+		fill = near.begin(at)
+		s, err = c.readNear(ctx, at)
+	}
 	if err == nil && s.cold && (wanted == nil || wanted(s.info())) {
 		s, err = c.warm(ctx, at, s, true)
 	}
 	if err != nil {
 		return stored{}, fmt.Errorf("get %s/%s: %w", c.name, key, err)
+	}
+	if near != nil {
+		near.keep(fill, at, s)
 	}
 	if !s.found {
 		c.counters.misses.Add(1)

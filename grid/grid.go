@@ -397,6 +397,7 @@ func (g *Grid) Close(ctx context.Context) error {
 	g.mu.Unlock()
 	for _, c := range caches {
 		c.endListeners(fmt.Errorf("grid: %w", ErrClosed))
+		c.closeNear()
 	}
 	ctx, cancel := g.limited(ctx)
 	defer cancel()
@@ -446,7 +447,7 @@ func (g *Grid) limited(ctx context.Context) (context.Context, context.CancelFunc
 
 // counters are a cache's statistics on this node.
 type counters struct {
-	hits, coldHits, misses, puts, deletes, expired, evicted atomic.Uint64
+	hits, coldHits, misses, puts, deletes, expired, evicted, nearHits, nearMisses atomic.Uint64
 	// live and bytes are what the partitions hold; reserved is what writes under way may add.
 	live, bytes, reservedEntries, reservedBytes atomic.Int64
 	// damaged is how many keys the partitions have whose entries cannot be read.

@@ -357,6 +357,25 @@ func (x *index) touch(cache, key string, seq Sequence, now time.Time, use bool) 
 	return true
 }
 
+// use extends the idle time of an entry that has a revision, and returns whether it is not over. What the feed has yet to bring is not over.
+func (x *index) use(cache, key string, rev Revision, now time.Time) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.settle(now)
+	r, ok := x.lookup(cache, key)
+	if !ok || r.revision < rev {
+		return true
+	}
+	if r.state != stateLive {
+		return false
+	}
+	s := x.spaces[cache]
+	if _, idles := s.idle[key]; idles && r.revision == rev {
+		s.idle[key] = now
+	}
+	return true
+}
+
 // advance says that everything up to seq is in, and wakes who waited for it. Lock is held.
 func (x *index) advance(seq Sequence) {
 	x.seq = max(x.seq, seq)

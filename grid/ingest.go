@@ -184,6 +184,7 @@ func (b *fastBatch) settle(ctx context.Context) {
 	}
 	for _, i := range b.indexes {
 		b.p.wrote(b.m.writes[i].subject, b.last)
+		b.m.c.wroteOwn(&b.m.writes[i], b.last)
 		b.m.rooms[i].releaseAfter(b.p, b.last)
 	}
 	t := b.p.tenure()

@@ -311,6 +311,8 @@ type Stats struct {
 	Damaged int64 `json:"damaged,omitempty"`
 	// Listeners is how many listen on this node.
 	Listeners int `json:"listeners"`
+	// Near is what is kept beside this node; nil where nothing is.
+	Near *NearStats `json:"near,omitempty"`
 	// Tier is what is behind the cache; nil where there is nothing.
 	Tier *TierStats `json:"tier,omitempty"`
 }
@@ -339,6 +341,9 @@ func (c *Cache) Stats(ctx context.Context) (Stats, error) {
 		return Stats{}, fmt.Errorf("statistics of %s: %w", c.name, err)
 	}
 	out.Entries, out.Bytes, out.Cold, out.ColdBytes = a.Entries, a.Bytes, a.Cold, a.ColdBytes
+	if n := c.near.Load(); n != nil {
+		out.Near = n.stats()
+	}
 	if tier := c.tier(); tier != nil {
 		s := tier.Stats()
 		out.Tier = &s

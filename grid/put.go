@@ -262,6 +262,7 @@ func (c *Cache) publish(ctx context.Context, w write, room room) (Sequence, erro
 		return 0, err
 	}
 	w.partition.wrote(w.subject, seq)
+	c.wroteOwn(&w, seq)
 	room.releaseAfter(w.partition, seq)
 	return seq, nil
 }

@@ -71,7 +71,7 @@ func (t *tenure) relayOut(q question) (answer, error) {
 	}
 	t.p.hub.remove(q.Cache, o) // what it wants may have changed
 	o.mu.Lock()
-	a := answer{Fence: t.fence, Sent: o.nKeys}
+	a := answer{Fence: t.fence, Sent: o.nKeys, Unfed: !t.offering}
 	if q.Values {
 		o.values, a.Sent = time.Now().Add(relayFor), o.nWhole
 	} else {
@@ -180,6 +180,10 @@ type relay struct {
 	fence  uint64
 	number uint64 // of the last message
 	sent   uint64 // what the owner had sent at the last look
+	// taken is the last message that was handed on, due what was promised to come and when that was asked for, and proven when it was of the last
+	// promise that came true.
+	taken, due       uint64
+	dueAsked, proven time.Time
 }
 
 var errNotRemote = errors.New("this node owns the partition")
@@ -235,9 +239,9 @@ func (r *relays) renew(ctx context.Context, s *relay) error {
 	switch {
 	case another:
 		missing = s.fence != 0
-		s.fence, s.number = a.Fence, a.Sent
+		s.restart(a.Fence, a.Sent)
 	case missing:
-		s.number = s.sent
+		s.restart(s.fence, s.sent)
 	}
 	s.sent = a.Sent
 	s.mu.Unlock()
@@ -270,12 +274,15 @@ func (s *relay) take(m *nats.Msg) {
 		return // a former owner's, or one that was given up
 	}
 	missing := s.fence != 0 && (fence != s.fence || number != s.number+1)
-	s.fence, s.number = fence, number
-	s.mu.Unlock()
 	if missing {
+		s.restart(fence, number)
+		s.mu.Unlock()
 		s.fallBehind()
 		return
 	}
+	s.fence, s.number = fence, number
+	s.mu.Unlock()
+	defer s.took(number)
 	takers := s.key.p.hub.of(s.key.cache)
 	if takers == nil {
 		return

@@ -206,7 +206,11 @@ func (c *Cache) throughTo(ctx context.Context, p *partition, seq Sequence) error
 func (t *tenure) answerTier(ctx context.Context, q question) error {
 	tier := t.g.tierOf(q.Cache)
 	if q.Op == askUsed {
+		x, now := t.index, t.g.cfg.Now()
 		for _, key := range q.Keys {
+			if r, live := x.last(q.Cache, string(key), now); live && r.state == stateLive {
+				x.use(q.Cache, string(key), r.revision, now)
+			}
 			if tier != nil {
 				tier.Used(string(key))
 			}

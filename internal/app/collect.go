@@ -31,6 +31,10 @@ var (
 	cacheEvictions = prometheus.NewDesc("millrace_cache_evictions_total", "Values that left memory in this node's partitions.", cacheLabels, nil)
 	cacheLoads     = prometheus.NewDesc("millrace_cache_loads_total", "Values that this node read from the store.", cacheLabels, nil)
 	cacheLoadFails = prometheus.NewDesc("millrace_cache_load_errors_total", "Values that could not be read from the store.", cacheLabels, nil)
+	nearEntries    = prometheus.NewDesc("millrace_cache_near_entries", "Entries that this node keeps beside itself, in the near cache.", cacheLabels, nil)
+	nearBytes      = prometheus.NewDesc("millrace_cache_near_bytes", "Bytes that they take in memory, keys and all.", cacheLabels, nil)
+	nearHits       = prometheus.NewDesc("millrace_cache_near_hits_total", "Gets that the near cache answered.", cacheLabels, nil)
+	nearMisses     = prometheus.NewDesc("millrace_cache_near_misses_total", "Gets that it could not answer.", cacheLabels, nil)
 	storeLag       = prometheus.NewDesc("millrace_store_lag_entries", "Entries in this node's partitions that are not in the store yet.", cacheLabels, nil)
 	storeLagBytes  = prometheus.NewDesc("millrace_store_lag_bytes", "Bytes of their values, reckoned by the cache's mean.", cacheLabels, nil)
 	storeLagAge    = prometheus.NewDesc("millrace_store_lag_seconds", "How long the oldest of them has waited.", cacheLabels, nil)
@@ -46,7 +50,7 @@ var (
 func (c gridCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		cacheEntries, cacheBytes, cacheDamaged, gridDamaged, gridLost, cacheListeners, cacheHits, cacheColdHits, cacheMisses, cachePuts, cacheDeletes, cacheExpired,
-		cacheCold, cacheColdBytes, cacheEvictions, cacheLoads, cacheLoadFails, storeLag, storeLagBytes, storeLagAge, pipelineLag, pipelineAge, pipelineState, pipelineRun,
+		cacheCold, cacheColdBytes, cacheEvictions, cacheLoads, cacheLoadFails, nearEntries, nearBytes, nearHits, nearMisses, storeLag, storeLagBytes, storeLagAge, pipelineLag, pipelineAge, pipelineState, pipelineRun,
 	} {
 		ch <- d
 	}
@@ -106,6 +110,12 @@ func (c gridCollector) Collect(ch chan<- prometheus.Metric) {
 		count(cachePuts, s.Puts)
 		count(cacheDeletes, s.Deletes)
 		count(cacheExpired, s.Expired)
+		if s.Near != nil {
+			gauge(nearEntries, float64(s.Near.Entries))
+			gauge(nearBytes, float64(s.Near.Bytes))
+			count(nearHits, s.Near.Hits)
+			count(nearMisses, s.Near.Misses)
+		}
 		if s.Tier == nil {
 			continue
 		}

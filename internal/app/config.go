@@ -216,9 +216,21 @@ type CacheConfig struct {
 	Lifespan Duration `yaml:"lifespan" default:"0s"`
 	// How long an entry lives without being read or written, unless the put says otherwise. 0 is for ever.
 	MaxIdle Duration `yaml:"max_idle" default:"0s"`
+	// What each node keeps of the cache beside itself, for gets that take less than a microsecond in the process. What changes is dropped at once.
+	Near NearConfig `yaml:"near"`
 	// What a get sees where partitions have replicas: every write through the same node (`session`), every write (`leader`, which is slower, as one server
 	// answers all), or what the replica has that answers (`local`, which may lag). Conditions of writes are always those of the leader.
 	Consistency string `yaml:"consistency" default:"session"`
+}
+
+// NearConfig describes a near cache. One of its two limits makes it.
+type NearConfig struct {
+	// The most entries that a node keeps; 0 keeps none, where `max_bytes` is 0 too.
+	MaxEntries int64 `yaml:"max_entries" default:"0"`
+	// The most bytes that they take, keys and all, in place of `max_entries`.
+	MaxBytes Size `yaml:"max_bytes" default:"0"`
+	// How old an answer may be, 50ms to 1h. A change is usually seen at once; this is what holds where a node has lost the others.
+	Staleness Duration `yaml:"staleness" default:"1s"`
 }
 
 // StoreConfig describes one store.

@@ -30,6 +30,7 @@ func (c CacheConfig) cache(name string) grid.CacheConfig {
 		MaxEntryBytes: int64(c.MaxEntryBytes), Lifespan: time.Duration(c.Lifespan), MaxIdle: time.Duration(c.MaxIdle),
 		Evict: grid.Evict(c.Evict), Policy: grid.Policy(c.Policy), Store: c.Store, Write: grid.Write(c.Write), Preload: c.Preload,
 		Consistency: grid.Consistency(c.Consistency),
+		Near:        grid.NearConfig{MaxEntries: c.Near.MaxEntries, MaxBytes: int64(c.Near.MaxBytes), Staleness: time.Duration(c.Near.Staleness)},
 	}
 }
 

@@ -31,7 +31,7 @@ func TestMetricsDoc(t *testing.T) {
 	c.Node.Data = app.Path(t.TempDir())
 	c.Models = map[string]app.ModelConfig{"digits": {Path: app.Builtin + "digits"}}
 	c.Stores = map[string]app.StoreConfig{"cold": {Type: "disk", Dir: app.Path(t.TempDir())}}
-	c.Caches = map[string]app.CacheConfig{"digits": {MaxEntries: 10, Store: "cold"}}
+	c.Caches = map[string]app.CacheConfig{"digits": {MaxEntries: 10, Store: "cold", Near: app.NearConfig{MaxEntries: 10}}}
 	c.Pipelines = map[string]app.PipelineConfig{"classify": {From: "digits", Model: "digits", To: "predictions"}}
 	c.Complete()
 	if err := c.Validate(); err != nil {

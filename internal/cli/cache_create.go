@@ -15,6 +15,7 @@ func (c *command) cacheCreate(open opener) *cobra.Command {
 		Use:   "create CACHE",
 		Short: "Make a cache",
 		Example: `  millrace cache create digits
+  millrace cache create rooms --near-bytes 64MiB --near-staleness 5s
   millrace cache create sessions --class volatile --lifespan 30m --max-entries 10000`,
 		Args: args("CACHE"),
 	}
@@ -31,6 +32,11 @@ func (c *command) cacheCreate(open opener) *cobra.Command {
 	f.StringVar(&config.Evict, "evict", "", "what a full cache does: store, drop or refuse")
 	f.StringVar(&config.Policy, "policy", "", "how it is told what nobody needed lately: tinylfu, s3fifo or lru")
 	f.StringVar(&config.Consistency, "consistency", "", "what a get sees where there are replicas: session, leader or local")
+	var near client.NearConfig
+	var nearBytes sizeFlag
+	f.Int64Var(&near.MaxEntries, "near-entries", 0, "the most entries that each node keeps beside itself (0: none)")
+	f.Var(&nearBytes, "near-bytes", "the most bytes that it keeps, such as 64MiB, in place of --near-entries")
+	nearStaleness := f.Duration("near-staleness", 0, "how old what it keeps may be (default 1s)")
 	lifespan := f.Duration("lifespan", 0, "how long entries live that do not say it themselves")
 	maxIdle := f.Duration("max-idle", 0, "how long they live without being used")
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
@@ -39,6 +45,10 @@ func (c *command) cacheCreate(open opener) *cobra.Command {
 		}
 		config.MaxBytes, config.MaxEntryBytes = int64(maxBytes), int64(maxEntryBytes)
 		config.Lifespan, config.MaxIdle = durationText(*lifespan), durationText(*maxIdle)
+		near.MaxBytes, near.Staleness = int64(nearBytes), durationText(*nearStaleness)
+		if near != (client.NearConfig{}) {
+			config.Near = &near
+		}
 		cl, err := open()
 		if err != nil {
 			return err

@@ -68,6 +68,9 @@ func (c *command) cacheStats(open opener) *cobra.Command {
 				{"not stored yet", fmt.Sprintf("%d (%s, for %.1f s)", d.Stats.LagEntries, sizeText(d.Stats.LagBytes), d.Stats.Lag)},
 			}...)
 		}
+		if n := d.Stats.Near; n != nil {
+			rows = append(rows, []string{"near", fmt.Sprintf("%d entries (%s), %d hits, %d misses", n.Entries, sizeText(n.Bytes), n.Hits, n.Misses)})
+		}
 		return printTable(c.Stdout, nil, rows)
 	}
 	return cmd

@@ -191,6 +191,23 @@ type CacheConfig struct {
 	Write         string `json:"write,omitempty"`
 	Preload       string `json:"preload,omitempty"`
 	Consistency   string `json:"consistency,omitempty"`
+	// Near is what each node keeps beside itself; nil for nothing.
+	Near *NearConfig `json:"near,omitempty"`
+}
+
+// NearConfig bounds a near cache, by one of the two.
+type NearConfig struct {
+	MaxEntries int64  `json:"max_entries,omitempty"`
+	MaxBytes   int64  `json:"max_bytes,omitempty"`
+	Staleness  string `json:"staleness,omitempty"`
+}
+
+// NearStats are what a near cache did on the node that was asked.
+type NearStats struct {
+	Entries int    `json:"entries"`
+	Bytes   int64  `json:"bytes"`
+	Hits    uint64 `json:"hits"`
+	Misses  uint64 `json:"misses"`
 }
 
 // CacheStats count what happened to a cache since the node started.
@@ -215,6 +232,8 @@ type CacheStats struct {
 	LagEntries int64   `json:"store_lag_entries"`
 	LagBytes   int64   `json:"store_lag_bytes"`
 	Lag        float64 `json:"store_lag_seconds"`
+	// Near is nil where there is no near cache.
+	Near *NearStats `json:"near"`
 }
 
 // CacheDetail is what is known of a cache.

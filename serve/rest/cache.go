@@ -32,6 +32,14 @@ type cacheConfig struct {
 	Write         string   `json:"write,omitempty"`
 	Preload       preload  `json:"preload,omitempty"`
 	Consistency   string   `json:"consistency,omitempty"`
+	Near          *near    `json:"near,omitempty"`
+}
+
+// near is grid.NearConfig; null is none.
+type near struct {
+	MaxEntries int64    `json:"max_entries,omitempty"`
+	MaxBytes   int64    `json:"max_bytes,omitempty"`
+	Staleness  duration `json:"staleness,omitempty"`
 }
 
 // preload is a word, or a number of entries, which JSON may have as a number too.
@@ -61,21 +69,29 @@ func (d *duration) UnmarshalText(b []byte) error {
 }
 
 func configOf(c grid.CacheConfig) cacheConfig {
-	return cacheConfig{
+	out := cacheConfig{
 		Name: c.Name, Class: string(c.Class), MaxEntries: c.MaxEntries, MaxBytes: c.MaxBytes, MaxEntryBytes: c.MaxEntryBytes,
 		Lifespan: duration(c.Lifespan), MaxIdle: duration(c.MaxIdle),
 		Evict: string(c.Evict), Policy: string(c.Policy), Store: c.Store, Write: string(c.Write), Preload: preload(c.Preload),
 		Consistency: string(c.Consistency),
 	}
+	if n := c.Near; n != (grid.NearConfig{}) {
+		out.Near = &near{MaxEntries: n.MaxEntries, MaxBytes: n.MaxBytes, Staleness: duration(n.Staleness)}
+	}
+	return out
 }
 
 func (c cacheConfig) grid() grid.CacheConfig {
-	return grid.CacheConfig{
+	out := grid.CacheConfig{
 		Name: c.Name, Class: grid.Class(c.Class), MaxEntries: c.MaxEntries, MaxBytes: c.MaxBytes, MaxEntryBytes: c.MaxEntryBytes,
 		Lifespan: time.Duration(c.Lifespan), MaxIdle: time.Duration(c.MaxIdle),
 		Evict: grid.Evict(c.Evict), Policy: grid.Policy(c.Policy), Store: c.Store, Write: grid.Write(c.Write), Preload: string(c.Preload),
 		Consistency: grid.Consistency(c.Consistency),
 	}
+	if n := c.Near; n != nil {
+		out.Near = grid.NearConfig{MaxEntries: n.MaxEntries, MaxBytes: n.MaxBytes, Staleness: time.Duration(n.Staleness)}
+	}
+	return out
 }
 
 // readConfig reads a cache's configuration over what base says; an empty body changes nothing.
@@ -205,12 +221,14 @@ type cacheStats struct {
 	LagEntries int64   `json:"store_lag_entries"`
 	LagBytes   int64   `json:"store_lag_bytes"`
 	Lag        float64 `json:"store_lag_seconds"`
+	// Near is the near cache of this node; absent where there is none.
+	Near *grid.NearStats `json:"near,omitempty"`
 }
 
 func statsOf(s grid.Stats) cacheStats {
 	out := cacheStats{
 		Entries: s.Entries, Bytes: s.Bytes, Stores: s.Puts, Hits: s.Hits, Misses: s.Misses, Removes: s.Deletes, Expired: s.Expired,
-		InMemory: s.Entries - s.Cold, Cold: s.Cold, ColdBytes: s.ColdBytes, ColdHits: s.ColdHits,
+		InMemory: s.Entries - s.Cold, Cold: s.Cold, ColdBytes: s.ColdBytes, ColdHits: s.ColdHits, Near: s.Near,
 	}
 	if rate, ok := s.HitRate(); ok {
 		out.HitRate = &rate

@@ -35,6 +35,26 @@ func TestCaches(t *testing.T) {
 	if a := n.want(200, "GET", "/rest/v2/caches/new?action=config", ""); strings.TrimSpace(a.body) != strings.Replace(want, `"max_bytes":0`, `"max_bytes":99`, 1) {
 		t.Errorf("altered %s", a.body)
 	}
+	for _, alter := range []struct{ body, near string }{
+		{`{"near":{"max_bytes":1048576}}`, `"near":{"max_bytes":1048576,"staleness":"1s"}`},
+		{`{"near":{"staleness":"5s"}}`, `"near":{"max_bytes":1048576,"staleness":"5s"}`},
+		{`{"max_bytes":99}`, `"near":{"max_bytes":1048576,"staleness":"5s"}`},
+	} {
+		n.want(200, "PUT", "/rest/v2/caches/new", alter.body)
+		if a := n.want(200, "GET", "/rest/v2/caches/new?action=config", ""); !strings.Contains(a.body, alter.near) {
+			t.Errorf("altered by %s: %s", alter.body, a.body)
+		}
+	}
+	if a := n.want(200, "GET", "/rest/v2/caches/new?action=stats", ""); !strings.Contains(a.body, `"near":{"entries":0,`) {
+		t.Error(a.body)
+	}
+	for _, bad := range []string{`{"near":{"max_entries":1}}`, `{"near":{"staleness":"1ms"}}`, `{"near":{"max_entry":1}}`, `{"near":1}`} {
+		n.want(400, "PUT", "/rest/v2/caches/new", bad)
+	}
+	n.want(200, "PUT", "/rest/v2/caches/new", `{"near":null}`)
+	if a := n.want(200, "GET", "/rest/v2/caches/new?action=config", ""); strings.Contains(a.body, "near") {
+		t.Errorf("a near cache that was given up: %s", a.body)
+	}
 	for i := range 3 {
 		n.want(204, "PUT", fmt.Sprintf("/rest/v2/caches/new/%d", i), "12345")
 	}
