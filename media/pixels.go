@@ -58,6 +58,13 @@ func anyImage(data []byte) (img image.Image, release func(), err error) {
 	switch {
 	case IsPicture(kind):
 		release = reserve(kind, data, 3, MaxPixels)
+		if kind == typeJPEG {
+			if head, fault := imageConfig(kind, data); fault == nil && checkSize(head.Width, head.Height, MaxPixels) == nil {
+				if exact, ok := exactJPEG(data, head.Width, head.Height); ok {
+					return exact, release, nil
+				}
+			}
+		}
 		img, err = decodeImage(kind, data, MaxPixels)
 	case hasPrefix(data, "BM"):
 		img, release, err = within(data, "bmp", bmp.DecodeConfig, bmp.Decode)

@@ -17,7 +17,7 @@ import (
 
 // TestPixelsGolden compares with what libjpeg-turbo's djpeg and libwebp's dwebp make of the same files (testdata/*.ppm).
 func TestPixelsGolden(t *testing.T) {
-	for name, most := range map[string]int{"photo.webp": 0, "chroma.jpg": 2} { // a JPEG's transform may round otherwise
+	for name, most := range map[string]int{"photo.webp": 0, "chroma.jpg": 0, "restart.jpg": 0} {
 		got, err := media.Pixels(testdata(t, name), "RGB")
 		if err != nil {
 			t.Fatal(err)
@@ -91,7 +91,7 @@ func TestPixels(t *testing.T) {
 }
 
 func FuzzPixels(f *testing.F) {
-	for _, name := range []string{"chroma.jpg", "photo.webp", "chroma.jpg.ppm", "colours.webp", "clear.webp"} {
+	for _, name := range []string{"chroma.jpg", "restart.jpg", "photo.webp", "chroma.jpg.ppm", "colours.webp", "clear.webp"} {
 		f.Add(testdata(f, name), byte(0))
 	}
 	for i, file := range []string{"P1 3 1 1 01", "P2 2 1 4 0 4", "P3 1 1 15 15 0 1", "P4 3 2\n\xa0\x40", "P5 2 1 65535\n\xff\xff\x80\x00", "BM\x00\x00"} {

@@ -31,7 +31,9 @@ func imageDecoder(c *prep) error {
 	}
 	pixels, err := media.Pixels(tensor.Data[uint8](file), format)
 	switch {
-	case errors.Is(err, media.ErrTooLarge), media.IsJPEG2000(tensor.Data[uint8](file)):
+	case media.IsJPEG2000(tensor.Data[uint8](file)):
+		return c.refuse("JPEG 2000 is not read; save the picture as JPEG, PNG or TIFF")
+	case errors.Is(err, media.ErrTooLarge):
 		return c.errf("%w", err)
 	case err != nil:
 		pixels = tensor.Must(tensor.New(tensor.Uint8, 0, 0, channels))

@@ -16,7 +16,7 @@ var refusals = map[string]string{
 }
 
 // forms are what native refuses of operators that it has.
-const forms = `- ImageDecoder: JPEG 2000. A JPEG's samples may differ by 1 or 2 from libjpeg's, as its transform may round.
+const forms = `- ImageDecoder: JPEG 2000, when such a file comes. A baseline JPEG has the samples that libjpeg makes; those of a progressive one may be off by 1 or 2.
 - Constant and initializers: sparse tensors.
 - Complex numbers are moved, and nothing is computed with them.
 `

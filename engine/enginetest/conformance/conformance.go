@@ -30,7 +30,7 @@ const (
 	Wrong Verdict = "wrong"
 	// Crashed cases panicked.
 	Crashed Verdict = "crashed"
-	// Refused cases were not loaded, because the file or the engine lacks something, which the reason names.
+	// Refused cases were not loaded, or not run, because the file or the engine lacks something, which the reason names.
 	Refused Verdict = "refused"
 )
 
@@ -178,6 +178,9 @@ func runCase(ctx context.Context, fsys fs.FS, dir string, e engine.Engine) (Verd
 	var loose error
 	for _, set := range sets {
 		near, err := runSet(ctx, set, s, draws(g))
+		if errors.As(err, &lacks) { // which only the values tell, such as a picture's format
+			return Refused, err
+		}
 		if err != nil {
 			return Wrong, fmt.Errorf("%s: %w", set.name, err)
 		}
