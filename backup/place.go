@@ -43,6 +43,9 @@ type Dir struct{ path string }
 // NewDir returns the place that a folder is.
 func NewDir(path string) *Dir { return &Dir{path} }
 
+// Path returns the folder.
+func (d *Dir) Path() string { return d.path }
+
 // Begin makes the folder. It takes one that is empty, or that has what an interrupted backup left.
 func (d *Dir) Begin(context.Context, string) error {
 	if err := os.MkdirAll(d.path, 0o700); err != nil {
