@@ -15,6 +15,11 @@ import (
 	"github.com/millrace/millrace/grid"
 )
 
+// withTimeout ends what waits for a change that does not come.
+func withTimeout(t *testing.T) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), 10*time.Second)
+}
+
 // TestFlood: while pairs of keys are put, in order, and removed, in order, a backup has of each pair what was there at one moment: the second is never
 // newer than the first, nor there without it, and nothing is older than what was acknowledged when the backup began (invariants 1 and 3).
 func TestFlood(t *testing.T) {
@@ -144,7 +149,7 @@ func TestPlacesOfReaders(t *testing.T) {
 			}
 			defer r.Close(context.Background())
 			var got []string
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := withTimeout(t)
 			defer cancel()
 			whole := func() bool {
 				for i := range 100 {
@@ -210,6 +215,8 @@ func TestListenersResume(t *testing.T) {
 		t.Fatal("no two keys have one place: nothing is tried")
 	}
 	seen := map[string]bool{}
+	ctx, cancel := withTimeout(t)
+	defer cancel()
 	o := grid.ListenOptions{IncludeCurrent: true}
 	for range n {
 		l, err := c.Listen(t.Context(), o)
@@ -221,8 +228,8 @@ func TestListenersResume(t *testing.T) {
 			if len(seen) == n {
 				break
 			}
-			if e, err = l.Next(t.Context()); err != nil {
-				t.Fatal(err)
+			if e, err = l.Next(ctx); err != nil {
+				t.Fatalf("%d of %d keys were seen: %v", len(seen), n, err)
 			}
 			seen[e.Entry.Key] = true
 		}
