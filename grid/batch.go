@@ -277,7 +277,7 @@ func (m *many) send(ctx context.Context, p *partition, indexes []int) {
 			continue
 		}
 		m.finished(-1)
-		id, reply, err := asks.expect(asked{by: one, write: true})
+		id, reply, err := asks.expect(asked{by: one, write: true, subject: w.subject})
 		if err == nil {
 			err = m.add(reply, w)
 		}

@@ -41,8 +41,11 @@ type Config struct {
 	// InMemory keeps a grid in this process, in memory: for tests. Its temporary folder holds
 	// no entry and is removed by Close.
 	InMemory bool
-	// URL is an external NATS server or cluster with JetStream, as nats://host:4222.
+	// URL is an external NATS server with JetStream, as nats://host:4222, or several of one cluster with commas between.
 	URL string
+
+	// Access is how the node shows that server who it is.
+	Access Access
 
 	// Name separates grids in one NATS cluster: [A-Za-z0-9_-]{1,32}; "millrace" if empty.
 	Name string
@@ -96,20 +99,21 @@ func (c Config) Validate() error {
 	}
 	l.Check(places == 1, "", "exactly one of Dir, InMemory and URL must be set, not %d", places)
 	for server := range strings.SplitSeq(c.URL, ",") {
-		l.Check(c.URL == "" || isServer(server), "url", "%q is not an address such as nats://host:4222", server)
+		l.Check(c.URL == "" || isServer(server), "url", "%s is not an address such as nats://host:4222", redacted(server))
 	}
 	l.Check(c.Name == "" || gridName.MatchString(c.Name), "name", "%q: it has 1 to 32 letters, digits, _ and -", c.Name)
 	l.Check(c.Partitions >= 0 && c.Partitions <= 256 && bits.OnesCount(uint(c.Partitions)) <= 1,
 		"partitions", "%d must be a power of two from 1 to 256, or 0", c.Partitions)
+	c.Access.check(&l, c.URL)
 	l.Check(slices.Contains([]int{0, 1, 3, 5}, c.Replicas), "replicas", "%d must be 1, 3 or 5, or 0", c.Replicas)
 	l.Check(c.URL != "" || c.Replicas <= 1, "replicas", "%d needs the url of a cluster", c.Replicas)
-	l.Check(c.URL == "" || !c.SyncAlways, "sync", "is a setting of the server at %s", c.URL)
+	l.Check(c.URL == "" || !c.SyncAlways, "sync", "is a setting of the server at %s", redacted(c.URL))
 	for _, limit := range []struct {
 		name  string
 		bytes int64
 	}{{"max_bytes", c.MaxBytes}, {"max_memory", c.MaxMemory}} {
 		l.Check(limit.bytes >= 0, limit.name, "%d must not be negative", limit.bytes)
-		l.Check(c.URL == "" || limit.bytes == 0, limit.name, "is a setting of the server at %s", c.URL)
+		l.Check(c.URL == "" || limit.bytes == 0, limit.name, "is a setting of the server at %s", redacted(c.URL))
 	}
 	l.Check(c.MarkerTTL == 0 || c.MarkerTTL >= time.Second && c.MarkerTTL <= MaxLifespan,
 		"marker_ttl", "%v must be from 1s to %v", c.MarkerTTL, MaxLifespan)

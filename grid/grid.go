@@ -40,6 +40,8 @@ type Grid struct {
 	feeds, scans  lines
 	scanning      *semaphore.Weighted // lists that scan
 	asks          *requester
+	requests      atomic.Pointer[requester] // asks, for handlers
+	opening       context.CancelCauseFunc   // ends Open with a reason
 	js, events    jetstream.JetStream
 	meta          jetstream.KeyValue
 	guard         *guard
@@ -95,7 +97,13 @@ func Open(ctx context.Context, cfg Config) (*Grid, error) {
 	}
 	g.asking.SetLimit(askMax)
 	g.relays = &relays{g: g, running: make(map[relayKey]*relay)}
-	if err := g.open(ctx); err != nil {
+	opening, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	g.opening = cancel
+	if err := g.open(opening); err != nil {
+		if cause := context.Cause(opening); cause != nil && ctx.Err() == nil {
+			err = cause
+		}
 		g.shut(ctx)
 		return nil, fmt.Errorf("open grid: %w", err)
 	}
@@ -130,11 +138,17 @@ func (g *Grid) open(ctx context.Context) error {
 	if g.asks, err = newRequester(g.askOver); err != nil {
 		return err
 	}
+	g.requests.Store(g.asks)
 	if g.js, err = jetstream.New(g.writes, jetstream.WithDefaultTimeout(g.cfg.Timeout)); err != nil {
 		return fmt.Errorf("use JetStream: %w", err)
 	}
 	if g.events, err = jetstream.New(g.reads, jetstream.WithDefaultTimeout(g.cfg.Timeout)); err != nil {
 		return fmt.Errorf("use JetStream: %w", err)
+	}
+	if g.server == nil {
+		if err := g.checkServer(ctx, g.writes); err != nil {
+			return err
+		}
 	}
 	if err := g.openMeta(ctx); err != nil {
 		return err
@@ -189,14 +203,22 @@ func (g *Grid) connect(what string, more ...nats.Option) (*nats.Conn, error) {
 		nats.RetryOnFailedConnect(false),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			g.cfg.Logger.Warn("nats", "connection", what, "error", err)
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				g.denied(err)
+			}
 		}),
 	}, more...)
+	access, err := g.cfg.Access.options()
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts, access...)
 	if g.server != nil {
 		opts = append(opts, nats.InProcessServer(g.server))
 	}
 	nc, err := nats.Connect(g.cfg.URL, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("%w: connect to NATS: %w", ErrUnavailable, err)
+		return nil, g.connectError(err)
 	}
 	if size := nc.MaxPayload(); size < maxPayload {
 		nc.Close()

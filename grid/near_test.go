@@ -246,7 +246,7 @@ func TestNearIsBounded(t *testing.T) {
 	for name, near := range map[string]grid.NearConfig{"entries": {MaxEntries: 100}, "bytes": {MaxBytes: 1 << 20}} {
 		c := cache(t, g, grid.CacheConfig{Name: name, Near: near})
 		var puts []grid.Put
-		for i := range 500 {
+		for i := range 200 {
 			puts = append(puts, grid.Put{Key: strconv.Itoa(i), Value: make([]byte, 10000)})
 		}
 		if _, err := c.PutBatch(ctx, puts); err != nil {
@@ -339,7 +339,7 @@ func TestNearWithoutTheServer(t *testing.T) {
 func TestNearIsNeverOlder(t *testing.T) {
 	t.Parallel()
 	const staleness = 200 * time.Millisecond
-	const keys, workers, rounds = 6, 3, 500
+	const keys, workers, rounds = 6, 3, 200
 	all := nodes(t, 2, grid.Config{URL: natstest.URL(t), Partitions: 4})
 	both := onEach(t, all, grid.CacheConfig{Name: "c", Near: grid.NearConfig{MaxEntries: 100, Staleness: staleness}})
 	// What was acknowledged of each key: its revisions with the moment, in their order. One writer a key at a time.

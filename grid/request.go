@@ -41,7 +41,9 @@ type answerer interface {
 type asked struct {
 	by    answerer
 	write bool
-	many  bool // has several answers; any other has one, and is answered once, by a message or by an error
+	// subject is where it was sent, for what is refused there; empty where that is several.
+	subject string
+	many    bool // has several answers; any other has one, and is answered once, by a message or by an error
 }
 
 // newRequester returns a requester over a connection to which it gives where answers go.
@@ -96,6 +98,22 @@ func (r *requester) forget(id uint64) {
 	r.mu.Lock()
 	delete(r.waiting, id)
 	r.mu.Unlock()
+}
+
+// deny answers the requests to a subject with err.
+func (r *requester) deny(subject string, err error) {
+	r.mu.Lock()
+	var failed []answerer
+	for id, a := range r.waiting {
+		if a.subject == subject {
+			failed = append(failed, a.by)
+			delete(r.waiting, id)
+		}
+	}
+	r.mu.Unlock()
+	for _, a := range failed {
+		a.answer(nil, err)
+	}
 }
 
 // fail answers waiting requests with err: all, or those that write.
@@ -211,7 +229,7 @@ const writeAgain = time.Millisecond
 
 func (r *requester) writeOnce(ctx context.Context, w write) (Sequence, error) {
 	a := ackeds.Get().(*acked)
-	id, reply, err := r.expect(asked{by: a, write: true})
+	id, reply, err := r.expect(asked{by: a, write: true, subject: w.subject})
 	if err != nil {
 		return 0, err
 	}
@@ -241,7 +259,7 @@ func (r *requester) read(ctx context.Context, subject string, body []byte) (repl
 
 func (r *requester) readOnce(ctx context.Context, subject string, body []byte) (reply, error) {
 	s := singles.Get().(*single)
-	id, inbox, err := r.expect(asked{by: s})
+	id, inbox, err := r.expect(asked{by: s, subject: subject})
 	if err != nil {
 		return reply{}, err
 	}
@@ -290,7 +308,7 @@ func (r *requester) readManyOnce(ctx context.Context, subjects []string) ([]repl
 	out := r.link.post()
 	for i, subject := range subjects {
 		s := &single{c: make(chan replyOrError, 1)}
-		id, inbox, err := r.expect(asked{by: s})
+		id, inbox, err := r.expect(asked{by: s, subject: subject})
 		if err != nil {
 			return nil, err
 		}

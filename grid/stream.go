@@ -82,7 +82,7 @@ func (g *Grid) makeStream(ctx context.Context, p *partition) error {
 			var now jetstream.Stream
 			if now, err = g.js.UpdateStream(ctx, g.streamConfig(p, config.FirstSeq, config.Replicas)); err == nil {
 				p.made(now)
-				return nil
+				return checkStream(now)
 			}
 			if errors.Is(err, jetstream.ErrStreamNotFound) { // it was lost in between
 				continue
@@ -95,7 +95,7 @@ func (g *Grid) makeStream(ctx context.Context, p *partition) error {
 			var made jetstream.Stream
 			if made, err = g.js.CreateStream(ctx, g.streamConfig(p, first, 1)); err == nil {
 				p.made(made)
-				return nil
+				return checkStream(made)
 			}
 			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was faster
 				continue

@@ -132,8 +132,21 @@ type ListenersConfig struct {
 
 // GridConfig describes the grid.
 type GridConfig struct {
-	// An external NATS server or cluster with JetStream, such as `nats://host:4222`, instead of the node's own folder.
+	// An external NATS server with JetStream, 2.14 or newer, such as `nats://host:4222`, instead of the node's own folder; or several of one cluster with commas
+	// between.
 	URL string `yaml:"url"`
+	// Of `url`: a file that says who the node is, with a user's JWT and seed, as `nsc generate creds` writes it.
+	Credentials Path `yaml:"credentials"`
+	// Of `url`: a file with an nkey's seed, in place of `credentials`.
+	NKey Path `yaml:"nkey"`
+	// Of `url`: a user's name, in place of `credentials`.
+	User string `yaml:"user"`
+	// Of `url`: the user's password.
+	Password string `yaml:"password"`
+	// Of `url`: a token, in place of `credentials`.
+	Token string `yaml:"token"`
+	// Of `url`: what makes the connections secret, where the address begins with `tls://` or the server asks for it.
+	TLS GridTLSConfig `yaml:"tls"`
 	// Separates grids that share one NATS cluster: 1 to 32 letters, digits, `_` and `-`.
 	Name string `yaml:"name"`
 	// How many servers of that cluster have each partition: 1, 3 or 5. 0 leaves it as it is, 1 for a new grid. Changing it has the servers copy, or drop,
@@ -156,6 +169,16 @@ type GridConfig struct {
 	MarkerTTL Duration `yaml:"marker_ttl"`
 	// For an operation of the grid that has no time limit of its own.
 	Timeout Duration `yaml:"timeout"`
+}
+
+// GridTLSConfig names the files of connections to an external NATS server.
+type GridTLSConfig struct {
+	// The certificates that the server's must come from, in PEM; those that the system trusts if empty.
+	CA Path `yaml:"ca"`
+	// The node's own certificate, in PEM, where the server asks for one.
+	Cert Path `yaml:"cert"`
+	// Its private key, in PEM.
+	Key Path `yaml:"key"`
 }
 
 // EnginesConfig holds the engines' settings.

@@ -18,6 +18,11 @@ func (c Config) grid(log *slog.Logger) grid.Config {
 		MaxBytes: int64(c.Grid.MaxBytes), MaxMemory: int64(c.Grid.MaxMemory),
 		MarkerTTL: time.Duration(c.Grid.MarkerTTL), Timeout: time.Duration(c.Grid.Timeout), Logger: log,
 	}
+	n, tls := c.Grid, c.Grid.TLS
+	g.Access = grid.Access{
+		Credentials: string(n.Credentials), NKey: string(n.NKey), User: n.User, Password: n.Password, Token: n.Token,
+		CA: string(tls.CA), Cert: string(tls.Cert), Key: string(tls.Key),
+	}
 	if g.URL = c.Grid.URL; g.URL == "" {
 		g.Dir = string(c.Node.Data)
 	}

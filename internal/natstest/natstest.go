@@ -23,11 +23,18 @@ type Server struct {
 // Start starts a server, which takes messages of at most maxPayload bytes, until the test ends.
 func Start(t testing.TB, maxPayload int32) *Server {
 	t.Helper()
+	return StartWith(t, func(o *server.Options) { o.MaxPayload = maxPayload })
+}
+
+// StartWith starts a server that a grid may use, but for what adjust changes of its options.
+func StartWith(t testing.TB, adjust func(*server.Options)) *Server {
+	t.Helper()
 	s := &Server{t: t, options: server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(), MaxPayload: maxPayload,
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(), MaxPayload: MaxPayload,
 	}}
-	t.Cleanup(s.Stop)
+	adjust(&s.options)
 	s.Restart()
+	t.Cleanup(s.Stop)
 	return s
 }
 
