@@ -38,6 +38,9 @@ func engineRows(ctx context.Context, o options) ([]Row, error) {
 		{"native: 784-128-32-10, an item of a batch of 256", own, denseNet, []int{256, 784}, "us", 1e6 / 256, peer, 1.5},
 		{"native: 5x5x32, 5x5x64, 512, 10 on 28x28", own, convNet, []int{1, 1, 28, 28}, "ms", 1e3, peer, 1.5},
 		{"native: ResNet-18 on 224x224", own, resnet18, []int{1, 3, 224, 224}, "ms", 1e3, peer, 1.5},
+		{"native: LSTM, 128 steps of 32, 64 states", own, operatorNet("LSTM", 4), []int{recurrentSteps, 1, recurrentWidth}, "us", 1e6, peer, 1.3},
+		{"native: GRU, 128 steps of 32, 64 states", own, operatorNet("GRU", 3), []int{recurrentSteps, 1, recurrentWidth}, "us", 1e6, peer, 1.3},
+		{"native: the LSTM written as a Loop", own, loopNet, []int{recurrentSteps, 1, recurrentWidth}, "us", 1e6, peer, 1.3},
 		{"native: 1,000 trees of depth 8, batch 1", own, forest, []int{1, forestColumns}, "us", 1e6, peer, 1},
 		{"native: 1,000 trees of depth 8, an item of a batch of 1,024", own, forest, []int{1024, forestColumns}, "us", 1e6 / 1024, peer, 1},
 	} {

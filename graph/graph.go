@@ -89,8 +89,10 @@ const MaxRank = 64
 type Value struct {
 	Name  string
 	DType tensor.DType // Invalid where it is not known
-	Shape Shape
-	Doc   string
+	// Inferred says that no file declares the value.
+	Inferred bool
+	Shape    Shape
+	Doc      string
 	// Container is empty for a tensor. Otherwise it says what holds tensors of
 	// DType and Shape: "sequence", "optional", "optional(sequence)", "sequence(map[int64])" and so on, outermost first.
 	Container string

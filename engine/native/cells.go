@@ -51,7 +51,7 @@ func gruOf[T float](c *prep) error {
 		r.cell = gruCellAfter[T]
 		return r.prepare(c, 3*rec.hidden)
 	}
-	if r.reset, err = productFor[T](c, rec.batch, rec.hidden, rec.hidden, 3*rec.hidden); err != nil {
+	if r.reset, err = r.productFor(c, 2, 2*rec.hidden, rec.batch, rec.hidden, rec.hidden, 3*rec.hidden); err != nil {
 		return err
 	}
 	r.cell = gruCell[T]
@@ -68,7 +68,7 @@ func gruCell[T float](r *recurrence[T], f *frame, d int, active []member) error 
 			rh[m.b*n+i] = reset * h[m.b*n+i]
 		}
 	}
-	if err := r.reset(f, rh, data[T](f, r.r)[(d*3+2)*n*n:], data[T](f, r.hr)[2*n:]); err != nil {
+	if err := r.reset(f, d, rh, data[T](f, r.hr)[2*n:]); err != nil {
 		return err
 	}
 	for _, m := range active {

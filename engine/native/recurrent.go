@@ -2,6 +2,7 @@ package native
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/millrace/millrace/engine/native/gemm"
@@ -159,10 +160,10 @@ type rowFn[T float] func(row []T)
 func (r *recurrence[T]) prepare(c *prep, stateRows int) error {
 	n := r.gates * r.hidden
 	var err error
-	if r.inputs, err = productFor[T](c, r.seq*r.batch, n, r.input, n); err != nil {
+	if r.inputs, err = r.productFor(c, 1, 0, r.seq*r.batch, n, r.input, n); err != nil {
 		return err
 	}
-	if r.states, err = productFor[T](c, r.batch, stateRows, r.hidden, n); err != nil {
+	if r.states, err = r.productFor(c, 2, 0, r.batch, stateRows, r.hidden, n); err != nil {
 		return err
 	}
 	c.step(func(f *frame) error {
@@ -181,7 +182,7 @@ func (r *recurrence[T]) prepare(c *prep, stateRows int) error {
 		}
 		active := make([]member, 0, r.batch)
 		for d := range r.dirs {
-			if err := r.inputs(f, data[T](f, r.x), data[T](f, r.w)[d*n*r.input:], data[T](f, r.xw)); err != nil {
+			if err := r.inputs(f, d, data[T](f, r.x), data[T](f, r.xw)); err != nil {
 				return err
 			}
 			r.load(f, d)
@@ -190,7 +191,7 @@ func (r *recurrence[T]) prepare(c *prep, stateRows int) error {
 					return err
 				}
 				active = r.at(f, d, s, active[:0])
-				if err := r.states(f, data[T](f, r.h), data[T](f, r.r)[d*n*r.hidden:], data[T](f, r.hr)); err != nil {
+				if err := r.states(f, d, data[T](f, r.h), data[T](f, r.hr)); err != nil {
 					return err
 				}
 				if err := r.cell(r, f, d, active); err != nil {
@@ -279,20 +280,22 @@ func (r *recurrence[T]) limit(row []T) []T {
 	return row
 }
 
-// A rowProduct multiplies rows with the transpose of weights.
-type rowProduct[T float] func(f *frame, rows, weights, dst []T) error
+// A rowProduct multiplies rows with the transpose of a direction's weights.
+type rowProduct[T float] func(f *frame, d int, rows, dst []T) error
 
-// productFor returns the product of m rows of k numbers with n rows of weights, into rows of ldc.
-func productFor[T float](c *prep, m, n, k, ldc int) (rowProduct[T], error) {
+// productFor returns the product of m rows of k numbers with n rows of the weights in input in, from row first of each direction on, into rows of ldc.
+func (r *recurrence[T]) productFor(c *prep, in, first, m, n, k, ldc int) (rowProduct[T], error) {
+	slot := c.in[in].slot
+	of := func(f *frame, d int) []T { return data[T](f, slot)[(d*r.gates*r.hidden+first)*k:] }
 	switch {
 	case m*n == 0:
-		return func(*frame, []T, []T, []T) error { return nil }, nil
+		return func(*frame, int, []T, []T) error { return nil }, nil
 	case k == 0:
-		return func(_ *frame, _, _, dst []T) error { clear(dst[:(m-1)*ldc+n]); return nil }, nil
+		return func(_ *frame, _ int, _, dst []T) error { clear(dst[:(m-1)*ldc+n]); return nil }, nil
 	case !isFloat32[T]():
-		return func(_ *frame, rows, weights, dst []T) error {
+		return func(f *frame, d int, rows, dst []T) error {
 			for i := range m {
-				multiply(dst[i*ldc:i*ldc+n], rows[i*k:], weights, 1, n, k, k, 1, 1, k)
+				multiply(dst[i*ldc:i*ldc+n], rows[i*k:], of(f, d), 1, n, k, k, 1, 1, k)
 			}
 			return nil
 		}, nil
@@ -301,7 +304,23 @@ func productFor[T float](c *prep, m, n, k, ldc int) (rowProduct[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(f *frame, rows, weights, dst []T) error {
-		return pr.run(f, any(rows).([]float32), any(weights).([]float32), any(dst).([]float32), nil, nil)
+	all := slices.Repeat([]*product{pr}, r.dirs)
+	if b := &c.in[in]; b.weight { // every step reads them: they are packed once a session
+		for d := range all {
+			own := *pr
+			at := (d*r.gates*r.hidden + first) * k
+			own.p.Packed = derive(c, b, fmt.Sprintf("pack from %d %d %d", at, n, k), func(t *tensor.Tensor) gemm.Packed {
+				var packed gemm.Packed
+				packed, err = own.kernel.PackB(make([]float32, own.kernel.PackedLen(k, n)), tensor.Data[float32](t)[at:], k, n, k, true)
+				return packed
+			})
+			if err != nil {
+				return nil, c.errf("%w", err)
+			}
+			all[d] = &own
+		}
+	}
+	return func(f *frame, d int, rows, dst []T) error {
+		return all[d].run(f, any(rows).([]float32), any(of(f, d)).([]float32), any(dst).([]float32), nil, nil)
 	}, nil
 }

@@ -78,8 +78,21 @@ func adapt(g *graph.Graph) (*adapted, error) {
 		given[in.Name] = true
 	}
 	c.Inputs = slices.DeleteFunc(c.Inputs, func(v graph.Value) bool { return given[v.Name] })
-	c.Values = nil
+	onlyDeclared(c)
 	return a, nil
+}
+
+// onlyDeclared leaves the values that the file declares, with true shapes. The library joins more operators where it knows more, so both less
+// and more than the file says would change numbers in their last digits.
+func onlyDeclared(g *graph.Graph) {
+	g.Values = slices.DeleteFunc(g.Values, func(v graph.Value) bool {
+		return v.Inferred || v.Container != "" || v.DType == tensor.Invalid
+	})
+	for _, n := range g.Nodes {
+		for _, sub := range n.Subgraphs() {
+			onlyDeclared(sub)
+		}
+	}
 }
 
 func typesOf(g *graph.Graph) map[string]tensor.DType {

@@ -35,6 +35,11 @@ func TestRandomGraphs(t *testing.T) {
 	if len(ops) < 40 {
 		t.Errorf("the graphs have only %d different operators", len(ops))
 	}
+	for _, op := range []string{"If", "Loop", "Scan", "LSTM", "GRU", "QuantizeLinear", "DequantizeLinear", "MatMulInteger"} {
+		if !ops[op] {
+			t.Errorf("no graph has a %s", op)
+		}
+	}
 }
 
 func answer(t *testing.T, e engine.Engine, c random.Case) []*tensor.Tensor {

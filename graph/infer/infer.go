@@ -229,7 +229,9 @@ func (s *inference) collect(g *graph.Graph, inputs []graph.Value) {
 			}
 			v := graph.Value{Name: out, DType: found.dtype, Shape: found.shape, Container: found.container}
 			if d := s.declared[out]; d != nil {
-				v.Doc = d.Doc
+				v.Doc, v.Inferred = d.Doc, d.Inferred
+			} else {
+				v.Inferred = true
 			}
 			values = append(values, v)
 		}

@@ -121,7 +121,7 @@ var steps = []func(*maker, value) (value, bool){
 	unary, unary, binary, binary, clip, softmax, reduce, transpose, reshape, slice, pad, concat, split, where, gather, expand,
 	matmul, gemm, conv, conv, convTranspose, pool, pool, globalPool, batchNorm, layerNorm, instanceNorm, lrn, resize, prelu, cumSum, squeeze, tile, depth,
 	einsum, gatherND, scatterND, scatterElements, compress, reverseSequence, recurrent, gridSample,
-	conditional, loop, scan,
+	conditional, quantized, integers, loop, scan,
 }
 
 func unary(m *maker, v value) (value, bool) {
