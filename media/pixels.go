@@ -20,10 +20,15 @@ import (
 // is left out. The chroma of a JPEG is interpolated as ONNX asks for. Errors are ErrUnsupportedType for JPEG 2000 and what is no
 // picture, ErrMalformed for a damaged one, and ErrTooLarge over [MaxPixels]. Large pictures wait for room, as those of a [Decoder] do.
 func Pixels(data []byte, format string) (*tensor.Tensor, error) {
+	return pixels(data, format, MaxPixels)
+}
+
+// pixels is Pixels with a limit of its own.
+func pixels(data []byte, format string, most int) (*tensor.Tensor, error) {
 	if format != "RGB" && format != "BGR" && format != "Grayscale" {
 		return nil, fmt.Errorf("%w: pixel format %q, not RGB, BGR or Grayscale", ErrUnsupportedType, format)
 	}
-	img, release, err := anyImage(data)
+	img, release, err := anyImage(data, most)
 	if err != nil {
 		return nil, err
 	}
@@ -53,23 +58,23 @@ func Pixels(data []byte, format string) (*tensor.Tensor, error) {
 }
 
 // anyImage decodes what [Pixels] reads. release gives back the room that the picture takes.
-func anyImage(data []byte) (img image.Image, release func(), err error) {
+func anyImage(data []byte, most int) (img image.Image, release func(), err error) {
 	kind := Sniff("", data)
 	switch {
 	case IsPicture(kind):
-		release = reserve(kind, data, 3, MaxPixels)
+		release = reserve(kind, data, 3, most)
 		if kind == typeJPEG {
-			if head, fault := imageConfig(kind, data); fault == nil && checkSize(head.Width, head.Height, MaxPixels) == nil {
+			if head, fault := imageConfig(kind, data); fault == nil && checkSize(head.Width, head.Height, most) == nil {
 				if exact, ok := exactJPEG(data, head.Width, head.Height); ok {
 					return exact, release, nil
 				}
 			}
 		}
-		img, err = decodeImage(kind, data, MaxPixels)
+		img, err = decodeImage(kind, data, most)
 	case hasPrefix(data, "BM"):
-		img, release, err = within(data, "bmp", bmp.DecodeConfig, bmp.Decode)
+		img, release, err = within(data, most, "bmp", bmp.DecodeConfig, bmp.Decode)
 	case len(data) > 2 && data[0] == 'P' && data[1] >= '1' && data[1] <= '6':
-		img, release, err = within(data, "pnm", portableConfig, portable)
+		img, release, err = within(data, most, "pnm", portableConfig, portable)
 	case IsJPEG2000(data):
 		return nil, nil, fmt.Errorf("%w: JPEG 2000 is not read; save the picture as JPEG, PNG or TIFF", ErrUnsupportedType)
 	default:
@@ -89,13 +94,13 @@ func IsJPEG2000(data []byte) bool {
 	return hasPrefix(data, "\x00\x00\x00\x0cjP  ") || hasPrefix(data, "\xff\x4f\xff\x51")
 }
 
-// within decodes a picture whose head says that it has at most MaxPixels.
-func within(data []byte, kind string, config func(io.Reader) (image.Config, error), decode func(io.Reader) (image.Image, error)) (image.Image, func(), error) {
+// within decodes a picture whose head says that it has at most so many pixels.
+func within(data []byte, most int, kind string, config func(io.Reader) (image.Config, error), decode func(io.Reader) (image.Image, error)) (image.Image, func(), error) {
 	head, err := config(bytes.NewReader(data))
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %s: %w", ErrMalformed, kind, err)
 	}
-	if err := checkSize(head.Width, head.Height, MaxPixels); err != nil {
+	if err := checkSize(head.Width, head.Height, most); err != nil {
 		return nil, nil, err
 	}
 	n := min(int64(head.Width)*int64(head.Height)*8, decodedAtOnce)
