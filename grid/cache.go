@@ -194,17 +194,28 @@ func (g *Grid) adoptEntry(ctx context.Context, name string, value []byte, rev ui
 	return g.adopt(ctx, config.withDefaults(), rev)
 }
 
-// loadCaches reads the configurations, and follows them for as long as the grid is open.
+// loadCaches reads the configurations, and follows them for as long as the grid is open, however short ctx lives.
 func (g *Grid) loadCaches(ctx context.Context) error {
-	watch, err := g.meta.Watch(ctx, cachePrefix+"*")
+	watching, cancel := context.WithCancel(until(g.done))
+	bound := context.AfterFunc(ctx, cancel)
+	defer bound()
+	watch, err := g.meta.Watch(watching, cachePrefix+"*")
 	if err != nil {
+		cancel()
 		return fmt.Errorf("read the caches: %w", apiError(err))
 	}
 	for {
 		select {
 		case entry := <-watch.Updates():
 			if entry == nil {
-				g.loops.Go(func() { g.followCaches(watch) })
+				if !bound() {
+					cancel()
+					return contextError(ctx)
+				}
+				g.loops.Go(func() {
+					defer cancel()
+					g.followCaches(watch)
+				})
 				return nil
 			}
 			if entry.Operation() != jetstream.KeyValuePut {
@@ -224,6 +235,9 @@ func (g *Grid) followCaches(watch jetstream.KeyWatcher) {
 		select {
 		case entry, ok := <-watch.Updates():
 			if !ok {
+				if !g.isDone() {
+					g.cfg.Logger.Error("caches that other nodes make, change and delete are not followed any more; restart this node")
+				}
 				return
 			}
 			if entry == nil {

@@ -142,7 +142,7 @@ func TestCheckSaysWhatServeDoes(t *testing.T) {
 		{"stores", "stores: {a b: {type: disk, dir: x}, c: {}, d: {type: disk}, e: {type: disk, dir: x, pool: p}, f: {type: ceph, dir: x}, h: {type: s3, endpoint: x, key: k}}",
 			[]string{"stores.a b: ", "stores.c.type: ", "stores.d.dir: ", "stores.e.pool: ", "stores.f.dir: ", "stores.f: ", "stores.h.endpoint: ", "stores.h.bucket: ", "stores.h.key: "}},
 		{"a store in a file", "stores: {s: {type: disk, dir: noise}}", []string{"stores.s.dir: "}},
-		{"a store in something else's folder", "stores: {s: {type: disk, dir: .}}", []string{"stores.s.dir: "}},
+		{"a store in something else's folder", "stores: {s: {type: disk, dir: repo}}", []string{"stores.s.dir: "}},
 		{"a name of 65 characters", "caches: {" + strings.Repeat("x", 65) + ": {}}", []string{"caches.xxx"}},
 
 		{"a model that is not there", "models: {m: {path: none.onnx}}", []string{"models.m.path: stat "}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/millrace/millrace/backup"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/pipeline"
@@ -246,6 +248,7 @@ var exercise = []struct {
 	{"PUT", "/rest/v2/pipelines/new", "{long}", 413, ""},
 	{"POST", "/rest/v2/pipelines/none?action=replay", "", 404, ""},
 	{"DELETE", "/rest/v2/pipelines/p", "", 409, ""}, {"DELETE", "/rest/v2/pipelines/left", "", 204, ""}, {"DELETE", "/rest/v2/pipelines/left", "", 404, ""},
+	{"GET", "/rest/v2/backup", "", 200, ""},
 	{"GET", "/rest/v2/stats", "", 200, ""}, {"HEAD", "/rest/v2/stats", "", 200, ""},
 	{"GET", "/v2/health/live", "", 200, ""}, {"HEAD", "/v2/health/live", "", 200, ""},
 	{"GET", "/v2/health/ready", "", 200, ""}, {"HEAD", "/v2/health/ready", "", 200, ""}, {"GET", "/v2/health/ready", "", 503, "not ready"}, {"HEAD", "/v2/health/ready", "", 503, "not ready"},
@@ -290,7 +293,13 @@ func TestOpenAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := start(t, rest.Config{Grid: g, Models: r, Pipelines: &somePipelines{left: true, made: map[string]pipeline.Definition{}}, MaxModelBytes: 1 << 20}, serve.Config{}, nil, func(routes *serve.Routes) {
+	saved := func(ctx context.Context, w io.Writer, skipCold bool) error {
+		_, err := backup.Write(ctx, g, w, backup.Options{SkipCold: skipCold})
+		return err
+	}
+	n := start(t, rest.Config{
+		Grid: g, Models: r, Pipelines: &somePipelines{left: true, made: map[string]pipeline.Definition{}}, Backup: saved, MaxModelBytes: 1 << 20,
+	}, serve.Config{}, nil, func(routes *serve.Routes) {
 		for _, p := range oip.Prefixes() {
 			routes.Handle(p, inference)
 		}
