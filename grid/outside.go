@@ -108,6 +108,9 @@ func (g *Grid) connectError(err error) error {
 		sentinel, what = ErrConfig, ": it wants TLS; write tls:// and name its authority as tls.ca"
 	case strings.Contains(err.Error(), "x509:"), strings.Contains(err.Error(), "tls:"):
 		sentinel, what = ErrConfig, ": see tls.ca, tls.cert and tls.key"
+	case strings.Contains(err.Error(), "tls error") && g.cfg.Access.Cert == "":
+		// With TLS 1.3 a server refuses a client without a certificate after the handshake, and what is read of that may be that the connection is gone.
+		sentinel, what = ErrConfig, ": it may want a certificate of this node; see tls.cert and tls.key"
 	}
 	return fmt.Errorf("%w: connect to NATS at %s: %w%s", sentinel, redacted(g.cfg.URL), err, what)
 }
