@@ -150,7 +150,10 @@ func TestPlaces(t *testing.T) {
 	}
 	defer s.Close()
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "part-00000009"), []byte("left"))
+	left := []string{"part-00000009", ".millrace-KILLED"} // what a killed process was writing
+	for _, name := range left {
+		write(t, filepath.Join(dir, name), []byte("left"))
+	}
 	file := filepath.Join(t.TempDir(), "b.tar")
 	write(t, file+".part", []byte("left"))
 	for name, place := range map[string]func() backup.Place{
@@ -183,8 +186,10 @@ func TestPlaces(t *testing.T) {
 			}
 		})
 	}
-	if _, err := os.Stat(filepath.Join(dir, "part-00000009")); err == nil {
-		t.Error("what was left is still there")
+	for _, name := range left {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s, which was left, is still there", name)
+		}
 	}
 	strange := t.TempDir()
 	write(t, filepath.Join(strange, "letter.txt"), nil)

@@ -32,7 +32,8 @@ func TestFlood(t *testing.T) {
 	var acked [pairs]atomic.Int64 // of pairs that are never removed
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	var writers sync.WaitGroup
+	var writers, begun sync.WaitGroup
+	begun.Add(pairs)
 	for i := range pairs {
 		first, second := fmt.Sprintf("{%d}/first", i), fmt.Sprintf("{%d}/second", i)
 		writers.Go(func() {
@@ -45,6 +46,9 @@ func TestFlood(t *testing.T) {
 					}
 				}
 				acked[i].Store(n)
+				if n == 1 {
+					begun.Done()
+				}
 				if i%2 == 0 || n%5 != 0 {
 					continue
 				}
@@ -57,11 +61,15 @@ func TestFlood(t *testing.T) {
 			}
 		})
 	}
-	for acked[pairs-1].Load() == 0 {
-		if t.Failed() {
-			return
-		}
-		time.Sleep(time.Millisecond)
+	began := make(chan struct{})
+	go func() {
+		begun.Wait()
+		close(began)
+	}()
+	select {
+	case <-began:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the writers do not begin")
 	}
 	var places []*backup.Dir
 	var before [][pairs]int64

@@ -137,20 +137,12 @@ type fields struct {
 	err error
 }
 
-func (f *fields) uint() uint64 {
-	n, size := binary.Uvarint(f.b)
-	if f.err == nil && size <= 0 {
-		f.err = errShort
-	}
-	if f.err != nil {
-		return 0
-	}
-	f.b = f.b[size:]
-	return n
-}
+func (f *fields) uint() uint64 { return number(f, binary.Uvarint) }
 
-func (f *fields) int() int64 {
-	n, size := binary.Varint(f.b)
+func (f *fields) int() int64 { return number(f, binary.Varint) }
+
+func number[N uint64 | int64](f *fields, read func([]byte) (N, int)) N {
+	n, size := read(f.b)
 	if f.err == nil && size <= 0 {
 		f.err = errShort
 	}

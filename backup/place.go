@@ -19,7 +19,8 @@ import (
 
 // A Place is where a backup's files are. One that was opened for writing is for Receive, one for reading for Restore. It is for one goroutine.
 type Place interface {
-	// Begin prepares for the backup of an id. What an interrupted backup left is removed; a whole one that is in the way is ErrThere.
+	// Begin prepares for the backup of an id. What an interrupted backup left in a folder or a file is removed; in a store it stays, beside those that are whole. A
+	// whole one that is in the way is ErrThere.
 	Begin(ctx context.Context, id string) error
 	// Put writes a file, and the manifest as the last one: then the backup is there.
 	Put(ctx context.Context, name string, b []byte) error
@@ -59,7 +60,7 @@ func (d *Dir) Begin(context.Context, string) error {
 		switch {
 		case f.Name() == ManifestName:
 			return fmt.Errorf("%w: in %s; name another folder, or remove it", ErrThere, d.path)
-		case !partFile.MatchString(f.Name()):
+		case !partFile.MatchString(f.Name()) && !outfile.IsTemporary(f.Name()):
 			return fmt.Errorf("%w: the folder %s has %s, which is no backup's; name an empty or a new folder", ErrThere, d.path, f.Name())
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -136,9 +137,15 @@ func (t target) overwrite(from string, why error) error {
 	return os.Remove(from)
 }
 
+// temporaryPrefix begins the names of files that are being written.
+const temporaryPrefix = ".millrace-"
+
+// IsTemporary reports whether a name is that of a file which Write has not ended: that of a process that was killed, where none writes.
+func IsTemporary(name string) bool { return strings.HasPrefix(name, temporaryPrefix) }
+
 // temporary makes a file with a name of its own.
 func temporary(dir string) (*os.File, error) {
-	return os.OpenFile(filepath.Join(dir, ".millrace-"+rand.Text()), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	return os.OpenFile(filepath.Join(dir, temporaryPrefix+rand.Text()), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 }
 
 func fill(path string, flag int, write func(io.Writer) error) error {
