@@ -195,38 +195,6 @@ func (g *Grid) openOwners(ctx context.Context) error {
 	return g.owners.addClass(ctx, parts)
 }
 
-func (g *Grid) connect(what string, more ...nats.Option) (*nats.Conn, error) {
-	opts := append([]nats.Option{
-		nats.Name(g.cfg.Name + " " + what),
-		nats.MaxReconnects(-1),
-		nats.ReconnectWait(50 * time.Millisecond),
-		nats.RetryOnFailedConnect(false),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			g.cfg.Logger.Warn("nats", "connection", what, "error", err)
-			if errors.Is(err, nats.ErrPermissionViolation) {
-				g.denied(err)
-			}
-		}),
-	}, more...)
-	access, err := g.cfg.Access.options()
-	if err != nil {
-		return nil, err
-	}
-	opts = append(opts, access...)
-	if g.server != nil {
-		opts = append(opts, nats.InProcessServer(g.server))
-	}
-	nc, err := nats.Connect(g.cfg.URL, opts...)
-	if err != nil {
-		return nil, g.connectError(err)
-	}
-	if size := nc.MaxPayload(); size < maxPayload {
-		nc.Close()
-		return nil, fmt.Errorf("%w: the NATS server's max_payload is %d; set it to %d or more", ErrConfig, size, maxPayload)
-	}
-	return nc, nil
-}
-
 // askOver opens the connection of the requester.
 func (g *Grid) askOver(r *requester) (link, error) {
 	if g.server != nil {

@@ -98,23 +98,6 @@ func redacted(servers string) string {
 	return strings.Join(all, ",")
 }
 
-// connectError says why a server did not take a connection.
-func (g *Grid) connectError(err error) error {
-	sentinel, what := ErrUnavailable, ""
-	switch {
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
-		sentinel, what = ErrConfig, ": it does not know who this node says that it is; see credentials, nkey, user and token"
-	case errors.Is(err, nats.ErrSecureConnRequired):
-		sentinel, what = ErrConfig, ": it wants TLS; write tls:// and name its authority as tls.ca"
-	case strings.Contains(err.Error(), "x509:"), strings.Contains(err.Error(), "tls:"):
-		sentinel, what = ErrConfig, ": see tls.ca, tls.cert and tls.key"
-	case strings.Contains(err.Error(), "tls error") && g.cfg.Access.Cert == "":
-		// With TLS 1.3 a server refuses a client without a certificate after the handshake, and what is read of that may be that the connection is gone.
-		sentinel, what = ErrConfig, ": it may want a certificate of this node; see tls.cert and tls.key"
-	}
-	return fmt.Errorf("%w: connect to NATS at %s: %w%s", sentinel, redacted(g.cfg.URL), err, what)
-}
-
 // needs is the oldest server that has everything: batches that are acknowledged as one.
 var needs = [2]int{2, 14}
 
