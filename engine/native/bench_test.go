@@ -1,6 +1,7 @@
 package native_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/gradient"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -43,6 +45,28 @@ func BenchmarkConvNet(b *testing.B) { benchmark(b, open(b, convNet(), 1), ramp(1
 func BenchmarkConvNet64(b *testing.B) { benchmark(b, open(b, convNet(), 1), ramp(64, 1, 28, 28)) }
 
 func BenchmarkResNet18(b *testing.B) { benchmark(b, open(b, resnet18(224), 1), ramp(1, 3, 224, 224)) }
+
+// BenchmarkQuantize quantizes a million numbers, with one scale and with one for each of a hundred channels.
+func BenchmarkQuantize(b *testing.B) {
+	for _, zero := range []*tensor.Tensor{
+		tensor.Scalar(uint8(100)), tensor.Scalar(int8(5)), tensor.Must(tensor.New(tensor.Uint8, 100)), tensor.Must(tensor.New(tensor.Int8, 100)),
+	} {
+		b.Run(fmt.Sprintf("%v%v", zero.DType(), zero.Shape()), func(b *testing.B) {
+			scale := tensor.Must(tensor.New(tensor.Float32, zero.Shape()...))
+			for i := range scale.Size() {
+				tensor.Data[float32](scale)[i] = 0.01 * float32(1+i)
+			}
+			n := graph.NewBuilder("quantize")
+			x := n.Input("x", tensor.Float32, graph.Dims(100, 100, 100))
+			n.Output(n.Op("QuantizeLinear", nil, x, n.Init("scale", scale), n.Init("zero", zero)))
+			g, err := infer.Build(n)
+			if err != nil {
+				b.Fatal(err)
+			}
+			benchmark(b, open(b, g, 1), ramp(100, 100, 100))
+		})
+	}
+}
 
 // benchmarkTraining runs steps of SGD, each with the variables that the one before made.
 func benchmarkTraining(b *testing.B, net *graph.Graph, batch int, dims ...int) {

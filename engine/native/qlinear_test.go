@@ -117,3 +117,60 @@ func TestQuantizedOperators(t *testing.T) {
 		t.Run(c.op, c.run)
 	}
 }
+
+// Every number is divided by the scale of its own place, in tensors of many numbers too: one scale, one for each place of an axis, or for each block.
+func TestQuantizePlaces(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 60 {
+		shape := tensor.Shape{1 + r.IntN(4), 1 + r.IntN(40), 1 + r.IntN(30)}
+		axis := r.IntN(3)
+		attrs, scales := graph.Attrs{"axis": int64(axis)}, tensor.Shape{}
+		block := shape[axis]
+		switch r.IntN(3) {
+		case 0:
+			scales = tensor.Shape{shape[axis]}
+		case 1:
+			block = 1 + r.IntN(block)
+			attrs["block_size"], scales = int64(block), shape.Clone()
+			scales[axis] = (shape[axis] + block - 1) / block
+		}
+		scale, zero, x := tensor.Must(tensor.New(tensor.Float32, scales...)), bytesOf(r, tensor.Uint8, scales...), tensor.Must(tensor.New(tensor.Int32, shape...))
+		for i := range scale.Size() {
+			tensor.Data[float32](scale)[i] = 0.1 + r.Float32()
+		}
+		bytes := tensor.Must(tensor.New(tensor.Uint8, shape...))
+		floats := tensor.Must(tensor.New(tensor.Float8E5M2, shape...))
+		for i := range x.Size() {
+			at := []int{i / (shape[1] * shape[2]), i / shape[2] % shape[1], i % shape[2]}
+			k := 0
+			switch len(scales) {
+			case 1:
+				k = at[axis]
+			case 3:
+				at[axis] /= block
+				k = (at[0]*scales[1]+at[1])*scales[2] + at[2]
+			}
+			v := int32(r.IntN(400) - 200)
+			tensor.Data[int32](x)[i] = v
+			q := float64(float32(v) / tensor.Data[float32](scale)[k])
+			bytes.Bytes()[i] = uint8(min(max(math.RoundToEven(q)+float64(zero.Bytes()[k]), 0), 255))
+			floats.Bytes()[i] = tensor.SmallOf(tensor.Float8E5M2, q, tensor.Rounding{Saturate: true})
+		}
+		to := attrs.Clone()
+		to["output_dtype"] = int64(tensor.Float8E5M2)
+		for _, c := range []struct {
+			attrs graph.Attrs
+			in    []*tensor.Tensor
+			want  *tensor.Tensor
+		}{
+			{attrs, []*tensor.Tensor{x, scale, zero}, bytes},
+			{attrs, []*tensor.Tensor{cast(t, x, tensor.Float32), scale, zero}, bytes},
+			{to, []*tensor.Tensor{cast(t, x, tensor.Float32), scale}, floats},
+		} {
+			got := apply(t, 21, node("QuantizeLinear", c.attrs, []string{"x0", "x1", "x2"}[:len(c.in)], "y0"), c.in...)[0]
+			if err := conformance.Alike(got, c.want); err != nil {
+				t.Fatalf("%v%v by scales of %v along %d: %v", c.in[0].DType(), shape, scales, axis, err)
+			}
+		}
+	}
+}

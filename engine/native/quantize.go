@@ -26,6 +26,36 @@ func (s *scaling) at(outer, place, inner int) int {
 	return (outer*s.scales+place/s.block)*s.inner + inner
 }
 
+// places notes in k which scale the elements from at on have.
+func (s *scaling) places(at int, k []int) {
+	if s.scales == 0 {
+		clear(k)
+		return
+	}
+	line := at / s.inner
+	outer, place, inner := line/s.dim, line%s.dim, at%s.inner
+	wide, dim := s.inner, s.dim
+	if s.block == 0 {
+		for i := range k {
+			k[i] = place
+			if inner++; inner == wide {
+				if inner, place = 0, place+1; place == dim {
+					place = 0
+				}
+			}
+		}
+		return
+	}
+	for i := range k {
+		k[i] = s.at(outer, place, inner)
+		if inner++; inner == wide {
+			if inner, place = 0, place+1; place == dim {
+				outer, place = outer+1, 0
+			}
+		}
+	}
+}
+
 // scaling reads the scale (input 1) and the zero point (input 2) of input 0.
 func (c *prep) scaling() (s scaling, err error) {
 	in, scale, zero := &c.in[0], &c.in[1], c.opt(2)
@@ -194,28 +224,25 @@ type quantizing struct {
 	by   division
 }
 
-// quotients gives each element divided by its scale, with the place of its scale, for the lines from lo to hi.
-func (a *quantizing) quotients(f *frame, lo, hi int, give func(at, k int, q float32)) {
+// quantizeChunk is how many elements are divided before they are rounded.
+const quantizeChunk = 256
+
+// quotients divides the elements from at on by their scales, as many as q has, and notes in k where the scale of each is.
+func (a *quantizing) quotients(f *frame, at int, q []float32, k []int) {
+	a.places(at, k)
 	scales := data[float32](f, a.scale)
-	var x []float32
-	var xi []int32
-	if a.ints {
-		xi = data[int32](f, a.x)
-	} else {
-		x = data[float32](f, a.x)
-	}
-	for line := lo; line < hi; line++ {
-		outer, place := line/max(a.dim, 1), line%max(a.dim, 1)
-		for i := range a.inner {
-			k, at := a.at(outer, place, i), line*a.inner+i
-			switch {
-			case a.ints:
-				give(at, k, a.by.by(float64(xi[at]), scales[k]))
-			case a.by.quotient != nil:
-				give(at, k, a.by.by(float64(x[at]), scales[k]))
-			default:
-				give(at, k, x[at]/scales[k])
-			}
+	switch {
+	case a.ints:
+		for i, x := range data[int32](f, a.x)[at:][:len(q)] {
+			q[i] = a.by.by(float64(x), scales[k[i]])
+		}
+	case a.by.quotient != nil:
+		for i, x := range data[float32](f, a.x)[at:][:len(q)] {
+			q[i] = a.by.by(float64(x), scales[k[i]])
+		}
+	default:
+		for i, x := range data[float32](f, a.x)[at:][:len(q)] {
+			q[i] = x / scales[k[i]]
 		}
 	}
 }
@@ -231,17 +258,23 @@ func quantizeToFloat(c *prep, a quantizing, to tensor.DType) error {
 	}
 	table := tensor.SmallTable(to)
 	part := func(f *frame, lo, hi int) {
-		d := f.t[a.o].Bytes()
+		var q [quantizeChunk]float32
+		var k [quantizeChunk]int
 		var zeros []byte
 		if a.zero >= 0 {
 			zeros = f.t[a.zero].Bytes()
 		}
-		a.quotients(f, lo, hi, func(at, k int, q float32) {
-			if zeros != nil {
-				q += table[zeros[k]]
+		for at, end := lo*a.inner, hi*a.inner; at < end; at += quantizeChunk {
+			n := min(quantizeChunk, end-at)
+			a.quotients(f, at, q[:n], k[:n])
+			d := f.t[a.o].Bytes()[at:][:n]
+			for i, v := range q[:n] {
+				if zeros != nil {
+					v += table[zeros[k[i]]]
+				}
+				d[i] = tensor.SmallOf(to, float64(v), r)
 			}
-			d[at] = tensor.SmallOf(to, float64(q), r)
-		})
+		}
 	}
 	c.do(func(f *frame) { f.parallel(a.outer*a.dim, max(1, grain/16/max(a.inner, 1)), part) })
 	return nil
@@ -257,22 +290,28 @@ func quantizeTo[Q quantized](c *prep, a quantizing, low, high float64) error {
 		return err
 	}
 	part := func(f *frame, lo, hi int) {
-		d := data[Q](f, a.o)
+		var q [quantizeChunk]float32
+		var k [quantizeChunk]int
 		var zeros []Q
 		if a.zero >= 0 {
 			zeros = data[Q](f, a.zero)
 		}
-		a.quotients(f, lo, hi, func(at, k int, q float32) {
-			zero := 0.0
-			if zeros != nil {
-				zero = float64(zeros[k])
+		for at, end := lo*a.inner, hi*a.inner; at < end; at += quantizeChunk {
+			n := min(quantizeChunk, end-at)
+			a.quotients(f, at, q[:n], k[:n])
+			d := data[Q](f, a.o)[at:][:n]
+			for i, v := range q[:n] {
+				zero := 0.0
+				if zeros != nil {
+					zero = float64(zeros[k[i]])
+				}
+				v := math.RoundToEven(float64(v)) + zero
+				if v != v {
+					v = zero // 0 divided by 0
+				}
+				d[i] = Q(min(max(v, low), high))
 			}
-			v := math.RoundToEven(float64(q)) + zero
-			if v != v {
-				v = zero // 0 divided by 0
-			}
-			d[at] = Q(min(max(v, low), high))
-		})
+		}
 	}
 	c.do(func(f *frame) { f.parallel(a.outer*a.dim, max(1, grain/8/max(a.inner, 1)), part) })
 	return nil
