@@ -1,6 +1,8 @@
 package native
 
 import (
+	"cmp"
+
 	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
@@ -153,3 +155,9 @@ func whereOf[T word](c *prep, a whereArgs) error {
 	c.do(func(f *frame) { f.parallel(w.outer, max(1, grain/max(w.inner, 8)), part) })
 	return nil
 }
+
+func less[T cmp.Ordered](a, b T) bool      { return a < b }
+func lessEq[T cmp.Ordered](a, b T) bool    { return a <= b }
+func greater[T cmp.Ordered](a, b T) bool   { return a > b }
+func greaterEq[T cmp.Ordered](a, b T) bool { return a >= b }
+func equal[T comparable](a, b T) bool      { return a == b }
