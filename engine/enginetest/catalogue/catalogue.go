@@ -4,6 +4,7 @@ package catalogue
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/millrace/millrace/graph"
@@ -116,7 +117,7 @@ func Words(types []tensor.DType) string {
 		types []tensor.DType
 	}{
 		{"any", any25}, {"any but float8 and smaller", any16}, {"any but bfloat16, float8 and smaller", any15}, {"numbers", numbers}, {"floats", floats},
-		{"float16 float32 float64", half}, {"integers", slices.Concat(signed, unsigned)}, {"signed", signed}, {"unsigned", unsigned}, {"complex", complexes},
+		{"float16 float32 float64", half}, {"integers", integers}, {"signed", signed}, {"unsigned", unsigned}, {"complex", complexes},
 		{"float8 and smaller", smalls}, {"float8", float8s},
 	} {
 		if all(left, g.types) {
@@ -135,12 +136,13 @@ func all(have, want []tensor.DType) bool {
 	return !slices.ContainsFunc(want, func(d tensor.DType) bool { return !slices.Contains(have, d) })
 }
 
+// versions reads a list that is written in a table here.
 func versions(list string) []int {
 	var v []int
 	for word := range strings.FieldsSeq(list) {
-		n := 0
-		for _, c := range word {
-			n = 10*n + int(c-'0')
+		n, err := strconv.Atoi(word)
+		if err != nil {
+			panic(err)
 		}
 		v = append(v, n)
 	}

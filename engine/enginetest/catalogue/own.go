@@ -1,6 +1,8 @@
 package catalogue
 
 import (
+	"slices"
+
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
@@ -15,46 +17,19 @@ var (
 	onlyText  = []tensor.DType{tensor.String}
 	counts    = []tensor.DType{tensor.Int32, tensor.Int64}
 	bytes     = []tensor.DType{tensor.Uint8, tensor.Int8}
-	integers  = append(append([]tensor.DType{}, signed...), unsigned...)
-	negatable = append(append([]tensor.DType{}, floats...), signed...)
+	integers  = slices.Concat(signed, unsigned)
+	negatable = slices.Concat(floats, signed)
 	castable  = without(any25, complexes)
 	packed    = []tensor.DType{tensor.Int4, tensor.Uint4, tensor.Int2, tensor.Uint2}
 )
 
 func without(types, left []tensor.DType) []tensor.DType {
-	var kept []tensor.DType
-	for _, d := range types {
-		if !contains(left, d) {
-			kept = append(kept, d)
-		}
-	}
-	return kept
-}
-
-func contains(types []tensor.DType, d tensor.DType) bool {
-	for _, t := range types {
-		if t == d {
-			return true
-		}
-	}
-	return false
-}
-
-func join(lists ...[]tensor.DType) []tensor.DType {
-	var all []tensor.DType
-	for _, l := range lists {
-		all = append(all, l...)
-	}
-	return all
+	return slices.DeleteFunc(slices.Clone(types), func(d tensor.DType) bool { return slices.Contains(left, d) })
 }
 
 // own are the operators of ONNX's own domain, by the documents of ONNX 1.22.
 func own() []*Operator {
-	var ops []*Operator
-	for _, o := range [][]*Operator{elementwise(), arrays(), nets(), makers(), controls()} {
-		ops = append(ops, o...)
-	}
-	return ops
+	return slices.Concat(elementwise(), arrays(), nets(), makers(), controls())
 }
 
 func elementwise() []*Operator {
@@ -65,14 +40,14 @@ func elementwise() []*Operator {
 	ops := []*Operator{
 		op("Abs", "13 6 1", numbers, unary), op("Neg", "13 6 1", negatable, unary), op("Sign", "13 9", numbers, unary), op("Not", "1", onlyBool, unary),
 		op("Add", "14 13 7 6 1", numbers, binary), op("Sub", "14 13 7 6 1", numbers, binary), op("Mul", "14 13 7 6 1", numbers, binary), op("Div", "14 13 7 6 1", numbers, binary),
-		op("Mod", "13 10", numbers, attr("fmod", int64(1), binary)), op("Pow", "15 13 12 7 1", join(floats, counts), binary),
+		op("Mod", "13 10", numbers, attr("fmod", int64(1), binary)), op("Pow", "15 13 12 7 1", slices.Concat(floats, counts), binary),
 		op("Max", "13 12 8 6 1", numbers, binary), op("Min", "13 12 8 6 1", numbers, binary), op("Mean", "13 8 6 1", floats, binary), op("Sum", "13 8 6 1", floats, binary),
 		op("And", "7 1", onlyBool, binary), op("Or", "7 1", onlyBool, binary), op("Xor", "7 1", onlyBool, binary),
-		op("Equal", "19 13 11 7 1", join(numbers, onlyBool, onlyText), binary), op("Greater", "13 9 7 1", numbers, binary), op("Less", "13 9 7 1", numbers, binary),
+		op("Equal", "19 13 11 7 1", slices.Concat(numbers, onlyBool, onlyText), binary), op("Greater", "13 9 7 1", numbers, binary), op("Less", "13 9 7 1", numbers, binary),
 		op("GreaterOrEqual", "16 12", numbers, binary), op("LessOrEqual", "16 12", numbers, binary),
 		op("BitwiseAnd", "18", integers, binary), op("BitwiseOr", "18", integers, binary), op("BitwiseXor", "18", integers, binary), op("BitwiseNot", "18", integers, unary),
 		op("BitShift", "11", unsigned, attr("direction", "LEFT", binary)),
-		op("IsInf", "20 10", join(floats, float8s), unary), op("IsNaN", "20 13 9", join(floats, float8s), unary),
+		op("IsInf", "20 10", slices.Concat(floats, float8s), unary), op("IsNaN", "20 13 9", slices.Concat(floats, float8s), unary),
 		op("Where", "16 9", any16, func(e *example) { e.t(value(tensor.Bool, 2, 3)).x(2, 3).x(2, 3) }),
 		op("Clip", "13 12 11 6 1", numbers, func(e *example) { e.x(2, 3).x().x() }),
 		op("PRelu", "16 9 7 6 1", wide, binary), op("Celu", "12", onlyFloat, unary), op("Erf", "13 9", numbers, unary),
@@ -86,8 +61,8 @@ func elementwise() []*Operator {
 		op("Dropout", "22 13 12 10 7 6 1", floats, unary), op("Bernoulli", "22 15", floats, func(e *example) { e.t(ones(e.d, 2)) }),
 		op("RegexFullMatch", "20", onlyText, attr("pattern", "[0-9]", unary)), op("StringConcat", "20", onlyText, binary), op("StringSplit", "20", onlyText, func(e *example) { e.outs(2).x(2) }),
 		op("StringNormalizer", "10", onlyText, func(e *example) { e.x(3) }),
-		op("QuantizeLinear", "25 24 23 21 19 13 10", join([]tensor.DType{tensor.Float32, tensor.Float16, tensor.BFloat16, tensor.Int32}), func(e *example) { e.x(2, 3).t(scale(e.d)) }),
-		op("DequantizeLinear", "25 24 23 21 19 13 10", join(bytes, []tensor.DType{tensor.Int16, tensor.Uint16, tensor.Int32, tensor.Float4E2M1}, float8s, packed), func(e *example) { e.x(2, 3).t(scalar(float32(1))) }),
+		op("QuantizeLinear", "25 24 23 21 19 13 10", []tensor.DType{tensor.Float32, tensor.Float16, tensor.BFloat16, tensor.Int32}, func(e *example) { e.x(2, 3).t(scale(e.d)) }),
+		op("DequantizeLinear", "25 24 23 21 19 13 10", slices.Concat(bytes, []tensor.DType{tensor.Int16, tensor.Uint16, tensor.Int32, tensor.Float4E2M1}, float8s, packed), func(e *example) { e.x(2, 3).t(scalar(float32(1))) }),
 		op("DynamicQuantizeLinear", "11", onlyFloat, func(e *example) { e.outs(3).x(2, 3) }),
 		op("Det", "22 11", floats, row),
 	}
@@ -142,14 +117,14 @@ func arrays() []*Operator {
 		op("Resize", "19 18 13 11 10", any16, func(e *example) { e.x(1, 1, 2, 2).t(nil).c(tensor.Vector[float32](1, 1, 2, 2)) }),
 		op("Upsample", "10 9 7 1", any15, func(e *example) { e.x(1, 1, 2, 2).c(tensor.Vector[float32](1, 1, 2, 2)) }),
 		op("Col2Im", "18", any16, func(e *example) { e.x(1, 4, 1).ints(2, 2).ints(2, 2) }),
-		op("TfIdfVectorizer", "9", join(onlyText, counts), tfIdf),
+		op("TfIdfVectorizer", "9", slices.Concat(onlyText, counts), tfIdf),
 	}
 	for _, name := range []string{"ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMean", "ReduceProd", "ReduceSumSquare"} {
 		ops = append(ops, op(name, "18 13 11 1", wide, reduce))
 	}
 	ops = append(ops, op("ReduceSum", "13 11 1", wide, reduce))
 	for _, name := range []string{"ReduceMax", "ReduceMin"} {
-		ops = append(ops, op(name, "20 18 13 12 11 1", join(wide, bytes, onlyBool), reduce))
+		ops = append(ops, op(name, "20 18 13 12 11 1", slices.Concat(wide, bytes, onlyBool), reduce))
 	}
 	return ops
 }
@@ -178,11 +153,11 @@ func nets() []*Operator {
 		op("MatMul", "13 9 1", wide, func(e *example) { e.x(2, 3).x(3, 2) }), op("Gemm", "13 11 9 7 6 1", wide, func(e *example) { e.x(2, 3).x(3, 2) }),
 		op("Einsum", "12", without(numbers, []tensor.DType{tensor.BFloat16}), func(e *example) { e.x(2, 3).x(3, 2).set("equation", "ij,jk->ik") }),
 		op("MatMulInteger", "10", bytes, func(e *example) { e.x(2, 3).x(3, 2) }), op("ConvInteger", "10", bytes, func(e *example) { e.x(1, 1, 3, 3).x(1, 1, 2, 2) }),
-		op("QLinearMatMul", "21 10", join(bytes, float8s), func(e *example) { quantized(e, []int{2, 3}, []int{3, 2}) }),
+		op("QLinearMatMul", "21 10", slices.Concat(bytes, float8s), func(e *example) { quantized(e, []int{2, 3}, []int{3, 2}) }),
 		op("QLinearConv", "10", bytes, func(e *example) { quantized(e, []int{1, 1, 3, 3}, []int{1, 1, 2, 2}) }),
 		op("Conv", "22 11 1", floats, func(e *example) { e.x(1, 1, 3, 3).x(1, 1, 2, 2) }), op("ConvTranspose", "22 11 1", floats, func(e *example) { e.x(1, 1, 3, 3).x(1, 1, 2, 2) }),
 		op("DeformConv", "22 19", floats, func(e *example) { e.x(1, 1, 3, 3).x(1, 1, 2, 2).x(1, 8, 2, 2) }),
-		op("AveragePool", "22 19 11 10 7 1", floats, pool), op("MaxPool", "22 12 11 10 8 1", join(floats, bytes), pool), op("LpPool", "22 18 11 2 1", floats, pool),
+		op("AveragePool", "22 19 11 10 7 1", floats, pool), op("MaxPool", "22 12 11 10 8 1", slices.Concat(floats, bytes), pool), op("LpPool", "22 18 11 2 1", floats, pool),
 		op("GlobalAveragePool", "22 1", floats, image), op("GlobalMaxPool", "22 1", floats, image), op("GlobalLpPool", "22 2 1", floats, image),
 		op("MaxUnpool", "22 11 9", floats, func(e *example) {
 			e.x(1, 1, 1, 1).c(tensor.Must(tensor.Of([]int64{2}, 1, 1, 1, 1))).set("kernel_shape", []int64{2, 2}).set("strides", []int64{2, 2})
@@ -219,7 +194,7 @@ func rois(d tensor.DType, at ...int) *tensor.Tensor {
 
 // grid is one place, of a type that places have for pictures of type d.
 func grid(d tensor.DType) *tensor.Tensor {
-	if !contains(floats, d) {
+	if !slices.Contains(floats, d) {
 		d = tensor.Float32
 	}
 	return tensor.Must(tensor.New(d, 1, 1, 1, 2))
@@ -231,7 +206,7 @@ func makers() []*Operator {
 	return []*Operator{
 		op("Constant", "25 24 23 21 19 13 12 11 9 1", any25, func(e *example) { e.set("value", value(e.d, 2)) }),
 		op("ConstantOfShape", "25 24 23 21 20 9", castable, func(e *example) { e.ints(2, 2).set("value", value(e.d, 1)) }),
-		op("EyeLike", "22 9", join(numbers, onlyBool), func(e *example) { e.x(2, 2) }),
+		op("EyeLike", "22 9", slices.Concat(numbers, onlyBool), func(e *example) { e.x(2, 2) }),
 		op("Range", "27 11", []tensor.DType{tensor.Float32, tensor.Float64, tensor.Int16, tensor.Int32, tensor.Int64, tensor.Float16, tensor.BFloat16}, func(e *example) { e.x().t(scalarOf(e.d, 3)).x() }),
 		op("RandomNormal", "22 1", floats, shape), op("RandomUniform", "22 1", floats, shape), op("RandomNormalLike", "22 1", floats, unary), op("RandomUniformLike", "22 1", floats, unary),
 		op("Multinomial", "22 7", floats, func(e *example) { e.x(1, 3) }), op("HannWindow", "17", counts, window), op("HammingWindow", "17", counts, window), op("BlackmanWindow", "17", counts, window),

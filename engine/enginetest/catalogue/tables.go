@@ -1,6 +1,8 @@
 package catalogue
 
 import (
+	"slices"
+
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
@@ -30,7 +32,7 @@ func tables() []*Operator {
 		ml("CategoryMapper", "1", []tensor.DType{tensor.Int64, tensor.String}, func(e *example) { e.x(2).set("cats_strings", words).set("cats_int64s", []int64{1, 2}) }),
 		ml("FeatureVectorizer", "1", columns, func(e *example) { e.x(1, 2).set("inputdimensions", []int64{2}) }),
 		ml("Imputer", "1", columns, func(e *example) {
-			if e.x(2, 2); contains(integers, e.d) {
+			if e.x(2, 2); slices.Contains(integers, e.d) {
 				e.set("imputed_value_int64s", []int64{9}).set("replaced_value_int64", int64(1))
 				return
 			}
@@ -43,7 +45,7 @@ func tables() []*Operator {
 			e.outs(2).x(1, 2).set("coefficients", []float32{1, 0, 0, 1}).set("intercepts", []float32{0, 1}).set("classlabels_ints", []int64{0, 1})
 		}),
 		ml("LinearRegressor", "1", columns, func(e *example) { e.x(1, 2).set("coefficients", []float32{1, 2}) }),
-		ml("OneHotEncoder", "1", join(columns, onlyText), func(e *example) {
+		ml("OneHotEncoder", "1", slices.Concat(columns, onlyText), func(e *example) {
 			if e.x(2); e.d == tensor.String {
 				e.set("cats_strings", words)
 				return
