@@ -251,6 +251,8 @@ func TestQuantizeSmall(t *testing.T) {
 			want: list{of([]int{2, 1}, []tensor.E4M3FN{0x4c, 0x7e}...)}},
 		{op: "QLinearMatMul", opset: 21, in: list{of([]int{1, 1}, tensor.E4M3FN(0x38)), s(2), tensor.Scalar[tensor.E4M3FN](1),
 			of([]int{1, 1}, tensor.E4M3FN(0x38)), s(3), tensor.Scalar[tensor.E4M3FN](0), s(4), tensor.Scalar[tensor.E4M3FN](0)}, err: "a zero point of float8 that is not 0"},
+		{op: "QLinearMatMul", opset: 21, in: list{of([]int{1, 1}, tensor.E4M3FNUZ(0x40)), s(2), tensor.Scalar[tensor.E4M3FNUZ](0x80), // NaN
+			of([]int{1, 1}, tensor.E4M3FNUZ(0x40)), s(3), tensor.Scalar[tensor.E4M3FNUZ](0), s(4), tensor.Scalar[tensor.E4M3FNUZ](0)}, err: "a zero point of float8 that is not 0"},
 		{op: "QLinearMatMul", opset: 21, in: list{of([]int{1, 1}, tensor.E4M3FN(0x38)), s(2), tensor.Scalar[tensor.E4M3FN](0),
 			of([]int{1, 1}, tensor.E4M3FN(0x38)), s(3), tensor.Scalar[tensor.E4M3FN](0), s(4), tensor.Scalar[uint8](0)}, err: "numbers of float8e4m3fn for a result of uint8"},
 		{op: "IsNaN", opset: 20, in: list{tensor.Vector[tensor.E4M3FN](0x7f, 0x7e)}, want: list{tensor.Vector(true, false)}},
