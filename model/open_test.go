@@ -4,12 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
-	"runtime"
-	"runtime/debug"
-	"runtime/metrics"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/native"
@@ -17,6 +12,7 @@ import (
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
+	"github.com/millrace/millrace/internal/limittest"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/tensor"
 )
@@ -241,41 +237,12 @@ func BenchmarkOpen100k(b *testing.B) {
 	}
 }
 
-// peak runs f and returns the most bytes that the heap had more than before.
-func peak(f func()) uint64 {
-	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
-	read := func() uint64 { metrics.Read(sample); return sample[0].Value.Uint64() }
-	runtime.GC()
-	before := read()
-	var most atomic.Uint64
-	stop, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			if now := read(); now > most.Load() {
-				most.Store(now)
-			}
-			select {
-			case <-stop:
-				return
-			case <-time.After(time.Millisecond):
-			}
-		}
-	}()
-	f()
-	close(stop)
-	<-done
-	return most.Load() - min(before, most.Load())
-}
-
 // most is how many times the file the heap may grow while a file is opened, where that is not 10: what one call of a function stands for is not in the file, and
 // a subgraph of two nodes is a program of its own.
 var most = map[string]float64{"functions": 40, "branches": 14}
 
-// TestOpenMemory opens graphs of 25,000 nodes, which take a fourth of what 100,000 do, and holds the memory that this takes at most against the file's size. The collector is told to run often, so that
-// what is counted is what is needed; on a busy machine it comes late all the same, so the least of some tries counts.
+// TestOpenMemory opens graphs of 25,000 nodes, which take a fourth of what 100,000 do, and holds the memory that this takes at most against the file's size.
 func TestOpenMemory(t *testing.T) {
-	defer debug.SetGCPercent(debug.SetGCPercent(25))
 	for _, e := range engines(t) {
 		for _, c := range manyNodes {
 			t.Run(e.Name()+"/"+c.name, func(t *testing.T) {
@@ -284,21 +251,13 @@ func TestOpenMemory(t *testing.T) {
 					nodes, limit = 5_000, limit+4
 				}
 				data := fileOf(t, c.make, nodes)
-				var took uint64
-				var times float64
-				for try := range 5 {
-					var s engine.Session
-					n := peak(func() { _, s = openFile(t, e, data) })
+				took := limittest.Peak(uint64(limit*float64(len(data))), func() {
+					_, s := openFile(t, e, data)
 					if err := s.Close(); err != nil {
 						t.Fatal(err)
 					}
-					if try == 0 || n < took {
-						took = n
-					}
-					if times = float64(took) / float64(len(data)); times <= limit {
-						break
-					}
-				}
+				})
+				times := float64(took) / float64(len(data))
 				t.Logf("a file of %.1f MB, %.1f MB of memory: %.1f times", float64(len(data))/1e6, float64(took)/1e6, times)
 				if times > limit {
 					t.Errorf("opening a file of %d bytes took %d bytes at most, %.1f times as much; at most %v times is right", len(data), took, times, limit)

@@ -36,13 +36,18 @@ func hold(tb testing.TB, size int, limit time.Duration, read func()) {
 	if made <= most {
 		return
 	}
-	held := peak(read)
-	for tries := 1; tries < 5 && held > most; tries++ {
-		held = min(held, peak(read))
-	}
-	if held > most {
+	if held := Peak(most, read); held > most {
 		tb.Errorf("a file of %d bytes took %d bytes of memory, more than %d", size, held, most)
 	}
+}
+
+// Peak returns how much the heap grew at most while read ran, about. It runs it up to five times, until that is at most enough, and the least counts.
+func Peak(enough uint64, read func()) uint64 {
+	held := peak(read)
+	for tries := 1; tries < 5 && held > enough; tries++ {
+		held = min(held, peak(read))
+	}
+	return held
 }
 
 // once returns the time and the memory of a run, the time by whichever clock shows less: the processor's, which a busy machine does not stretch, also
