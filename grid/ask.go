@@ -143,7 +143,7 @@ func (g *Grid) askOnce(ctx context.Context, p *partition, q question) (answer, e
 	if t := p.tenure(); t != nil {
 		return t.answer(ctx, q)
 	}
-	if g.server != nil {
+	if g.alone() {
 		return answer{}, ErrNotOwner // for the moment; nobody else can be it
 	}
 	b, err := json.Marshal(q)
@@ -202,7 +202,8 @@ func (t *tenure) reply(m *nats.Msg) {
 		a, err = t.answer(ctx, q)
 	}
 	if err != nil {
-		a = answer{NotOwner: errors.Is(err, ErrNotOwner), Full: errors.Is(err, ErrFull), Error: err.Error()}
+		// One that is being closed gives away what it owns: who asks has to ask again.
+		a = answer{NotOwner: errors.Is(err, ErrNotOwner) || t.g.isDone(), Full: errors.Is(err, ErrFull), Error: err.Error()}
 	}
 	b, err := json.Marshal(a)
 	if err == nil {
@@ -290,7 +291,7 @@ func (t *tenure) writtenBy(ctx context.Context, q question) (Sequence, error) {
 	if q.Born == 0 || q.Born == t.p.flow.born.Load() {
 		end = max(end, q.After)
 	}
-	if t.g.server != nil || q.Op == askTouch || q.Op == askUsed {
+	if t.g.alone() || q.Op == askTouch || q.Op == askUsed {
 		return end, nil
 	}
 	stream, err := t.g.js.Stream(ctx, t.p.stream)

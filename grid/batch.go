@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/millrace/millrace/grid/internal/wire"
 )
 
@@ -104,6 +106,7 @@ func (m *many) publish(ctx context.Context) []outcome {
 	byPartition := make([][]int, len(c.partitions))
 	for i, w := range m.writes {
 		if m.results[i].err == nil {
+			c.grid.asks.identify(&m.writes[i])
 			n := w.partition.number
 			byPartition[n] = append(byPartition[n], i)
 		}
@@ -116,20 +119,52 @@ func (m *many) publish(ctx context.Context) []outcome {
 	m.flush(ctx)
 	m.finished(1)
 	sent := m.sent
+	late, stop := c.grid.asks.patience()
+	defer stop()
 	select {
 	case <-m.done:
 	case <-ctx.Done():
-		err := contextError(ctx)
-		for _, s := range sent {
-			c.grid.asks.forget(s.id)
-			s.by.answer(nil, err)
-		}
-		<-m.done
+		m.giveUp(contextError(ctx))
+	case <-late:
+		m.giveUp(errLate)
 	}
+	m.again(ctx)
 	for _, s := range sent {
 		s.by.settle(ctx)
 	}
 	return m.results
+}
+
+// giveUp ends what has no answer yet.
+func (m *many) giveUp(err error) {
+	for _, s := range m.sent {
+		m.c.grid.asks.forget(s.id)
+		s.by.answer(nil, err)
+	}
+	<-m.done
+}
+
+// againAtOnce is how many writes are sent again at a time.
+const againAtOnce = 64
+
+// again sends what a cluster had no leader for once more, each for itself, with the ids that they had: what was stored all the same is known by it.
+func (m *many) again(ctx context.Context) {
+	asks := m.c.grid.asks
+	if asks.attempt == 0 {
+		return
+	}
+	var all errgroup.Group
+	all.SetLimit(againAtOnce)
+	for i := range m.results {
+		if r := &m.results[i]; asks.again(r.err) {
+			all.Go(func() error {
+				r.seq, r.err = asks.write(ctx, m.writes[i])
+				return nil
+			})
+		}
+	}
+	// Its functions return no error.
+	_ = all.Wait()
 }
 
 // through waits until what was written is in the store, where the cache is written through.

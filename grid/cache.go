@@ -60,19 +60,29 @@ func (g *Grid) CreateCache(ctx context.Context, config CacheConfig) error {
 	if err := g.finishDeletion(ctx, config.Name); err != nil {
 		return fmt.Errorf("create cache %s: %w", config.Name, err)
 	}
-	rev, err := g.meta.Create(ctx, cachePrefix+config.Name, b)
-	if errors.Is(err, jetstream.ErrKeyExists) {
-		have, err := g.Cache(ctx, config.Name)
-		if err != nil {
-			return err
+	if err := g.makeFirst(ctx, config.Class); err != nil {
+		return fmt.Errorf("create cache %s: %w", config.Name, err)
+	}
+	var rev uint64
+	var have *Cache // another's
+	err = g.patiently(ctx, func(ctx context.Context) (err error) {
+		if rev, err = g.meta.Create(ctx, cachePrefix+config.Name, b); !errors.Is(err, jetstream.ErrKeyExists) {
+			return apiError(err)
 		}
+		have, err = g.Cache(ctx, config.Name)
+		if g.cfg.Cluster != nil && errors.Is(err, ErrNoCache) {
+			return fmt.Errorf("%w: another node is making it", ErrUnavailable) // a leader refuses what is under way already
+		}
+		return err
+	})
+	if have != nil && err == nil {
 		if have.Config() != config {
 			return fmt.Errorf("%w: %s has another configuration", ErrCacheExists, config.Name)
 		}
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("create cache %s: %w", config.Name, apiError(err))
+		return fmt.Errorf("create cache %s: %w", config.Name, err)
 	}
 	_, err = g.adopt(ctx, config, rev)
 	return err
@@ -110,9 +120,12 @@ func (g *Grid) UpdateCache(ctx context.Context, config CacheConfig) error {
 	if err != nil {
 		return fmt.Errorf("update cache %s: %w", config.Name, err)
 	}
-	rev, err := g.meta.Put(ctx, cachePrefix+config.Name, b)
-	if err != nil {
-		return fmt.Errorf("update cache %s: %w", config.Name, apiError(err))
+	var rev uint64
+	if err := g.patiently(ctx, func(ctx context.Context) (err error) {
+		rev, err = g.meta.Put(ctx, cachePrefix+config.Name, b)
+		return apiError(err)
+	}); err != nil {
+		return fmt.Errorf("update cache %s: %w", config.Name, err)
 	}
 	_, err = g.adopt(ctx, config, rev)
 	return err
@@ -166,7 +179,7 @@ func (g *Grid) Cache(ctx context.Context, name string) (*Cache, error) {
 	if closed {
 		return nil, ErrClosed
 	}
-	if c != nil || g.server != nil { // in the process, nobody else makes caches
+	if c != nil || g.alone() { // in the process, nobody else makes caches
 		if c == nil {
 			return nil, fmt.Errorf("%w: %s", ErrNoCache, name)
 		}

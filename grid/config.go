@@ -43,6 +43,8 @@ type Config struct {
 	InMemory bool
 	// URL is an external NATS server with JetStream, as nats://host:4222, or several of one cluster with commas between.
 	URL string
+	// Cluster, with Dir, makes the node one of several that keep the grid together; nil is a node alone.
+	Cluster *Cluster
 
 	// Access is how the node shows that server who it is.
 	Access Access
@@ -65,13 +67,15 @@ type Config struct {
 	// MarkerTTL is how long a removal or expiry is remembered, for listeners that resume and for
 	// stores; 1 s to MaxLifespan, 1 h if 0.
 	MarkerTTL time.Duration
-	// Timeout limits an operation whose context has no deadline; 5 s if 0.
+	// Timeout limits an operation whose context has no deadline; if 0 it is 5 s, in a cluster 15 s: a leader that died is replaced within it.
 	Timeout time.Duration
 	// Tiers makes what caches have behind them: package cold. Without it nothing is evicted, and what is in a store cannot be read.
 	Tiers Tiers
 	// Taking says which backup a new grid is to take in; nil for none. It is ErrNotNew where there is a grid, and for other openings ErrUnfinished
 	// until all is there.
 	Taking *Taking
+	// Version is that of the program, which other nodes of a cluster are told.
+	Version string
 	// Logger gets what an operator should know; nil discards it.
 	Logger *slog.Logger
 
@@ -107,6 +111,10 @@ func (c Config) Validate() error {
 	c.Access.check(&l, c.URL)
 	l.Check(slices.Contains([]int{0, 1, 3, 5}, c.Replicas), "replicas", "%d must be 1, 3 or 5, or 0", c.Replicas)
 	l.Check(c.URL != "" || c.Replicas <= 1, "replicas", "%d needs the url of a cluster", c.Replicas)
+	if c.Cluster != nil {
+		l.Check(c.Dir != "", "cluster", "needs a folder of the node's own")
+		c.Cluster.validate(&l)
+	}
 	l.Check(c.URL == "" || !c.SyncAlways, "sync", "is a setting of the server at %s", redacted(c.URL))
 	for _, limit := range []struct {
 		name  string
@@ -138,8 +146,14 @@ func (c Config) withDefaults() Config {
 		c.MarkerTTL = time.Hour
 	}
 	c.MarkerTTL = c.MarkerTTL.Truncate(time.Second)
+	if c.Cluster = c.Cluster.withDefaults(); c.Cluster != nil {
+		c.Replicas = c.Cluster.Replicas
+	}
 	if c.Timeout == 0 {
 		c.Timeout = 5 * time.Second
+		if c.Cluster != nil {
+			c.Timeout = clusterTimeout
+		}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

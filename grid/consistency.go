@@ -189,8 +189,17 @@ func (g *Grid) readLeader(ctx context.Context, p *partition, subject string) (m 
 // noMessage is JetStream's error for a message that is not there.
 const noMessage = 10037
 
-// askLeader asks a stream's leader for a message; the sequence is 0 where there is none.
+// askLeader asks a stream's leader for a message; the sequence is 0 where there is none. In a cluster it asks again while one is elected.
 func (g *Grid) askLeader(ctx context.Context, stream string, what map[string]any) (reply, Sequence, error) {
+	for {
+		m, seq, err := g.askLeaderOnce(ctx, stream, what)
+		if g.cfg.Cluster == nil || !inElection(err) || !g.asks.link.comesBack(ctx) {
+			return m, seq, err
+		}
+	}
+}
+
+func (g *Grid) askLeaderOnce(ctx context.Context, stream string, what map[string]any) (reply, Sequence, error) {
 	body, err := json.Marshal(what)
 	if err != nil {
 		return reply{}, 0, fmt.Errorf("ask the leader of %s: %w", stream, err)

@@ -3,6 +3,7 @@ package grid
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -157,4 +158,20 @@ func Forget(ctx context.Context, t testing.TB, g *Grid, cache string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Leads returns the partitions whose durable streams a node of a cluster leads.
+func Leads(g *Grid) (numbers []int) {
+	for number, p := range g.owners.durable {
+		if g.leads(p) {
+			numbers = append(numbers, number)
+		}
+	}
+	return numbers
+}
+
+// ReadSeed reads what a seed says of itself.
+func ReadSeed(line string) (name string, err error) {
+	a, err := readSeed(strings.NewReader(line))
+	return a.Name, err
 }

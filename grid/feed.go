@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/millrace/millrace/grid/internal/wire"
 )
 
 const (
@@ -92,8 +94,8 @@ var (
 
 // session reads the stream until something breaks.
 func (f *feed) session() error {
-	g, p := f.t.g, f.t.p
-	setup, cancel := context.WithTimeout(until(f.stopped), g.cfg.Timeout)
+	g := f.t.g
+	setup, cancel := context.WithTimeout(until(f.stopped), g.askFor())
 	defer cancel()
 	line, err := g.feeds.open(setup)
 	if err != nil {
@@ -108,33 +110,91 @@ func (f *feed) session() error {
 			return err
 		}
 	}
-	s := &session{f: f, end: make(chan error, 1)}
-	inbox := nats.NewInbox()
-	stop, err := line.subscribe(inbox, s.take)
+	sub, err := f.subscribe(line, last)
 	if err != nil {
-		return fmt.Errorf("feed partition %d: %w", p.number, err)
+		return err
 	}
-	defer stop()
-	from := uint64(f.at()) + 1
-	s.last = last
-	setup, cancel = context.WithTimeout(until(f.stopped), g.cfg.Timeout)
-	defer cancel()
-	consumer, err := g.js.CreatePushConsumer(setup, p.stream, jetstream.ConsumerConfig{
-		DeliverSubject: inbox, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
-		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, IdleHeartbeat: feedHeartbeat,
-		InactiveThreshold: 5 * feedHeartbeat, Description: "Millrace feed",
-	})
-	if err != nil {
-		return fmt.Errorf("feed partition %d: %w", p.number, apiError(err))
-	}
-	defer f.deleteConsumer(consumer.CachedInfo().Name)
-	if info := consumer.CachedInfo(); info.NumPending == 0 && info.Delivered.Consumer == 0 {
+	defer sub.end()
+	if info := sub.consumer.CachedInfo(); info.NumPending == 0 && info.Delivered.Consumer == 0 {
 		f.caughtUp(last)
 	}
 	f.mu.Lock()
 	f.broken, f.line = nil, line
 	f.mu.Unlock()
-	return s.wait(f.stopped, line.lost())
+	return sub.session.wait(f.stopped, line.lost())
+}
+
+// placeTries is how often a consumer is made until it is on this node. A cluster puts it on any node that has a replica of the stream: with three of
+// them, one in 130 is still elsewhere after so many.
+const placeTries = 12
+
+// subscription is a session with the server's side of it.
+type subscription struct {
+	session  *session
+	consumer jetstream.PushConsumer
+	end      func()
+}
+
+// subscribe has the server push the stream, from what the index does not have. In a cluster what pushes is to be beside the owner, or what is stored would
+// cross the network once more, and would stop with another node's death.
+func (f *feed) subscribe(line line, last Sequence) (*subscription, error) {
+	g, p := f.t.g, f.t.p
+	ctx := until(f.stopped)
+	for try := 1; ; try++ {
+		s := &session{f: f, last: last, end: make(chan error, 1)}
+		gate := &gate{to: s.take}
+		take := s.take
+		if g.cfg.Cluster != nil {
+			take = gate.take
+		}
+		inbox := nats.NewInbox()
+		stop, err := line.subscribe(inbox, take)
+		if err != nil {
+			return nil, fmt.Errorf("feed partition %d: %w", p.number, err)
+		}
+		asking, cancel := context.WithTimeout(ctx, g.askFor())
+		consumer, err := g.js.CreatePushConsumer(asking, p.stream, jetstream.ConsumerConfig{
+			DeliverSubject: inbox, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: uint64(f.at()) + 1,
+			AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, IdleHeartbeat: feedHeartbeat,
+			InactiveThreshold: 5 * feedHeartbeat, Description: "Millrace feed",
+		})
+		cancel()
+		if err != nil {
+			stop()
+			return nil, fmt.Errorf("feed partition %d: %w", p.number, apiError(err))
+		}
+		info := consumer.CachedInfo()
+		of := &subscription{session: s, consumer: consumer, end: func() {
+			stop()
+			f.deleteConsumer(info.Name)
+		}}
+		if g.cfg.Cluster == nil || try == placeTries || info.Cluster == nil || info.Cluster.Leader == g.cfg.Cluster.Node || !g.replica(p) {
+			return of, nil
+		}
+		gate.shut() // what it pushed is in the index
+		of.end()
+	}
+}
+
+// gate is where messages go through until it is shut.
+type gate struct {
+	mu   sync.Mutex
+	to   func(*wire.Msg)
+	over bool
+}
+
+func (g *gate) take(m *wire.Msg) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.over {
+		g.to(m)
+	}
+}
+
+func (g *gate) shut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.over = true
 }
 
 // deleteConsumer ends the server's side of a session at once; without it the server does so a while later.

@@ -25,8 +25,8 @@ type folder struct {
 	version int // that it was found in
 }
 
-// openFolder makes the folder where it is missing, locks it and checks its format.
-func openFolder(dir string) (*folder, error) {
+// openFolder makes the folder where it is missing, locks it and checks its format and whose it is.
+func openFolder(dir string, c *Cluster) (*folder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the grid's folder: %w", err)
 	}
@@ -35,8 +35,10 @@ func openFolder(dir string) (*folder, error) {
 		return nil, err
 	}
 	f := &folder{dir: dir, lock: lock}
-	if err := f.checkFormat(); err != nil {
-		return nil, errors.Join(err, lock.Close())
+	for _, check := range []func() error{f.checkFormat, func() error { return f.checkBelongs(c) }} {
+		if err := check(); err != nil {
+			return nil, errors.Join(err, lock.Close())
+		}
 	}
 	return f, nil
 }

@@ -2,7 +2,7 @@
 // with listeners and with readers, whose places survive restarts. What is done with the entries (models,
 // pipelines, cold stores) and how they are reached from outside is left to other packages.
 //
-// A grid runs in this process (Config.Dir, Config.InMemory) or in a NATS cluster (Config.URL);
+// A grid runs in this process (Config.Dir, Config.InMemory), which may be one of a cluster of nodes (Config.Cluster), or in a NATS cluster (Config.URL);
 // the code that uses it is the same. All types are safe for concurrent use unless they say
 // otherwise.
 package grid
@@ -58,6 +58,11 @@ type Grid struct {
 	readers   map[*Reader]struct{}
 	closed    bool
 
+	// What the opening waits for, and when the log said so last.
+	waits     string
+	waitsTold time.Time
+	makes     makes
+
 	making  sync.Mutex // held while a class's streams are made
 	sweep   chan struct{}
 	done    chan struct{}
@@ -72,6 +77,8 @@ type gridState struct {
 	Format     int           `json:"format"`
 	Partitions int           `json:"partitions"`
 	MarkerTTL  time.Duration `json:"marker_ttl"`
+	// Replicas is how many nodes of a cluster have each stream; 0 in a grid that is no cluster's own.
+	Replicas int `json:"replicas,omitempty"`
 }
 
 const (
@@ -95,6 +102,9 @@ func Open(ctx context.Context, cfg Config) (*Grid, error) {
 		classes: make(map[Class][]*partition), readers: make(map[*Reader]struct{}), sweep: make(chan struct{}, 1),
 		done: make(chan struct{}),
 	}
+	if c := cfg.Cluster; c != nil {
+		g.node = c.Node + nodeMark + g.node
+	}
 	g.asking.SetLimit(askMax)
 	g.relays = &relays{g: g, running: make(map[relayKey]*relay)}
 	opening, cancel := context.WithCancelCause(ctx)
@@ -112,6 +122,11 @@ func Open(ctx context.Context, cfg Config) (*Grid, error) {
 
 func (g *Grid) open(ctx context.Context) error {
 	g.guard = newGuard(g)
+	if c := g.cfg.Cluster; c != nil {
+		if err := c.look(ctx, ""); err != nil {
+			return err
+		}
+	}
 	if g.cfg.URL == "" {
 		server, err := startEmbedded(g.cfg, g.guard.froze)
 		if err != nil {
@@ -150,7 +165,12 @@ func (g *Grid) open(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := g.openMeta(ctx); err != nil {
+	if g.cfg.Cluster != nil {
+		if err := g.join(ctx); err != nil {
+			return err
+		}
+	}
+	if err := g.patiently(ctx, g.openMeta); err != nil {
 		return err
 	}
 	if err := g.guard.measure(ctx); err != nil {
@@ -159,14 +179,16 @@ func (g *Grid) open(ctx context.Context) error {
 	if err := g.openOwners(ctx); err != nil {
 		return err
 	}
-	if err := g.loadCaches(ctx); err != nil {
-		return err
+	for _, step := range []func(context.Context) error{g.loadCaches, g.finishDeletions, g.migrate} {
+		if err := g.patiently(ctx, step); err != nil {
+			return err
+		}
 	}
-	if err := g.finishDeletions(ctx); err != nil {
-		return err
-	}
-	if err := g.migrate(ctx); err != nil {
-		return err
+	if g.cfg.Cluster != nil {
+		if err := g.refusedBy(); err != nil {
+			return err
+		}
+		g.cfg.Cluster.Waiting("")
 	}
 	g.loops.Go(g.runSweeper)
 	g.loops.Go(g.guard.run)
@@ -180,7 +202,7 @@ func (g *Grid) openOwners(ctx context.Context) error {
 		return err
 	}
 	g.owners = newOwners(g, parts)
-	if g.server != nil {
+	if g.alone() {
 		if err := g.owners.takeAll(ctx); err != nil {
 			return err
 		}
@@ -197,6 +219,9 @@ func (g *Grid) openOwners(ctx context.Context) error {
 
 // askOver opens the connection of the requester.
 func (g *Grid) askOver(r *requester) (link, error) {
+	if g.cfg.Cluster != nil {
+		r.attempt = attemptTime
+	}
 	if g.server != nil {
 		return newWireLink(&wireLines{server: g.server, name: g.cfg.Name + " asks"}, r), nil
 	}
@@ -210,18 +235,31 @@ func (g *Grid) storage(class Class) jetstream.StorageType {
 	return jetstream.FileStorage
 }
 
+// makeMeta opens that bucket, and makes it where there is none.
+func (g *Grid) makeMeta(ctx context.Context) (jetstream.KeyValue, error) {
+	config := jetstream.KeyValueConfig{Bucket: g.metaBucket(), Description: "Millrace grid", Storage: g.storage(Durable), Replicas: g.replicas(1)}
+	if g.cfg.Cluster == nil {
+		stream, err := g.js.Stream(ctx, "KV_"+config.Bucket)
+		if err == nil {
+			config.Replicas = g.replicas(stream.CachedInfo().Config.Replicas)
+		} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil, err
+		}
+		return g.js.CreateOrUpdateKeyValue(ctx, config)
+	}
+	kv, err := g.js.KeyValue(ctx, config.Bucket)
+	if !errors.Is(err, jetstream.ErrBucketNotFound) {
+		return kv, err
+	}
+	if err := g.mayMake(config.Bucket); err != nil {
+		return nil, err
+	}
+	return g.js.CreateKeyValue(ctx, config)
+}
+
 // openMeta opens the bucket with what describes the grid, and agrees with it.
 func (g *Grid) openMeta(ctx context.Context) error {
-	bucket, replicas := g.cfg.Name+"-meta", 1
-	stream, err := g.js.Stream(ctx, "KV_"+bucket)
-	if err == nil {
-		replicas = stream.CachedInfo().Config.Replicas
-	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
-		return fmt.Errorf("open the grid's description: %w", apiError(err))
-	}
-	kv, err := g.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: bucket, Description: "Millrace grid", Storage: g.storage(Durable), Replicas: g.replicas(replicas),
-	})
+	kv, err := g.makeMeta(ctx)
 	if err != nil {
 		return fmt.Errorf("open the grid's description: %w", apiError(err))
 	}
@@ -230,7 +268,10 @@ func (g *Grid) openMeta(ctx context.Context) error {
 		return err
 	}
 	want := gridState{ID: nuid.Next(), Format: formatVersion, Partitions: g.cfg.Partitions, MarkerTTL: g.cfg.MarkerTTL}
-	if want.Partitions == 0 && g.server != nil {
+	if g.cfg.Cluster != nil {
+		want.Replicas = g.replicas(1)
+	}
+	if want.Partitions == 0 && g.alone() {
 		want.Partitions = g.server.known(g.cfg.Name) // where the description was lost, the partitions still have their number
 	}
 	if want.Partitions == 0 {
@@ -259,6 +300,13 @@ func (g *Grid) openMeta(ctx context.Context) error {
 	}
 	if g.cfg.Partitions != 0 && have.Partitions != g.cfg.Partitions {
 		return fmt.Errorf("%w: the grid was made with %d partitions, which cannot change to %d", ErrConfig, have.Partitions, g.cfg.Partitions)
+	}
+	if g.cfg.Cluster != nil && have.Format != formatVersion {
+		return fmt.Errorf("%w: %w: the grid has version %d, this program makes version %d; the nodes of a cluster must all have the same", ErrFormat, errRefused,
+			have.Format, formatVersion)
+	}
+	if g.cfg.Cluster != nil && have.Replicas != g.replicas(1) {
+		return fmt.Errorf("%w: %w: the grid was made with %d replicas, and cluster.replicas is %d", ErrConfig, errRefused, have.Replicas, g.replicas(1))
 	}
 	if have.Partitions < 1 {
 		return fmt.Errorf("%w: the grid's description %q has no partitions", ErrFormat, value)
@@ -342,7 +390,7 @@ const readyWait = time.Second
 
 // othersReady asks the owners of the other partitions whether they read them.
 func (g *Grid) othersReady(ctx context.Context) error {
-	if g.server != nil {
+	if g.alone() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyWait)
@@ -466,10 +514,13 @@ func apiError(err error) error {
 		case 10054: // message size
 			return fmt.Errorf("%w: %w", ErrTooLarge, err)
 		}
+		if inElection(err) {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
 		return err
 	case errors.Is(err, context.Canceled):
 		return err
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrNoResponders):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case errors.Is(err, nats.ErrConnectionClosed):
 		return fmt.Errorf("%w: %w", ErrClosed, err)

@@ -105,7 +105,7 @@ func (d *guard) measure(ctx context.Context) error {
 		d.set(Durable, 0, fmt.Errorf("%w: a write to %s failed (%s); puts work again once there is space", ErrFull, d.g.server.dir, *why))
 		return nil
 	}
-	info, err := d.g.js.AccountInfo(ctx)
+	info, err := d.g.used(ctx)
 	if err != nil {
 		return fmt.Errorf("ask what the grid uses: %w", apiError(err))
 	}
@@ -139,6 +139,29 @@ func (d *guard) measure(ctx context.Context) error {
 	d.set(Durable, disk, diskWhy)
 	d.set(Volatile, memory, memoryWhy)
 	return nil
+}
+
+// usage is what the server in this process holds, in bytes.
+type usage struct{ Store, Memory uint64 }
+
+// used asks the server. In a cluster an account has what all of its nodes have, and a leader is needed to tell: the server itself is asked there.
+func (g *Grid) used(ctx context.Context) (usage, error) {
+	if g.alone() {
+		info, err := g.js.AccountInfo(ctx)
+		if err != nil {
+			return usage{}, err
+		}
+		return usage{Store: info.Store, Memory: info.Memory}, nil
+	}
+	srv := g.server.running()
+	if srv == nil {
+		return usage{}, ErrUnavailable
+	}
+	info, err := srv.Jsz(nil)
+	if err != nil {
+		return usage{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return usage{Store: info.Store, Memory: info.Memory}, nil
 }
 
 // present returns why nothing can be kept: the folder is gone.

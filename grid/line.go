@@ -94,7 +94,10 @@ func (l *natsLine) request(subject, reply string, data []byte) error {
 
 func (l *natsLine) lost() <-chan struct{} { return l.gone }
 
-func (l *natsLine) broken() bool { return l.nc.Stats().Reconnects != l.epoch || isDone(l.gone) }
+func (l *natsLine) broken() bool {
+	// What is closed when the connection breaks is closed by another goroutine, a while after.
+	return !l.nc.IsConnected() || l.nc.Stats().Reconnects != l.epoch || isDone(l.gone)
+}
 
 // wireLines is a connection of our own client, to the server in this process. It is dialled when somebody needs it, and again
 // after the server was restarted.

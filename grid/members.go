@@ -14,6 +14,8 @@ import (
 type members struct {
 	mu   sync.Mutex
 	last map[string]time.Time
+	// version is what they say of their programs.
+	version map[string]string
 }
 
 const (
@@ -25,6 +27,18 @@ func (m *members) heard(node string, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.last[node] = now
+}
+
+func (m *members) tells(node, version string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.version[node] = version
+}
+
+func (m *members) versionOf(node string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.version[node]
 }
 
 func (m *members) left(node string) {
@@ -44,12 +58,26 @@ func (m *members) alive(self string, now time.Time) []string {
 		}
 		if now.Sub(at) > memberFor {
 			delete(m.last, node)
+			delete(m.version, node)
 			continue
 		}
 		out = append(out, node)
 	}
 	slices.Sort(out)
 	return out
+}
+
+// named returns the node with a name, if it is alive.
+func (m *members) named(name string, now time.Time) (node string, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var latest time.Time
+	for n, at := range m.last {
+		if nameOf(n) == name && now.Sub(at) <= memberFor && at.After(latest) {
+			node, ok, latest = n, true, at
+		}
+	}
+	return node, ok
 }
 
 func (o *owners) memberSubject() string { return fmt.Sprintf("millrace.%s.nodes", o.g.cfg.Name) }
@@ -61,6 +89,11 @@ func (o *owners) listen() error {
 		switch what {
 		case "here":
 			o.members.heard(node, time.Now())
+			return
+		case "version":
+			if node, version, ok := strings.Cut(node, " "); ok {
+				o.members.tells(node, version)
+			}
 			return
 		case "bye":
 			o.members.left(node)
@@ -86,11 +119,15 @@ func (o *owners) lookNow() {
 
 // say tells other nodes something: that this one is here, that it leaves, that a lease is free.
 func (o *owners) say(what string) {
-	if o.g.server != nil {
+	if o.g.alone() {
 		return
 	}
-	if err := o.g.reads.Publish(o.memberSubject(), []byte(what+" "+o.g.node)); err != nil {
-		o.g.cfg.Logger.Debug("tell other nodes", "what", what, "error", err)
+	o.publish(what + " " + o.g.node)
+}
+
+func (o *owners) publish(text string) {
+	if err := o.g.reads.Publish(o.memberSubject(), []byte(text)); err != nil {
+		o.g.cfg.Logger.Debug("tell other nodes", "what", text, "error", err)
 	}
 }
 
@@ -100,6 +137,9 @@ func (o *owners) announce() {
 	defer ticker.Stop()
 	for {
 		o.say("here")
+		if v := o.g.cfg.Version; v != "" && o.g.cfg.Cluster != nil {
+			o.publish("version " + o.g.node + " " + v)
+		}
 		select {
 		case <-ticker.C:
 		case <-o.g.done:

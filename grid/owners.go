@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -29,6 +31,9 @@ type owners struct {
 	members members
 
 	begun []sync.Mutex // of each partition number: beginning and ending
+
+	looking   []atomic.Bool // of each number: its lease is being looked at
+	gathering atomic.Bool
 }
 
 const (
@@ -41,7 +46,7 @@ func newOwners(g *Grid, durable []*partition) *owners {
 	n := len(durable)
 	return &owners{
 		g: g, durable: durable, wake: make(chan struct{}, 1), seen: make([]seenLease, n), held: make([]*lease, n), leaving: make([]bool, n),
-		begun: make([]sync.Mutex, n), members: members{last: make(map[string]time.Time)},
+		begun: make([]sync.Mutex, n), looking: make([]atomic.Bool, n), members: members{last: make(map[string]time.Time), version: make(map[string]string)},
 	}
 }
 
@@ -77,7 +82,9 @@ func (o *owners) addClass(ctx context.Context, parts []*partition) error {
 	}
 	var errs []error
 	for range parts {
-		errs = append(errs, <-results)
+		if err := <-results; !errors.Is(err, ErrNotOwner) { // else it is another node's by now
+			errs = append(errs, err)
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
@@ -149,7 +156,7 @@ func (o *owners) partitions(number int) []*partition {
 func (o *owners) run() {
 	ticker := time.NewTicker(ownersEvery)
 	defer ticker.Stop()
-	var given time.Time
+	var given, gathered time.Time
 	var giving sync.WaitGroup
 	defer giving.Wait()
 	for {
@@ -159,24 +166,53 @@ func (o *owners) run() {
 		case <-o.g.done:
 			return
 		}
-		ctx, cancel := context.WithTimeout(until(o.g.done), o.g.cfg.lease)
+		// Beside one another: a partition that has no leader must not keep the leases of others from being renewed.
 		for number := range o.durable {
-			o.look(ctx, number)
+			if o.looking[number].CompareAndSwap(false, true) {
+				giving.Go(func() { o.lookOnce(number) })
+			}
 		}
-		cancel()
+		if o.g.cfg.Cluster != nil && time.Since(gathered) > handOverEvery && o.gathering.CompareAndSwap(false, true) {
+			gathered = time.Now()
+			giving.Go(func() {
+				defer o.gathering.Store(false)
+				o.gather(until(o.g.done))
+			})
+		}
 		if time.Since(given) <= handOverEvery {
 			continue
 		}
 		if number, to, ok := o.surplus(); ok {
 			given = time.Now()
 			// Beside the loop, which goes on renewing: what is under way in the partition is waited for.
-			giving.Go(func() { o.giveAway(until(o.g.done), number, to) })
+			giving.Go(func() { o.move(until(o.g.done), number, to) })
 		}
 	}
 }
 
-// look reads one lease and does what is to be done about it.
-func (o *owners) look(ctx context.Context, number int) {
+func (o *owners) lookOnce(number int) {
+	ctx, cancel := context.WithTimeout(until(o.g.done), o.g.cfg.lease)
+	to, give := o.look(ctx, number)
+	cancel()
+	o.looking[number].Store(false)
+	if give {
+		o.giveAway(until(o.g.done), number, to)
+	}
+}
+
+// move gives a number to a node that has too few.
+func (o *owners) move(ctx context.Context, number int, to string) {
+	if o.g.cfg.Cluster == nil {
+		o.giveAway(ctx, number, to)
+		return
+	}
+	if err := o.handOver(ctx, number, to); err != nil {
+		o.g.cfg.Logger.Debug("give a partition away", "partition", number, "to", to, "error", err)
+	}
+}
+
+// look reads one lease and does what is to be done about it. It returns the node that is to have it in place of this one, where there is such a node.
+func (o *owners) look(ctx context.Context, number int) (to string, give bool) {
 	g, p := o.g, o.durable[number]
 	o.mu.Lock()
 	mine, leaving := o.held[number], o.leaving[number]
@@ -187,7 +223,7 @@ func (o *owners) look(ctx context.Context, number int) {
 			o.beginAll(number)
 		}
 		if mine.held(now) && !mine.due(now) {
-			return
+			return "", false
 		}
 		err := ErrNotOwner
 		if mine.held(now) {
@@ -200,24 +236,37 @@ func (o *owners) look(ctx context.Context, number int) {
 		default:
 			g.cfg.Logger.Warn("this node owns a partition no more", "partition", number, "reason", err)
 			o.forget(number)
+			return "", false
 		}
-		return
+		if leaving {
+			return "", false
+		}
+		return o.follow(ctx, number)
 	}
 	record, seq, err := g.readLease(ctx, p)
 	if err != nil {
 		g.cfg.Logger.Debug("read a lease", "partition", number, "error", err)
-		return
+		return "", false
 	}
 	o.mu.Lock()
 	seen := &o.seen[number]
-	if seen.at.IsZero() || seen.seq != seq {
+	// A replica of a cluster that lags may answer with what was before.
+	older := g.cfg.Cluster != nil && seq < seen.seq && time.Since(seen.at) <= 2*g.cfg.lease
+	if seen.at.IsZero() || seen.seq != seq && !older {
 		*seen = seenLease{record: record, seq: seq, at: time.Now()}
 	}
-	over := time.Since(seen.at) > o.g.cfg.lease
+	record, seq = seen.record, seen.seq
+	age := time.Since(seen.at)
 	o.mu.Unlock()
-	if record.Node == "" || record.Node == g.node || over {
+	switch {
+	case record.Node == g.node:
 		o.take(ctx, number, seq)
+	case record.Node == "", age > g.cfg.lease:
+		if o.mayTake(ctx, number, age) {
+			o.take(ctx, number, seq)
+		}
 	}
+	return "", false
 }
 
 func (l *lease) due(now time.Time) bool {
@@ -319,16 +368,20 @@ func (o *owners) close(ctx context.Context) {
 		// The connection is closed right after; what Unsubscribe says of it does not matter.
 		_ = o.hint.Unsubscribe()
 	}
+	if o.g.cfg.Cluster != nil {
+		o.say("bye") // first: nobody gives anything to a node that leaves
+		o.leaveCluster(ctx)
+	}
 	var ending sync.WaitGroup
 	for number := range o.durable {
-		if o.g.server != nil {
+		if o.g.alone() {
 			ending.Go(func() { o.end(ctx, number) })
 			continue
 		}
 		ending.Go(func() { o.giveAway(ctx, number, "") })
 	}
 	ending.Wait()
-	if o.g.server == nil {
+	if !o.g.alone() {
 		o.say("bye")
 	}
 }
@@ -381,16 +434,12 @@ func (o *owners) surplus() (number int, to string, ok bool) {
 	if len(nodes) < 2 {
 		return 0, "", false
 	}
-	count := map[string]int{}
+	count := o.count()
 	last := -1
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for number, s := range o.seen {
-		switch {
-		case o.held[number] == nil:
-			count[s.record.Node]++
-		case !o.leaving[number]:
-			count[o.g.node]++
+	for _, number := range rand.Perm(len(o.held)) { // a node has not all replicas: another partition may be one that it can take
+		if o.held[number] != nil && !o.leaving[number] {
 			last = number
 		}
 	}

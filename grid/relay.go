@@ -190,7 +190,7 @@ var errNotRemote = errors.New("this node owns the partition")
 
 // open returns once the owner of a partition sends a cache's changes here.
 func (r *relays) open(ctx context.Context, p *partition, cache string) error {
-	if p.tenure() != nil || r.g.server != nil {
+	if p.tenure() != nil || r.g.alone() {
 		return errNotRemote
 	}
 	takers := p.hub.of(cache)

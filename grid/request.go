@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"github.com/millrace/millrace/grid/internal/wire"
 )
@@ -23,11 +24,15 @@ import (
 type requester struct {
 	link   link
 	prefix string // inbox with its last dot
+	// attempt is how long a message to a cluster waits for its answer before it is sent again, with the same id: its leader may have died. 0 waits for ever.
+	attempt time.Duration
+	ids     string // begins those of messages
 
 	mu      sync.Mutex
 	next    uint64
 	waiting map[uint64]asked
-	stopped error // set once: every later request fails with it
+	named   uint64 // ids that were given
+	stopped error  // set once: every later request fails with it
 }
 
 // answerer receives the answers to one request, on the goroutine that reads the connection; it must not block, nor keep the
@@ -48,7 +53,7 @@ type asked struct {
 
 // newRequester returns a requester over a connection to which it gives where answers go.
 func newRequester(over func(r *requester) (link, error)) (*requester, error) {
-	r := &requester{prefix: nats.NewInbox() + ".", waiting: make(map[uint64]asked)}
+	r := &requester{prefix: nats.NewInbox() + ".", ids: nuid.Next(), waiting: make(map[uint64]asked)}
 	var err error
 	if r.link, err = over(r); err != nil {
 		return nil, err
@@ -208,7 +213,9 @@ func (a *acked) answer(m *wire.Msg, err error) bool {
 }
 
 // write sends a write and waits until it is stored. One that nobody received is sent again, and one whose condition cannot be told yet.
+// In a cluster one is sent again too that may have been stored: the stream knows it by its id.
 func (r *requester) write(ctx context.Context, w write) (Sequence, error) {
+	r.identify(&w)
 	for {
 		seq, err := r.writeOnce(ctx, w)
 		switch {
@@ -218,7 +225,7 @@ func (r *requester) write(ctx context.Context, w write) (Sequence, error) {
 				return 0, contextError(ctx)
 			case <-time.After(writeAgain):
 			}
-		case !errors.Is(err, errNoJetStream) || !r.link.comesBack(ctx):
+		case !r.again(err) || !r.link.comesBack(ctx):
 			return seq, err
 		}
 	}
@@ -226,6 +233,36 @@ func (r *requester) write(ctx context.Context, w write) (Sequence, error) {
 
 // writeAgain is the pause before a write is sent again whose condition could not be told.
 const writeAgain = time.Millisecond
+
+// identify gives a write its id, where it may be sent several times.
+func (r *requester) identify(w *write) {
+	if r.attempt == 0 || first(w.header, headerMsgID) != "" {
+		return
+	}
+	r.mu.Lock()
+	r.named++
+	n := r.named
+	r.mu.Unlock()
+	var b [64]byte
+	w.set(headerMsgID, string(strconv.AppendUint(append(b[:0], r.ids...), n, 36)))
+}
+
+// again reports whether a write that failed so is to be sent again.
+func (r *requester) again(err error) bool {
+	if r.attempt == 0 {
+		return errors.Is(err, errNoJetStream)
+	}
+	return isAway(err) || inElection(err)
+}
+
+// patience returns what fires when a message has waited for its answer for long enough, and ends it; nil does not fire.
+func (r *requester) patience() (<-chan time.Time, func() bool) {
+	if r.attempt == 0 {
+		return nil, func() bool { return true }
+	}
+	t := time.NewTimer(r.attempt)
+	return t.C, t.Stop
+}
 
 func (r *requester) writeOnce(ctx context.Context, w write) (Sequence, error) {
 	a := ackeds.Get().(*acked)
@@ -237,10 +274,15 @@ func (r *requester) writeOnce(ctx context.Context, w write) (Sequence, error) {
 		r.forget(id)
 		return 0, err
 	}
+	late, stop := r.patience()
+	defer stop()
 	select {
 	case got := <-a.c:
 		ackeds.Put(a)
 		return got.seq, got.err
+	case <-late:
+		r.forget(id)
+		return 0, errLate
 	case <-ctx.Done():
 		r.forget(id) // a may still be answered: it does not go back to the pool
 		return 0, contextError(ctx)
@@ -251,7 +293,7 @@ func (r *requester) writeOnce(ctx context.Context, w write) (Sequence, error) {
 func (r *requester) read(ctx context.Context, subject string, body []byte) (reply, error) {
 	for {
 		m, err := r.readOnce(ctx, subject, body)
-		if !isAway(err) || !r.link.comesBack(ctx) {
+		if !isAway(err) && (r.attempt == 0 || !inElection(err)) || !r.link.comesBack(ctx) {
 			return m, err
 		}
 	}
@@ -267,10 +309,15 @@ func (r *requester) readOnce(ctx context.Context, subject string, body []byte) (
 		r.forget(id)
 		return reply{}, err
 	}
+	late, stop := r.patience()
+	defer stop()
 	select {
 	case a := <-s.c:
 		singles.Put(s)
 		return a.reply, a.err
+	case <-late:
+		r.forget(id)
+		return reply{}, errLate
 	case <-ctx.Done():
 		r.forget(id) // s may still be answered: it does not go back to the pool
 		return reply{}, contextError(ctx)
@@ -320,9 +367,13 @@ func (r *requester) readManyOnce(ctx context.Context, subjects []string) ([]repl
 	if err := out.send(ctx); err != nil {
 		return nil, err
 	}
+	late, stop := r.patience()
+	defer stop()
 	answers := make([]reply, len(subjects))
 	for i, s := range waits {
 		select {
+		case <-late:
+			return nil, errLate
 		case a := <-s.c:
 			waits[i] = nil
 			if a.err != nil {
@@ -357,9 +408,16 @@ var (
 	errNoJetStream = fmt.Errorf("%w: no JetStream answers", ErrUnavailable)
 	// errGone is what requests get that were under way when their connection broke.
 	errGone = fmt.Errorf("%w: the connection to NATS broke", ErrUnavailable)
+	// errLate is what a message gets in a cluster that had no answer after a while.
+	errLate = fmt.Errorf("%w: the partition's leader does not answer", ErrUnavailable)
 )
 
-func isAway(err error) bool { return errors.Is(err, errGone) || errors.Is(err, errNoJetStream) }
+// attemptTime is how long a message to a cluster waits for its answer.
+const attemptTime = time.Second
+
+func isAway(err error) bool {
+	return errors.Is(err, errGone) || errors.Is(err, errNoJetStream) || errors.Is(err, errLate)
+}
 
 func noResponders(m *wire.Msg) error {
 	if len(m.Data) > 0 {

@@ -28,7 +28,7 @@ func (c *Cache) Settled(ctx context.Context, partition int) error {
 }
 
 // Private reports whether the grid is in this process alone: its volatile caches begin anew with it.
-func (g *Grid) Private() bool { return g.server != nil }
+func (g *Grid) Private() bool { return g.alone() }
 
 // ErrForeign says that a copy's revision is not below what the stream has come to: it is another stream's, and cannot be taken in.
 var ErrForeign = errors.New("revision of another stream")

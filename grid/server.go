@@ -25,7 +25,7 @@ import (
 // never follow what becomes free later.
 const unlimited = 1 << 50
 
-// embedded is the NATS server in this process. It listens nowhere; connections are pipes.
+// embedded is the NATS server in this process. Its clients come through pipes; it listens for the other nodes of a cluster alone.
 type embedded struct {
 	cfg  Config
 	dir  string
@@ -40,6 +40,10 @@ type embedded struct {
 	// frozen is set when a write to a file failed: that stream takes no write until a restart.
 	frozen   atomic.Pointer[string]
 	onFrozen func(why string)
+	// system is the password of systemUser, in a cluster.
+	system string
+	// refused is the last reason for which another node of the cluster did not have this one.
+	refused atomic.Pointer[string]
 }
 
 func startEmbedded(cfg Config, onFrozen func(string)) (*embedded, error) {
@@ -51,7 +55,7 @@ func startEmbedded(cfg Config, onFrozen func(string)) (*embedded, error) {
 		}
 		e.dir, e.temp = dir, true
 	} else {
-		lock, err := openFolder(cfg.Dir)
+		lock, err := openFolder(cfg.Dir, cfg.Cluster)
 		if err != nil {
 			return nil, err
 		}
@@ -94,9 +98,13 @@ func (e *embedded) known(name string) int {
 }
 
 func (e *embedded) start() error {
-	found, partitions, err := mend(e.dir, e.cfg.Logger)
-	if err != nil {
-		return fmt.Errorf("look through %s: %w", e.dir, err)
+	var found []Damage
+	var partitions map[string]int
+	var err error
+	if e.cfg.Cluster == nil { // in a cluster the others have what is damaged here, and what this node made of it would differ from theirs
+		if found, partitions, err = mend(e.dir, e.cfg.Logger); err != nil {
+			return fmt.Errorf("look through %s: %w", e.dir, err)
+		}
 	}
 	e.mu.Lock()
 	e.found, e.partitions = append(e.found, found...), partitions
@@ -112,7 +120,12 @@ func (e *embedded) start() error {
 		JetStreamMaxMemory: limitWithSlack(e.cfg.MaxMemory),
 		JetStreamMaxStore:  limitWithSlack(e.cfg.MaxBytes),
 		SyncAlways:         e.cfg.SyncAlways,
-		NoSystemAccount:    true,
+		NoSystemAccount:    e.cfg.Cluster == nil,
+	}
+	if c := e.cfg.Cluster; c != nil {
+		if e.system, err = c.apply(opts); err != nil {
+			return err
+		}
 	}
 	srv, err := server.NewServer(opts)
 	if err != nil {
@@ -150,13 +163,60 @@ func (e *embedded) present(parts []*partition) error {
 		return nil
 	}
 	err := e.lock.lock.Check()
-	for i := 0; err == nil && i < len(parts); i++ {
+	// In a cluster a node has the streams that the cluster gives it.
+	for i := 0; err == nil && e.cfg.Cluster == nil && i < len(parts); i++ {
 		dir := filepath.Join(e.dir, "jetstream", server.DEFAULT_GLOBAL_ACCOUNT, "streams", parts[i].stream, "msgs")
 		if _, statErr := os.Stat(dir); errors.Is(statErr, fs.ErrNotExist) {
 			err = fmt.Errorf("%w: %s was removed", lockfile.ErrGone, dir)
 		}
 	}
 	return err
+}
+
+// running is the server while it runs, else nil.
+func (e *embedded) running() *server.Server {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.srv
+}
+
+// id is the running server's, another after each start.
+func (e *embedded) id() string {
+	if srv := e.running(); srv != nil {
+		return srv.ID()
+	}
+	return ""
+}
+
+// others are the names of the nodes of the cluster that this one has connections to, in order.
+func (e *embedded) others() []string {
+	srv := e.running()
+	if srv == nil {
+		return nil
+	}
+	routes, err := srv.Routez(nil)
+	if err != nil {
+		return nil // it is being stopped
+	}
+	var names []string
+	for _, r := range routes.Routes {
+		names = append(names, r.RemoteName)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// metaLeader is the node that places the cluster's streams, "" while there is none.
+func (e *embedded) metaLeader() string {
+	srv := e.running()
+	if srv == nil {
+		return ""
+	}
+	info, err := srv.Jsz(nil)
+	if err != nil || info.Meta == nil {
+		return "" // it is being started or stopped
+	}
+	return info.Meta.Leader
 }
 
 // InProcessConn makes a connection; it is how nats.go reaches the server, also after a restart.
@@ -221,8 +281,8 @@ func (l *serverLog) Fatalf(format string, v ...any)  { l.out(slog.LevelError, fo
 func (l *serverLog) Warnf(format string, v ...any) {
 	level := slog.LevelWarn
 	switch {
-	case strings.HasPrefix(format, "Maximum payloads over"):
-		level = slog.LevelDebug // ours are, by design
+	case strings.HasPrefix(format, "Maximum payloads over"), strings.HasPrefix(format, "Plaintext passwords"), strings.HasPrefix(format, "Waiting for routing"):
+		level = slog.LevelDebug // ours are, by design; what the node waits for it says itself
 	case afterCrash(fmt.Sprintf(format, v...)):
 		level = slog.LevelDebug // several for each stream
 		l.once.Do(func() {
@@ -240,13 +300,24 @@ func afterCrash(text string) bool {
 }
 
 func (l *serverLog) Errorf(format string, v ...any) {
-	l.out(slog.LevelError, format, v)
 	text := fmt.Sprintf(format, v...)
+	if why := refusal(text); why != "" {
+		l.e.refused.Store(&why)
+	}
+	l.out(l.level(text), format, v)
 	if strings.Contains(strings.ToLower(text), "critical write error") {
 		if l.e.frozen.CompareAndSwap(nil, &text) {
 			l.e.onFrozen(text)
 		}
 	}
+}
+
+// level is less for what is no fault of this node: others that are not there yet, or no more.
+func (l *serverLog) level(text string) slog.Level {
+	if strings.HasPrefix(text, "Error trying to connect to route") {
+		return slog.LevelDebug
+	}
+	return slog.LevelError
 }
 
 func (l *serverLog) out(level slog.Level, format string, v []any) {

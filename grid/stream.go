@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -34,7 +35,7 @@ func (g *Grid) makeClass(ctx context.Context, class Class) ([]*partition, error)
 	parts := make([]*partition, g.partitions)
 	for i := range parts {
 		parts[i] = newPartition(g.cfg.Name, class, i)
-		if err := g.makeStream(ctx, parts[i]); err != nil {
+		if err := g.patiently(ctx, func(ctx context.Context) error { return g.makeStream(ctx, parts[i]) }); err != nil {
 			return nil, err
 		}
 	}
@@ -79,6 +80,10 @@ func (g *Grid) makeStream(ctx context.Context, p *partition) error {
 		switch {
 		case err == nil:
 			config := have.CachedInfo().Config
+			if g.cfg.Cluster != nil && reflect.DeepEqual(config, g.settle(config, p, config.Replicas)) {
+				p.made(have)
+				return nil
+			}
 			var now jetstream.Stream
 			if now, err = g.js.UpdateStream(ctx, g.streamConfig(p, config.FirstSeq, config.Replicas)); err == nil {
 				p.made(now)
@@ -88,6 +93,9 @@ func (g *Grid) makeStream(ctx context.Context, p *partition) error {
 				continue
 			}
 		case errors.Is(err, jetstream.ErrStreamNotFound):
+			if err := g.mayMake(p.stream); err != nil {
+				return err
+			}
 			var first uint64
 			if first, err = g.begins(ctx, p); err != nil {
 				break
@@ -111,7 +119,7 @@ func (g *Grid) begins(ctx context.Context, p *partition) (uint64, error) {
 	if t := g.cfg.Taking; t != nil {
 		return max(firstSequence(time.Now()), uint64(t.Above)+1), nil
 	}
-	apart := p.class == Volatile || g.server != nil && g.server.lost(p.stream)
+	apart := p.class == Volatile || g.alone() && g.server.lost(p.stream)
 	if !apart && g.cfg.Tiers != nil {
 		var err error
 		if apart, err = g.cfg.Tiers.Apart(ctx, g.id); err != nil {
@@ -121,8 +129,10 @@ func (g *Grid) begins(ctx context.Context, p *partition) (uint64, error) {
 	if !apart {
 		return 0, nil
 	}
-	if first, err := g.server.begun(p.stream); first != 0 || err != nil {
-		return first, err
+	if g.alone() {
+		if first, err := g.server.begun(p.stream); first != 0 || err != nil {
+			return first, err
+		}
 	}
 	return firstSequence(time.Now()), nil
 }
@@ -143,22 +153,24 @@ func (g *Grid) replicas(have int) int {
 }
 
 func (g *Grid) streamConfig(p *partition, first uint64, replicas int) jetstream.StreamConfig {
-	return jetstream.StreamConfig{
-		Name:                   p.stream,
-		Description:            fmt.Sprintf("Millrace grid, %s partition %d of %d", p.class, p.number, g.partitions),
-		Subjects:               []string{"$KV." + p.bucket + ".>"},
-		Storage:                g.storage(p.class),
-		Replicas:               g.replicas(replicas),
-		MaxMsgsPerSubject:      1,
-		Discard:                jetstream.DiscardNew,
-		DenyDelete:             true,
-		AllowRollup:            true,
-		AllowDirect:            true,
-		AllowMsgTTL:            true,
-		AllowBatchPublish:      true,
-		AllowAtomicPublish:     true,
-		SubjectDeleteMarkerTTL: g.markerTTL,
-		Duplicates:             duplicateWindow,
-		FirstSeq:               first,
-	}
+	return g.settle(jetstream.StreamConfig{Name: p.stream, FirstSeq: first}, p, replicas)
+}
+
+// settle gives a partition's stream its settings, and leaves the others as they are.
+func (g *Grid) settle(c jetstream.StreamConfig, p *partition, replicas int) jetstream.StreamConfig {
+	c.Description = fmt.Sprintf("Millrace grid, %s partition %d of %d", p.class, p.number, g.partitions)
+	c.Subjects = []string{"$KV." + p.bucket + ".>"}
+	c.Storage = g.storage(p.class)
+	c.MaxMsgsPerSubject = 1
+	c.Discard = jetstream.DiscardNew
+	c.DenyDelete = true
+	c.AllowRollup = true
+	c.AllowDirect = true
+	c.AllowMsgTTL = true
+	c.AllowBatchPublish = true
+	c.AllowAtomicPublish = true
+	c.SubjectDeleteMarkerTTL = g.markerTTL
+	c.Duplicates = duplicateWindow
+	c.Replicas = g.replicas(replicas)
+	return c
 }

@@ -55,7 +55,7 @@ func (g *Grid) begin(ctx context.Context, p *partition, l *lease) (*tenure, erro
 		t.feed.close()
 		return nil, err
 	}
-	if g.server == nil {
+	if !g.alone() {
 		var err error
 		if t.questions, err = t.serveQuestions(); err != nil {
 			t.feed.close()

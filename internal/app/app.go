@@ -39,6 +39,8 @@ type Node struct {
 	server    *serve.Server
 	listeners *grid.Budget
 	listener  net.Listener
+	gate      *gate
+	early     *serving // nil where the server is started by Run
 }
 
 // Open starts what cfg, which is complete, names, but for the pipelines and the serving of requests: Run does that. It refuses what Check
@@ -55,7 +57,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	if err != nil {
 		return nil, err
 	}
-	n.server = p.server
+	n.server, n.gate = p.server, p.gate
 	n.listeners = grid.NewBudget(int64(cfg.Listeners.MaxBytes), int64(cfg.Listeners.MaxBytesEach))
 	n.engines = OpenEngines(cfg, log)
 	// The address is taken first: that it is in use should cost no time and leave no trace.
@@ -66,7 +68,11 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		return nil, err
 	}
 	settings := cfg.grid(log)
-	settings.Tiers = n.cold
+	settings.Tiers, settings.Version = n.cold, version
+	if settings.Cluster != nil {
+		settings.Cluster.Waiting = n.gate.waits
+		n.early = n.serveEarly()
+	}
 	if n.grid, err = grid.Open(ctx, settings); err != nil {
 		return nil, err
 	}
@@ -89,7 +95,11 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		return nil, err
 	}
 	n.metrics.MustRegister(gridCollector{n}, listenerMetrics(n.listeners, int64(cfg.Listeners.MaxBytes)), httpCollector{n.server})
-	return n, n.route(p.routes, p.page)
+	if err := n.route(p.routes, p.page); err != nil {
+		return nil, err
+	}
+	n.gate.open.Store(true)
+	return n, nil
 }
 
 // Addr is the address that the node serves HTTP on.
@@ -113,6 +123,9 @@ func (n *Node) Run(ctx context.Context) error {
 	group.Go(func() error { return n.pipelines.Run(pipelines) })
 	group.Go(func() error {
 		defer stopPipelines()
+		if n.early != nil {
+			return n.early.wait(ctx)
+		}
 		return n.server.Run(ctx, n.listener)
 	})
 	return group.Wait()
@@ -121,6 +134,9 @@ func (n *Node) Run(ctx context.Context) error {
 // Close ends the node, in the reverse of the order in which Open began. It is not called while Run is in progress.
 func (n *Node) Close() error {
 	var faults []error
+	if n.early != nil {
+		faults = append(faults, n.early.end())
+	}
 	if n.registry != nil {
 		faults = append(faults, n.registry.Close())
 	}

@@ -22,6 +22,7 @@ import (
 // parts are what a node is made of that can be known before it runs.
 type parts struct {
 	routes *serve.Routes
+	gate   *gate
 	server *serve.Server
 	models []configured
 	page   http.Handler
@@ -41,8 +42,9 @@ func prepare(cfg Config, log *slog.Logger) (*parts, error) {
 	}
 	var l fault.Errors
 	p := &parts{routes: &serve.Routes{}}
+	p.gate = newGate(p.routes)
 	var err error
-	p.server, err = serve.New(cfg.serve(), p.routes, log)
+	p.server, err = serve.New(cfg.serve(), p.gate, log)
 	l.Take(err, serveKey)
 	p.page, err = web.Handler(web.Options{MNIST: string(cfg.HTTP.MNIST), NotFound: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		serve.WriteError(w, r, serve.NoRoute(r))
@@ -64,6 +66,12 @@ func prepare(cfg Config, log *slog.Logger) (*parts, error) {
 				_, err := os.Stat(string(file))
 				l.Take(err, under("stores."+name+"."+key))
 			}
+		}
+	}
+	for key, file := range map[string]Path{"cert": cfg.Cluster.TLS.Cert, "key": cfg.Cluster.TLS.Key, "ca": cfg.Cluster.TLS.CA} {
+		if file != "" {
+			_, err := os.Stat(string(file))
+			l.Take(err, under("cluster.tls."+key))
 		}
 	}
 	if library := string(cfg.Engines.ONNXRuntime.Library); library != "" {

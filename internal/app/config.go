@@ -24,6 +24,8 @@ type Config struct {
 	Listeners ListenersConfig `yaml:"listeners"`
 	// The grid that holds all entries.
 	Grid GridConfig `yaml:"grid"`
+	// The other nodes, where the grid is kept by several. Without it the node is alone.
+	Cluster ClusterConfig `yaml:"cluster"`
 	// Which engine runs models that do not name one: `auto` (onnxruntime where its library is found, else native), `native` or `onnxruntime`.
 	Engine string `yaml:"engine"`
 	// Settings of the engines.
@@ -179,6 +181,43 @@ type GridTLSConfig struct {
 	Cert Path `yaml:"cert"`
 	// Its private key, in PEM.
 	Key Path `yaml:"key"`
+}
+
+// ClusterConfig describes the cluster that a node is one of. All nodes have the same `name`, `replicas` and `secret`, and `grid.name` and `grid.partitions`
+// where these are set; each has its own `node.name` and `node.data`, and keeps both.
+type ClusterConfig struct {
+	// The cluster's name: 1 to 64 letters, digits, `_` and `-`.
+	Name string `yaml:"name"`
+	// The address for the other nodes, as `HOST:PORT`. It has nothing to do with `http.listen`.
+	Listen string `yaml:"listen"`
+	// The `cluster.listen` addresses of other nodes. Any one that answers leads to all nodes; one at least is needed.
+	Seeds []string `yaml:"seeds"`
+	// How many nodes have each partition: 1, 3 or 5, fixed when the grid is made, which waits for so many nodes. With 3 the grid loses nothing, and goes on,
+	// without any one of them, with 5 without any two.
+	Replicas int `yaml:"replicas"`
+	// What the nodes prove to each other, 16 characters at least. Without `tls`, whoever listens on the network between them can join.
+	Secret string `yaml:"secret"`
+	// Encrypts what goes between the nodes, and has only those in that `ca` signed.
+	TLS ClusterTLSConfig `yaml:"tls"`
+	// For an operation of the grid, in place of `grid.timeout`: where a node dies, its partitions have new leaders within 9 s, and what was to be written there
+	// waits for that.
+	Timeout Duration `yaml:"timeout"`
+}
+
+// ClusterTLSConfig names the files with which nodes trust each other.
+type ClusterTLSConfig struct {
+	// The node's certificate, with its chain, in PEM: for servers and for clients, with the hosts of `listen` and of the other nodes' `seeds` in it.
+	Cert Path `yaml:"cert"`
+	// Its private key, in PEM.
+	Key Path `yaml:"key"`
+	// The certificates that signed those of all nodes, in PEM.
+	CA Path `yaml:"ca"`
+}
+
+// set reports whether the node is one of a cluster.
+func (c ClusterConfig) set() bool {
+	d := Defaults().Cluster
+	return c.Name != "" || c.Listen != "" || len(c.Seeds) > 0 || c.Secret != "" || c.TLS != (ClusterTLSConfig{}) || c.Replicas != d.Replicas || c.Timeout != d.Timeout
 }
 
 // EnginesConfig holds the engines' settings.
@@ -449,6 +488,7 @@ func Defaults() Config {
 		},
 		Listeners: ListenersConfig{MaxBytes: 256 << 20, MaxBytesEach: 16 << 20},
 		Grid:      GridConfig{Name: "millrace", Sync: "interval", MarkerTTL: 3600 * second, Timeout: 5 * second},
+		Cluster:   ClusterConfig{Replicas: 3, Timeout: 15 * second},
 		Engine:    "auto",
 		Engines: EnginesConfig{
 			Native:      NativeConfig{MaxTensorBytes: 2 << 30, MaxRunBytes: 4 << 30},

@@ -26,6 +26,13 @@ func (c Config) grid(log *slog.Logger) grid.Config {
 	if g.URL = c.Grid.URL; g.URL == "" {
 		g.Dir = string(c.Node.Data)
 	}
+	if cl := c.Cluster; cl.set() {
+		g.Timeout = time.Duration(cl.Timeout)
+		g.Cluster = &grid.Cluster{
+			Name: cl.Name, Node: c.Node.Name, Listen: cl.Listen, Seeds: cl.Seeds, Replicas: cl.Replicas, Secret: cl.Secret,
+			Cert: string(cl.TLS.Cert), Key: string(cl.TLS.Key), CA: string(cl.TLS.CA),
+		}
+	}
 	return g
 }
 

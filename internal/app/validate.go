@@ -140,7 +140,17 @@ func (v *validator) grid(c *Config) {
 	v.Check(g.Name != "", "grid.name", "must name the grid")
 	v.positive("grid.marker_ttl", int64(g.MarkerTTL))
 	v.positive("grid.timeout", int64(g.Timeout))
-	v.Take(c.grid(nil).Validate(), func(path string) (string, bool) { return "grid." + path, path != "" }) // the place is node.data's or grid.url's
+	v.Take(c.grid(nil).Validate(), func(path string) (string, bool) {
+		if path == "cluster.node" {
+			return "", false // it is node.name's
+		}
+		if path == "cluster" || strings.HasPrefix(path, "cluster.") {
+			return path, true
+		}
+		return "grid." + path, path != "" // the place is node.data's or grid.url's
+	})
+	v.positive("cluster.timeout", int64(c.Cluster.Timeout))
+	v.Check(!c.Cluster.set() || c.Cluster.Replicas != 0, "cluster.replicas", "0 must be 1, 3 or 5")
 	v.oneOf("grid.sync", g.Sync, "interval", "always")
 }
 

@@ -1,6 +1,7 @@
 package oip
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/millrace/millrace/serve"
@@ -14,6 +15,18 @@ type health struct {
 	Error   string   `json:"error,omitempty"`
 	Code    string   `json:"code,omitempty"`
 	Reasons []string `json:"reasons,omitempty"`
+}
+
+// Health answers liveness and readiness alone, for a node that is not open yet.
+func Health(ready func(context.Context) []string) http.Handler {
+	h := &Handler{cfg: Config{Ready: ready}}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if IsLive(r) {
+			h.live(w, r)
+			return
+		}
+		h.ready(w, r)
+	})
 }
 
 func (h *Handler) live(w http.ResponseWriter, r *http.Request) {

@@ -1,0 +1,85 @@
+package grid
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// belongsFile names, in a node's folder, the cluster that it is of. A standalone node's folder has none.
+const belongsFile = "CLUSTER"
+
+// belongs is what that file has.
+type belongs struct {
+	Cluster string `json:"cluster"`
+	Node    string `json:"node"`
+}
+
+// checkBelongs refuses a folder that is another node's, before the server starts: as one of a cluster it removes after half a minute what a standalone
+// node had, since the cluster knows nothing of it. A new folder is marked as this node's.
+func (f *folder) checkBelongs(c *Cluster) error {
+	path := filepath.Join(f.dir, belongsFile)
+	have, marked, err := readBelongs(path)
+	if err != nil {
+		return err
+	}
+	streams, err := hasStreams(f.dir)
+	if err != nil {
+		return err
+	}
+	switch {
+	case c == nil && marked:
+		return fmt.Errorf("%w: %s is the folder of node %s of the cluster %s; start it with its cluster in the configuration, or take another folder",
+			ErrConfig, f.dir, have.Node, have.Cluster)
+	case c == nil:
+		return nil
+	case marked && have != belongs{Cluster: c.Name, Node: c.Node}:
+		return fmt.Errorf("%w: %s is the folder of node %s of the cluster %s, not of node %s of %s; each node has a folder of its own, and keeps its name",
+			ErrConfig, f.dir, have.Node, have.Cluster, c.Node, c.Name)
+	case marked:
+		return nil
+	case streams:
+		return fmt.Errorf("%w: %s has the entries of a node without a cluster, which a cluster would remove; start a new folder for this node, "+
+			"and bring over what the old one has: `millrace cache export` from a node that runs on it, `millrace cache import` into the cluster", ErrConfig, f.dir)
+	}
+	b, err := json.Marshal(belongs{Cluster: c.Name, Node: c.Node})
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := writeSynced(path+".new", string(b)+"\n"); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+func readBelongs(path string) (b belongs, marked bool, err error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return belongs{}, false, nil
+	}
+	if err != nil {
+		return belongs{}, false, fmt.Errorf("read %s: %w", path, err)
+	}
+	if err := json.Unmarshal(text, &b); err != nil || b.Cluster == "" || b.Node == "" {
+		return belongs{}, false, fmt.Errorf("%w: %s says %q", ErrFormat, path, text)
+	}
+	return b, true, nil
+}
+
+// hasStreams reports whether a NATS server has left anything in the folder.
+func hasStreams(dir string) (bool, error) {
+	entries, err := os.ReadDir(filepath.Join(dir, "jetstream"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", dir, err)
+	}
+	return len(entries) > 0, nil
+}

@@ -1,0 +1,149 @@
+package grid_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/millrace/millrace/grid"
+)
+
+const clusterSecret = "a secret of the tests"
+
+// clusterConfigs are those of nodes that are one cluster, each with the one before it as its seed.
+func clusterConfigs(t testing.TB, n int) []grid.Config {
+	t.Helper()
+	addresses := make([]string, n)
+	for i := range addresses {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		addresses[i] = l.Addr().String()
+	}
+	var out []grid.Config
+	for i, addr := range addresses {
+		out = append(out, grid.Config{Dir: t.TempDir(), Partitions: 8, Cluster: &grid.Cluster{
+			Name: "test", Node: fmt.Sprint("n", i), Listen: addr, Seeds: []string{addresses[(i+n-1)%n]}, Secret: clusterSecret,
+		}})
+	}
+	return out
+}
+
+// openAll opens nodes that need each other.
+func openAll(t testing.TB, configs []grid.Config) []*grid.Grid {
+	t.Helper()
+	all := make([]*grid.Grid, len(configs))
+	var opening errgroup.Group
+	for i, cfg := range configs {
+		opening.Go(func() (err error) {
+			all[i], err = grid.Open(t.Context(), cfg)
+			return err
+		})
+	}
+	err := opening.Wait()
+	for _, g := range all {
+		if g != nil {
+			t.Cleanup(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+				defer cancel()
+				if err := g.Close(ctx); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// even waits until the partitions' owners are their leaders, at most one more on one node than on another.
+func even(t testing.TB, all []*grid.Grid) {
+	t.Helper()
+	eventually(t, "owners are leaders, and even", func() bool {
+		least, most, sum := 1000, 0, 0
+		for _, g := range all {
+			owned := grid.Owns(g)
+			if !slices.Equal(owned, grid.Leads(g)) || g.Ready(t.Context()) != nil {
+				return false
+			}
+			least, most, sum = min(least, len(owned)), max(most, len(owned)), sum+len(owned)
+		}
+		return most-least <= 1 && sum == all[0].Partitions()
+	})
+}
+
+// TestClusterLeadersOwn: owners are the leaders, evenly, also when a node has left in good order and come back; each node reads what it and the others
+// wrote, and one that leaves takes nothing with it.
+func TestClusterLeadersOwn(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	configs := clusterConfigs(t, 3)
+	all := openAll(t, configs)
+	even(t, all)
+	durable := onEach(t, all, grid.CacheConfig{Name: "d", Consistency: grid.ConsistencyLeader})
+	volatile := onEach(t, all, grid.CacheConfig{Name: "v", Class: grid.Volatile, Consistency: grid.ConsistencyLeader})
+	revs := map[string]grid.Revision{}
+	round := func(name string, durable, volatile []*grid.Cache) {
+		t.Helper()
+		for i := range 60 {
+			for _, caches := range [][]*grid.Cache{durable, volatile} {
+				c, key := caches[i%len(caches)], fmt.Sprint(name, i%20)
+				rev := put(t, c, key, name)
+				for n, other := range caches {
+					if e, err := other.Get(ctx, key); err != nil || e.Revision != rev {
+						t.Errorf("node %d: %s was put at %d through node %d: %+v, %v", n, key, rev, i%len(caches), e, err)
+					}
+				}
+				// The condition holds on a node that did not write it.
+				if _, err := caches[(i+1)%len(caches)].Put(ctx, key, nil, grid.PutOptions{IfRevision: rev + 1}); !errors.Is(err, grid.ErrRevision) {
+					t.Errorf("%s: a put on a revision that is not: %v", key, err)
+				}
+				if caches[0] == durable[0] {
+					revs[key] = rev
+				}
+			}
+		}
+	}
+	round("first", durable, volatile)
+
+	began := time.Now()
+	if err := all[2].Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("closed after %v", time.Since(began).Round(time.Millisecond))
+	even(t, all[:2])
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("the partitions of a node that left in good order were owned and even %v later", took)
+	}
+	round("second", durable[:2], volatile[:2])
+
+	back := openAll(t, configs[2:])
+	even(t, append(all[:2:2], back...))
+	for _, g := range append(all[:2:2], back...) {
+		c, err := g.Cache(ctx, "d")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]grid.Revision{}
+		for e, err := range c.List(ctx, grid.ListOptions{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[e.Key] = e.Revision
+		}
+		if !maps.Equal(got, revs) {
+			t.Errorf("there are %v, and %v were put", got, revs)
+		}
+	}
+}

@@ -1,0 +1,202 @@
+package grid
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// joinEvery is how often a node looks whether it can go on, lookEvery how often it asks the seeds who they are, and tellEvery how often the log
+	// says again what it waits for.
+	joinEvery = 50 * time.Millisecond
+	lookEvery = time.Second
+	tellEvery = 10 * time.Second
+	// patience is how long one request of the opening waits for its answer.
+	patience = 2 * time.Second
+	// makeAfter is how long a node leaves it to the one that places streams to make one.
+	makeAfter = 2 * time.Second
+)
+
+// makes is what this node knows of streams that are to be made, by what their names begin with.
+type makes struct {
+	mu    sync.Mutex
+	since map[string]time.Time // when they were missed first; zero where this node is to make them
+}
+
+// mayMake returns an error while a stream is another node's to make: requests of several nodes for one stream at a time are not all answered.
+func (g *Grid) mayMake(stream string) error {
+	if g.cfg.Cluster == nil {
+		return nil
+	}
+	leader := g.server.metaLeader()
+	if leader == g.cfg.Cluster.Node {
+		return nil
+	}
+	kin := strings.TrimRight(stream, "0123456789")
+	g.makes.mu.Lock()
+	defer g.makes.mu.Unlock()
+	since, ok := g.makes.since[kin]
+	if !ok {
+		since = time.Now()
+		g.makes.set(kin, since)
+	}
+	if time.Since(since) > makeAfter {
+		return nil
+	}
+	return fmt.Errorf("%w: %s is node %s's to make", ErrUnavailable, stream, leader)
+}
+
+// makeFirst makes the streams of a class before other nodes hear of a cache in it.
+func (g *Grid) makeFirst(ctx context.Context, class Class) error {
+	if g.cfg.Cluster == nil {
+		return nil
+	}
+	kin := strings.TrimRight(newPartition(g.cfg.Name, class, 0).stream, "0123456789")
+	g.makes.mu.Lock()
+	g.makes.set(kin, time.Time{})
+	g.makes.mu.Unlock()
+	_, err := g.class(ctx, class)
+	return err
+}
+
+// set notes something. Lock is held.
+func (m *makes) set(kin string, since time.Time) {
+	if m.since == nil {
+		m.since = make(map[string]time.Time)
+	}
+	m.since[kin] = since
+}
+
+// alone reports whether nobody else has anything of this grid: the server in this process is not one of a cluster.
+func (g *Grid) alone() bool { return g.server != nil && g.cfg.Cluster == nil }
+
+// join returns when the cluster has a leader and nodes enough for the grid's streams, or for the first time in which it has them.
+func (g *Grid) join(ctx context.Context) error {
+	ticker := time.NewTicker(joinEvery)
+	defer ticker.Stop()
+	var looked time.Time
+	for {
+		if now := time.Now(); now.Sub(looked) >= lookEvery {
+			looked = now
+			if err := g.cfg.Cluster.look(ctx, g.server.id()); err != nil {
+				return err
+			}
+		}
+		if err := g.refusedBy(); err != nil {
+			return err
+		}
+		reason := g.missing(ctx)
+		if reason == "" {
+			return nil
+		}
+		g.waitsFor(reason)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", reason, contextError(ctx))
+		case <-ticker.C:
+		}
+	}
+}
+
+// refusedBy returns why other nodes do not have this one: all of them, or one that has its name.
+func (g *Grid) refusedBy() error {
+	why := g.server.refused.Load()
+	if why == nil {
+		return nil
+	}
+	if srv := g.server.running(); !strings.Contains(*why, sameName) && (srv == nil || srv.NumRoutes() > 0) {
+		return nil
+	}
+	return fmt.Errorf("%w: %w: %s", ErrConfig, errRefused, *why)
+}
+
+// askFor is how long a feed waits for an answer. In a cluster one that is under way when a leader goes does not come.
+func (g *Grid) askFor() time.Duration {
+	if g.cfg.Cluster != nil {
+		return patience
+	}
+	return g.cfg.Timeout
+}
+
+// missing returns what the node waits for, "" for nothing.
+func (g *Grid) missing(ctx context.Context) string {
+	c := g.cfg.Cluster
+	there := append([]string{c.Node}, g.server.others()...)
+	slices.Sort(there)
+	where := fmt.Sprintf("cluster %s has %s; the seeds are %s", c.Name, strings.Join(there, ", "), strings.Join(c.Seeds, ", "))
+	if len(there) == 1 {
+		return fmt.Sprintf("waits for other nodes, since one alone is no cluster: %s", where)
+	}
+	if leader := g.server.metaLeader(); leader == "" {
+		return fmt.Sprintf("waits until most of the nodes are there and have elected a leader: %s", where)
+	}
+	if len(there) >= c.Replicas {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if _, err := g.js.Stream(ctx, "KV_"+g.metaBucket()); err == nil {
+		return "" // the grid is made
+	}
+	return fmt.Sprintf("waits for %d more nodes, since the grid is to have %d replicas: %s", c.Replicas-len(there), c.Replicas, where)
+}
+
+func (g *Grid) metaBucket() string { return g.cfg.Name + "-meta" }
+
+// waitsFor tells what the opening waits for: the log where that changes, and now and then.
+func (g *Grid) waitsFor(reason string) {
+	if now := time.Now(); reason != g.waits || now.Sub(g.waitsTold) >= tellEvery {
+		g.waits, g.waitsTold = reason, now
+		g.cfg.Logger.Info("this node " + reason)
+		g.cfg.Cluster.Waiting(reason)
+	}
+}
+
+// patiently repeats what fails for as long as the cluster has no leader for it, or not the nodes that it needs. Elsewhere it is done once.
+func (g *Grid) patiently(ctx context.Context, do func(context.Context) error) error {
+	if g.cfg.Cluster == nil {
+		return do(ctx)
+	}
+	for {
+		try, cancel := context.WithTimeout(ctx, patience)
+		err := do(try)
+		cancel()
+		if err == nil || !errors.Is(err, ErrUnavailable) {
+			return err
+		}
+		g.cfg.Logger.Debug("the cluster is not ready", "error", err)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-g.done:
+			return ErrClosed
+		case <-time.After(joinEvery):
+		}
+	}
+}
+
+// inElection reports whether a server had no leader to ask, or not the nodes that are needed.
+func inElection(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && slices.Contains(electionErrors, api.ErrorCode)
+}
+
+var electionErrors = []jetstream.ErrorCode{
+	10004, // incomplete results
+	10005, // no suitable peers
+	10008, // temporarily unavailable
+	10009, // not the leader
+	10041, // of the group of replicas
+	10118, // the stream is offline
+	10119, // the consumer is offline
+	10158, // the message with this id is being stored
+	10195, // the consumer is offline
+	10208, // a batch that another leader had
+}
