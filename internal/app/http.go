@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/millrace/millrace/cluster"
 	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/pipeline"
@@ -41,6 +42,7 @@ func (n *Node) route(routes *serve.Routes, page http.Handler) error {
 	}
 	admin.Handle(routes, admin.Config{
 		Metrics: promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}), Stats: n.stats, Profiles: n.cfg.HTTP.Debug,
+		Cluster: func(ctx context.Context) any { return cluster.Read(ctx, n.grid, n.cfg.Cluster.Name, n.cfg.Node.Name) },
 	})
 	routes.Handle("/", page)
 	return nil

@@ -17,6 +17,8 @@ type Config struct {
 	Metrics http.Handler
 	// Stats returns the live numbers of GET /rest/v2/stats.
 	Stats func(ctx context.Context) (Stats, error)
+	// Cluster returns what GET /rest/v2/cluster answers as JSON.
+	Cluster func(ctx context.Context) any
 	// Profiles opens Go's profiles under /debug/pprof/.
 	Profiles bool
 }
@@ -32,6 +34,11 @@ func Handle(routes *serve.Routes, cfg Config) {
 	}
 	if cfg.Stats != nil {
 		routes.Handle("/rest/v2/stats", exact("/rest/v2/stats", answerStats(cfg.Stats)))
+	}
+	if cfg.Cluster != nil {
+		routes.Handle("/rest/v2/cluster", exact("/rest/v2/cluster", func(w http.ResponseWriter, r *http.Request) {
+			serve.WriteJSON(w, r, http.StatusOK, cfg.Cluster(r.Context()))
+		}))
 	}
 	if cfg.Profiles {
 		routes.Handle("/debug/pprof/", profiles())

@@ -50,6 +50,8 @@ func TestHandle(t *testing.T) {
 		{"no metrics", "GET", "/metrics", admin.Config{}, 404, "no_route"},
 		{"stats", "GET", "/rest/v2/stats", everything, 200, `"caches":[],"pipelines":[]`},
 		{"stats that fail", "GET", "/rest/v2/stats", failing, 500, "internal"},
+		{"cluster", "GET", "/rest/v2/cluster", admin.Config{Cluster: func(context.Context) any { return map[string]string{"node": "n1"} }}, 200, `{"node":"n1"}`},
+		{"no cluster", "GET", "/rest/v2/cluster", admin.Config{}, 404, "no_route"},
 		{"no stats", "GET", "/rest/v2/stats", admin.Config{}, 404, "no_route"},
 		{"profiles", "GET", "/debug/pprof/", everything, 200, "heap"},
 		{"a profile", "GET", "/debug/pprof/heap", everything, 200, ""},

@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/cluster"
+)
+
+func (c *command) cluster() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "cluster",
+		Short:   "Look at the cluster that a running node is one of",
+		Long:    "Says which nodes keep the grid together, and who looks after which partition. docs/config.md says how nodes become a cluster. " + remoteHelp,
+		Example: "  millrace cluster status\n  millrace cluster status --server http://127.0.0.1:8082 --json",
+		GroupID: "client",
+	}
+	cmd.AddCommand(c.clusterStatus(opener(c.remote(cmd))))
+	return cmd
+}
+
+func (c *command) clusterStatus(open opener) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "status",
+		Short:   "Print the nodes, and the partitions with their leaders, owners and replicas",
+		Example: "  millrace cluster status\n  millrace cluster status --json",
+		Args:    args(),
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cl, err := open()
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		s, err := cl.Cluster(cmd.Context())
+		if err != nil {
+			return fmt.Errorf("ask for the cluster: %w", err)
+		}
+		if *asJSON {
+			return printJSON(c.Stdout, s)
+		}
+		if s.Cluster == "" {
+			_, err := fmt.Fprintf(c.Stdout, "node %s is alone: its configuration has no cluster\n", s.Node)
+			return err
+		}
+		return c.printCluster(s)
+	}
+	return cmd
+}
+
+func (c *command) printCluster(s cluster.Status) error {
+	fmt.Fprintf(c.Stdout, "cluster %s, as node %s sees it\n\n", s.Cluster, s.Node)
+	var rows [][]string
+	for _, n := range s.Nodes {
+		state := "away"
+		if n.Connected {
+			state = "there"
+		}
+		rows = append(rows, []string{n.Name, state, n.Version, fmt.Sprint(n.Leads), fmt.Sprint(n.Owns), fmt.Sprint(n.Replicas)})
+	}
+	if err := printTable(c.Stdout, []string{"node", "state", "version", "leads", "owns", "replicas"}, rows); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.Stdout)
+	rows = nil
+	for _, p := range s.Partitions {
+		var replicas []string
+		for _, r := range p.Replicas {
+			text := r.Node
+			if r.State != "current" {
+				text += fmt.Sprintf(" (%s, %d behind)", r.State, r.Lag)
+			}
+			replicas = append(replicas, text)
+		}
+		if p.Error != "" {
+			replicas = []string{p.Error}
+		}
+		rows = append(rows, []string{p.Class, fmt.Sprint(p.Partition), orNobody(p.Leader), orNobody(p.Owner), strings.Join(replicas, ", ")})
+	}
+	return printTable(c.Stdout, []string{"class", "partition", "leader", "owner", "replicas"}, rows)
+}
+
+func orNobody(node string) string {
+	if node == "" {
+		return "-"
+	}
+	return node
+}
