@@ -101,11 +101,11 @@ func (f *feed) session() error {
 	if err != nil {
 		return err
 	}
-	last, err := f.prepare(setup)
+	last, waiting, err := f.prepare(setup)
 	if err != nil {
 		return err
 	}
-	if last > f.at()+catchUp {
+	if waiting > catchUp {
 		if err := f.catchUp(until(f.stopped), last); err != nil {
 			return err
 		}
@@ -206,9 +206,9 @@ func (f *feed) deleteConsumer(name string) {
 	}
 }
 
-// prepare returns where the stream ends. A stream that was lost with its server's memory is made anew, and the index with
-// it.
-func (f *feed) prepare(ctx context.Context) (last Sequence, err error) {
+// prepare returns where the stream ends, and about how many messages the index does not have. A stream that was lost with its server's memory is made
+// anew, and the index with it.
+func (f *feed) prepare(ctx context.Context) (last Sequence, waiting uint64, err error) {
 	g, p := f.t.g, f.t.p
 	stream, err := g.js.Stream(ctx, p.stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -217,7 +217,7 @@ func (f *feed) prepare(ctx context.Context) (last Sequence, err error) {
 		}
 	}
 	if err != nil {
-		return 0, fmt.Errorf("open stream %s: %w", p.stream, apiError(err))
+		return 0, 0, fmt.Errorf("open stream %s: %w", p.stream, apiError(err))
 	}
 	state := stream.CachedInfo().State
 	born := stream.CachedInfo().Created.UnixNano()
@@ -233,7 +233,11 @@ func (f *feed) prepare(ctx context.Context) (last Sequence, err error) {
 	if state.Msgs == 0 {
 		f.caughtUp(Sequence(state.LastSeq))
 	}
-	return Sequence(state.LastSeq), nil
+	last = Sequence(state.LastSeq)
+	if at := f.at(); at < last {
+		waiting = min(uint64(last-at), state.Msgs) // sequences begin anywhere, and most of them are overwritten
+	}
+	return last, waiting, nil
 }
 
 // startOver forgets what was in a stream that is gone.
@@ -253,13 +257,15 @@ func (f *feed) at() Sequence {
 // index afterwards.
 func (f *feed) catchUp(ctx context.Context, last Sequence) error {
 	g, p := f.t.g, f.t.p
-	consumer, err := g.events.OrderedConsumer(ctx, p.stream, jetstream.OrderedConsumerConfig{
+	asking, cancel := context.WithTimeout(ctx, g.askFor())
+	defer cancel()
+	consumer, err := g.events.OrderedConsumer(asking, p.stream, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: uint64(f.at()) + 1, HeadersOnly: true,
 	})
 	if err != nil {
 		return fmt.Errorf("read partition %d: %w", p.number, apiError(err))
 	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(4096))
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(4096), jetstream.PullExpiry(2*feedHeartbeat), jetstream.PullHeartbeat(feedHeartbeat))
 	if err != nil {
 		return fmt.Errorf("read partition %d: %w", p.number, apiError(err))
 	}

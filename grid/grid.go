@@ -373,6 +373,12 @@ func (g *Grid) Ready(ctx context.Context) error {
 			return fmt.Errorf("%w: no connection to NATS (%s)", ErrUnavailable, nc.Status())
 		}
 	}
+	checking, cancel := context.WithTimeout(ctx, readyWait)
+	err := g.feeds.check(checking)
+	cancel()
+	if err != nil {
+		return fmt.Errorf("%w: the connection of the feeds: %w", ErrUnavailable, err)
+	}
 	if err := g.owners.settled(); err != nil {
 		return err
 	}
@@ -385,7 +391,7 @@ func (g *Grid) Ready(ctx context.Context) error {
 	return g.guard.check(Volatile)
 }
 
-// readyWait is how long other owners may take to answer that they are ready.
+// readyWait is how long the server, and then other owners, may take to answer that they are ready.
 const readyWait = time.Second
 
 // othersReady asks the owners of the other partitions whether they read them.

@@ -211,6 +211,27 @@ func (o *owners) leaveCluster(ctx context.Context) {
 	}
 }
 
+// heirsFor is how long a node that leaves waits for those that have its partitions now.
+const heirsFor = 2 * time.Second
+
+// awaitHeirs returns when others read what this node owned: until then the cluster may place on its server what they need for that.
+func (o *owners) awaitHeirs(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, heirsFor)
+	defer cancel()
+	for len(o.members.alive(o.g.node, time.Now())) > 1 {
+		err := o.g.othersReady(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			o.g.cfg.Logger.Debug("others do not read everything yet", "error", err)
+			return
+		case <-time.After(joinEvery):
+		}
+	}
+}
+
 // stepDownMeta has another node place streams and consumers, where this one does.
 func (g *Grid) stepDownMeta(ctx context.Context) error {
 	nc, err := nats.Connect("", nats.InProcessServer(g.server), nats.UserInfo(systemUser, g.server.system), nats.Name(g.cfg.Name+" system"))

@@ -25,6 +25,8 @@ type line interface {
 // lines gives feeds the connection that they share, and scans theirs. It has nothing else to carry.
 type lines interface {
 	open(ctx context.Context) (line, error)
+	// check asks the server for a sign of life: a connection may break long before that is seen here.
+	check(ctx context.Context) error
 	close()
 }
 
@@ -62,6 +64,8 @@ func (l *natsLines) open(context.Context) (line, error) {
 	}
 	return of, nil
 }
+
+func (l *natsLines) check(ctx context.Context) error { return connError(l.nc.FlushWithContext(ctx)) }
 
 func (l *natsLines) close() { l.nc.Close() }
 
@@ -150,6 +154,9 @@ func (l *wireLines) dial(ctx context.Context) (*wireLine, error) {
 	l.current = of
 	return of, nil
 }
+
+// check has nothing to ask: the server is in this process.
+func (l *wireLines) check(context.Context) error { return nil }
 
 func (l *wireLines) close() {
 	l.mu.Lock()

@@ -306,6 +306,8 @@ func (o *owners) beginAll(number int) {
 			case err == nil, g.isDone():
 			case errors.Is(err, ErrNotOwner): // it has moved on
 				g.cfg.Logger.Debug("a partition is another node's again", "partition", number, "class", p.class)
+			case g.cfg.Cluster != nil && errors.Is(err, ErrUnavailable): // nodes come and go; it is tried again
+				g.cfg.Logger.Debug("a partition cannot be read yet", "partition", number, "class", p.class, "error", err)
 			default:
 				g.cfg.Logger.Error("a partition cannot be read", "partition", number, "class", p.class, "error", err)
 			}
@@ -381,8 +383,12 @@ func (o *owners) close(ctx context.Context) {
 		ending.Go(func() { o.giveAway(ctx, number, "") })
 	}
 	ending.Wait()
-	if !o.g.alone() {
-		o.say("bye")
+	if o.g.alone() {
+		return
+	}
+	o.say("bye")
+	if o.g.cfg.Cluster != nil {
+		o.awaitHeirs(ctx)
 	}
 }
 

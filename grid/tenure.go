@@ -46,7 +46,10 @@ func (g *Grid) begin(ctx context.Context, p *partition, l *lease) (*tenure, erro
 		g: g, p: p, index: newIndex(g.markerTTL, g.counters, g.tierOf), fence: l.fence(), lease: l, cursors: make(map[*Reader]*cursor),
 		outlets: make(map[string]*outlet), readers: make(map[string]readerList),
 	}
-	if err := g.purgeAgain(ctx, p); err != nil {
+	asking, cancel := context.WithTimeout(ctx, g.askFor())
+	err := g.purgeAgain(asking, p)
+	cancel()
+	if err != nil {
 		return nil, err
 	}
 	t.feed = newFeed(t)
