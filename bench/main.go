@@ -1,5 +1,5 @@
 // Command bench measures Millrace against peers on this machine, both in the same run: whole pipelines against Redis
-// Streams, the same over REST against it in the process, the cache against Redis, caches that are larger than their memory against those that are not and against
+// Streams, the same over REST against it in the process, the cache against Redis, a cluster against plain JetStream, caches that are larger than their memory against those that are not and against
 // librados, inference over HTTP against nginx, and the engines against onnxruntime. Measuring Millrace alone is left to `millrace bench`.
 package main
 
@@ -46,13 +46,13 @@ type suite struct {
 func suites() []suite {
 	return []suite{
 		{"pipeline", pipelineRows}, {"rest", restRows}, {"list", listRows}, {"cache", cacheRows}, {"cold", coldRows}, {"ceph", cephRows}, {"oip", inferRows},
-		{"engine", engineRows}, {"train", trainRows}, {"start", startRows},
+		{"cluster", clusterRows}, {"engine", engineRows}, {"train", trainRows}, {"start", startRows},
 	}
 }
 
 func run(ctx context.Context) error {
 	short := flag.Bool("short", false, "fewer and smaller measurements: under three minutes")
-	only := flag.String("only", "", "suites to run, separated by commas: pipeline, rest, list, cache, cold, ceph, oip, engine, train, start")
+	only := flag.String("only", "", "suites to run, separated by commas: pipeline, rest, list, cache, cold, ceph, oip, cluster, engine, train, start")
 	results := flag.String("out", "results.json", "file for the results")
 	page := flag.String("page", "", "page whose table is written anew")
 	worker := flag.String("redis-worker", "", "run as the Redis side's worker for this server (used by the program itself)")

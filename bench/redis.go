@@ -85,6 +85,11 @@ func (s *redisServer) client() (rueidis.Client, error) {
 func waitFor(ctx context.Context, check func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
+	return waitUntil(ctx, check)
+}
+
+// waitUntil calls check until it succeeds, or the context ends.
+func waitUntil(ctx context.Context, check func() error) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -21,7 +21,7 @@ type Row struct {
 	PeerValue float64 `json:"peer_value"`
 	// Ratio is the median of value/peer_value over the pairs that were measured one after the other.
 	Ratio float64 `json:"ratio"`
-	// Target is the bound of the ratio (of the value, where there is no peer); AtMost says on which side of it is good.
+	// Target is the bound of the ratio (of the value, where there is no peer), 0 for none; AtMost says on which side of it is good.
 	Target float64 `json:"target"`
 	AtMost bool    `json:"at_most"`
 	Met    bool    `json:"met"`
@@ -86,6 +86,11 @@ func alone(name, unit string, values []float64, target float64) Row {
 	return r
 }
 
+// told makes a row that has neither peer nor target.
+func told(name, unit string, values []float64) Row {
+	return Row{Name: name, Unit: unit, Value: median(values), Met: true}
+}
+
 func median(v []float64) float64 {
 	if len(v) == 0 {
 		return 0
@@ -104,6 +109,12 @@ func (r Row) line() string {
 	}
 	if r.Met {
 		met = "met"
+	}
+	switch {
+	case r.Target == 0 && r.Peer == "":
+		return fmt.Sprintf("%-58s %12.4g %-10s", r.Name, r.Value, r.Unit)
+	case r.Target == 0:
+		return fmt.Sprintf("%-58s %12.4g %-10s %s %.4g, ratio %.3f", r.Name, r.Value, r.Unit, r.Peer, r.PeerValue, r.Ratio)
 	}
 	if r.Peer == "" {
 		return fmt.Sprintf("%-58s %12.4g %-10s target %s %.4g: %s", r.Name, r.Value, r.Unit, sign, r.Target, met)
@@ -157,6 +168,9 @@ func (r Report) table() string {
 		peer, ratio, target := "-", "-", fmt.Sprintf("%s %.4g %s", sign, row.Target, row.Unit)
 		if row.Peer != "" {
 			peer, ratio, target = fmt.Sprintf("%s: %.4g", row.Peer, row.PeerValue), fmt.Sprintf("%.3f", row.Ratio), fmt.Sprintf("%s %.4g", sign, row.Target)
+		}
+		if row.Target == 0 {
+			target, met = "-", ""
 		}
 		fmt.Fprintf(&b, "| %s | %.4g %s | %s | %s | %s | %s |\n", row.Name, row.Value, row.Unit, peer, ratio, target, met)
 	}

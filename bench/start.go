@@ -22,11 +22,9 @@ func startRows(ctx context.Context, o options) ([]Row, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	program := filepath.Join(dir, "millrace")
-	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/millrace")
-	build.Dir = ".." // in the module that the program belongs to, with its own sums
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("go build: %w: %s", err, out)
+	program, err := buildProgram(ctx, dir)
+	if err != nil {
+		return nil, err
 	}
 	var seconds, megabytes []float64
 	for i := range o.rounds {
