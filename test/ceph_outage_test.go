@@ -32,7 +32,7 @@ const (
 // so many wait for the store, then wait themselves, then fail with 507; what is in memory is read; what is in the store alone is
 // not to be had, and says so. Afterwards everything is as it was acknowledged.
 func TestCephOutage(t *testing.T) {
-	ceph := cluster(t)
+	ceph := withCeph(t)
 	o := newOutage(t, fmt.Sprintf(`stores: {cold: %s}
 caches: {digits: {max_entries: %d, store: cold}, predictions: {max_entries: 100, store: cold}}
 models: {digits: {path: "builtin:digits"}}
@@ -285,7 +285,7 @@ func (o *outage) goroutines() int {
 
 // TestCephFull: a cluster without room refuses what is written; puts wait, then fail, and say why. Afterwards all is written.
 func TestCephFull(t *testing.T) {
-	ceph := cluster(t)
+	ceph := withCeph(t)
 	o := newOutage(t, fmt.Sprintf("stores: {cold: %s}\ncaches: {digits: {max_entries: 80, store: cold}}\n", ceph.store(", max_lag_entries: 50")), 4)
 	l := o.load
 	o.fill()

@@ -21,7 +21,7 @@ type cephCluster struct {
 	dir string
 }
 
-func cluster(t *testing.T) cephCluster {
+func withCeph(t *testing.T) cephCluster {
 	t.Helper()
 	dir := os.Getenv("MILLRACE_TEST_CEPH")
 	if dir == "" {
@@ -60,4 +60,4 @@ func (c cephCluster) store(more string) string {
 }
 
 // TestCephKillWhileCold is TestKillWhileCold over Ceph.
-func TestCephKillWhileCold(t *testing.T) { killWhileCold(t, cluster(t).store("")) }
+func TestCephKillWhileCold(t *testing.T) { killWhileCold(t, withCeph(t).store("")) }
