@@ -22,8 +22,8 @@ type Consistency string
 const (
 	// ConsistencySession is answered by any replica, and sees every write through this node that was acknowledged before the get began.
 	ConsistencySession Consistency = "session"
-	// ConsistencyLeader is answered by the partition's leader, and sees every write that was acknowledged before the get began. A leader that was cut off,
-	// and does not know yet that there is another, may still answer for some seconds.
+	// ConsistencyLeader is answered by the partition's leader once most replicas agree that it leads, and sees every write that was acknowledged before the
+	// get began. So does a condition of a write that is said not to hold.
 	ConsistencyLeader Consistency = "leader"
 	// ConsistencyLocal is answered by any replica, which may lag behind.
 	ConsistencyLocal Consistency = "local"
@@ -121,18 +121,33 @@ func (c *Cache) fromLeader(p *partition) bool {
 // askStream asks the partition's stream for a key's last message, as the cache's consistency says.
 func (c *Cache) askStream(ctx context.Context, at place) (m reply, seq Sequence, err error) {
 	if c.fromLeader(at.partition) {
-		return c.grid.readLeader(ctx, at.partition, at.subject)
+		return c.readLeader(ctx, at)
 	}
 	m, seq, err = c.grid.readStored(ctx, at.partition, at.subject)
 	if err != nil || !c.lags(at, seq) {
 		return m, seq, err
+	}
+	return c.readLeader(ctx, at)
+}
+
+// readLeader asks the leader of a key's partition. It first proves that it is that, where the cache's gets are the leader's; else where its answer is older than what
+// is known to be there: one that leads no more, or that has just begun to, would have a change taken for one that is over.
+func (c *Cache) readLeader(ctx context.Context, at place) (m reply, seq Sequence, err error) {
+	if !c.fromLeader(at.partition) {
+		m, seq, err = c.grid.readLeader(ctx, at.partition, at.subject)
+		if err != nil || seq >= at.least || !at.partition.replicated() {
+			return m, seq, err
+		}
+	}
+	if err := c.grid.proveLeader(ctx, at.partition); err != nil {
+		return reply{}, 0, err
 	}
 	return c.grid.readLeader(ctx, at.partition, at.subject)
 }
 
 // readLast is read for what a write is made conditional on: the answer of a replica that lags would have the condition fail again and again.
 func (c *Cache) readLast(ctx context.Context, at place) (stored, error) {
-	m, seq, err := c.grid.readLeader(ctx, at.partition, at.subject)
+	m, seq, err := c.readLeader(ctx, at)
 	if err != nil || seq == 0 {
 		return stored{}, err
 	}
@@ -171,7 +186,7 @@ func (c *Cache) askMany(ctx context.Context, places []place) (answers []reply, s
 	asking.SetLimit(loadsAtOnce)
 	for _, i := range lagging {
 		asking.Go(func() (err error) {
-			answers[i], seqs[i], err = c.grid.readLeader(ctx, places[i].partition, places[i].subject)
+			answers[i], seqs[i], err = c.readLeader(ctx, places[i])
 			return err
 		})
 	}

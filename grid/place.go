@@ -42,14 +42,15 @@ type partition struct {
 	first    atomic.Uint64 // where the stream begins; 0 as any
 	replicas atomic.Int32  // how many the stream has; 0 as 1
 
-	flow flow
-	hub  hub
-	term ownTerm
+	flow     flow
+	hub      hub
+	term     ownTerm
+	barriers barriers
 }
 
 func newPartition(grid string, class Class, number int) *partition {
 	bucket := Bucket(grid, class, number)
-	p := &partition{class: class, number: number, bucket: bucket, stream: "KV_" + bucket, prefix: "$KV." + bucket + "."}
+	p := &partition{class: class, number: number, bucket: bucket, stream: "KV_" + bucket, prefix: "$KV." + bucket + ".", barriers: newBarriers()}
 	p.flow.init()
 	return p
 }

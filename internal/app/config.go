@@ -280,8 +280,8 @@ type CacheConfig struct {
 	MaxIdle Duration `yaml:"max_idle" default:"0s"`
 	// What each node keeps of the cache beside itself, for gets that take less than a microsecond in the process. What changes is dropped at once.
 	Near NearConfig `yaml:"near"`
-	// What a get sees where partitions have replicas: every write through the same node (`session`), every write (`leader`, which is slower, as one server
-	// answers all), or what the replica has that answers (`local`, which may lag). Conditions of writes are always those of the leader.
+	// What a get sees where partitions have replicas: every write through the same node (`session`), every write (`leader`, which is slower, as most
+	// replicas must agree to it), or what the replica has that answers (`local`, which may lag). Conditions of writes are always those of the leader.
 	Consistency string `yaml:"consistency" default:"session"`
 }
 

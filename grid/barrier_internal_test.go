@@ -1,0 +1,74 @@
+package grid
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestBarriers: whoever waits gets a proof that began after the call, and those who come together get the same one.
+func TestBarriers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bs := newBarriers()
+		proofs := 0
+		prove := func() error {
+			proofs++ // one at a time
+			time.Sleep(10 * time.Millisecond)
+			return nil
+		}
+		var callers sync.WaitGroup
+		for i := range 100 {
+			callers.Go(func() {
+				time.Sleep(time.Duration(i/50) * time.Millisecond) // half of them while the first proof is under way
+				came := time.Now()
+				b := bs.wait(t.Context(), prove)
+				if b.err != nil || b.left {
+					t.Errorf("%v, %v", b.err, b.left)
+				}
+				if took := time.Since(came); took < 10*time.Millisecond || took > 20*time.Millisecond {
+					t.Errorf("an answer after %v: a proof takes 10ms, and at most one is waited for before it", took)
+				}
+			})
+		}
+		callers.Wait()
+		if proofs > 3 {
+			t.Errorf("%d proofs for 100 callers at two moments", proofs)
+		}
+	})
+}
+
+// TestBarriersLeft: those who wait for a proof whose asker gives up are told, and one that fails is told to all.
+func TestBarriersLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bs := newBarriers()
+		failed := errors.New("no leader")
+		hasty, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		var callers sync.WaitGroup
+		callers.Go(func() {
+			bs.wait(hasty, func() error {
+				<-hasty.Done()
+				return hasty.Err()
+			})
+		})
+		synctest.Wait()
+		for range 3 {
+			callers.Go(func() {
+				for {
+					b := bs.wait(t.Context(), func() error { return failed })
+					if b.left {
+						continue
+					}
+					if !errors.Is(b.err, failed) {
+						t.Errorf("%v", b.err)
+					}
+					return
+				}
+			})
+		}
+		callers.Wait()
+	})
+}
