@@ -115,7 +115,7 @@ func (f *feed) session() error {
 		return err
 	}
 	defer sub.end()
-	if info := sub.consumer.CachedInfo(); info.NumPending == 0 && info.Delivered.Consumer == 0 {
+	if info := sub.consumer.CachedInfo(); info.NumPending == 0 && info.Delivered.Consumer == 0 && (!f.mayLag() || f.at() >= last) {
 		f.caughtUp(last)
 	}
 	f.mu.Lock()
@@ -291,6 +291,10 @@ func (f *feed) catchUp(ctx context.Context, last Sequence) error {
 		}
 	}
 }
+
+// mayLag reports whether what pushes may be behind the stream: then it having nothing more to push does not say that there is nothing more. What comes
+// afterwards would be taken for something that is known, and nobody would hear of it.
+func (f *feed) mayLag() bool { return f.t.g.cfg.Cluster != nil || f.t.p.replicated() }
 
 // caughtUp says that the index has everything up to where the stream ended, or the stream nothing more.
 func (f *feed) caughtUp(last Sequence) {

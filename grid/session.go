@@ -56,7 +56,12 @@ func (s *session) next(reply []byte) (delivery, bool) {
 
 func (s *session) deliver(d delivery, subject string, m *message, value []byte) {
 	s.f.t.take(subject, m, value)
-	if !s.caughtUp && (d.seq >= s.last || d.pending == 0) {
+	s.reached(d.seq, d.pending == 0)
+}
+
+// reached notes how far in the stream the server has come, and whether it has nothing more.
+func (s *session) reached(seq Sequence, all bool) {
+	if !s.caughtUp && (seq >= s.last || all && !s.f.mayLag()) {
 		s.caughtUp = true
 		s.f.caughtUp(s.last)
 	}
@@ -84,6 +89,7 @@ func (s *session) hear(code int, text []byte, h wire.Header) {
 		x.mu.Lock()
 		x.advance(Sequence(end))
 		x.mu.Unlock()
+		s.reached(Sequence(end), false)
 	}
 }
 
