@@ -58,18 +58,23 @@ func (c *cursor) flush(ctx context.Context) error {
 	return nil
 }
 
-// write stores a position. An earlier write of this owner's whose answer was lost is no reason to stop.
+// write stores a position. An earlier write of this owner's whose answer was lost is no reason to stop, nor is one of a former owner's that came late: where this
+// one is, that one was.
 func (c *cursor) write(ctx context.Context, at position) (Sequence, error) {
-	stored, err := c.t.writePosition(ctx, c.r.cfg.Cache, c.r.cfg.Name, at)
-	if !isWrongSequence(err) {
-		return stored, err
+	for {
+		stored, err := c.t.writePosition(ctx, c.r.cfg.Cache, c.r.cfg.Name, at)
+		if !isWrongSequence(err) {
+			return stored, err
+		}
+		have, readErr := c.t.readPosition(ctx, c.r.cfg.Cache, c.r.cfg.Name)
+		if readErr != nil {
+			return 0, readErr
+		}
+		if have.none() || have.Fence > c.t.fence || have.stored == at.stored {
+			return 0, err
+		}
+		at.stored = have.stored
 	}
-	have, readErr := c.t.readPosition(ctx, c.r.cfg.Cache, c.r.cfg.Name)
-	if readErr != nil || have.stored == 0 || have.Fence != c.t.fence {
-		return 0, err
-	}
-	at.stored = have.stored
-	return c.t.writePosition(ctx, c.r.cfg.Cache, c.r.cfg.Name, at)
 }
 
 // halt gives nothing out any more.
