@@ -55,6 +55,10 @@ docs: ## write the generated pages of docs/ anew
 long: ## run the tests that take long, and write docs/long.md
 	scripts/long
 
+.PHONY: faults
+faults: ## make faults happen to a cluster, and write docs/faults.md (FAULTS=short for 10 minutes)
+	scripts/faults
+
 .PHONY: bench
 bench: ## run the benchmarks (BENCH=short for the short form)
 	scripts/bench
