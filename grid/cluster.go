@@ -49,7 +49,7 @@ const (
 	defaultReplicas = 3
 	// minSecret is the least length of a cluster's secret.
 	minSecret = 16
-	// clusterTimeout limits an operation in a cluster that has no time limit of its own: a leader that died is replaced within 9 s.
+	// clusterTimeout limits an operation in a cluster that has no time limit of its own: a leader that died is replaced within about 5 s, and one election may fail.
 	clusterTimeout = 15 * time.Second
 	// routeUser is the name that nodes use for one another.
 	routeUser = "millrace"

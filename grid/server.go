@@ -123,6 +123,7 @@ func (e *embedded) start() error {
 		NoSystemAccount:    e.cfg.Cluster == nil,
 	}
 	if c := e.cfg.Cluster; c != nil {
+		electSooner()
 		if e.system, err = c.apply(opts); err != nil {
 			return err
 		}

@@ -199,7 +199,7 @@ type ClusterConfig struct {
 	Secret string `yaml:"secret"`
 	// Encrypts what goes between the nodes, and has only those in that `ca` signed.
 	TLS ClusterTLSConfig `yaml:"tls"`
-	// For an operation of the grid, in place of `grid.timeout`: where a node dies, its partitions have new leaders within 9 s, and what was to be written there
+	// For an operation of the grid, in place of `grid.timeout`: where a node dies, its partitions have new leaders within about 5 s, and what was to be written there
 	// waits for that.
 	Timeout Duration `yaml:"timeout"`
 }
