@@ -145,7 +145,7 @@ func (c *Cluster) apply(o *server.Options) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w: cluster.listen: %w", ErrConfig, err)
 	}
-	o.ServerName = c.Node
+	o.ServerName, o.Tags = c.Node, []string{tagOf(c.Node)}
 	o.Cluster = server.ClusterOpts{Name: c.Name, Host: host, Port: number}
 	if o.Cluster.TLSConfig, err = c.tls(); err != nil {
 		return "", err

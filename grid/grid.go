@@ -63,6 +63,9 @@ type Grid struct {
 	waitsTold time.Time
 	makes     makes
 
+	idsMu sync.Mutex
+	ids   map[string]string // names of the cluster's nodes by their servers' ids
+
 	making  sync.Mutex // held while a class's streams are made
 	sweep   chan struct{}
 	done    chan struct{}
@@ -100,7 +103,7 @@ func Open(ctx context.Context, cfg Config) (*Grid, error) {
 	g := &Grid{
 		cfg: cfg, node: nuid.Next(), caches: make(map[string]*Cache), revisions: make(map[string]uint64), stats: make(map[string]*counters),
 		classes: make(map[Class][]*partition), readers: make(map[*Reader]struct{}), sweep: make(chan struct{}, 1),
-		done: make(chan struct{}),
+		done: make(chan struct{}), ids: make(map[string]string),
 	}
 	if c := cfg.Cluster; c != nil {
 		g.node = c.Node + nodeMark + g.node

@@ -176,11 +176,11 @@ func (o *owners) leaveCluster(ctx context.Context) {
 		return
 	}
 	if srv.JetStreamIsLeader() {
-		if err := g.stepDownMeta(ctx); err != nil {
+		if err := g.LeadCluster(ctx, ""); err != nil {
 			g.cfg.Logger.Debug("another node is to lead the cluster", "error", err)
 		}
 	}
-	nodes := o.members.alive(g.node, time.Now())
+	nodes := o.members.takers(g.node, time.Now())
 	if len(nodes) < 2 {
 		return // nobody is left
 	}
@@ -230,16 +230,6 @@ func (o *owners) awaitHeirs(ctx context.Context) {
 		case <-time.After(joinEvery):
 		}
 	}
-}
-
-// stepDownMeta has another node place streams and consumers, where this one does.
-func (g *Grid) stepDownMeta(ctx context.Context) error {
-	nc, err := nats.Connect("", nats.InProcessServer(g.server), nats.UserInfo(systemUser, g.server.system), nats.Name(g.cfg.Name+" system"))
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	defer nc.Close()
-	return stepDown(ctx, nc, metaStepDown, "")
 }
 
 // count is how many partitions each node owns, as far as this one has seen.

@@ -16,6 +16,8 @@ type members struct {
 	last map[string]time.Time
 	// version is what they say of their programs.
 	version map[string]string
+	// avoided are the names of those that are to get nothing.
+	avoided []string
 }
 
 const (
@@ -65,6 +67,20 @@ func (m *members) alive(self string, now time.Time) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+func (m *members) avoid(names []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.avoided = slices.Clone(names)
+}
+
+// takers returns the nodes that may be given partitions, self included whatever it is: it asks for itself how many others there are.
+func (m *members) takers(self string, now time.Time) []string {
+	all := m.alive(self, now)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.DeleteFunc(all, func(node string) bool { return node != self && slices.Contains(m.avoided, nameOf(node)) })
 }
 
 // named returns the node with a name, if it is alive.

@@ -436,7 +436,7 @@ func (o *owners) owned() []int {
 
 // surplus returns a partition to give away, and to whom, where this node has more than its share and another less.
 func (o *owners) surplus() (number int, to string, ok bool) {
-	nodes := o.members.alive(o.g.node, time.Now())
+	nodes := o.members.takers(o.g.node, time.Now())
 	if len(nodes) < 2 {
 		return 0, "", false
 	}
