@@ -1,9 +1,10 @@
-// Package cluster tells who the nodes of a grid are and who looks after which partition. How nodes find each other, agree, and follow the leaders
-// is package grid's; what this is asked by is left to the protocols.
+// Package cluster tells who the nodes of a grid are and who looks after which partition, and gives them even shares when nodes come and go (Manager). How nodes
+// find each other, agree, and follow the leaders is package grid's; what this is asked by is left to the protocols.
 package cluster
 
 import (
 	"context"
+	"time"
 
 	"github.com/millrace/millrace/grid"
 )
@@ -22,6 +23,50 @@ type Status struct {
 	Node       string      `json:"node"`
 	Nodes      []Node      `json:"nodes"`
 	Partitions []Partition `json:"partitions"`
+	// Rebalancing is what is being done for the nodes to have even shares.
+	Rebalancing Rebalancing `json:"rebalancing"`
+}
+
+// Rebalancing is what the controller says of its work.
+type Rebalancing struct {
+	// State is even, moving, paused, waiting or unknown; Reason says what it waits for, or why somebody has no place to move to.
+	State  string `json:"state"`
+	Reason string `json:"reason,omitempty"`
+	// Controller is the node that decides, which is the one that leads the cluster; "" for none at the moment.
+	Controller string `json:"controller"`
+	// Paused says that no new move is begun until somebody has it resumed.
+	Paused bool `json:"paused"`
+	// Done and Total are moves since the shares were even last; Total may change with the nodes.
+	Done  int `json:"done"`
+	Total int `json:"total"`
+	// Current are the moves under way.
+	Current []Move `json:"current"`
+}
+
+// Move is a replica on its way from one node to another.
+type Move struct {
+	// Class is that of the partition, "" for the grid's description.
+	Class     string    `json:"class"`
+	Partition int       `json:"partition"`
+	From      string    `json:"from"`
+	To        string    `json:"to"`
+	Since     time.Time `json:"since"`
+	// Lag is how many operations the new replica is behind, as far as the partition's leader knows.
+	Lag uint64 `json:"lag"`
+	// Why is rebuild, drain, even or together.
+	Why string `json:"why"`
+	// Doing is what the partition's leader says of it.
+	Doing string `json:"doing,omitempty"`
+}
+
+// Load is what a node's process takes.
+type Load struct {
+	// CPU is in cores, over the last seconds.
+	CPU float64 `json:"cpu"`
+	// Memory is the process's, in bytes; Disk and Volatile are what its replicas take of the disk and, of the volatile class, of the memory.
+	Memory   uint64 `json:"memory"`
+	Disk     uint64 `json:"disk"`
+	Volatile uint64 `json:"volatile"`
 }
 
 // Node is one of the nodes.
@@ -35,6 +80,13 @@ type Node struct {
 	Owns  int `json:"owns"`
 	// Replicas is how many it has replicas of.
 	Replicas int `json:"replicas"`
+	// Draining says that it gives everything away; it has nothing left where Drained says so too, and may be stopped.
+	Draining bool `json:"draining,omitempty"`
+	Drained  bool `json:"drained,omitempty"`
+	// Removing says that it is being taken out of the cluster.
+	Removing bool `json:"removing,omitempty"`
+	// Load is nil where the node has not said lately.
+	Load *Load `json:"load,omitempty"`
 }
 
 // Partition is one partition of a class.
@@ -58,9 +110,18 @@ type Replica struct {
 	Lag uint64 `json:"lag"`
 }
 
+// The states of Rebalancing.
+const (
+	Evenly  = "even"
+	Moving  = "moving"
+	Paused  = "paused"
+	Waiting = "waiting"
+	Unknown = "unknown"
+)
+
 // Read asks a grid. name is the cluster's and node this node's.
 func Read(ctx context.Context, g Grid, name, node string) Status {
-	s := Status{Cluster: name, Node: node, Nodes: []Node{}, Partitions: []Partition{}}
+	s := Status{Cluster: name, Node: node, Nodes: []Node{}, Partitions: []Partition{}, Rebalancing: Rebalancing{State: Unknown, Current: []Move{}}}
 	states := g.PartitionStates(ctx)
 	index := map[string]int{}
 	for i, m := range g.Members(states) {

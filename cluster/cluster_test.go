@@ -26,7 +26,7 @@ func TestRead(t *testing.T) {
 		{Class: grid.Durable, Number: 1, Leader: "n1", Replicas: []grid.Replica{{Node: "n2", Lag: 2}}},
 	}, "c", "n1")
 	want := cluster.Status{
-		Cluster: "c", Node: "n1",
+		Cluster: "c", Node: "n1", Rebalancing: cluster.Rebalancing{State: cluster.Unknown, Current: []cluster.Move{}},
 		Nodes: []cluster.Node{{Name: "n1", Version: "v1", Connected: true, Leads: 2, Owns: 2, Replicas: 1}, {Name: "n2", Replicas: 2}},
 		Partitions: []cluster.Partition{
 			{Class: "durable", Leader: "n1", Owner: "n1", Replicas: []cluster.Replica{{Node: "n1", State: "current"}, {Node: "n2", State: "offline", Lag: 7}}},

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/millrace/millrace/cluster"
 	"github.com/millrace/millrace/cold"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/pipeline"
@@ -34,6 +35,7 @@ type Node struct {
 	stores    []store.Store
 	cold      *cold.Cold
 	grid      *grid.Grid
+	cluster   *cluster.Manager // nil where the node is in no cluster
 	registry  *registry.Registry
 	pipelines *pipeline.Manager
 	server    *serve.Server
@@ -75,6 +77,11 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	}
 	if n.grid, err = grid.Open(ctx, settings); err != nil {
 		return nil, err
+	}
+	if cl := settings.Cluster; cl != nil {
+		n.cluster = cluster.New(cluster.Config{
+			Name: cl.Name, Node: cl.Node, Replicas: cl.Replicas, Grace: time.Duration(cfg.Cluster.Grace), Moves: cfg.Cluster.Moves, Logger: log,
+		}, n.grid)
 	}
 	if err := n.cold.Start(ctx, n.grid); err != nil {
 		return nil, err
@@ -121,6 +128,9 @@ func (n *Node) Run(ctx context.Context) error {
 	defer stopPipelines()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.pipelines.Run(pipelines) })
+	if n.cluster != nil {
+		group.Go(func() error { return n.cluster.Run(ctx) })
+	}
 	group.Go(func() error {
 		defer stopPipelines()
 		if n.early != nil {

@@ -202,6 +202,10 @@ type ClusterConfig struct {
 	// For an operation of the grid, in place of `grid.timeout`: where a node dies, its partitions have new leaders within about 5 s, and what was to be written there
 	// waits for that.
 	Timeout Duration `yaml:"timeout"`
+	// How long a node that is gone is waited for, which keeps its replicas meanwhile. Then its share is built again on other nodes, where there are enough.
+	Grace Duration `yaml:"grace"`
+	// How many replicas are moved from one node to another at a time, when nodes come and go.
+	Moves int `yaml:"moves"`
 }
 
 // ClusterTLSConfig names the files with which nodes trust each other.
@@ -217,7 +221,8 @@ type ClusterTLSConfig struct {
 // set reports whether the node is one of a cluster.
 func (c ClusterConfig) set() bool {
 	d := Defaults().Cluster
-	return c.Name != "" || c.Listen != "" || len(c.Seeds) > 0 || c.Secret != "" || c.TLS != (ClusterTLSConfig{}) || c.Replicas != d.Replicas || c.Timeout != d.Timeout
+	return c.Name != "" || c.Listen != "" || len(c.Seeds) > 0 || c.Secret != "" || c.TLS != (ClusterTLSConfig{}) || c.Replicas != d.Replicas || c.Timeout != d.Timeout ||
+		c.Grace != d.Grace || c.Moves != d.Moves
 }
 
 // EnginesConfig holds the engines' settings.
@@ -488,7 +493,7 @@ func Defaults() Config {
 		},
 		Listeners: ListenersConfig{MaxBytes: 256 << 20, MaxBytesEach: 16 << 20},
 		Grid:      GridConfig{Name: "millrace", Sync: "interval", MarkerTTL: 3600 * second, Timeout: 5 * second},
-		Cluster:   ClusterConfig{Replicas: 3, Timeout: 15 * second},
+		Cluster:   ClusterConfig{Replicas: 3, Timeout: 15 * second, Grace: 600 * second, Moves: 1},
 		Engine:    "auto",
 		Engines: EnginesConfig{
 			Native:      NativeConfig{MaxTensorBytes: 2 << 30, MaxRunBytes: 4 << 30},

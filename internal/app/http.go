@@ -42,10 +42,17 @@ func (n *Node) route(routes *serve.Routes, page http.Handler) error {
 	}
 	admin.Handle(routes, admin.Config{
 		Metrics: promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}), Stats: n.stats, Profiles: n.cfg.HTTP.Debug,
-		Cluster: func(ctx context.Context) any { return cluster.Read(ctx, n.grid, n.cfg.Cluster.Name, n.cfg.Node.Name) },
+		Cluster: func(ctx context.Context) any { return n.clusterStatus(ctx) },
 	})
 	routes.Handle("/", page)
 	return nil
+}
+
+func (n *Node) clusterStatus(ctx context.Context) cluster.Status {
+	if n.cluster == nil {
+		return cluster.Read(ctx, n.grid, n.cfg.Cluster.Name, n.cfg.Node.Name)
+	}
+	return n.cluster.Status(ctx)
 }
 
 // public says what needs no token: health, for whoever watches the node, and the page, which asks people for the token.

@@ -150,6 +150,8 @@ func (v *validator) grid(c *Config) {
 		return "grid." + path, path != "" // the place is node.data's or grid.url's
 	})
 	v.positive("cluster.timeout", int64(c.Cluster.Timeout))
+	v.positive("cluster.grace", int64(c.Cluster.Grace))
+	v.positive("cluster.moves", int64(c.Cluster.Moves))
 	v.Check(!c.Cluster.set() || c.Cluster.Replicas != 0, "cluster.replicas", "0 must be 1, 3 or 5")
 	v.oneOf("grid.sync", g.Sync, "interval", "always")
 }
