@@ -214,6 +214,17 @@ func (c *cursor) take(ctx context.Context, most int, room *int) ([]Change, error
 	}
 }
 
+// waiting returns how many changes can be given out now, and the bytes of their values that are known.
+func (c *cursor) waiting() (n, bytes int) {
+	c.refill()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopped || c.paused {
+		return 0, 0
+	}
+	return len(c.byKey) - len(c.held), c.bytes
+}
+
 // start takes up to most changes out of the queue. What was written up to again is to be made again.
 func (c *cursor) start(most int, room *int) (items []*item, again Sequence) {
 	c.mu.Lock()

@@ -49,6 +49,7 @@ type Grid struct {
 	relays        *relays
 	uses          uses
 	asking        errgroup.Group // answers other nodes
+	peers         peers
 
 	mu        sync.Mutex
 	caches    map[string]*Cache
@@ -474,6 +475,7 @@ func (g *Grid) shut(ctx context.Context) {
 			nc.Close()
 		}
 	}
+	g.peers.close()
 	for _, l := range []lines{g.feeds, g.scans} {
 		if l != nil {
 			l.close()

@@ -252,24 +252,9 @@ func (r *Reader) Next(ctx context.Context, most int) ([]Change, error) {
 		if closed {
 			return nil, fmt.Errorf("reader %s: %w", r.cfg.Name, ErrClosed)
 		}
-		var out []Change
-		var failed error
-		room := readerBatchBytes
-		for i := range cursors {
-			if len(out) == most || room <= 0 {
-				r.signal() // there may be more
-				break
-			}
-			c := cursors[(turn+i)%len(cursors)]
-			some, err := c.take(ctx, most-len(out), &room)
-			if err != nil {
-				if failed = err; ctx.Err() != nil || !errors.Is(err, ErrUnavailable) {
-					r.Undo(out)
-					return nil, fmt.Errorf("read %s as %s: %w", r.cfg.Cache, r.cfg.Name, err)
-				}
-				continue
-			}
-			out = append(out, some...)
+		out, failed := r.gather(ctx, cursors, turn, most, readerBatchBytes)
+		if failed != nil && len(out) == 0 && (ctx.Err() != nil || !errors.Is(failed, ErrUnavailable)) {
+			return nil, fmt.Errorf("read %s as %s: %w", r.cfg.Cache, r.cfg.Name, failed)
 		}
 		if len(out) > 0 {
 			return out, nil
@@ -291,6 +276,65 @@ func (r *Reader) Next(ctx context.Context, most int) ([]Change, error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// Take returns at once up to most changes, or up to as many bytes of values, as Next would, where least of them or more are here or the bytes are;
+// nothing else. It may be called while another goroutine is in Next.
+func (r *Reader) Take(ctx context.Context, least, most, bytes int) ([]Change, error) {
+	r.mu.Lock()
+	closed, cursors, turn := r.closed, r.cursors, r.turn
+	r.turn++
+	r.mu.Unlock()
+	if closed {
+		return nil, fmt.Errorf("reader %s: %w", r.cfg.Name, ErrClosed)
+	}
+	n, size := r.waiting(cursors)
+	if n == 0 || n < least && size < bytes {
+		return nil, nil
+	}
+	out, err := r.gather(ctx, cursors, turn, most, bytes)
+	if err != nil && len(out) == 0 {
+		return nil, fmt.Errorf("read %s as %s: %w", r.cfg.Cache, r.cfg.Name, err)
+	}
+	return out, nil
+}
+
+// Waiting returns how many changes could be given out now, at least, and the bytes of their values that are in memory. It counts no more than MaxPending
+// of a partition.
+func (r *Reader) Waiting() (n, bytes int) {
+	r.mu.Lock()
+	cursors := r.cursors
+	r.mu.Unlock()
+	return r.waiting(cursors)
+}
+
+func (r *Reader) waiting(cursors []*cursor) (n, bytes int) {
+	for _, c := range cursors {
+		some, of := c.waiting()
+		n, bytes = n+some, bytes+of
+	}
+	return n, bytes
+}
+
+// gather takes changes from cursors, beginning with that of the turn. An error that does not pass comes alone: what was taken is given back.
+func (r *Reader) gather(ctx context.Context, cursors []*cursor, turn, most, room int) (out []Change, failed error) {
+	for i := range cursors {
+		if len(out) == most || room <= 0 {
+			r.signal() // there may be more
+			break
+		}
+		c := cursors[(turn+i)%len(cursors)]
+		some, err := c.take(ctx, most-len(out), &room)
+		if err != nil {
+			if failed = err; ctx.Err() != nil || !errors.Is(err, ErrUnavailable) {
+				r.Undo(out)
+				return nil, err
+			}
+			continue
+		}
+		out = append(out, some...)
+	}
+	return out, failed
 }
 
 // Done says that changes are dealt with: what was made of them is stored, or refused for good. The reader's positions move
