@@ -57,6 +57,9 @@ var faultKinds = [codes]FaultKind{
 // FaultKinds returns every kind of fault that an error entry can have, in the order of docs/errors.md.
 func FaultKinds() []FaultKind { return slices.Clone(faultKinds[:]) }
 
+// movable reports whether the fault comes of the entry and the model alone.
+func (f *fails) movable() bool { return slices.Contains(movable, f.code) }
+
 func (c code) String() string { return faultKinds[c].Code }
 
 // fails is why an item has no result.

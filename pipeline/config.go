@@ -21,6 +21,14 @@ const (
 	KeepResult   = "keep"
 )
 
+// Whether other nodes of the grid run batches of a pipeline.
+const (
+	// SpreadAuto has nodes that have time run batches while the engine of the partition's owner is the limit.
+	SpreadAuto = "auto"
+	// SpreadNever has each owner run its own.
+	SpreadNever = "never"
+)
+
 // Limits of a configuration.
 const (
 	// DefaultBatch is the batch size where the configuration has none, and MaxBatch the largest.
@@ -62,7 +70,9 @@ type Config struct {
 	MaxLag time.Duration
 	// SharesTarget says that other pipelines which say so too may write the same caches: their keys are never the same.
 	SharesTarget bool
-	Logger       *slog.Logger
+	// Spread is SpreadAuto (if empty) or SpreadNever.
+	Spread string
+	Logger *slog.Logger
 }
 
 // ErrConfig says that a configuration cannot be used; the message has every fault.
@@ -85,6 +95,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.OnRemove == "" {
 		c.OnRemove = RemoveResult
+	}
+	if c.Spread == "" {
+		c.Spread = SpreadAuto
 	}
 	if c.Top == 0 {
 		c.Top = DefaultTop
@@ -121,6 +134,7 @@ func (c Config) Validate() error {
 	l.Check(c.MaxBatch >= 1 && c.MaxBatch <= MaxBatch, "max_batch", "%d must be from 1 to %d", c.MaxBatch, MaxBatch)
 	l.Check(c.Start == StartAll || c.Start == StartNew, "start", "%q must be one of %s, %s", c.Start, StartAll, StartNew)
 	l.Check(c.OnRemove == RemoveResult || c.OnRemove == KeepResult, "on_remove", "%q must be one of %s, %s", c.OnRemove, RemoveResult, KeepResult)
+	l.Check(c.Spread == SpreadAuto || c.Spread == SpreadNever, "spread", "%q must be one of %s, %s", c.Spread, SpreadAuto, SpreadNever)
 	l.Check(c.Top >= 1 && c.Top <= MaxTop, "top", "%d must be from 1 to %d", c.Top, MaxTop)
 	l.Check(len(c.Carry) <= MaxCarry, "carry", "%d names are more than %d", len(c.Carry), MaxCarry)
 	for i, name := range c.Carry {

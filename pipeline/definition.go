@@ -33,6 +33,7 @@ type Definition struct {
 	RunTimeout   string   `json:"run_timeout,omitempty"` // as 30s or 5m
 	MaxLag       string   `json:"max_lag,omitempty"`     // as 10s; empty is no limit
 	SharesTarget bool     `json:"shares_target,omitempty"`
+	Spread       string   `json:"spread,omitempty"` // empty is auto
 }
 
 // ParseDefinition reads one. A key that there is not, that comes twice or in another case is an error that names it. It returns an ErrConfig.
@@ -100,6 +101,7 @@ func (d Definition) Config(name string) (Config, error) {
 	c := Config{
 		Name: name, From: d.From, Model: d.Model, Version: d.ModelVersion, To: d.To, Errors: cmp.Or(d.Errors, d.ErrorsTo), MaxBatch: d.MaxBatch,
 		Start: d.Start, OnRemove: d.OnRemove, Top: d.Top, Carry: d.Carry, SharesTarget: d.SharesTarget,
+		Spread: d.Spread,
 	}
 	var l fault.Errors
 	l.Check(d.Errors == "" || d.ErrorsTo == "" || d.Errors == d.ErrorsTo, "errors_to", "%q is not what errors says: write one of them", d.ErrorsTo)
@@ -134,8 +136,13 @@ func (c Config) Definition() Definition {
 	if c.MaxLag > 0 {
 		lag = c.MaxLag.String()
 	}
+	spread := c.Spread
+	if spread == SpreadAuto { // older programs do not know the key
+		spread = ""
+	}
 	return Definition{
 		From: c.From, Model: c.Model, ModelVersion: c.Version, To: c.To, Errors: c.Errors, MaxBatch: c.MaxBatch, Start: c.Start,
 		OnRemove: c.OnRemove, Top: c.Top, Carry: c.Carry, RunTimeout: c.RunTimeout.String(), MaxLag: lag, SharesTarget: c.SharesTarget,
+		Spread: spread,
 	}
 }

@@ -53,6 +53,7 @@ type Manager struct {
 	units    map[string]*unit
 	running  bool
 	trials   chan struct{} // has an element for each that is under way
+	desk     *desk
 }
 
 // unit is a pipeline that the manager keeps. What changes is guarded by Manager.mu.
@@ -88,6 +89,7 @@ func Manage(ctx context.Context, g *grid.Grid, cfg ManagerConfig) (*Manager, err
 		return nil, err
 	}
 	m := &Manager{cfg: cfg, grid: g, log: cfg.Logger, units: map[string]*unit{}, told: map[string]string{}, trials: make(chan struct{}, mostTrials)}
+	m.desk = newDesk(g, m.log, m.runs)
 	if err := m.openRecords(ctx); err != nil {
 		return nil, err
 	}
@@ -96,6 +98,7 @@ func Manage(ctx context.Context, g *grid.Grid, cfg ManagerConfig) (*Manager, err
 		if err != nil {
 			return nil, err
 		}
+		p.desk = m.desk
 		m.units[c.Name] = &unit{cfg: p.Config(), origin: File, p: p}
 	}
 	return m, m.refresh(ctx)
@@ -103,6 +106,10 @@ func Manage(ctx context.Context, g *grid.Grid, cfg ManagerConfig) (*Manager, err
 
 // Run runs the pipelines until ctx ends, and finishes what they have begun. It follows what other nodes make, change, pause and remove.
 func (m *Manager) Run(ctx context.Context) error {
+	if err := m.desk.open(); err != nil {
+		return err
+	}
+	defer m.desk.stop()
 	m.mu.Lock()
 	m.running = true
 	for _, u := range m.units {
@@ -196,6 +203,7 @@ func (m *Manager) runOnce(ctx context.Context, u *unit) error {
 		if p, err = New(ctx, m.grid, m.cfg.Models, m.cfg.Metrics, u.cfg); err != nil {
 			return err
 		}
+		p.desk = m.desk
 		m.mu.Lock()
 		u.p = p
 		m.mu.Unlock()
@@ -210,6 +218,16 @@ func (m *Manager) makeCaches(ctx context.Context, c Config) error {
 		if err := m.grid.CreateCache(ctx, grid.CacheConfig{Name: name}); err != nil && !errors.Is(err, grid.ErrCacheExists) {
 			return fmt.Errorf("pipeline %s: cache %s: %w", c.Name, name, err)
 		}
+	}
+	return nil
+}
+
+// runs returns a pipeline that runs on this node, or nil.
+func (m *Manager) runs(name string) *Pipeline {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if u := m.units[name]; u != nil && u.cancel != nil && !u.paused {
+		return u.p
 	}
 	return nil
 }

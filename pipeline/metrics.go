@@ -12,6 +12,7 @@ import (
 // Metrics are the counters and histograms of a node's pipelines, each with a label "pipeline".
 type Metrics struct {
 	inputs, results, faults, removed, superseded, duplicates, retries *prometheus.CounterVec
+	byPeers, forPeers, returned                                       *prometheus.CounterVec
 	size                                                              *prometheus.HistogramVec
 	seconds                                                           *prometheus.HistogramVec
 }
@@ -31,6 +32,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		superseded: counter("superseded_total", "Results that were dropped because the key has a newer revision, or one at least as new was stored."),
 		duplicates: counter("duplicates_total", "Results that the grid had already, of changes that were given out once more after a crash or a move."),
 		retries:    counter("retries_total", "Attempts to store results that failed and were made again."),
+		byPeers:    counter("spread_out_total", "Batches of this node that other nodes ran, since its engine was busy."),
+		forPeers:   counter("spread_in_total", "Batches of other nodes that this node ran. Their entries and results are counted by the node that stores them."),
+		returned:   counter("spread_returned_total", "Batches that another node was to run and did not; this node ran them."),
 		size: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "millrace", Subsystem: "pipeline", Name: "batch_size", Help: "Entries that ran together.",
 			Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096},
@@ -48,12 +52,13 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 // counters are the metrics of one pipeline.
 type counters struct {
 	inputs, results, faults, removed, superseded, duplicates, retries prometheus.Counter
+	byPeers, forPeers, returned                                       prometheus.Counter
 	size                                                              prometheus.Observer
 	queue, decode, run, encode, publish, total                        prometheus.Observer
 
-	nInputs, nResults, nFaults, nBatches atomic.Uint64
-	latency                              window
-	sizes                                window
+	nInputs, nResults, nFaults, nBatches, nByPeers, nForPeers atomic.Uint64
+	latency                                                   window
+	sizes                                                     window
 }
 
 func (m *Metrics) of(name string) *counters {
@@ -61,6 +66,7 @@ func (m *Metrics) of(name string) *counters {
 		inputs: m.inputs.WithLabelValues(name), results: m.results.WithLabelValues(name), faults: m.faults.WithLabelValues(name),
 		removed: m.removed.WithLabelValues(name), superseded: m.superseded.WithLabelValues(name),
 		duplicates: m.duplicates.WithLabelValues(name), retries: m.retries.WithLabelValues(name),
+		byPeers: m.byPeers.WithLabelValues(name), forPeers: m.forPeers.WithLabelValues(name), returned: m.returned.WithLabelValues(name),
 		size:  m.size.WithLabelValues(name),
 		queue: m.seconds.WithLabelValues(name, "queue"), decode: m.seconds.WithLabelValues(name, "decode"),
 		run: m.seconds.WithLabelValues(name, "run"), encode: m.seconds.WithLabelValues(name, "encode"),
@@ -70,7 +76,7 @@ func (m *Metrics) of(name string) *counters {
 
 // forget takes the series of a pipeline that was removed out.
 func (m *Metrics) forget(name string) {
-	for _, c := range []*prometheus.CounterVec{m.inputs, m.results, m.faults, m.removed, m.superseded, m.duplicates, m.retries} {
+	for _, c := range []*prometheus.CounterVec{m.inputs, m.results, m.faults, m.removed, m.superseded, m.duplicates, m.retries, m.byPeers, m.forPeers, m.returned} {
 		c.DeleteLabelValues(name)
 	}
 	m.size.DeleteLabelValues(name)
@@ -153,6 +159,8 @@ func (w *window) sorted() []uint32 {
 // Snapshot is what a pipeline has done, for people who watch it.
 type Snapshot struct {
 	Inputs, Results, Errors, Batches uint64
+	// ByPeers is how many of the batches other nodes ran, ForPeers how many of other nodes this one ran, which are not among them.
+	ByPeers, ForPeers uint64
 	// Latency is the time from put to stored result of the last 1,024 entries.
 	LatencyP50, LatencyP99 time.Duration
 	// BatchMean is the mean size of the last 1,024 batches, and BatchSizes counts them by the power of two that their
@@ -164,7 +172,7 @@ type Snapshot struct {
 // Snapshot returns the counts since the pipeline was made, and the latency and batch size of now.
 func (p *Pipeline) Snapshot() Snapshot {
 	c := p.count
-	s := Snapshot{Inputs: c.nInputs.Load(), Results: c.nResults.Load(), Errors: c.nFaults.Load(), Batches: c.nBatches.Load()}
+	s := Snapshot{Inputs: c.nInputs.Load(), Results: c.nResults.Load(), Errors: c.nFaults.Load(), Batches: c.nBatches.Load(), ByPeers: c.nByPeers.Load(), ForPeers: c.nForPeers.Load()}
 	if l := c.latency.sorted(); len(l) > 0 {
 		s.LatencyP50 = time.Duration(l[len(l)/2]) * time.Microsecond
 		s.LatencyP99 = time.Duration(l[len(l)*99/100]) * time.Microsecond

@@ -28,6 +28,8 @@ type Pipeline struct {
 	results *target
 	faults  *target
 	count   *counters
+	digest  string // of the definition
+	desk    *desk  // where nodes give each other batches; nil for none
 
 	board board
 }
@@ -41,6 +43,9 @@ func New(ctx context.Context, g *grid.Grid, models Models, metrics *Metrics, cfg
 	p := &Pipeline{cfg: cfg, grid: g, models: models, log: cfg.Logger.With("pipeline", cfg.Name)}
 	p.board.stopped()
 	var err error
+	if p.digest, err = digestOf(cfg); err != nil {
+		return nil, fmt.Errorf("pipeline %s: %w", cfg.Name, err)
+	}
 	if p.from, err = g.Cache(ctx, cfg.From); err != nil {
 		return nil, fmt.Errorf("pipeline %s: %w", cfg.Name, err)
 	}
@@ -107,7 +112,11 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	group, work := errgroup.WithContext(work)
 	group.Go(func() error {
 		defer close(batches)
-		return p.compute(ctx, work, reader, batches)
+		spread := p.startSpreader(ctx, work, reader, batches)
+		if spread != nil {
+			defer spread.close()
+		}
+		return p.compute(ctx, work, reader, spread, batches)
 	})
 	for range publishers {
 		group.Go(func() error {
@@ -175,7 +184,7 @@ const busyWait = 5 * time.Millisecond
 
 // compute fetches what is queued, runs the model on it and hands the results on, until ctx ends. While batches are
 // published the next is computed.
-func (p *Pipeline) compute(ctx, work context.Context, reader *grid.Reader, batches chan<- *batch) error {
+func (p *Pipeline) compute(ctx, work context.Context, reader *grid.Reader, spread *spreader, batches chan<- *batch) error {
 	var current *plan
 	runs := newRunner(p.cfg.RunTimeout)
 	defer runs.close()
@@ -193,13 +202,10 @@ func (p *Pipeline) compute(ctx, work context.Context, reader *grid.Reader, batch
 		}
 		handle.Release()
 		current = plan
-		changes, err := reader.Next(ctx, min(p.cfg.MaxBatch, current.most))
+		b, err := p.next(ctx, reader, spread, min(p.cfg.MaxBatch, current.most))
 		if err != nil {
 			return p.ended(ctx, err)
 		}
-		p.board.taken()
-		b := newBatch(changes)
-		p.count.fetched(b)
 		for given := false; ; {
 			// It may have been replaced while nothing came.
 			if handle, current, err = p.model(work, current); err != nil {
@@ -231,12 +237,35 @@ func (p *Pipeline) compute(ctx, work context.Context, reader *grid.Reader, batch
 		}
 		current.tell(p.log)
 		b.plan = current
+		if spread != nil {
+			spread.ran(current, b.clock.decode+b.clock.run+b.clock.encode)
+		}
 		select {
 		case batches <- b:
 		case <-work.Done():
 			return work.Err()
 		}
 	}
+}
+
+// next returns the next batch that this node is to run.
+func (p *Pipeline) next(ctx context.Context, reader *grid.Reader, spread *spreader, most int) (*batch, error) {
+	if spread != nil {
+		return spread.next(ctx, most)
+	}
+	changes, err := reader.Next(ctx, most)
+	if err != nil {
+		return nil, err
+	}
+	return p.begin(changes), nil
+}
+
+// begin makes a batch of changes, and counts it.
+func (p *Pipeline) begin(changes []grid.Change) *batch {
+	p.board.taken()
+	b := newBatch(changes)
+	p.count.fetched(b)
+	return b
 }
 
 // model waits until the model can be run, and makes a plan for it where it is not the current one.

@@ -30,18 +30,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // workbench is a grid with the caches in, out and p-errors, and the models that a pipeline p may use.
 type workbench struct {
-	*testing.T
+	testing.TB
 	grid   *grid.Grid
 	models *models
 }
 
-func newWorkbench(t *testing.T) *workbench {
+func newWorkbench(t testing.TB) *workbench {
 	t.Helper()
 	return openWorkbench(t, grid.Config{InMemory: true, Partitions: 4})
 }
 
 // openWorkbench opens one; in and out may have other classes than the default.
-func openWorkbench(t *testing.T, cfg grid.Config, classes ...grid.Class) *workbench {
+func openWorkbench(t testing.TB, cfg grid.Config, classes ...grid.Class) *workbench {
 	t.Helper()
 	w := openBare(t, cfg, classes...)
 	t.Cleanup(w.close)
@@ -49,13 +49,13 @@ func openWorkbench(t *testing.T, cfg grid.Config, classes ...grid.Class) *workbe
 }
 
 // openBare is openWorkbench for who closes it.
-func openBare(t *testing.T, cfg grid.Config, classes ...grid.Class) *workbench {
+func openBare(t testing.TB, cfg grid.Config, classes ...grid.Class) *workbench {
 	t.Helper()
 	g, err := grid.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &workbench{T: t, grid: g, models: &models{changed: make(chan struct{})}}
+	w := &workbench{TB: t, grid: g, models: &models{changed: make(chan struct{})}}
 	for i, name := range []string{"in", "out", "p-errors"} {
 		config := grid.CacheConfig{Name: name}
 		if i < len(classes) {

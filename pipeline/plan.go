@@ -32,6 +32,7 @@ type Models interface {
 // plan is how one version of a model turns entries into results. It belongs to the one goroutine that computes.
 type plan struct {
 	name    string // of the pipeline
+	digest  string // of the definition; only of a plan for other nodes' batches
 	model   *model.Model
 	decoder *media.Decoder // nil for a model that takes only named tensors
 	inputs  []graph.Value

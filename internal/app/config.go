@@ -470,6 +470,9 @@ type PipelineConfig struct {
 	// Two pipelines that write one cache are refused, unless both say by this that they never have the same key: of two results under one
 	// key each would replace the other.
 	SharesTarget bool `yaml:"shares_target" default:"false"`
+	// Whether other nodes run batches of it: with `auto` those that have time do, while the owner of a partition has a full batch waiting and runs take 2 ms
+	// or more; with `never` each owner runs its own.
+	Spread string `yaml:"spread" default:"auto"`
 }
 
 // LogConfig describes the log, which goes to the standard error.
@@ -527,6 +530,7 @@ func (c *Config) Complete() {
 		setDefault(&p.OnRemove, "remove")
 		setDefault(&p.Top, 20)
 		setDefault(&p.RunTimeout, Duration(pipeline.DefaultRunTimeout))
+		setDefault(&p.Spread, pipeline.SpreadAuto)
 		c.Pipelines[name] = p
 	}
 }

@@ -50,7 +50,7 @@ func (p PipelineConfig) pipeline(name string, log *slog.Logger) pipeline.Config 
 	return pipeline.Config{
 		Name: name, From: p.From, To: p.To, Errors: p.Errors, Model: p.Model, Version: int64(p.Version),
 		MaxBatch: p.MaxBatch, Start: p.Start, OnRemove: p.OnRemove, Top: p.Top, Carry: p.Carry,
-		RunTimeout: time.Duration(p.RunTimeout), MaxLag: time.Duration(p.MaxLag), SharesTarget: p.SharesTarget, Logger: log,
+		RunTimeout: time.Duration(p.RunTimeout), MaxLag: time.Duration(p.MaxLag), SharesTarget: p.SharesTarget, Spread: p.Spread, Logger: log,
 	}
 }
 

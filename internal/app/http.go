@@ -144,6 +144,7 @@ func (n *Node) stats(ctx context.Context) (admin.Stats, error) {
 			InRate: n.rates.of("in "+cfg.Name, shot.Inputs), OutRate: n.rates.of("out "+cfg.Name, shot.Results),
 			LatencyP50: float64(shot.LatencyP50.Microseconds()), LatencyP99: float64(shot.LatencyP99.Microseconds()),
 			BatchMean: shot.BatchMean, BatchSizes: shot.BatchSizes,
+			Batches: shot.Batches, ByPeers: shot.ByPeers, ForPeers: shot.ForPeers,
 		})
 	}
 	return s, nil

@@ -36,6 +36,7 @@ it. With --replace one that was made so before is changed; one of the configurat
 	f.StringSliceVar(&d.Carry, "carry", nil, "fields of the input that its result has too, as `id,time`")
 	limit := f.Duration("run-timeout", 0, fmt.Sprintf("how long the model may run on a batch (default %v)", pipeline.DefaultRunTimeout))
 	f.BoolVar(&d.SharesTarget, "shares-target", false, "other pipelines that say so too may write the same caches: their keys are never the same")
+	f.StringVar(&d.Spread, "spread", "", "whether other nodes that have time run batches of it: auto (the default) or never")
 	replace := f.Bool("replace", false, "change the pipeline where it is there")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
@@ -125,6 +126,7 @@ func pipelineRows(p rest.Pipeline) [][]string {
 	add("carry", p.Carry)
 	add("run_timeout", p.RunTimeout)
 	add("shares_target", p.SharesTarget)
+	add("spread", p.Spread)
 	rows = append(rows, []string{"inputs that wait", fmt.Sprintf("%d, for %s", p.Lag, time.Duration(p.LagSeconds*float64(time.Second)).Round(time.Millisecond))})
 	return rows
 }

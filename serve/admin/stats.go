@@ -120,6 +120,10 @@ type PipelineStats struct {
 	BatchMean float64 `json:"batch_mean"`
 	// BatchSizes counts runs by the power of two that their size is at most: 1, 2, 4, ...
 	BatchSizes []uint64 `json:"batch_sizes"`
+	// Batches is how many this node stored the results of. ByPeers of them other nodes ran; ForPeers is how many this node ran for others.
+	Batches  uint64 `json:"batches"`
+	ByPeers  uint64 `json:"batches_by_peers"`
+	ForPeers uint64 `json:"batches_for_peers"`
 }
 
 // answerStats answers with the numbers that ask returns.

@@ -68,6 +68,7 @@ type Settings struct {
 	RunTimeout   string   `json:"run_timeout,omitempty"`
 	MaxLag       string   `json:"max_lag,omitempty"`
 	SharesTarget bool     `json:"shares_target,omitempty"`
+	Spread       string   `json:"spread,omitempty"`
 }
 
 // SettingsOf returns a pipeline's settings.
@@ -76,6 +77,7 @@ func SettingsOf(c pipeline.Config) Settings {
 	return Settings{
 		From: d.From, To: d.To, ErrorsTo: d.Errors, Model: d.Model, FixedVersion: d.ModelVersion, MaxBatch: d.MaxBatch, Start: d.Start,
 		OnRemove: d.OnRemove, Top: d.Top, Carry: d.Carry, RunTimeout: d.RunTimeout, MaxLag: d.MaxLag, SharesTarget: d.SharesTarget,
+		Spread: c.WithDefaults().Spread,
 	}
 }
 
