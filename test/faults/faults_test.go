@@ -63,16 +63,24 @@ func TestFaults(t *testing.T) {
 		}
 	}
 	r := newRun(t)
+	var some []fault
 	for _, f := range faults {
 		if form == "ci" && !f.ci || !chosen(f.name) {
 			continue
 		}
+		some = append(some, f)
+		if f.prepare != nil {
+			if err := f.prepare(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r.start()
+	for _, f := range some {
 		res := &result{Fault: f.name, What: f.what}
 		r.results = append(r.results, res)
 		for range times {
-			if !r.once(f, res) {
-				break
-			}
+			r.once(f, res)
 		}
 		t.Log(res)
 	}
@@ -108,6 +116,13 @@ func newRun(t *testing.T) *run {
 		t: t, nodes: newNodes(t, binary, 3), rec: newRecorder(), random: rand.New(rand.NewPCG(seed, 1)), seed: seed, kept: map[string]uint64{},
 		skewed: sync.OnceValues(func() (string, error) { return buildSkewed(dir) }),
 	}
+	return r
+}
+
+// start starts the cluster, and who listens to it.
+func (r *run) start() {
+	t := r.t
+	t.Helper()
 	began := time.Now()
 	for i := range r.nodes.all {
 		if err := r.nodes.start(i); err != nil {
@@ -127,7 +142,6 @@ func newRun(t *testing.T) *run {
 			l.close()
 		}
 	})
-	return r
 }
 
 func (r *run) bases() (list []string) {
@@ -137,8 +151,8 @@ func (r *run) bases() (list []string) {
 	return list
 }
 
-// once makes a fault happen once under load, and checks all that was done and seen meanwhile. It reports whether the cluster can go on.
-func (r *run) once(f fault, res *result) bool {
+// once makes a fault happen once under load, and checks all that was done and seen meanwhile.
+func (r *run) once(f fault, res *result) {
 	r.round++
 	r.afterwards = nil
 	began := time.Now()
@@ -162,7 +176,8 @@ func (r *run) once(f fault, res *result) bool {
 	if err != nil {
 		r.nodes.network.heal()
 		r.fail(ops, res, fmt.Errorf("the fault itself: %w", err))
-		return r.recover(res)
+		r.recover(res)
+		return
 	}
 	v, err := r.check(ops)
 	if r.afterwards != nil {
@@ -175,7 +190,6 @@ func (r *run) once(f fault, res *result) bool {
 	if err != nil {
 		r.fail(ops, res, err)
 	}
-	return true
 }
 
 // fail reports a round's findings, and keeps its history.
@@ -194,7 +208,7 @@ func (r *run) fail(ops []*op, res *result, err error) {
 }
 
 // recover brings the cluster back after a round that left it broken, so that the next ones can be run: what does not come back by itself is restarted.
-func (r *run) recover(res *result) bool {
+func (r *run) recover(res *result) {
 	for i := range r.nodes.all {
 		if slices.Contains(r.nodes.running(), i) {
 			if err := r.nodes.end(i, 9); err != nil {
@@ -208,7 +222,6 @@ func (r *run) recover(res *result) bool {
 	if _, err := r.nodes.settle(settleLimit); err != nil {
 		r.t.Fatalf("after %s: %v", res.Fault, err)
 	}
-	return true
 }
 
 // resultsLimit is how long the pipeline and the listeners may take to come to the end after a round.

@@ -13,6 +13,8 @@ import (
 type fault struct {
 	name string
 	what string
+	// prepare, where it is set, is done before anything is started.
+	prepare func(*run) error
 	// inject makes it happen under load and ends it; what is to be mended by itself is left to the cluster.
 	inject func(*run) error
 	// ci: it is in the form that CI runs.
@@ -59,7 +61,10 @@ var faults = []fault{
 	}},
 	{name: "full disk", what: "of a node, for 10 s", inject: (*run).fullDisk},
 	{name: "rolling restart", what: "SIGTERM to each node in turn", inject: (*run).rolling},
-	{name: "clock skew", what: "a node restarts with its clock an hour ahead or behind, and back", inject: (*run).skew},
+	{name: "clock skew", what: "a node restarts with its clock an hour ahead or behind, and back", inject: (*run).skew, prepare: func(r *run) error {
+		_, err := r.skewed()
+		return err
+	}},
 }
 
 func (r *run) anyNode() int { return r.random.IntN(len(r.nodes.all)) }

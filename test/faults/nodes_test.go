@@ -84,14 +84,16 @@ func (b *lockedBuffer) Write(p []byte) (int, error) {
 	return b.buf.Write(p)
 }
 
+// tail is what it printed last beside requests.
 func (b *lockedBuffer) tail() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	lines := strings.Split(b.buf.String(), "\n")
-	return strings.Join(lines[max(0, len(lines)-40):], "\n")
+	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.Contains(line, "msg=request") })
+	return strings.Join(lines[max(0, len(lines)-12):], "\n")
 }
 
-// newNodes makes the disks and configurations of a cluster; start starts it. There are two more places than nodes, for one that joins.
+// newNodes makes the disks and configurations of a cluster; start starts it.
 func newNodes(t *testing.T, binary string, count int) *nodes {
 	t.Helper()
 	n := &nodes{t: t, network: newNetwork(t, count), dir: t.TempDir(), binary: binary}
