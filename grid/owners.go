@@ -82,7 +82,11 @@ func (o *owners) addClass(ctx context.Context, parts []*partition) error {
 	}
 	var errs []error
 	for range parts {
-		if err := <-results; !errors.Is(err, ErrNotOwner) { // else it is another node's by now
+		switch err := <-results; {
+		case errors.Is(err, ErrNotOwner): // it is another node's by now
+		case err != nil && o.g.cfg.Cluster != nil && ctx.Err() == nil && !errors.Is(err, ErrFormat): // nodes come and go; it is tried again
+			o.g.cfg.Logger.Debug("a partition cannot be read yet", "error", err)
+		default:
 			errs = append(errs, err)
 		}
 	}

@@ -93,8 +93,12 @@ func runNode(ctx context.Context, config app.Config, log *slog.Logger, ready fun
 	if !untold() {
 		<-told
 	}
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	switch {
+	case !errors.Is(err, context.Canceled):
+	case ctx.Err() != nil:
 		err = nil
+	default: // nobody interrupted it: what it says is the reason
+		err = errors.New(err.Error())
 	}
 	if err == nil {
 		log.Info("stopped")
