@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/millrace/millrace/bulk"
+	"github.com/millrace/millrace/cluster"
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/media"
@@ -137,6 +138,16 @@ var kinds = []Kind{
 		Code: "entry_damaged", HTTP: http.StatusGone, GRPC: GRPCDataLoss, is: []error{grid.ErrDamaged},
 		Cause:  "The key had an entry. Its record on the disk was damaged or is missing, and the node found that when it started: its log, `/metrics` and `/rest/v2/stats` say where.",
 		Remedy: "Put the entry again, or restore it from a backup. Deleting it makes it `not_found`.",
+	},
+	{
+		Code: "node_not_found", HTTP: http.StatusNotFound, GRPC: GRPCNotFound, is: []error{cluster.ErrNode},
+		Cause:  "The cluster has no node of this name.",
+		Remedy: "Compare it with `millrace cluster status`.",
+	},
+	{
+		Code: "cluster_refused", HTTP: http.StatusConflict, GRPC: GRPCFailedPrecondition, is: []error{cluster.ErrRefused, cluster.ErrAlone},
+		Cause:  "This cannot be done to the cluster as it is: a node that is connected is not removed, nor one without which too few would be left, and a node alone has no cluster.",
+		Remedy: "The message says what stands in the way: drain and stop the node first, or start others.",
 	},
 	{
 		Code: "pipeline_not_found", HTTP: http.StatusNotFound, GRPC: GRPCNotFound, is: []error{pipeline.ErrNone, grid.ErrNoReader},

@@ -42,7 +42,7 @@ func (n *Node) route(routes *serve.Routes, page http.Handler) error {
 	}
 	admin.Handle(routes, admin.Config{
 		Metrics: promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}), Stats: n.stats, Profiles: n.cfg.HTTP.Debug,
-		Cluster: func(ctx context.Context) any { return n.clusterStatus(ctx) },
+		Cluster: func(ctx context.Context) any { return n.clusterStatus(ctx) }, Control: n.clusterControl,
 	})
 	routes.Handle("/", page)
 	return nil
@@ -53,6 +53,13 @@ func (n *Node) clusterStatus(ctx context.Context) cluster.Status {
 		return cluster.Read(ctx, n.grid, n.cfg.Cluster.Name, n.cfg.Node.Name)
 	}
 	return n.cluster.Status(ctx)
+}
+
+func (n *Node) clusterControl() (admin.Cluster, error) {
+	if n.cluster == nil {
+		return nil, cluster.ErrAlone
+	}
+	return n.cluster, nil
 }
 
 // public says what needs no token: health, for whoever watches the node, and the page, which asks people for the token.

@@ -12,12 +12,13 @@ import (
 func (c *command) cluster() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "cluster",
-		Short:   "Look at the cluster that a running node is one of",
+		Short:   "Look at the cluster that a running node is one of, and have nodes leave it",
 		Long:    "Says which nodes keep the grid together, and who looks after which partition. docs/config.md says how nodes become a cluster. " + remoteHelp,
 		Example: "  millrace cluster status\n  millrace cluster status --server http://127.0.0.1:8082 --json",
 		GroupID: "client",
 	}
-	cmd.AddCommand(c.clusterStatus(opener(c.remote(cmd))))
+	open := opener(c.remote(cmd))
+	cmd.AddCommand(c.clusterStatus(open), c.clusterDrain(open), c.clusterRemove(open), c.clusterRebalance(open))
 	return cmd
 }
 
@@ -55,16 +56,12 @@ func (c *command) printCluster(s cluster.Status) error {
 	fmt.Fprintf(c.Stdout, "cluster %s, as node %s sees it\n\n", s.Cluster, s.Node)
 	var rows [][]string
 	for _, n := range s.Nodes {
-		state := "away"
-		if n.Connected {
-			state = "there"
-		}
-		rows = append(rows, []string{n.Name, state, n.Version, fmt.Sprint(n.Leads), fmt.Sprint(n.Owns), fmt.Sprint(n.Replicas)})
+		rows = append(rows, []string{n.Name, nodeState(n), n.Version, fmt.Sprint(n.Leads), fmt.Sprint(n.Owns), fmt.Sprint(n.Replicas)})
 	}
 	if err := printTable(c.Stdout, []string{"node", "state", "version", "leads", "owns", "replicas"}, rows); err != nil {
 		return err
 	}
-	fmt.Fprintln(c.Stdout)
+	fmt.Fprintf(c.Stdout, "\n%s\n\n", rebalancing(s.Rebalancing))
 	rows = nil
 	for _, p := range s.Partitions {
 		var replicas []string

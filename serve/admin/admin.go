@@ -19,6 +19,8 @@ type Config struct {
 	Stats func(ctx context.Context) (Stats, error)
 	// Cluster returns what GET /rest/v2/cluster answers as JSON.
 	Cluster func(ctx context.Context) any
+	// Control returns what does the work of the paths below it, or why this node has none.
+	Control func() (Cluster, error)
 	// Profiles opens Go's profiles under /debug/pprof/.
 	Profiles bool
 }
@@ -36,9 +38,7 @@ func Handle(routes *serve.Routes, cfg Config) {
 		routes.Handle("/rest/v2/stats", exact("/rest/v2/stats", answerStats(cfg.Stats)))
 	}
 	if cfg.Cluster != nil {
-		routes.Handle("/rest/v2/cluster", exact("/rest/v2/cluster", func(w http.ResponseWriter, r *http.Request) {
-			serve.WriteJSON(w, r, http.StatusOK, cfg.Cluster(r.Context()))
-		}))
+		routes.Handle(clusterPath, answerCluster(cfg.Cluster, cfg.Control))
 	}
 	if cfg.Profiles {
 		routes.Handle("/debug/pprof/", profiles())
