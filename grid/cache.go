@@ -100,21 +100,8 @@ func (g *Grid) UpdateCache(ctx context.Context, config CacheConfig) error {
 	if err != nil {
 		return err
 	}
-	if config.Class == "" {
-		config.Class = c.Config().Class
-	}
-	config = config.withDefaults()
-	if have := c.Config().Class; have != config.Class {
-		return fmt.Errorf("cache %s: %w: its class is %s and cannot become %s", config.Name, ErrConfig, have, config.Class)
-	}
-	if have := c.Config().Store; have != config.Store {
-		s, err := c.Stats(ctx)
-		if err != nil {
-			return fmt.Errorf("update cache %s: %w", config.Name, err)
-		}
-		if s.Cold > 0 {
-			return fmt.Errorf("cache %s: %w: %d of its entries are in the store %s alone, so it cannot become %q", config.Name, ErrConfig, s.Cold, have, config.Store)
-		}
+	if config, err = c.altered(ctx, config); err != nil {
+		return err
 	}
 	b, err := json.Marshal(config)
 	if err != nil {
@@ -129,6 +116,42 @@ func (g *Grid) UpdateCache(ctx context.Context, config CacheConfig) error {
 	}
 	_, err = g.adopt(ctx, config, rev)
 	return err
+}
+
+// altered returns a configuration for a cache that is there, with the defaults, or why the cache cannot have it.
+func (c *Cache) altered(ctx context.Context, config CacheConfig) (CacheConfig, error) {
+	if config.Class == "" {
+		config.Class = c.Config().Class
+	}
+	config = config.withDefaults()
+	if have := c.Config().Class; have != config.Class {
+		return config, fmt.Errorf("cache %s: %w: its class is %s and cannot become %s", config.Name, ErrConfig, have, config.Class)
+	}
+	if have := c.Config().Store; have != config.Store {
+		s, err := c.Stats(ctx)
+		if err != nil {
+			return config, fmt.Errorf("update cache %s: %w", config.Name, err)
+		}
+		if s.Cold > 0 {
+			return config, fmt.Errorf("cache %s: %w: %d of its entries are in the store %s alone, so it cannot become %q", config.Name, ErrConfig, s.Cold, have, config.Store)
+		}
+	}
+	return config, nil
+}
+
+// CheckCache returns what CreateCache, or UpdateCache where there is such a cache, would make of a configuration, and its error; nothing changes.
+func (g *Grid) CheckCache(ctx context.Context, config CacheConfig) (CacheConfig, error) {
+	if err := config.Validate(); err != nil {
+		return config, err
+	}
+	c, err := g.Cache(ctx, config.Name)
+	if errors.Is(err, ErrNoCache) {
+		return config.withDefaults(), nil
+	}
+	if err != nil {
+		return config, err
+	}
+	return c.altered(ctx, config)
 }
 
 // adopt takes a configuration into use, unless a newer one is.

@@ -249,6 +249,40 @@ func (m *Manager) Put(ctx context.Context, name string, d Definition) (created b
 	return !was, nil
 }
 
+// Offer has the grid keep a pipeline, unless it keeps one of that name: that one stays, and Offer reports whether it says the same. It returns ErrConfig
+// where the pipeline cannot run beside the others.
+func (m *Manager) Offer(ctx context.Context, c Config) (same bool, err error) {
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	value, err := json.Marshal(c.Definition())
+	if err != nil {
+		return false, err
+	}
+	for range 2 {
+		r, err := m.records(ctx)
+		if err != nil {
+			return false, err
+		}
+		if have, ok := r.defined[c.Name]; ok {
+			return reflect.DeepEqual(have.Definition(), c.Definition()), m.refreshLocked(ctx)
+		}
+		if err := ValidateAll(append(slices.Collect(maps.Values(r.defined)), c)); err != nil {
+			return false, err
+		}
+		if err := m.makeCaches(ctx, c); err != nil {
+			return false, err
+		}
+		_, err = m.cache.Create(ctx, definitionPrefix+c.Name, value, grid.PutOptions{ContentType: contentType})
+		if err == nil {
+			return true, m.refreshLocked(ctx)
+		}
+		if !errors.Is(err, grid.ErrExists) { // else another node was faster
+			return false, fmt.Errorf("keep pipeline %s: %w", c.Name, err)
+		}
+	}
+	return false, fmt.Errorf("%w: what the grid keeps of pipeline %s cannot be read; remove it, and make it anew", ErrConfig, c.Name)
+}
+
 // Delete removes a pipeline that the grid keeps, with its positions; its results stay. Of one that the configuration file hides it removes the
 // definition alone, since the positions are those of the file's too. It returns ErrNone, or ErrInFile where only the file has it.
 func (m *Manager) Delete(ctx context.Context, name string) error {

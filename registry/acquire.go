@@ -118,8 +118,13 @@ func (r *Registry) acquire(ctx context.Context, v *version) (*Handle, error) {
 			r.mu.Unlock()
 			return nil, engine.ErrClosed
 		case v.gone:
+			now := r.models[v.Name][v.Version]
 			r.mu.Unlock()
-			return nil, noModel(v.Name, v.Version)
+			if now == nil {
+				return nil, noModel(v.Name, v.Version)
+			}
+			v = now // pushed anew, or with other settings
+			continue
 		case v.failure != nil:
 			err := v.failure
 			r.mu.Unlock()
@@ -191,7 +196,8 @@ func (r *Registry) open(ctx context.Context, v *version) (*model.Model, engine.S
 			return nil, nil, "", err
 		}
 	}
-	s, name, err := r.cfg.Open(ctx, m)
+	settings, set := r.Settings(ctx, v.Name)
+	s, name, err := r.cfg.Open(ctx, m, settings, set)
 	if err != nil {
 		return nil, nil, "", err
 	}

@@ -161,8 +161,9 @@ func (r *Registry) foundAlias(e grid.Entry) {
 // prune removes the oldest versions of a model that are more than are to be kept, but for those in use. What cannot be removed now is at the next push.
 // The caller holds pushing.
 func (r *Registry) prune(ctx context.Context, name string) {
-	keep, used, known := 0, []int64(nil), true
-	if r.cfg.Keep != nil {
+	settings, _ := r.Settings(ctx, name)
+	keep, used, known := settings.Keep, []int64(nil), true
+	if keep == 0 && r.cfg.Keep != nil {
 		keep = r.cfg.Keep(name)
 	}
 	if keep <= 0 {
@@ -220,6 +221,39 @@ func (r *Registry) Import(ctx context.Context, name string, data []byte, o PushO
 	r.mu.Unlock()
 	info, err := r.PushWith(ctx, name, 0, data, o)
 	return info, err == nil, err
+}
+
+// Seed takes a model as the first version of its name, with the settings of o, unless the grid has one: that one stays, of which it returns the newest version. It
+// reports whether it took the model. The other errors are those of PushWith.
+func (r *Registry) Seed(ctx context.Context, name string, data []byte, o PushOptions) (Info, bool, error) {
+	if info, ok := r.newestKept(name); ok {
+		return info, false, nil
+	}
+	info, err := r.PushWith(ctx, name, 1, data, o)
+	if errors.Is(err, ErrVersionExists) { // another node was faster
+		if err := r.follow(ctx, manifest{Name: name, Version: 1}.key()); err != nil {
+			return Info{}, false, err
+		}
+		if info, ok := r.newestKept(name); ok {
+			return info, false, nil
+		}
+	}
+	if err == nil && o.Settings != nil {
+		err = r.Configure(ctx, name, *o.Settings)
+	}
+	return info, err == nil, err
+}
+
+// newestKept describes the newest version that the grid has.
+func (r *Registry) newestKept(name string) (Info, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, v := range r.newestFirst(name) {
+		if v.kept() {
+			return r.info(v), true
+		}
+	}
+	return Info{}, false
 }
 
 // sameAs returns the version that the grid has under f's number, and whether it is of the same content and settings and from a configuration too.

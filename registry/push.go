@@ -63,6 +63,10 @@ type PushOptions struct {
 	Origin
 	// Replace takes a model with another signature than that of the version that serves.
 	Replace bool
+	// Settings, where they are set, are those that it is opened with; see Configure, which sets them.
+	Settings *Settings
+	// DryRun does all but keep the model: what would be refused is refused. The version that is told of is the one that it would have.
+	DryRun bool
 }
 
 // Push is PushWith without options.
@@ -115,9 +119,16 @@ func (r *Registry) PushWith(ctx context.Context, name string, number int64, data
 	if f.Trained == "" {
 		f.Trained = trainedWith(m)
 	}
-	session, name2, err := r.cfg.Open(ctx, m)
+	settings, set := r.Settings(ctx, name)
+	if o.Settings != nil {
+		settings, set = *o.Settings, true
+	}
+	session, name2, err := r.cfg.Open(ctx, m, settings, set)
 	if err != nil {
 		return Info{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	if o.DryRun {
+		return Info{Model: m, Name: name, Version: f.Version, State: Unloaded, Digest: f.Digest, Bytes: f.Bytes}, session.Close()
 	}
 	if f, err = r.store(ctx, f, data, number == 0); err != nil {
 		return Info{}, errors.Join(err, session.Close())
@@ -255,7 +266,14 @@ func (r *Registry) Delete(ctx context.Context, name string, number int64) error 
 		}
 		r.setAlias(name, alias{})
 	}
-	return r.remove(ctx, gone)
+	if err := r.remove(ctx, gone); err != nil || number != 0 {
+		return err
+	}
+	if _, err := r.cache.Delete(ctx, settingsPrefix+name, grid.DeleteOptions{}); err != nil && !errors.Is(err, grid.ErrNotFound) {
+		return fmt.Errorf("delete the settings of model %s: %w", name, err)
+	}
+	r.adopt(name, nil)
+	return nil
 }
 
 // remove removes versions that the grid keeps. The caller holds pushing.

@@ -36,6 +36,8 @@ var (
 	ErrFixed = errors.New("model belongs to the configuration")
 	// ErrInUse says that a version cannot be removed, since it was chosen to serve.
 	ErrInUse = errors.New("model version is in use")
+	// ErrSettings says that a model cannot run as it is asked; the message has every fault.
+	ErrSettings = errors.New("settings of the model are not valid")
 	// ErrFailed says that a model that is kept cannot be run now; the message says why.
 	ErrFailed = errors.New("model cannot be run")
 )
@@ -43,8 +45,8 @@ var (
 // Cache is the name of the grid's cache that holds pushed models: one of the system's (grid.IsSystem).
 const Cache = "_models"
 
-// An Opener prepares a model for running: it chooses the engine and its settings. It returns the engine's name.
-type Opener func(ctx context.Context, m *model.Model) (engine.Session, string, error)
+// An Opener prepares a model for running: it chooses the engine, and what s leaves out. set says that s was set in the grid. It returns the engine's name.
+type Opener func(ctx context.Context, m *model.Model, s Settings, set bool) (engine.Session, string, error)
 
 // Config is what a Registry needs.
 type Config struct {
@@ -54,7 +56,7 @@ type Config struct {
 	MaxBytes int64
 	// MaxOpen is how many versions that nobody uses stay open; 0 is 16. The newest of each model always does.
 	MaxOpen int
-	// Keep is how many versions of a model the grid keeps beside those in use; DefaultKeep where it is nil or gives 0.
+	// Keep is how many versions of a model the grid keeps beside those in use, where its Settings do not say; DefaultKeep where it is nil or gives 0.
 	Keep func(name string) int
 	// InUse gives the versions of a model that somebody names, and reports whether that is known now. While it is not, none is removed.
 	InUse  func(name string) (numbers []int64, known bool)
@@ -112,12 +114,13 @@ type Registry struct {
 	cache *grid.Cache
 	log   *slog.Logger
 
-	mu      sync.Mutex
-	models  map[string]map[int64]*version
-	aliases map[string]alias
-	clock   uint64 // orders the uses of versions
-	changed chan struct{}
-	closed  bool
+	mu       sync.Mutex
+	models   map[string]map[int64]*version
+	aliases  map[string]alias
+	settings map[string]Settings
+	clock    uint64 // orders the uses of versions
+	changed  chan struct{}
+	closed   bool
 
 	pushing sync.Mutex // one change at a time: versions are given in order
 	stop    context.CancelFunc
@@ -161,7 +164,7 @@ func Open(ctx context.Context, g *grid.Grid, cfg Config) (*Registry, error) {
 		return nil, fmt.Errorf("open registry: %w", err)
 	}
 	r := &Registry{
-		cfg: cfg, cache: cache, log: cfg.Logger, models: map[string]map[int64]*version{}, aliases: map[string]alias{},
+		cfg: cfg, cache: cache, log: cfg.Logger, models: map[string]map[int64]*version{}, aliases: map[string]alias{}, settings: map[string]Settings{},
 		changed: make(chan struct{}),
 	}
 	var listeners []*grid.Listener
@@ -171,12 +174,15 @@ func Open(ctx context.Context, g *grid.Grid, cfg Config) (*Registry, error) {
 		}
 		return nil, fmt.Errorf("open registry: %w", err)
 	}
-	for _, prefix := range []string{manifestPrefix, aliasPrefix} {
+	for _, prefix := range []string{manifestPrefix, aliasPrefix, settingsPrefix} {
 		l, err := cache.Listen(ctx, grid.ListenOptions{IncludeCurrent: true, Prefix: prefix})
 		if err != nil {
 			return fail(err)
 		}
 		listeners = append(listeners, l)
+	}
+	if err := r.readSettings(ctx); err != nil {
+		return fail(err)
 	}
 	if err := r.readAliases(ctx); err != nil {
 		return fail(err)

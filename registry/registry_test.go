@@ -45,8 +45,9 @@ func closeGrid(t *testing.T, g *grid.Grid) {
 
 // opener opens on the native engine, and counts the sessions that are open.
 type opener struct {
-	mu   sync.Mutex
-	open int
+	mu       sync.Mutex
+	open     int
+	settings []registry.Settings // of each time
 }
 
 type counted struct {
@@ -61,7 +62,13 @@ func (c counted) Close() error {
 	return c.Session.Close()
 }
 
-func (o *opener) Open(ctx context.Context, m *model.Model) (engine.Session, string, error) {
+func (o *opener) Open(ctx context.Context, m *model.Model, asked registry.Settings, _ bool) (engine.Session, string, error) {
+	o.mu.Lock()
+	o.settings = append(o.settings, asked)
+	o.mu.Unlock()
+	if asked.Engine == "none" {
+		return nil, "", errors.New("there is no engine none")
+	}
 	s, err := native.New(native.Config{}).Open(ctx, m.Graph, engine.Options{})
 	if err != nil {
 		return nil, "", err
@@ -70,6 +77,13 @@ func (o *opener) Open(ctx context.Context, m *model.Model) (engine.Session, stri
 	o.open++
 	o.mu.Unlock()
 	return counted{s, o}, "native", nil
+}
+
+// last is what was asked for last.
+func (o *opener) last() registry.Settings {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.settings[len(o.settings)-1]
 }
 
 func (o *opener) count() int {

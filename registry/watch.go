@@ -154,6 +154,9 @@ func (r *Registry) follow(ctx context.Context, key string) error {
 	if name, ok := strings.CutPrefix(key, aliasPrefix); ok {
 		return r.readAlias(ctx, name)
 	}
+	if name, ok := strings.CutPrefix(key, settingsPrefix); ok {
+		return r.followSettings(ctx, name)
+	}
 	e, err := r.cache.Get(ctx, key)
 	switch {
 	case err == nil:

@@ -90,8 +90,8 @@ var kinds = []Kind{
 		Remedy: "Listen without it, with `includeCurrentState=true` to see what is there.",
 	},
 	{
-		Code: "bad_config", HTTP: http.StatusBadRequest, GRPC: GRPCInvalidArgument, is: []error{grid.ErrConfig, pipeline.ErrConfig},
-		Cause:  "The configuration of a cache or a pipeline is faulty; the message lists every fault.",
+		Code: "bad_config", HTTP: http.StatusBadRequest, GRPC: GRPCInvalidArgument, is: []error{grid.ErrConfig, pipeline.ErrConfig, registry.ErrSettings},
+		Cause:  "The configuration of a cache, a pipeline or a model is faulty; the message lists every fault.",
 		Remedy: "Repair what is listed and send it again.",
 	},
 	{

@@ -73,7 +73,7 @@ func openLayout(t *testing.T, dir string, partitions int) (*grid.Grid, *registry
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := registry.Open(t.Context(), g, registry.Config{Open: func(ctx context.Context, m *model.Model) (engine.Session, string, error) {
+	r, err := registry.Open(t.Context(), g, registry.Config{Open: func(ctx context.Context, m *model.Model, _ registry.Settings, _ bool) (engine.Session, string, error) {
 		s, err := native.New(native.Config{}).Open(ctx, m.Graph, engine.Options{})
 		return s, native.Name, err
 	}})

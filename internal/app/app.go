@@ -181,7 +181,7 @@ func Run(ctx context.Context, cfg Config, version string, log *slog.Logger, read
 }
 
 // makeCaches makes the caches that the configuration and its pipelines name, and gives those that are there the
-// configuration's settings.
+// configuration's settings, but in a cluster.
 func (n *Node) makeCaches(ctx context.Context) error {
 	want := map[string]grid.CacheConfig{}
 	for _, p := range n.cfg.Pipelines {
@@ -197,7 +197,10 @@ func (n *Node) makeCaches(ctx context.Context) error {
 		_, configured := n.cfg.Caches[name]
 		if errors.Is(err, grid.ErrCacheExists) {
 			err = nil
-			if configured {
+			switch {
+			case configured && n.shared():
+				n.differs("cache", name)
+			case configured:
 				err = n.grid.UpdateCache(ctx, want[name])
 			}
 		}

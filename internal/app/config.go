@@ -34,11 +34,13 @@ type Config struct {
 	ModelRepository Path `yaml:"model_repository"`
 	// Stores by name: where caches keep what is not in memory.
 	Stores map[string]StoreConfig `yaml:"stores"`
-	// Caches by name. A cache that a pipeline names and that is not here is made with the defaults; clients make others by `POST`.
+	// Caches by name. In a cluster these, models and pipelines are the grid's, and every node has the same: `millrace apply -f FILE` sets them, from a file with
+	// these three sections. What the file of a node has goes into the grid where it has nothing of that name; otherwise the grid's stays, and the node warns.
+	// A cache that a pipeline names and that is not here is made with the defaults; clients make others by `POST`.
 	Caches map[string]CacheConfig `yaml:"caches"`
-	// Models by name.
+	// Models by name. In a cluster as caches, but for folders of versions, which each node has for itself.
 	Models map[string]ModelConfig `yaml:"models"`
-	// Pipelines by name. Each reads a cache, runs a model and writes another cache.
+	// Pipelines by name; in a cluster as caches. Each reads a cache, runs a model and writes another cache.
 	Pipelines map[string]PipelineConfig `yaml:"pipelines"`
 	// What is logged, and how.
 	Log LogConfig `yaml:"log"`

@@ -22,7 +22,7 @@ var fixedLimits = []struct{ constant, unit, bounds, over string }{
 	{"grid.MaxLabelBytes", "bytes", "An entry's labels, encoded", "`too_large` (413)"},
 	{"grid.MaxTypeBytes", "bytes", "An entry's content type", "`too_large` (413)"},
 	{"grid.MaxLifespan", "time", "A lifespan or a maximum idle time", "`bad_request` (400)"},
-	{"serve/rest.maxConfigBytes", "bytes", "The body that makes or alters a cache", "`too_large` (413)"},
+	{"serve/rest.maxConfigBytes", "bytes", "The body that makes or alters a cache, or sets how a model runs", "`too_large` (413)"},
 	{"serve/rest.maxEvictBytes", "bytes", "The body that names keys to evict", "`too_large` (413)"},
 	{"serve/rest.maxReasons", "", "Reasons in the answer of an eviction", "The others are counted and have none"},
 	{"serve/rest.evictTime", "time", "A step of an eviction, of 4096 keys", "The connection is cut"},

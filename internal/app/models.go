@@ -302,7 +302,8 @@ func (n *Node) addVersion(ctx context.Context, c configured) error {
 	return err
 }
 
-// importModel makes what a source has now a new version, where it has changed. Where it is refused the version that was serving goes on.
+// importModel makes what a source has now a new version, where it has changed; in a cluster only where the grid has no version. Where it is refused the version
+// that was serving goes on.
 func (n *Node) importModel(ctx context.Context, c configured) error {
 	before, err := n.registry.Serving(ctx, c.name)
 	is := err == nil && before.Version != 0 // something serves
@@ -326,6 +327,9 @@ func (n *Node) importModel(ctx context.Context, c configured) error {
 func (n *Node) importSource(ctx context.Context, c configured) (registry.Info, bool, error) {
 	if c.fault != nil {
 		return registry.Info{}, false, c.fault
+	}
+	if n.shared() {
+		return n.seedModel(ctx, c)
 	}
 	data, err := c.read(ctx)
 	if err != nil {
@@ -357,12 +361,8 @@ func (n *Node) named(name string) ([]int64, bool) {
 // opener chooses a model's engine by the configuration. Runs of a model that come together are gathered; as many may wait as there
 // may be connections.
 func opener(cfg Config, engines *Engines, log *slog.Logger) registry.Opener {
-	return func(ctx context.Context, m *model.Model) (engine.Session, string, error) {
-		settings, ok := cfg.Models[m.Name]
-		if !ok {
-			settings = ModelConfig{}
-		}
-		s, name, err := engines.Open(ctx, m, settings)
+	return func(ctx context.Context, m *model.Model, inGrid registry.Settings, set bool) (engine.Session, string, error) {
+		s, name, err := engines.Open(ctx, m, cfg.runs(m.Name, inGrid, set))
 		if err != nil {
 			return nil, "", err
 		}

@@ -25,13 +25,19 @@ func (n *Node) openPipelines(ctx context.Context) error {
 	for _, name := range slices.Sorted(maps.Keys(n.cfg.Pipelines)) {
 		fixed = append(fixed, n.cfg.Pipelines[name].pipeline(name, n.log))
 	}
-	all, err := pipeline.Manage(ctx, n.grid, pipeline.ManagerConfig{
-		Models: lender{n.registry}, Metrics: pipeline.NewMetrics(n.metrics), Fixed: fixed, Logger: n.log,
-	})
-	if err == nil {
-		n.pipelines = all
+	settings := pipeline.ManagerConfig{Models: lender{n.registry}, Metrics: pipeline.NewMetrics(n.metrics), Logger: n.log}
+	if !n.shared() {
+		settings.Fixed = fixed
 	}
-	return err
+	all, err := pipeline.Manage(ctx, n.grid, settings)
+	if err != nil {
+		return err
+	}
+	n.pipelines = all
+	if n.shared() {
+		return n.seedPipelines(ctx, fixed)
+	}
+	return nil
 }
 
 // standing is a pipeline, and where it stands.

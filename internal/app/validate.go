@@ -43,8 +43,8 @@ func (c *Config) Validate() error {
 	rt := c.Engines.ONNXRuntime
 	v.Take(engine.Options{Threads: rt.Threads, Device: rt.Device}.Validate(), under("engines.onnxruntime"))
 	v.Take(onnxruntime.ValidateSettings(rt.Settings), under("engines.onnxruntime.settings"))
+	v.shared(c)
 	for _, name := range slices.Sorted(maps.Keys(c.Caches)) {
-		v.cache("caches."+name, name, c.Caches[name])
 		if s := c.Caches[name].Store; s != "" {
 			_, ok := c.Stores[s]
 			v.Check(ok, "caches."+name+".store", "%q is none of the stores, which are under stores", s)
@@ -55,10 +55,6 @@ func (c *Config) Validate() error {
 		v.Take(c.Stores[name].validate(), under("stores."+name))
 	}
 	v.Check(c.Grid.CacheEntries >= 0, "grid.cache_entries", "must not be negative")
-	for _, name := range slices.Sorted(maps.Keys(c.Models)) {
-		v.model("models."+name, name, c.Models[name])
-	}
-	v.pipelines(c.Pipelines)
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "text", "json")
 	return v.Err()

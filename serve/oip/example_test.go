@@ -32,7 +32,7 @@ func double() error {
 	defer g.Close(ctx)
 	e := native.New(native.Config{})
 	models, err := registry.Open(ctx, g, registry.Config{
-		Open: func(ctx context.Context, m *model.Model) (engine.Session, string, error) {
+		Open: func(ctx context.Context, m *model.Model, _ registry.Settings, _ bool) (engine.Session, string, error) {
 			s, err := e.Open(ctx, m.Graph, engine.Options{})
 			return s, e.Name(), err
 		},

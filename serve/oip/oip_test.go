@@ -49,7 +49,7 @@ func newRegistry(t testing.TB) *registry.Registry {
 	})
 	e := native.New(native.Config{})
 	r, err := registry.Open(t.Context(), g, registry.Config{
-		Open: func(ctx context.Context, m *model.Model) (engine.Session, string, error) {
+		Open: func(ctx context.Context, m *model.Model, _ registry.Settings, _ bool) (engine.Session, string, error) {
 			s, err := e.Open(ctx, m.Graph, engine.Options{Threads: 1})
 			if err != nil {
 				return nil, "", err

@@ -1,11 +1,14 @@
 package rest
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"mime"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +17,7 @@ import (
 	"github.com/millrace/millrace/serve"
 )
 
-// maxConfigBytes bounds the body of a cache's configuration.
+// maxConfigBytes bounds the body of a cache's configuration, and of a model's settings.
 const maxConfigBytes = 64 << 10
 
 // cacheConfig is grid.CacheConfig with the configuration file's keys and durations as text.
@@ -274,6 +277,9 @@ func (h *Handler) make(w http.ResponseWriter, r *http.Request, escaped string) e
 	if err != nil {
 		return err
 	}
+	if dry, err := isDryRun(r.URL.Query()); dry || err != nil {
+		return h.checkCache(w, r, config, err)
+	}
 	if err := h.cfg.Grid.CreateCache(r.Context(), config); err != nil {
 		return err
 	}
@@ -281,6 +287,25 @@ func (h *Handler) make(w http.ResponseWriter, r *http.Request, escaped string) e
 	w.WriteHeader(http.StatusOK)
 	return nil
 }
+
+// checkCache answers with what a configuration would be with its defaults, unless it is refused, or the request is.
+func (h *Handler) checkCache(w http.ResponseWriter, r *http.Request, config grid.CacheConfig, refused error) error {
+	if refused != nil {
+		return refused
+	}
+	if s := config.Store; s != "" && !slices.Contains(h.cfg.Stores, s) {
+		return fmt.Errorf("%w: cache %s: this node has no store %q, but %s", grid.ErrConfig, config.Name, s, cmp.Or(strings.Join(h.cfg.Stores, ", "), "none"))
+	}
+	config, err := h.cfg.Grid.CheckCache(r.Context(), config)
+	if err != nil {
+		return err
+	}
+	serve.WriteJSON(w, r, http.StatusOK, configOf(config))
+	return nil
+}
+
+// isDryRun reads whether a request is only to be checked.
+func isDryRun(q url.Values) (bool, error) { return flag(q, "dry_run") }
 
 // alter is PUT: what the body names changes, the rest stays.
 func (h *Handler) alter(w http.ResponseWriter, r *http.Request, escaped string) error {
@@ -291,6 +316,9 @@ func (h *Handler) alter(w http.ResponseWriter, r *http.Request, escaped string) 
 	config, err := readConfig(w, r, configOf(c.Config()))
 	if err != nil {
 		return err
+	}
+	if dry, err := isDryRun(r.URL.Query()); dry || err != nil {
+		return h.checkCache(w, r, config, err)
 	}
 	if err := h.cfg.Grid.UpdateCache(r.Context(), config); err != nil {
 		return err

@@ -147,6 +147,10 @@ func (h *Handler) models(w http.ResponseWriter, r *http.Request) {
 
 // model answers what is about one model; path is NAME or NAME/versions/VERSION.
 func (h *Handler) model(w http.ResponseWriter, r *http.Request, path string) {
+	if name, ok := strings.CutSuffix(path, "/settings"); ok && !strings.Contains(name, "/") {
+		h.modelSettings(w, r, name)
+		return
+	}
 	name, version, err := modelPath(path, r.Method)
 	if errors.Is(err, serve.ErrRoute) {
 		err = serve.NoRoute(r)
@@ -325,30 +329,22 @@ func (h *Handler) putModel(w http.ResponseWriter, r *http.Request, name string, 
 		return err
 	}
 	serve.ExtendWrite(w, 0) // reading a model and opening it takes as long as it takes
-	replace, err := replaces(r.URL.Query())
+	o, err := pushOptions(r)
 	if err != nil {
 		return err
 	}
-	info, err := h.cfg.Models.PushWith(r.Context(), name, version, onnx, registry.PushOptions{Replace: replace, Origin: registry.Origin{By: caller(r)}})
+	info, err := h.cfg.Models.PushWith(r.Context(), name, version, onnx, o)
 	if err != nil {
 		return refusal(err)
 	}
 	serve.ExtendWrite(w, h.cfg.SlowClient)
+	if o.DryRun {
+		serve.WriteJSON(w, r, http.StatusOK, describeModel(info))
+		return nil
+	}
 	w.Header().Set("Location", fmt.Sprintf("/rest/v2/models/%s/versions/%d", url.PathEscape(name), info.Version))
 	serve.WriteJSON(w, r, http.StatusCreated, describeModel(info))
 	return nil
-}
-
-// replaces reads whether the model may have another signature than the one that serves.
-func replaces(q url.Values) (bool, error) {
-	switch v := q.Get("replace"); v {
-	case "", "false":
-		return false, nil
-	case "true":
-		return true, nil
-	default:
-		return false, fmt.Errorf("%w: replace %q is neither true nor false", serve.ErrRequest, v)
-	}
 }
 
 // caller is who asks, as far as the connection tells.

@@ -27,7 +27,7 @@ import (
 func newRegistry(t testing.TB, g *grid.Grid) *registry.Registry {
 	t.Helper()
 	r, err := registry.Open(t.Context(), g, registry.Config{
-		Open: func(ctx context.Context, m *model.Model) (engine.Session, string, error) {
+		Open: func(ctx context.Context, m *model.Model, _ registry.Settings, _ bool) (engine.Session, string, error) {
 			for _, op := range m.Operators() {
 				if !slices.Contains([]string{"Add", "Mul", "Identity"}, op) {
 					return nil, "", &engine.UnsupportedError{Engine: "few", Ops: []string{op}}

@@ -17,6 +17,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/millrace/millrace/backup"
+	"github.com/millrace/millrace/cluster"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/pipeline"
@@ -194,6 +195,8 @@ var exercise = []struct {
 	{"POST", "/rest/v2/caches/bad", "{long}", 413, ""}, {"POST", "/rest/v2/caches/bad", "<x/>", 415, "Content-Type: text/xml"},
 	{"PUT", "/rest/v2/caches/new", `{"max_entries":2}`, 200, ""}, {"PUT", "/rest/v2/caches/new", "x", 400, ""}, {"PUT", "/rest/v2/caches/nobody", "", 404, ""},
 	{"PUT", "/rest/v2/caches/new", "{long}", 413, ""}, {"PUT", "/rest/v2/caches/new", "a: 1", 415, "Content-Type: application/yaml"},
+	{"POST", "/rest/v2/caches/dry?dry_run=true", `{"max_entries":1}`, 200, ""}, {"POST", "/rest/v2/caches/dry?dry_run=true", `{"store":"attic"}`, 400, ""}, {"HEAD", "/rest/v2/caches/dry", "", 404, ""},
+	{"PUT", "/rest/v2/caches/new?dry_run=true", `{"max_entries":9}`, 200, ""}, {"PUT", "/rest/v2/caches/new?dry_run=true", `{"class":"volatile"}`, 400, ""},
 	{"HEAD", "/rest/v2/caches/new", "", 200, ""}, {"HEAD", "/rest/v2/caches/nobody", "", 404, ""}, {"HEAD", "/rest/v2/caches/a.b", "", 400, ""},
 	{"POST", "/rest/v2/caches/new/k", `{"a":1}`, 204, "Content-Type: application/json"}, {"POST", "/rest/v2/caches/new/k", "v", 409, ""},
 	{"POST", "/rest/v2/caches/new/k", "v", 412, "If-None-Match: *"}, {"POST", "/rest/v2/caches/new/k", "v", 400, "If-Match: 1"},
@@ -217,6 +220,11 @@ var exercise = []struct {
 	{"DELETE", "/rest/v2/caches/new/k", "", 404, ""}, {"POST", "/rest/v2/caches/new?action=clear", "", 204, ""},
 	{"DELETE", "/rest/v2/caches/new", "", 204, ""}, {"DELETE", "/rest/v2/caches/new", "", 404, ""}, {"DELETE", "/rest/v2/caches/a.b", "", 400, ""},
 	{"PUT", "/rest/v2/models/m", "{good}", 201, ""}, {"PUT", "/rest/v2/models/m", "x", 422, ""}, {"PUT", "/rest/v2/models/.m", "x", 400, ""},
+	{"PUT", "/rest/v2/models/dry?dry_run=true&settings=%7B%22threads%22:1%7D", "{good}", 200, ""}, {"PUT", "/rest/v2/models/dry?settings=%7B%7D", "{good}", 400, ""},
+	{"GET", "/rest/v2/models/dry", "", 404, ""}, {"PUT", "/rest/v2/models/dry?dry_run=true", "x", 422, ""}, {"PUT", "/rest/v2/models/dry?dry_run=yes", "{good}", 400, ""},
+	{"PUT", "/rest/v2/models/m/settings", `{"engine":"native","threads":1}`, 200, ""}, {"GET", "/rest/v2/models/m/settings", "", 200, ""}, {"HEAD", "/rest/v2/models/m/settings", "", 200, ""},
+	{"PUT", "/rest/v2/models/m/settings", `{"thread":1}`, 400, ""}, {"PUT", "/rest/v2/models/m/settings", `{"device":"gpu"}`, 400, ""}, {"PUT", "/rest/v2/models/m/settings", "{long}", 413, ""},
+	{"GET", "/rest/v2/models/.m/settings", "", 400, ""}, {"HEAD", "/rest/v2/models/.m/settings", "", 400, ""},
 	{"PUT", "/rest/v2/models/m", "{longer}", 413, ""}, {"PUT", "/rest/v2/models/m", "x", 415, "Content-Encoding: br"},
 	{"PUT", "/rest/v2/models/m/versions/5", "{good}", 201, ""}, {"PUT", "/rest/v2/models/m/versions/5", "{good}", 409, ""}, {"PUT", "/rest/v2/models/m/versions/0", "x", 400, ""},
 	{"PUT", "/rest/v2/models/m/versions/6", "x", 422, ""}, {"PUT", "/rest/v2/models/m/versions/6", "{longer}", 413, ""}, {"PUT", "/rest/v2/models/m/versions/6", "x", 415, "Content-Encoding: br"},
@@ -249,6 +257,7 @@ var exercise = []struct {
 	{"POST", "/rest/v2/pipelines/none?action=replay", "", 404, ""},
 	{"DELETE", "/rest/v2/pipelines/p", "", 409, ""}, {"DELETE", "/rest/v2/pipelines/left", "", 204, ""}, {"DELETE", "/rest/v2/pipelines/left", "", 404, ""},
 	{"GET", "/rest/v2/backup", "", 200, ""},
+	{"GET", "/rest/v2/cluster", "", 200, ""}, {"HEAD", "/rest/v2/cluster", "", 200, ""},
 	{"GET", "/rest/v2/stats", "", 200, ""}, {"HEAD", "/rest/v2/stats", "", 200, ""},
 	{"GET", "/v2/health/live", "", 200, ""}, {"HEAD", "/v2/health/live", "", 200, ""},
 	{"GET", "/v2/health/ready", "", 200, ""}, {"HEAD", "/v2/health/ready", "", 200, ""}, {"GET", "/v2/health/ready", "", 503, "not ready"}, {"HEAD", "/v2/health/ready", "", 503, "not ready"},
@@ -307,6 +316,9 @@ func TestOpenAPI(t *testing.T) {
 			Profiles: true,
 			Stats: func(context.Context) (admin.Stats, error) {
 				return admin.Stats{Caches: []admin.CacheStats{{Name: "c"}}, Pipelines: []admin.PipelineStats{{Name: "p", Origin: "file", State: "waiting", BatchSizes: []uint64{1}}}}, nil
+			},
+			Cluster: func(context.Context) any {
+				return cluster.Status{Cluster: "test", Node: "n1", Nodes: []cluster.Node{{Name: "n1"}}, Partitions: []cluster.Partition{{Class: "durable", Replicas: []cluster.Replica{{Node: "n1", State: "current"}}}}}
 			},
 			Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "text/plain; version=0.0.4")

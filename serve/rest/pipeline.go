@@ -81,6 +81,14 @@ func SettingsOf(c pipeline.Config) Settings {
 	}
 }
 
+// Definition is the inverse of SettingsOf.
+func (s Settings) Definition() pipeline.Definition {
+	return pipeline.Definition{
+		From: s.From, To: s.To, Errors: s.ErrorsTo, Model: s.Model, ModelVersion: s.FixedVersion, MaxBatch: s.MaxBatch, Start: s.Start,
+		OnRemove: s.OnRemove, Top: s.Top, Carry: s.Carry, RunTimeout: s.RunTimeout, MaxLag: s.MaxLag, SharesTarget: s.SharesTarget,
+	}
+}
+
 // Position is where a pipeline stands in a partition of its source.
 type Position struct {
 	Partition int           `json:"partition"`

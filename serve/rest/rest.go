@@ -27,6 +27,8 @@ type Grid interface {
 	Caches(ctx context.Context) iter.Seq2[grid.CacheConfig, error]
 	CreateCache(ctx context.Context, config grid.CacheConfig) error
 	UpdateCache(ctx context.Context, config grid.CacheConfig) error
+	// CheckCache returns what one of both would make of a configuration; nothing changes.
+	CheckCache(ctx context.Context, config grid.CacheConfig) (grid.CacheConfig, error)
 	DeleteCache(ctx context.Context, name string) error
 }
 
@@ -42,6 +44,9 @@ type Models interface {
 	Serving(ctx context.Context, name string) (registry.Serving, error)
 	Use(ctx context.Context, name string, version int64) (registry.Serving, error)
 	UsePrevious(ctx context.Context, name string) (registry.Serving, error)
+	// Settings are what the grid keeps of how a model runs, and Configure sets them.
+	Settings(ctx context.Context, name string) (s registry.Settings, set bool)
+	Configure(ctx context.Context, name string, s registry.Settings) error
 }
 
 // slowWithin is the default of Config.SlowClient.
@@ -53,6 +58,8 @@ type Config struct {
 	Models    Models
 	Pipelines Pipelines
 	Backup    Backup
+	// Stores are the names of those that caches may name on this node.
+	Stores []string
 	// Evaluator computes the constants of a model of TensorFlow's; without it such models are refused.
 	Evaluator graph.Evaluator
 	// MaxModelBytes bounds the body of a model, 1 KiB to registry.MaxModelBytes (256 MiB), and twice that what an archive unpacks to.
