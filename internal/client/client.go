@@ -160,7 +160,16 @@ func (c *Client) ask(ctx context.Context, method, path string, body []byte, head
 
 // get reads an answer's JSON into v.
 func (c *Client) get(ctx context.Context, method, path string, body []byte, v any) error {
-	resp, err := c.do(ctx, method, path, body, nil)
+	return c.getAs(ctx, method, path, "", body, v)
+}
+
+// getAs is get with a body of a content type.
+func (c *Client) getAs(ctx context.Context, method, path, contentType string, body []byte, v any) error {
+	head := http.Header{}
+	if contentType != "" {
+		head.Set("Content-Type", contentType)
+	}
+	resp, err := c.do(ctx, method, path, body, head)
 	if err != nil {
 		return err
 	}

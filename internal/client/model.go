@@ -81,18 +81,22 @@ func (c *Client) PushModel(ctx context.Context, name string, version int64, file
 
 // ModelVersions is which version of a model serves, and which there are.
 type ModelVersions struct {
-	Serves   int64 `json:"serves"`
-	Pinned   bool  `json:"pinned"`
-	Versions []struct {
-		Version int64  `json:"version"`
-		State   string `json:"state"`
-		Digest  string `json:"digest"`
-		Bytes   int64  `json:"bytes"`
-		Source  string `json:"source"`
-		Time    string `json:"time"`
-		By      string `json:"by"`
-		Trained string `json:"trained"`
-	} `json:"versions"`
+	Serves int64 `json:"serves"`
+	Pinned bool  `json:"pinned"`
+	// Versions are the newest first.
+	Versions []ModelVersion `json:"versions"`
+}
+
+// ModelVersion is what is known of a version without opening it.
+type ModelVersion struct {
+	Version int64  `json:"version"`
+	State   string `json:"state"`
+	Digest  string `json:"digest"`
+	Bytes   int64  `json:"bytes"`
+	Source  string `json:"source"`
+	Time    string `json:"time"`
+	By      string `json:"by"`
+	Trained string `json:"trained"`
 }
 
 // Model returns which versions of a model there are.
