@@ -39,11 +39,12 @@ type Kernel struct {
 	// that of step k in a packed panel of A.
 	direct, packed []int32
 	vector         *vectorFuncs // nil: plain Go
-	grain          int          // multiplications from which on a call is cut into parts
+	integers       integerKernel
+	grain          int // multiplications from which on a call is cut into parts
 }
 
 func newKernel(name string, set isa, rows, cols, lanes int, vector *vectorFuncs) *Kernel {
-	k := &Kernel{name: name, isa: set, rows: rows, cols: cols, lanes: lanes, vector: vector, grain: parallelGrain,
+	k := &Kernel{name: name, isa: set, rows: rows, cols: cols, lanes: lanes, vector: vector, integers: machineIntegers(set), grain: parallelGrain,
 		direct: make([]int32, directDepth), packed: make([]int32, blockDepth)}
 	for i := range k.direct {
 		k.direct[i] = int32(4 * i)

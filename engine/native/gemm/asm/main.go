@@ -24,6 +24,10 @@ var files = []struct {
 }{
 	{"tile_avx512_amd64", func(g *gen) { tiles(g, avx512) }},
 	{"tile_avx2_amd64", func(g *gen) { tiles(g, avx2) }},
+	{"quads_avx512_amd64", func(g *gen) { integerTiles(g, avx512, quads) }},
+	{"pairs_avx2_amd64", func(g *gen) { integerTiles(g, avx2, pairs) }},
+	{"bytes_avx512_amd64", func(g *gen) { byteFunctions(g, avx512) }},
+	{"bytes_avx2_amd64", func(g *gen) { byteFunctions(g, avx2) }},
 	{"transpose_amd64", transpose},
 	{"depthwise_avx512_amd64", func(g *gen) { depthwise(g, avx512) }},
 	{"depthwise_avx2_amd64", func(g *gen) { depthwise(g, avx2) }},

@@ -59,6 +59,7 @@ func maskTable(g *gen) {
 type tile struct {
 	*gen
 	set
+	kind       kind
 	rows, vecs int
 	chains     int // accumulators for one element, a power of two
 	unroll     int
@@ -67,6 +68,15 @@ type tile struct {
 	steps, at  reg.GPPhysical
 	b          reg.GPPhysical
 }
+
+// kind says what a tile multiplies: float32, or integers that are exact, of which one step has as many as 32 bits hold.
+type kind uint8
+
+const (
+	floats kind = iota
+	quads       // four uint8 times four int8, by VPDPBUSD
+	pairs       // two int16 times two int16, by VPMADDWD
+)
 
 func (t *tile) acc(chain, r, v int) reg.Register {
 	return t.regs[chain*t.rows*t.vecs+r*t.vecs+v]
@@ -97,7 +107,7 @@ func (t *tile) write() {
 	t.steps, t.at, t.b = gp[0], gp[1], gp[2]
 	t.ptr = gp[3 : 3+t.rows]
 
-	name := fmt.Sprintf("tile%sx%dx%d", t.name, t.rows, t.vecs)
+	name := fmt.Sprintf("tile%s%sx%dx%d", [...]string{"", "Quads", "Pairs"}[t.kind], t.name, t.rows, t.vecs)
 	t.function(name, "func(t *byte)", fmt.Sprintf("%s computes the tile t, a *tileArgs, of %d rows and %d vectors.", name, t.rows, t.vecs))
 	local := t.AllocLocal(32)
 	endMain, endAll, ldb := local.Offset(0), local.Offset(8), local.Offset(16)
@@ -107,7 +117,9 @@ func (t *tile) write() {
 	args := t.ptr[0]
 	t.Load(t.Param("t"), args)
 	field := func(off int) operand.Mem { return operand.Mem{Base: args, Disp: off} }
-	t.masks(field(argCols))
+	if t.kind == floats {
+		t.masks(field(argCols))
+	}
 	t.MOVQ(field(argLDB), t.at)
 	t.MOVQ(t.at, ldb)
 	t.MOVQ(field(argSteps), t.steps)
@@ -155,17 +167,21 @@ func (t *tile) write() {
 		for c := range n {
 			for r := range t.rows {
 				for v := range t.vecs {
-					t.VADDPS(t.acc(c+n, r, v), t.acc(c, r, v), t.acc(c, r, v))
+					if t.kind == floats {
+						t.VADDPS(t.acc(c+n, r, v), t.acc(c, r, v), t.acc(c, r, v))
+					} else {
+						t.VPADDD(t.acc(c+n, r, v), t.acc(c, r, v), t.acc(c, r, v))
+					}
 				}
 			}
 		}
 	}
-	t.finish()
-	if t.bytes == 32 {
-		t.VZEROUPPER()
+	if t.kind == floats {
+		t.finish()
 	} else {
-		t.VZEROUPPER()
+		t.finishIntegers()
 	}
+	t.VZEROUPPER()
 	t.RET()
 }
 
@@ -205,6 +221,12 @@ func (t *tile) masks(cols operand.Mem) {
 func (t *tile) load(m operand.Mem, v int, to reg.Register) {
 	m.Disp += v * t.bytes
 	switch {
+	case t.kind != floats: // always packed to whole vectors
+		if t.bytes == 64 {
+			t.VMOVDQU32(m, to)
+		} else {
+			t.VMOVDQU(m, to)
+		}
 	case t.bytes == 64:
 		t.VMOVUPS_Z(m, t.mask[v], to)
 	case t.vecs == 1:
@@ -223,6 +245,10 @@ func (t *tile) step(u, chain int, ldb operand.Mem) {
 	t.ADDQ(ldb, t.b)
 	for r := range t.rows {
 		from := operand.Mem{Base: t.ptr[r], Index: t.at, Scale: 1}
+		if t.kind != floats {
+			t.integers(from, u, chain, r)
+			continue
+		}
 		if t.bytes == 64 && t.vecs == 1 {
 			t.VFMADD231PS_BCST(from, t.bvec(u, 0), t.acc(chain, r, 0))
 			continue
