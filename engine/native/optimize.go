@@ -56,6 +56,12 @@ func (p *program) fold(ctx context.Context, e *Engine) {
 				pl.vals[id].weight = true
 			}
 		}
+		if n.node.Domain == graph.OnnxDomain && n.node.OpType == "DequantizeLinear" {
+			if p.dequantized == nil {
+				p.dequantized = map[int]*pnode{}
+			}
+			p.dequantized[n.out[0]] = n
+		}
 		return true
 	})
 }
@@ -131,6 +137,8 @@ func (p *program) fuse() bool {
 			joined = p.fuseActivation(v, n)
 		case "Add":
 			joined = p.fuseAdd(v, n, i)
+		case "QuantizeLinear":
+			joined = p.fuseQuantize(v, n)
 		}
 		if joined < 0 || gone[joined] {
 			continue

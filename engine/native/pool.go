@@ -55,6 +55,9 @@ func maxPoolOf[T real](c *prep, w *window, lowest T) error {
 	if isFloat32[T]() && !columns && w.inside() {
 		return maxWindows(c, w, o, index)
 	}
+	if isByte(tensor.DTypeOf[T]()) && index < 0 && w.in[0] == 1 && w.kernel[0] == 1 && w.lo[0] == 0 && w.out[0] == 1 && w.touches() {
+		return maxBytes(c, w, o)
+	}
 	row := -1
 	if rows {
 		if row, err = c.scratch(tensor.Float32, x[0]*x[1]*w.in[2]); err != nil {
@@ -81,6 +84,29 @@ func maxPoolOf[T real](c *prep, w *window, lowest T) error {
 		}
 	}
 	c.do(func(f *frame) { f.parallel(x[0]*x[1], max(1, grain/max(1, w.outSize()*w.kernelSize())), part) })
+	return nil
+}
+
+// maxBytes is a maximum pool of bytes, a plane at a time by way of float32, which holds them exactly.
+func maxBytes(c *prep, w *window, o int) error {
+	x, k := c.in[0].shape, c.pl.e.kernel
+	planes, in, out, row := x[0]*x[1], w.inSize(), w.outSize(), w.in[2]
+	scratch, err := c.scratch(tensor.Float32, planes*(in+out+row))
+	if err != nil {
+		return err
+	}
+	s, d := c.in[0].slot, c.in[0].dtype
+	low, high := byteLimits(d, 0)
+	part := func(f *frame, lo, hi int) {
+		src, dst := f.t[s].Bytes(), f.t[o].Bytes()
+		wide := data[float32](f, scratch)[lo*(in+out+row):][:in+out+row] // one for all planes of this part
+		for plane := lo; plane < hi; plane++ {
+			k.Dequantize(wide[:in], src[plane*in:][:in], 0, 1, d == tensor.Int8)
+			maxRows(k, w, wide[in:in+out], wide[:in], wide[in+out:])
+			k.Quantize(dst[plane*out:][:out], wide[in:in+out], 1, low, high, 0)
+		}
+	}
+	c.do(func(f *frame) { f.parallel(planes, max(1, grain/max(1, out*w.kernelSize())), part) })
 	return nil
 }
 

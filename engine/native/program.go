@@ -21,10 +21,12 @@ type program struct {
 	boxed   bool // an input is no tensor
 	owns    bool // what a run at once returns is new, or an input or a constant of this program
 	consts  map[int]*tensor.Tensor
-	in, out []graph.Value
-	open    []bool       // inputs whose first dimension is not declared
-	plain   *graph.Graph // before fusion, for shape inference; nil where that would misread it
-	derived sync.Map     // derivedKey to what was made of a weight
+	// dequantized are the nodes that folding computed, by what they gave, which quantized arithmetic does without.
+	dequantized map[int]*pnode
+	in, out     []graph.Value
+	open        []bool       // inputs whose first dimension is not declared
+	plain       *graph.Graph // before fusion, for shape inference; nil where that would misread it
+	derived     sync.Map     // derivedKey to what was made of a weight
 	// derivations counts what was put into derived.
 	derivations atomic.Int64
 }

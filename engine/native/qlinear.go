@@ -3,6 +3,7 @@ package native
 import (
 	"math"
 
+	"github.com/millrace/millrace/engine/native/gemm"
 	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
@@ -188,10 +189,18 @@ func requantizeTo[Q uint8 | int8](c *prep, r requantization, low, high float64) 
 	if r.o, err = c.out(0, r.dtype, r.shape); err != nil {
 		return err
 	}
-	walk := newWalk(r.shape, contiguous(r.shape), r.xStrides, r.wStride)
+	walk, act := newWalk(r.shape, contiguous(r.shape), r.xStrides, r.wStride), c.act
 	part := func(f *frame, lo, hi int) {
 		d, sums := data[Q](f, r.o), data[int32](f, r.sums)
 		xs, ws, y, zero := data[float32](f, r.x), data[float32](f, r.w), data[float32](f, r.y)[0], float64(data[Q](f, r.zero)[0])
+		low, high := low, high
+		switch act.kind {
+		case gemm.Relu:
+			low = max(low, zero)
+		case gemm.Clip:
+			limits := [2]float64{math.RoundToEven(float64(act.lo/y)) + zero, math.RoundToEven(float64(act.hi/y)) + zero}
+			low, high = min(max(low, limits[0]), high), min(max(low, limits[1]), high)
+		}
 		for it := walk.from(lo, hi); it.more(); it.next() {
 			p, a, b := it.at[0], it.at[1], it.at[2]
 			for i := range walk.inner {
@@ -216,6 +225,9 @@ func qlinearMatmul(c *prep) error {
 	}
 	if d := c.in[0].dtype; d.Small() && !d.SmallInteger() {
 		return qlinearFloat(c)
+	}
+	if done, err := c.matmulBytes(false); done || err != nil {
+		return err
 	}
 	p, a, b, err := c.integerMatrices(0, 3, 2, 5)
 	if err != nil {
@@ -314,6 +326,11 @@ func qlinearConv(c *prep) error {
 	if c.in[1].size() != 1 || c.in[2].size() != 1 {
 		return c.errf("scale %v and zero point %v of the input; they must be scalars", c.in[1].shape, c.in[2].shape)
 	}
+	if done, err := c.convBytes(); done || err != nil {
+		return err
+	}
+	act := c.act // of the result, not of the sums
+	c.act = activation{}
 	cv, err := c.integerConvolution(0, 3, 2, 5, bias)
 	if err != nil {
 		return err
@@ -329,5 +346,6 @@ func qlinearConv(c *prep) error {
 	if len(scale) == 1 { // one for each filter
 		scale = append(scale.Clone(), ones(cv.w.spatial)...)
 	}
+	c.act = act
 	return c.requantize(cv.o, shape, 1, 4, 6, 7, c.in[1].shape, scale)
 }

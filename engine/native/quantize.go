@@ -224,6 +224,14 @@ type quantizing struct {
 	by   division
 }
 
+// offset returns the zero point of bytes that have one for all.
+func (a *quantizing) offset(f *frame) int32 {
+	if a.zero < 0 {
+		return 0
+	}
+	return byteOf(f.t[a.zero])
+}
+
 // quantizeChunk is how many elements are divided before they are rounded.
 const quantizeChunk = 256
 
@@ -288,6 +296,16 @@ func quantizeTo[Q quantized](c *prep, a quantizing, low, high float64) error {
 	var err error
 	if a.o, err = c.out(0, tensor.DTypeOf[Q](), c.in[0].shape); err != nil {
 		return err
+	}
+	if d := tensor.DTypeOf[Q](); isByte(d) && a.scales == 0 && !a.ints && a.by.quotient == nil {
+		k := c.pl.e.kernel
+		part := func(f *frame, lo, hi int) {
+			zero := a.offset(f)
+			low, high := byteLimits(d, zero)
+			k.Quantize(f.t[a.o].Bytes()[lo:hi], data[float32](f, a.x)[lo:hi], data[float32](f, a.scale)[0], low, high, zero)
+		}
+		c.do(func(f *frame) { f.parallel(a.dim, grain, part) })
+		return nil
 	}
 	part := func(f *frame, lo, hi int) {
 		var q [quantizeChunk]float32
@@ -406,6 +424,14 @@ func dequantizeFloat(c *prep, a quantizing, from tensor.DType) {
 }
 
 func dequantize[Q quantized | int32](c *prep, a quantizing) {
+	if d := tensor.DTypeOf[Q](); isByte(d) && a.scales == 0 {
+		k := c.pl.e.kernel
+		part := func(f *frame, lo, hi int) {
+			k.Dequantize(data[float32](f, a.o)[lo:hi], f.t[a.x].Bytes()[lo:hi], a.offset(f), data[float32](f, a.scale)[0], d == tensor.Int8)
+		}
+		c.do(func(f *frame) { f.parallel(a.dim, grain, part) })
+		return
+	}
 	part := func(f *frame, lo, hi int) {
 		d, x, scales := data[float32](f, a.o), data[Q](f, a.x), data[float32](f, a.scale)
 		var zeros []Q
