@@ -24,6 +24,14 @@ func IdleBytes(s engine.Session) (account, counted int64) {
 	return s.(*Session).idle.Load(), counted
 }
 
+// NodeOps are the operators of a session's program, after fusion.
+func NodeOps(s engine.Session) (ops []string) {
+	for _, n := range s.(*Session).prog.nodes {
+		ops = append(ops, n.node.OpType)
+	}
+	return ops
+}
+
 // RowOperators are the operators that plans of rows may have.
 func RowOperators() []string { return slices.Sorted(maps.Keys(rowRules)) }
 
