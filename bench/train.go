@@ -249,7 +249,7 @@ func (t *training) same(ctx context.Context, own side, set tensors) (err error) 
 			if v.Name != w.Name || set.out[i].Rank() == 0 { // the wrapper's scalars are copies
 				continue
 			}
-			if err := alike(tensor.Data[float32](set.out[i]), tensor.Data[float32](peerSets[0].out[j])); err != nil {
+			if err := alike(tensor.Data[float32](set.out[i]), tensor.Data[float32](peerSets[0].out[j]), 1e-4); err != nil {
 				return fmt.Errorf("%s: %w", v.Name, err)
 			}
 		}
