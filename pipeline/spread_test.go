@@ -364,7 +364,7 @@ func decoded(t *testing.T, e grid.Event) pipeline.Result {
 	return r
 }
 
-// BenchmarkSpread is the throughput of one partition whose model takes 20 ms a batch, on nodes that are a cluster: the batches wait for time and not for a
+// BenchmarkSpread is the throughput of one partition whose model takes 20 ms a batch, on nodes of one NATS server: the batches wait for time and not for a
 // processor, so that each node is as fast as on a machine of its own. Putting, publishing and what nodes say to each other count.
 func BenchmarkSpread(b *testing.B) {
 	for _, n := range []int{1, 2, 3} {
