@@ -304,7 +304,8 @@ type NearConfig struct {
 
 // StoreConfig describes one store.
 type StoreConfig struct {
-	// `disk` (a folder), `s3` (a bucket) or `ceph` (a pool of a Ceph cluster, where the program was built with librados).
+	// `disk` (a folder), `s3` (a bucket) or `ceph` (a pool of a Ceph cluster, where the program was built with librados). Nodes of one grid have the same
+	// store under a name, so that one with a `cluster` cannot have `disk`.
 	Type string `yaml:"type" default:"required"`
 	// Of `disk`: the folder. Only one process at a time can use it, and it is one grid's.
 	Dir Path `yaml:"dir"`

@@ -49,6 +49,10 @@ func TestValidate(t *testing.T) {
 		{"caches", func(c *app.Config) {
 			c.Caches = map[string]app.CacheConfig{"a b": {}, "_x": {}, "c": {Class: "fast", MaxEntries: -1, MaxEntryBytes: 9 << 20}}
 		}, []string{"caches._x", "caches.a b", "caches.c.class", "caches.c.max_entries", "caches.c.max_entry_bytes"}},
+		{"a folder for a cluster", func(c *app.Config) {
+			c.Cluster.Name, c.Cluster.Listen, c.Cluster.Seeds, c.Cluster.Secret = "c", "127.0.0.1:1", []string{"127.0.0.1:2"}, "0123456789abcdef"
+			c.Stores = map[string]app.StoreConfig{"a": {Type: "disk", Dir: "x"}, "b": {Type: "s3", Endpoint: "http://h", Bucket: "bucket"}}
+		}, []string{"stores.a.type"}},
 		{"models", func(c *app.Config) {
 			c.Models = map[string]app.ModelConfig{"m": {Scale: &nan, Mean: []float64{math.Inf(1)}, Layout: "CHW", Invert: "maybe"}}
 		}, []string{"models.m.path", "models.m.scale", "models.m.mean", "models.m.invert", "models.m.layout"}},

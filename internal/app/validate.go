@@ -53,6 +53,8 @@ func (c *Config) Validate() error {
 	for _, name := range slices.Sorted(maps.Keys(c.Stores)) {
 		v.Check(nameRE.MatchString(name) && len(name) <= 32, "stores."+name, "%q: a name has 1 to 32 letters, digits, _ and -", name)
 		v.Take(c.Stores[name].validate(), under("stores."+name))
+		v.Check(!c.Cluster.set() || c.Stores[name].Type != storeDisk, "stores."+name+".type",
+			"%s is a folder of one node, and in a cluster each node has to reach what the others stored; use %s or %s", storeDisk, storeS3, storeCeph)
 	}
 	v.Check(c.Grid.CacheEntries >= 0, "grid.cache_entries", "must not be negative")
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
