@@ -145,3 +145,39 @@ func TestClusterLeadersOwn(t *testing.T) {
 		}
 	}
 }
+
+// TestClusterVolatileBeginsAbove: when all nodes were away, volatile caches begin empty, and no revision of before comes again: a store, a reader's position or a
+// condition may have it.
+func TestClusterVolatileBeginsAbove(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	configs := clusterConfigs(t, 3)
+	last := grid.Revision(0)
+	for range 2 {
+		all := openAll(t, configs)
+		even(t, all)
+		most := last
+		for i, c := range onEach(t, all, grid.CacheConfig{Name: "v", Class: grid.Volatile, Consistency: grid.ConsistencyLeader}) {
+			for key := range 16 {
+				if _, err := c.Get(ctx, fmt.Sprint(key)); last > 0 && i == 0 && !errors.Is(err, grid.ErrNotFound) {
+					t.Errorf("%d is there without having been put: %v", key, err)
+				}
+			}
+			for key := range 16 {
+				rev := put(t, c, fmt.Sprint(key), "value")
+				if rev <= last {
+					t.Errorf("%d was put at %d, and %d was there before", key, rev, last)
+				}
+				most = max(most, rev)
+			}
+		}
+		last = most
+		var closing errgroup.Group
+		for _, g := range all {
+			closing.Go(func() error { return g.Close(ctx) })
+		}
+		if err := closing.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

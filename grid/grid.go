@@ -183,7 +183,7 @@ func (g *Grid) open(ctx context.Context) error {
 	if err := g.openOwners(ctx); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{g.loadCaches, g.finishDeletions, g.migrate} {
+	for _, step := range []func(context.Context) error{g.loadCaches, g.awaitVolatile, g.finishDeletions, g.migrate} {
 		if err := g.patiently(ctx, step); err != nil {
 			return err
 		}

@@ -46,11 +46,13 @@ func (g *Grid) begin(ctx context.Context, p *partition, l *lease) (*tenure, erro
 		g: g, p: p, index: newIndex(g.markerTTL, g.counters, g.tierOf), fence: l.fence(), lease: l, cursors: make(map[*Reader]*cursor),
 		outlets: make(map[string]*outlet), readers: make(map[string]readerList),
 	}
-	asking, cancel := context.WithTimeout(ctx, g.askFor())
-	err := g.purgeAgain(asking, p)
-	cancel()
-	if err != nil {
-		return nil, err
+	for _, step := range []func(context.Context, *partition) error{g.beginAbove, g.purgeAgain} {
+		asking, cancel := context.WithTimeout(ctx, g.askFor())
+		err := step(asking, p)
+		cancel()
+		if err != nil {
+			return nil, err
+		}
 	}
 	t.feed = newFeed(t)
 	g.running.Go(t.feed.run)
