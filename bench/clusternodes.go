@@ -25,8 +25,8 @@ type nodes struct {
 	clients      []*client.Client
 }
 
-// startNodes starts nodes with the pipeline of package bench, and returns when all of them take traffic.
-func startNodes(ctx context.Context, program, dir string, size, replicas int) (_ *nodes, err error) {
+// startNodes starts nodes with the pipeline of package bench, and more lines of configuration, and returns when all of them take traffic.
+func startNodes(ctx context.Context, program, dir string, size, replicas int, more ...string) (_ *nodes, err error) {
 	c := &nodes{program: program, dir: dir, replicas: replicas, running: make([]*exec.Cmd, size)}
 	defer func() {
 		if err != nil {
@@ -54,6 +54,9 @@ func startNodes(ctx context.Context, program, dir string, size, replicas int) (_
 				addresses[size+i], addresses[size+(i+1)%size], replicas)
 		}
 		text += fmt.Sprintf("models: {dense: {path: dense.onnx, engine: native}}\npipelines: {bench: {from: %s, model: dense, to: %s}}\n", bench.Source, bench.Target)
+		for _, line := range more {
+			text += line + "\n"
+		}
 		config := filepath.Join(dir, itoa(i)+".yaml")
 		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 			return nil, err

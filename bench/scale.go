@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/millrace/millrace/bulk"
+	"github.com/millrace/millrace/internal/bench"
+	"github.com/millrace/millrace/internal/client"
+	"github.com/millrace/millrace/pipeline"
+)
+
+// usage is what a cluster of this machine uses.
+type usage struct {
+	memory  float64 // bytes a node, in the mean
+	cpu     float64 // cores, all nodes together
+	network float64 // bytes a second over loopback, which each byte crosses once
+}
+
+// scaleRows are what a partition, a key, a reader and a listener cost a cluster of three nodes that does nothing else: the differences of larger and smaller
+// ones. They are what docs/scaling.md plans with. The short form leaves them out.
+func scaleRows(ctx context.Context, o options) (rows []Row, err error) {
+	if o.short {
+		return nil, nil
+	}
+	dir, err := os.MkdirTemp("", "millrace-bench-scale-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	program, err := buildProgram(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	const few, many = 8, 128
+	var small, large usage
+	for _, partitions := range []int{many, few} {
+		more, err := onScale(ctx, program, filepath.Join(dir, itoa(partitions)), partitions, func(c *nodes) (more []Row, err error) {
+			if partitions == many {
+				large, err = c.usage(ctx)
+				return nil, err
+			}
+			if small, err = c.usage(ctx); err != nil {
+				return nil, err
+			}
+			return c.growth(ctx, small)
+		})
+		rows = append(rows, more...)
+		if err != nil {
+			return rows, fmt.Errorf("%d partitions: %w", partitions, err)
+		}
+	}
+	const n = many - few
+	return append([]Row{
+		told("three idle nodes, 8 partitions: memory of a node", "MB", []float64{small.memory / 1e6}),
+		told("three idle nodes, 8 partitions: cores, together", "cores", []float64{small.cpu}),
+		told("three idle nodes, 8 partitions: network, together", "kB/s", []float64{small.network / 1e3}),
+		told("a partition more: memory of each node that has it", "kB", []float64{(large.memory - small.memory) / n / 1e3}),
+		told("a partition more: cores, together", "millicores", []float64{(large.cpu - small.cpu) / n * 1e3}),
+		told("a partition more: network, together", "B/s", []float64{(large.network - small.network) / n}),
+	}, rows...), nil
+}
+
+func onScale(ctx context.Context, program, dir string, partitions int, work func(*nodes) ([]Row, error)) (_ []Row, err error) {
+	c, err := startNodes(ctx, program, dir, clusterSize, clusterSize, fmt.Sprintf("grid: {partitions: %d}", partitions))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	return work(c)
+}
+
+// growth adds keys, readers and listeners, and returns what each costs.
+func (c *nodes) growth(ctx context.Context, before usage) ([]Row, error) {
+	const keys, readers, listeners = 200_000, 50, 200
+	if err := c.fill(ctx, keys); err != nil {
+		return nil, err
+	}
+	filled, err := c.usage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range readers {
+		d := pipeline.Definition{From: "from" + itoa(i), Model: "dense", To: "to" + itoa(i)}
+		if _, err := c.clients[0].PutPipeline(ctx, "p"+itoa(i), d); err != nil {
+			return nil, err
+		}
+	}
+	read, err := c.usage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stop, err := c.listen(ctx, listeners)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	heard, err := c.usage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return []Row{
+		told("a key more, 9 bytes with a value of 16: memory of a node, three replicas", "B", []float64{(filled.memory - before.memory) / keys}),
+		told("a pipeline more: memory of a node", "kB", []float64{(read.memory - filled.memory) / readers / 1e3}),
+		told("a pipeline more: cores, together", "millicores", []float64{(read.cpu - filled.cpu) / readers * 1e3}),
+		told("an event stream more: memory of its node", "kB", []float64{(heard.memory - read.memory) * clusterSize / listeners / 1e3}),
+	}, nil
+}
+
+// fill puts keys into a cache that no pipeline reads.
+func (c *nodes) fill(ctx context.Context, keys int) error {
+	if err := c.clients[0].CreateCache(ctx, "filled", client.CacheConfig{}); err != nil {
+		return err
+	}
+	for at := 0; at < keys; at += 10_000 {
+		var body []byte
+		for i := at; i < at+10_000; i++ {
+			body = append(bulk.AppendLine(body, &bulk.Record{Key: fmt.Sprintf("key%06d", i), Value: make([]byte, 16), ContentType: "application/octet-stream"}), '\n')
+		}
+		if _, err := c.clients[at/10_000%len(c.clients)].ImportLines(ctx, "filled", body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listen opens event streams of the first node.
+func (c *nodes) listen(ctx context.Context, n int) (stop func(), err error) {
+	var bodies []io.Closer
+	stop = func() {
+		for _, b := range bodies {
+			_ = b.Close() // the node is stopped next
+		}
+	}
+	for range n {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.urls[0]+"/rest/v2/caches/"+bench.Target+"?action=listen", nil)
+		if err != nil {
+			return stop, err
+		}
+		r.Header.Set("Accept", "text/event-stream")
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return stop, err
+		}
+		bodies = append(bodies, resp.Body)
+		if resp.StatusCode != http.StatusOK {
+			stop()
+			return stop, fmt.Errorf("listen: %s", resp.Status)
+		}
+	}
+	return stop, nil
+}
+
+// usage measures for a while, after what was begun has come to rest.
+func (c *nodes) usage(ctx context.Context) (u usage, err error) {
+	const rest, span = 10 * time.Second, 10 * time.Second
+	if err := pause(ctx, rest); err != nil {
+		return u, err
+	}
+	cpu, err := c.processorTime()
+	if err != nil {
+		return u, err
+	}
+	network, err := loopbackBytes()
+	if err != nil {
+		return u, err
+	}
+	began := time.Now()
+	if err := pause(ctx, span); err != nil {
+		return u, err
+	}
+	took := time.Since(began).Seconds()
+	cpuAfter, err := c.processorTime()
+	if err != nil {
+		return u, err
+	}
+	networkAfter, err := loopbackBytes()
+	if err != nil {
+		return u, err
+	}
+	u.cpu, u.network = (cpuAfter-cpu).Seconds()/took, (networkAfter-network)/took
+	for _, cmd := range c.running {
+		megabytes, err := resident(cmd.Process.Pid)
+		if err != nil {
+			return u, err
+		}
+		u.memory += megabytes * 1e6 / float64(len(c.running))
+	}
+	return u, nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// processorTime is what all nodes have used.
+func (c *nodes) processorTime() (sum time.Duration, err error) {
+	const tick = 10 * time.Millisecond // USER_HZ is 100 on Linux
+	for _, cmd := range c.running {
+		data, err := os.ReadFile("/proc/" + itoa(cmd.Process.Pid) + "/stat")
+		if err != nil {
+			return 0, err
+		}
+		// The name in parentheses may have spaces; utime and stime are the 12th and 13th behind it.
+		_, rest, _ := bytes.Cut(data, []byte(") "))
+		fields := strings.Fields(string(rest))
+		if len(fields) < 13 {
+			return 0, fmt.Errorf("the system does not tell the processor time of %d", cmd.Process.Pid)
+		}
+		for _, f := range fields[11:13] {
+			n, err := strconv.Atoi(f)
+			if err != nil {
+				return 0, err
+			}
+			sum += time.Duration(n) * tick
+		}
+	}
+	return sum, nil
+}
+
+// loopbackBytes is what went over loopback since the machine started.
+func loopbackBytes() (float64, error) {
+	data, err := os.ReadFile("/sys/class/net/lo/statistics/rx_bytes")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseFloat(strings.TrimSpace(string(data)), 64)
+}
