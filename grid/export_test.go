@@ -175,3 +175,19 @@ func ReadSeed(line string) (name string, err error) {
 	a, err := readSeed(strings.NewReader(line))
 	return a.Name, err
 }
+
+// ExpireRelays has an owner send no changes in one form until it is asked again, as if other nodes had not asked for long. It goes on in the other.
+func ExpireRelays(g *Grid, values bool) {
+	for _, t := range g.tenures() {
+		t.mu.Lock()
+		for _, o := range t.outlets {
+			o.mu.Lock()
+			o.keys, o.values = time.Time{}, time.Now().Add(time.Hour)
+			if values {
+				o.keys, o.values = o.values, o.keys
+			}
+			o.mu.Unlock()
+		}
+		t.mu.Unlock()
+	}
+}

@@ -413,3 +413,29 @@ func TestRelayIsMadeAnew(t *testing.T) {
 		}
 	}
 }
+
+// TestRelayThatIsLate: a node that asked too late for changes to go on, for want of a connection, notices that some were not sent.
+func TestRelayThatIsLate(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t, natstest.MaxPayload)
+	all := nodes(t, 2, grid.Config{URL: s.URL(), Partitions: 2})
+	caches := onEach(t, all, grid.CacheConfig{Name: "c"})
+	for _, values := range []bool{false, true} {
+		l, err := caches[1].Listen(t.Context(), grid.ListenOptions{Values: values})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 {
+			put(t, caches[0], fmt.Sprint("before", i), "v")
+			next(t, l)
+			grid.ExpireRelays(all[0], values)
+			grid.ExpireRelays(all[1], values)
+			want := fmt.Sprint("after", values, i)
+			put(t, caches[0], want, "v")
+			if e := next(t, l); e.Entry.Key != want {
+				t.Errorf("%q came in place of %q", e.Entry.Key, want)
+			}
+		}
+		l.Close()
+	}
+}

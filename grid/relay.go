@@ -118,13 +118,14 @@ func (o *outlet) skip() {
 func (o *outlet) offer(_ int, c change) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	// What nobody wants at the moment is numbered all the same: who was late to ask again, for want of a connection say, notices that it is missing.
+	o.nKeys++
+	o.nWhole++
 	now := time.Now()
 	if now.Before(o.keys) {
-		o.nKeys++
 		o.send(c, false, o.nKeys)
 	}
 	if now.Before(o.values) {
-		o.nWhole++
 		o.send(c, true, o.nWhole)
 	}
 }
