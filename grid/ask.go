@@ -178,8 +178,13 @@ func (g *Grid) askOnce(ctx context.Context, p *partition, q question) (answer, e
 }
 
 // serveQuestions answers other nodes until the tenure ends.
-func (t *tenure) serveQuestions() (*nats.Subscription, error) {
+func (t *tenure) serveQuestions() error {
 	g := t.g
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended {
+		return nil
+	}
 	sub, err := g.reads.Subscribe(g.ownerSubject(t.p), func(m *nats.Msg) {
 		g.asking.Go(func() error {
 			t.reply(m)
@@ -187,9 +192,10 @@ func (t *tenure) serveQuestions() (*nats.Subscription, error) {
 		})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("answer for partition %d: %w", t.p.number, connError(err))
+		return fmt.Errorf("answer for partition %d: %w", t.p.number, connError(err))
 	}
-	return sub, nil
+	t.questions = sub
+	return nil
 }
 
 func (t *tenure) reply(m *nats.Msg) {
@@ -294,9 +300,9 @@ func (t *tenure) writtenBy(ctx context.Context, q question) (Sequence, error) {
 	if t.g.alone() || q.Op == askTouch || q.Op == askUsed {
 		return end, nil
 	}
-	stream, err := t.g.js.Stream(ctx, t.p.stream)
+	stream, err := t.g.stream(ctx, t.p)
 	if err != nil {
-		return 0, fmt.Errorf("open stream %s: %w", t.p.stream, apiError(err))
+		return 0, err
 	}
 	return max(end, Sequence(stream.CachedInfo().State.LastSeq)), nil
 }

@@ -147,12 +147,10 @@ func (m *many) giveUp(err error) {
 // againAtOnce is how many writes are sent again at a time.
 const againAtOnce = 64
 
-// again sends what a cluster had no leader for once more, each for itself, with the ids that they had: what was stored all the same is known by it.
+// again sends once more what nobody took, or what a cluster had no leader for, each for itself, with the ids that they had: what was stored all the same is
+// known by it.
 func (m *many) again(ctx context.Context) {
 	asks := m.c.grid.asks
-	if asks.attempt == 0 {
-		return
-	}
 	var all errgroup.Group
 	all.SetLimit(againAtOnce)
 	for i := range m.results {

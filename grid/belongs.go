@@ -42,8 +42,8 @@ func (f *folder) checkBelongs(c *Cluster) error {
 	case marked:
 		return nil
 	case streams:
-		return fmt.Errorf("%w: %s has the entries of a node without a cluster, which a cluster would remove; start a new folder for this node, "+
-			"and bring over what the old one has: `millrace cache export` from a node that runs on it, `millrace cache import` into the cluster", ErrConfig, f.dir)
+		return fmt.Errorf("%w: %s has the entries of a node without a cluster, which a cluster would remove; start the nodes of the cluster on new folders "+
+			"with cluster.grow: true, this one without a cluster, and run `millrace cluster grow`", ErrConfig, f.dir)
 	}
 	b, err := json.Marshal(belongs{Cluster: c.Name, Node: c.Node})
 	if err != nil {

@@ -70,7 +70,7 @@ func (g *Grid) CreateCache(ctx context.Context, config CacheConfig) error {
 			return apiError(err)
 		}
 		have, err = g.Cache(ctx, config.Name)
-		if g.cfg.Cluster != nil && errors.Is(err, ErrNoCache) {
+		if g.clustered() && errors.Is(err, ErrNoCache) {
 			return fmt.Errorf("%w: another node is making it", ErrUnavailable) // a leader refuses what is under way already
 		}
 		return err
@@ -333,6 +333,11 @@ func (g *Grid) DeleteCache(ctx context.Context, name string) error {
 	}
 	ctx, cancel := g.limited(ctx)
 	defer cancel()
+	ended, err := g.growing.deletes()
+	if err != nil {
+		return fmt.Errorf("delete cache %s: %w", name, err)
+	}
+	defer ended()
 	// A deletion that is cut short goes on at the next start, or when a cache of this name is made again.
 	if _, err := g.meta.Put(ctx, deletedPrefix+name, []byte(c.Config().Class)); err != nil {
 		return fmt.Errorf("delete cache %s: %w", name, apiError(err))

@@ -40,6 +40,11 @@ type Cluster struct {
 	// Cert and Key, with which a node is served and shows itself to the others, and CA, which signed those of all nodes, are PEM files. All
 	// three are set, or none.
 	Cert, Key, CA string
+	// Grow has the node wait, where there is no grid yet, until the cluster has taken over that of a node alone (Grid.Grow); else it makes a new one. It needs
+	// Secret.
+	Grow bool
+	// Intake, where it is set and Grow is, is called at the opening with what a node alone reaches this one by. It must not block.
+	Intake func(*Intake)
 	// Waiting, where it is set, is called at the opening with what the node waits for, each time that changes. It must not block.
 	Waiting func(reason string)
 }
@@ -82,6 +87,7 @@ func (c *Cluster) validate(l *fault.Errors) {
 		}
 	}
 	l.Check(files == 0 || files == 3, "cluster.tls", "cert, key and ca must all be set, or none")
+	l.Check(c.Secret != "" || !c.Grow, "cluster.secret", "must be set, since cluster.grow is: the node that the grid comes from shows it")
 	l.Check(c.Secret != "" || files > 0, "cluster.secret", "must be set, or cluster.tls: else anybody who reaches %s could join", c.Listen)
 }
 
@@ -100,6 +106,9 @@ func (c *Cluster) withDefaults() *Cluster {
 	if out.Replicas == 0 {
 		out.Replicas = defaultReplicas
 	}
+	if out.Intake == nil {
+		out.Intake = func(*Intake) {}
+	}
 	if out.Waiting == nil {
 		out.Waiting = func(string) {}
 	}
@@ -107,9 +116,14 @@ func (c *Cluster) withDefaults() *Cluster {
 }
 
 // password is what nodes tell each other in place of the secret, which may be used elsewhere too.
-func (c *Cluster) password() string {
+func (c *Cluster) password() string { return c.derived("millrace cluster " + c.Name) }
+
+// leafPassword is what the node shows whose grid the cluster takes over.
+func (c *Cluster) leafPassword() string { return c.derived("millrace leaf " + c.Name) }
+
+func (c *Cluster) derived(from string) string {
 	mac := hmac.New(sha256.New, []byte(c.Secret))
-	mac.Write([]byte("millrace cluster " + c.Name))
+	mac.Write([]byte(from))
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
@@ -167,6 +181,11 @@ func (c *Cluster) apply(o *server.Options) (string, error) {
 	// that is free, and has nobody in but this process, which comes through pipes and needs no name.
 	o.DontListen, o.Host, o.Port = false, "127.0.0.1", server.RANDOM_PORT
 	o.Cluster.NoAdvertise = true
+	if c.Grow { // on loopback too: what comes from elsewhere comes through this process
+		o.LeafNode = server.LeafNodeOpts{
+			Host: "127.0.0.1", Port: server.RANDOM_PORT, Username: routeUser, Password: c.leafPassword(), Account: server.DEFAULT_GLOBAL_ACCOUNT,
+		}
+	}
 	inProcess := map[string]struct{}{jwt.ConnectionTypeInProcess: {}}
 	// The leader of the whole cluster steps down for the system's account alone.
 	system := server.NewAccount(server.DEFAULT_SYSTEM_ACCOUNT)

@@ -74,6 +74,8 @@ type Config struct {
 	// Taking says which backup a new grid is to take in; nil for none. It is ErrNotNew where there is a grid, and for other openings ErrUnfinished
 	// until all is there.
 	Taking *Taking
+	// Resolve, where a folder says that its grid was about to go over to a cluster when the node died, is asked whether it did.
+	Resolve Resolve
 	// Version is that of the program, which other nodes of a cluster are told.
 	Version string
 	// Logger gets what an operator should know; nil discards it.

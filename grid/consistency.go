@@ -115,7 +115,7 @@ func (c *Cache) lags(at place, seq Sequence) bool {
 
 // fromLeader reports whether the cache's gets are the leader's to answer.
 func (c *Cache) fromLeader(p *partition) bool {
-	return p.replicated() && c.config.Load().Consistency == ConsistencyLeader
+	return p.replicated() && (c.config.Load().Consistency == ConsistencyLeader || p.fresh.Load())
 }
 
 // askStream asks the partition's stream for a key's last message, as the cache's consistency says.
@@ -208,7 +208,7 @@ const noMessage = 10037
 func (g *Grid) askLeader(ctx context.Context, stream string, what map[string]any) (reply, Sequence, error) {
 	for {
 		m, seq, err := g.askLeaderOnce(ctx, stream, what)
-		if g.cfg.Cluster == nil || !inElection(err) || !g.asks.link.comesBack(ctx) {
+		if !g.clustered() || !inElection(err) || !g.asks.link.comesBack(ctx) {
 			return m, seq, err
 		}
 	}

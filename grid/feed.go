@@ -35,6 +35,7 @@ type feed struct {
 
 	mu      sync.Mutex
 	broken  error // why the feed does not run at the moment
+	still   bool  // it waits for the grid's stream to have moved
 	line    line  // that the session came over
 	stopped chan struct{}
 	ended   chan struct{}
@@ -49,6 +50,7 @@ func newFeed(t *tenure) *feed {
 func (f *feed) run() {
 	defer close(f.ended)
 	for {
+		f.rest()
 		err := f.session()
 		select {
 		case <-f.stopped:
@@ -63,6 +65,32 @@ func (f *feed) run() {
 		case <-time.After(feedAgain):
 		}
 	}
+}
+
+// rest waits while the feeds are to stand still.
+func (f *feed) rest() {
+	moved := f.t.g.standstill.Load()
+	if moved == nil {
+		return
+	}
+	f.setStill(true)
+	select {
+	case <-*moved:
+	case <-f.stopped:
+	}
+	f.setStill(false)
+}
+
+func (f *feed) setStill(still bool) {
+	f.mu.Lock()
+	f.still = still
+	f.mu.Unlock()
+}
+
+func (f *feed) isStill() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.still
 }
 
 func (f *feed) close() {
@@ -220,7 +248,7 @@ func (f *feed) prepare(ctx context.Context) (last Sequence, waiting uint64, err 
 		return 0, 0, fmt.Errorf("open stream %s: %w", p.stream, apiError(err))
 	}
 	state := stream.CachedInfo().State
-	born := stream.CachedInfo().Created.UnixNano()
+	born := bornAt(stream)
 	x := f.t.index
 	x.mu.Lock()
 	another := x.born != 0 && x.born != born

@@ -26,7 +26,7 @@ type folder struct {
 }
 
 // openFolder makes the folder where it is missing, locks it and checks its format and whose it is.
-func openFolder(dir string, c *Cluster) (*folder, error) {
+func openFolder(dir string, c *Cluster, resolve Resolve) (*folder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the grid's folder: %w", err)
 	}
@@ -35,7 +35,7 @@ func openFolder(dir string, c *Cluster) (*folder, error) {
 		return nil, err
 	}
 	f := &folder{dir: dir, lock: lock}
-	for _, check := range []func() error{f.checkFormat, func() error { return f.checkBelongs(c) }} {
+	for _, check := range []func() error{f.checkFormat, func() error { return f.checkBelongs(c) }, func() error { return f.checkGiven(c, resolve) }} {
 		if err := check(); err != nil {
 			return nil, errors.Join(err, lock.Close())
 		}

@@ -67,6 +67,12 @@ type Grid struct {
 	idsMu sync.Mutex
 	ids   map[string]string // names of the cluster's nodes by their servers' ids
 
+	// grown is how many replicas the streams have that this grid has gone over to, those of a cluster; 0 for a grid that has not.
+	grown atomic.Int32
+	// standstill is set while feeds stand still, and closed when they may go on.
+	standstill atomic.Pointer[chan struct{}]
+	growing    growing
+
 	making  sync.Mutex // held while a class's streams are made
 	sweep   chan struct{}
 	done    chan struct{}
@@ -174,6 +180,9 @@ func (g *Grid) open(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := g.awaitGrown(ctx); err != nil {
+		return err
+	}
 	if err := g.patiently(ctx, g.openMeta); err != nil {
 		return err
 	}
@@ -224,7 +233,7 @@ func (g *Grid) openOwners(ctx context.Context) error {
 // askOver opens the connection of the requester.
 func (g *Grid) askOver(r *requester) (link, error) {
 	if g.cfg.Cluster != nil {
-		r.attempt = attemptTime
+		r.attempt.Store(int64(attemptTime))
 	}
 	if g.server != nil {
 		return newWireLink(&wireLines{server: g.server, name: g.cfg.Name + " asks"}, r), nil
@@ -470,6 +479,7 @@ func (g *Grid) shut(ctx context.Context) {
 	if g.asks != nil {
 		g.asks.close()
 	}
+	g.growing.close()
 	for _, nc := range []*nats.Conn{g.writes, g.reads} {
 		if nc != nil {
 			nc.Close()

@@ -45,8 +45,8 @@ func classIndex(class Class) int {
 
 // admit takes room for a write, or says why there is none.
 func (d *guard) admit(class Class, size int) error {
-	if d.g.server == nil {
-		return nil // the external server's own limits hold
+	if d.g.server == nil || d.g.grown.Load() != 0 {
+		return nil // the limits of those that keep the entries hold
 	}
 	i := classIndex(class)
 	if d.rooms[i].Add(-int64(size)-entryOverhead) >= 0 {
@@ -92,7 +92,7 @@ func (d *guard) set(class Class, room int64, why error) {
 
 // measure looks at the disk and at what the server holds.
 func (d *guard) measure(ctx context.Context) error {
-	if d.g.server == nil {
+	if d.g.server == nil || d.g.grown.Load() != 0 {
 		return nil
 	}
 	d.measuring.Lock()
@@ -211,7 +211,7 @@ func (d *guard) run() {
 }
 
 func (d *guard) recover(ctx context.Context) error {
-	if d.g.server == nil {
+	if d.g.server == nil || d.g.grown.Load() != 0 {
 		return nil
 	}
 	if d.g.server.frozen.Load() == nil || d.present() != nil {

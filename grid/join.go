@@ -75,7 +75,10 @@ func (m *makes) set(kin string, since time.Time) {
 }
 
 // alone reports whether nobody else has anything of this grid: the server in this process is not one of a cluster.
-func (g *Grid) alone() bool { return g.server != nil && g.cfg.Cluster == nil }
+func (g *Grid) alone() bool { return g.server != nil && g.cfg.Cluster == nil && g.grown.Load() == 0 }
+
+// clustered reports whether the streams have leaders among our own nodes: this one is of their cluster, or its grid has gone over to it.
+func (g *Grid) clustered() bool { return g.cfg.Cluster != nil || g.grown.Load() != 0 }
 
 // join returns when the cluster has a leader and nodes enough for the grid's streams, or for the first time in which it has them.
 func (g *Grid) join(ctx context.Context) error {
@@ -119,7 +122,7 @@ func (g *Grid) refusedBy() error {
 
 // askFor is how long a feed waits for an answer. In a cluster one that is under way when a leader goes does not come.
 func (g *Grid) askFor() time.Duration {
-	if g.cfg.Cluster != nil {
+	if g.clustered() {
 		return patience
 	}
 	return g.cfg.Timeout

@@ -37,6 +37,9 @@ const (
 
 // leads reports whether this node leads a partition's stream, as far as it knows.
 func (g *Grid) leads(p *partition) bool {
+	if g.grown.Load() != 0 {
+		return false // the server in this process has what it had before
+	}
 	srv := g.server.running()
 	return srv != nil && srv.JetStreamIsStreamLeader(server.DEFAULT_GLOBAL_ACCOUNT, p.stream)
 }
@@ -65,7 +68,7 @@ func (g *Grid) group(ctx context.Context, p *partition) (*jetstream.ClusterInfo,
 // mayTake reports whether this node is the one to take a lease that is free since a moment.
 func (o *owners) mayTake(ctx context.Context, number int, free time.Duration) bool {
 	g, p := o.g, o.durable[number]
-	if g.cfg.Cluster == nil || g.leads(p) {
+	if !g.clustered() || g.leads(p) {
 		return true
 	}
 	if free < leaderless {
@@ -78,11 +81,11 @@ func (o *owners) mayTake(ctx context.Context, number int, free time.Duration) bo
 // follow gives a lease away that this node holds where another leads, as soon as that one is known to be there.
 func (o *owners) follow(ctx context.Context, number int) (to string, ok bool) {
 	g, p := o.g, o.durable[number]
-	if g.cfg.Cluster == nil || g.leads(p) {
+	if !g.clustered() || g.leads(p) {
 		return "", false
 	}
 	info, err := g.group(ctx, p)
-	if err != nil || info.Leader == "" || info.Leader == g.cfg.Cluster.Node {
+	if err != nil || info.Leader == "" || info.Leader == nameOf(g.node) {
 		return "", false
 	}
 	return o.members.named(info.Leader, time.Now())

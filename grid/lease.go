@@ -40,10 +40,10 @@ type leaseRecord struct {
 // lease is what this node holds of one partition number, in both classes. The nil lease of a grid in the process is held
 // for ever: nobody else can open the folder.
 type lease struct {
-	forever bool
-	holds   time.Duration // after it was renewed
+	holds time.Duration // after it was renewed
 
 	mu      sync.Mutex
+	forever bool
 	since   uint64    // the sequence of the taking: the fencing number
 	last    Sequence  // of the record
 	renewed time.Time // when the last renewal that succeeded was asked for
@@ -58,12 +58,9 @@ func (l *lease) fence() uint64 {
 
 // held reports whether the lease holds now. The monotonic clock goes on while a process stands still.
 func (l *lease) held(now time.Time) bool {
-	if l.forever {
-		return true
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.lost && now.Sub(l.renewed) < l.holds
+	return l.forever || !l.lost && now.Sub(l.renewed) < l.holds
 }
 
 func (l *lease) lose() {

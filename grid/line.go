@@ -143,7 +143,7 @@ func (l *wireLines) dial(ctx context.Context) (*wireLine, error) {
 	}
 	of := &wireLine{gone: make(chan struct{})}
 	of.conn, err = wire.Dial(ctx, conn, l.name, func(error) {
-		close(of.gone)
+		of.lose()
 		if l.onLost != nil {
 			l.onLost()
 		}
@@ -158,6 +158,16 @@ func (l *wireLines) dial(ctx context.Context) (*wireLine, error) {
 // check has nothing to ask: the server is in this process.
 func (l *wireLines) check(context.Context) error { return nil }
 
+// drop breaks the connection that there is, if any: who uses it begins anew over another one. It returns when nothing comes over it any more.
+func (l *wireLines) drop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.current != nil {
+		l.current.conn.Close()
+		l.current.lose()
+	}
+}
+
 func (l *wireLines) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -171,7 +181,10 @@ func (l *wireLines) close() {
 type wireLine struct {
 	conn *wire.Conn
 	gone chan struct{}
+	once sync.Once // closes gone
 }
+
+func (l *wireLine) lose() { l.once.Do(func() { close(l.gone) }) }
 
 func (l *wireLine) subscribe(subject string, take func(*wire.Msg)) (stop func(), err error) {
 	id, err := l.conn.Subscribe(subject, take)

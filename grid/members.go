@@ -148,6 +148,7 @@ func (o *owners) publish(text string) {
 }
 
 // announce says that this node is here until the grid is closed.
+// A node whose grid has gone over to a cluster does not: nothing is to be given to it.
 func (o *owners) announce() {
 	ticker := time.NewTicker(memberEvery)
 	defer ticker.Stop()

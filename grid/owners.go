@@ -186,7 +186,7 @@ func (o *owners) run() {
 		if time.Since(given) <= handOverEvery {
 			continue
 		}
-		if number, to, ok := o.surplus(); ok {
+		if number, to, ok := o.surplus(); ok && o.g.grown.Load() == 0 {
 			given = time.Now()
 			// Beside the loop, which goes on renewing: what is under way in the partition is waited for.
 			giving.Go(func() { o.move(until(o.g.done), number, to) })
@@ -255,7 +255,7 @@ func (o *owners) look(ctx context.Context, number int) (to string, give bool) {
 	o.mu.Lock()
 	seen := &o.seen[number]
 	// A replica of a cluster that lags may answer with what was before.
-	older := g.cfg.Cluster != nil && seq < seen.seq && time.Since(seen.at) <= 2*g.cfg.lease
+	older := g.clustered() && seq < seen.seq && time.Since(seen.at) <= 2*g.cfg.lease
 	if seen.at.IsZero() || seen.seq != seq && !older {
 		*seen = seenLease{record: record, seq: seq, at: time.Now()}
 	}

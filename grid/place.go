@@ -41,6 +41,8 @@ type partition struct {
 
 	first    atomic.Uint64 // where the stream begins; 0 as any
 	replicas atomic.Int32  // how many the stream has; 0 as 1
+	// fresh says that the stream was promoted a moment ago: a replica may lack what this node wrote before.
+	fresh atomic.Bool
 
 	flow     flow
 	hub      hub

@@ -65,7 +65,7 @@ func (g *Grid) purgeAgain(ctx context.Context, p *partition) error {
 	if err != nil {
 		return fmt.Errorf("open stream %s: %w", p.stream, apiError(err))
 	}
-	born := stream.CachedInfo().Created.UnixNano()
+	born := bornAt(stream)
 	for _, name := range names {
 		note, _, err := g.metaGet(ctx, purgedPrefix+name)
 		if errors.Is(err, jetstream.ErrKeyNotFound) {

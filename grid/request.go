@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,8 +25,9 @@ import (
 type requester struct {
 	link   link
 	prefix string // inbox with its last dot
-	// attempt is how long a message to a cluster waits for its answer before it is sent again, with the same id: its leader may have died. 0 waits for ever.
-	attempt time.Duration
+	// attempt is how long, in nanoseconds, a message to a cluster waits for its answer before it is sent again, with the same id: its leader may have died. 0
+	// waits for ever.
+	attempt atomic.Int64
 	ids     string // begins those of messages
 
 	mu      sync.Mutex
@@ -137,6 +139,29 @@ func (r *requester) fail(err error, all bool) {
 	}
 }
 
+// settled returns when the writes that are under way now have their answers.
+func (r *requester) settled(ctx context.Context) error {
+	r.mu.Lock()
+	last := r.next
+	r.mu.Unlock()
+	for {
+		waits := false
+		r.mu.Lock()
+		for id, a := range r.waiting {
+			waits = waits || a.write && id <= last
+		}
+		r.mu.Unlock()
+		if !waits {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return contextError(ctx)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
 func (r *requester) close() {
 	r.mu.Lock()
 	r.stopped = ErrClosed
@@ -236,7 +261,7 @@ const writeAgain = time.Millisecond
 
 // identify gives a write its id, where it may be sent several times.
 func (r *requester) identify(w *write) {
-	if r.attempt == 0 || first(w.header, headerMsgID) != "" {
+	if r.attempt.Load() == 0 || first(w.header, headerMsgID) != "" {
 		return
 	}
 	r.mu.Lock()
@@ -249,7 +274,7 @@ func (r *requester) identify(w *write) {
 
 // again reports whether a write that failed so is to be sent again.
 func (r *requester) again(err error) bool {
-	if r.attempt == 0 {
+	if r.attempt.Load() == 0 {
 		return errors.Is(err, errNoJetStream)
 	}
 	return isAway(err) || inElection(err)
@@ -257,10 +282,11 @@ func (r *requester) again(err error) bool {
 
 // patience returns what fires when a message has waited for its answer for long enough, and ends it; nil does not fire.
 func (r *requester) patience() (<-chan time.Time, func() bool) {
-	if r.attempt == 0 {
+	attempt := time.Duration(r.attempt.Load())
+	if attempt == 0 {
 		return nil, func() bool { return true }
 	}
-	t := time.NewTimer(r.attempt)
+	t := time.NewTimer(attempt)
 	return t.C, t.Stop
 }
 
@@ -293,7 +319,7 @@ func (r *requester) writeOnce(ctx context.Context, w write) (Sequence, error) {
 func (r *requester) read(ctx context.Context, subject string, body []byte) (reply, error) {
 	for {
 		m, err := r.readOnce(ctx, subject, body)
-		if !isAway(err) && (r.attempt == 0 || !inElection(err)) || !r.link.comesBack(ctx) {
+		if !isAway(err) && (r.attempt.Load() == 0 || !inElection(err)) || !r.link.comesBack(ctx) {
 			return m, err
 		}
 	}

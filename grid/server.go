@@ -42,6 +42,8 @@ type embedded struct {
 	onFrozen func(why string)
 	// system is the password of systemUser, in a cluster.
 	system string
+	// leaf is the cluster that the server has a connection to, which takes its streams over; nil for none.
+	leaf *server.RemoteLeafOpts
 	// refused is the last reason for which another node of the cluster did not have this one.
 	refused atomic.Pointer[string]
 }
@@ -55,7 +57,7 @@ func startEmbedded(cfg Config, onFrozen func(string)) (*embedded, error) {
 		}
 		e.dir, e.temp = dir, true
 	} else {
-		lock, err := openFolder(cfg.Dir, cfg.Cluster)
+		lock, err := openFolder(cfg.Dir, cfg.Cluster, cfg.Resolve)
 		if err != nil {
 			return nil, err
 		}
@@ -109,24 +111,12 @@ func (e *embedded) start() error {
 	e.mu.Lock()
 	e.found, e.partitions = append(e.found, found...), partitions
 	e.mu.Unlock()
-	opts := &server.Options{
-		ServerName:         e.cfg.Name,
-		DontListen:         true,
-		NoSigs:             true,
-		JetStream:          true,
-		StoreDir:           e.dir,
-		MaxPayload:         maxPayload,
-		MaxPending:         256 << 20,
-		JetStreamMaxMemory: limitWithSlack(e.cfg.MaxMemory),
-		JetStreamMaxStore:  limitWithSlack(e.cfg.MaxBytes),
-		SyncAlways:         e.cfg.SyncAlways,
-		NoSystemAccount:    e.cfg.Cluster == nil,
-	}
-	if c := e.cfg.Cluster; c != nil {
+	if e.cfg.Cluster != nil {
 		electSooner()
-		if e.system, err = c.apply(opts); err != nil {
-			return err
-		}
+	}
+	opts, err := e.options()
+	if err != nil {
+		return err
 	}
 	srv, err := server.NewServer(opts)
 	if err != nil {
@@ -146,6 +136,40 @@ func (e *embedded) start() error {
 	e.srv = srv
 	e.mu.Unlock()
 	return nil
+}
+
+// options are those of the server.
+func (e *embedded) options() (*server.Options, error) {
+	opts := &server.Options{
+		ServerName:         e.cfg.Name,
+		DontListen:         true,
+		NoSigs:             true,
+		JetStream:          true,
+		StoreDir:           e.dir,
+		MaxPayload:         maxPayload,
+		MaxPending:         256 << 20,
+		JetStreamMaxMemory: limitWithSlack(e.cfg.MaxMemory),
+		JetStreamMaxStore:  limitWithSlack(e.cfg.MaxBytes),
+		SyncAlways:         e.cfg.SyncAlways,
+		NoSystemAccount:    e.cfg.Cluster == nil,
+	}
+	if c := e.cfg.Cluster; c != nil {
+		var err error
+		opts.JetStreamDomain = clusterDomain
+		if e.system, err = c.apply(opts); err != nil {
+			return nil, err
+		}
+		return opts, nil
+	}
+	// What a cluster needs to take the streams over while the server runs.
+	opts.JetStreamDomain = aloneDomain
+	opts.LeafNode.ReconnectInterval = leafAgain
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.leaf != nil {
+		opts.LeafNode.Remotes = []*server.RemoteLeafOpts{e.leaf}
+	}
+	return opts, nil
 }
 
 // limitWithSlack is the server's own limit behind ours. Ours is lower, since the server's refuses
@@ -284,6 +308,8 @@ func (l *serverLog) Warnf(format string, v ...any) {
 	switch {
 	case strings.HasPrefix(format, "Maximum payloads over"), strings.HasPrefix(format, "Plaintext passwords"), strings.HasPrefix(format, "Waiting for routing"):
 		level = slog.LevelDebug // ours are, by design; what the node waits for it says itself
+	case l.e.cfg.Cluster != nil && l.e.cfg.Cluster.Grow && strings.Contains(format, "TTL state is outdated;"):
+		level = slog.LevelDebug // a mirror was promoted: what it has is looked through for what expires
 	case afterCrash(fmt.Sprintf(format, v...)):
 		level = slog.LevelDebug // several for each stream
 		l.once.Do(func() {

@@ -72,6 +72,25 @@ func (g *Grid) makeStreams(ctx context.Context) error {
 // streamTry is how long one request for a stream waits after the server was restarted.
 const streamTry = time.Second
 
+// stream asks for a partition's stream. In a cluster nobody answers while its leader changes: it is asked again.
+func (g *Grid) stream(ctx context.Context, p *partition) (jetstream.Stream, error) {
+	for {
+		try, cancel := ctx, func() {}
+		if g.clustered() {
+			try, cancel = context.WithTimeout(ctx, leaderTry)
+		}
+		stream, err := g.js.Stream(try, p.stream)
+		late := try.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err == nil {
+			return stream, nil
+		}
+		if !late {
+			return nil, fmt.Errorf("open stream %s: %w", p.stream, apiError(err))
+		}
+	}
+}
+
 // makeStream makes a partition's stream, or gives it today's settings. Where it begins is fixed when it is made: the server drops what is before
 // a first sequence that is raised later.
 func (g *Grid) makeStream(ctx context.Context, p *partition) error {
@@ -80,12 +99,14 @@ func (g *Grid) makeStream(ctx context.Context, p *partition) error {
 		switch {
 		case err == nil:
 			config := have.CachedInfo().Config
-			if g.cfg.Cluster != nil && reflect.DeepEqual(config, g.settle(config, p, config.Replicas)) {
+			if g.clustered() && reflect.DeepEqual(config, g.settle(config, p, config.Replicas)) {
 				p.made(have)
 				return nil
 			}
 			var now jetstream.Stream
-			if now, err = g.js.UpdateStream(ctx, g.streamConfig(p, config.FirstSeq, config.Replicas)); err == nil {
+			to := g.streamConfig(p, config.FirstSeq, config.Replicas)
+			to.Metadata = config.Metadata // it may say when the stream was born
+			if now, err = g.js.UpdateStream(ctx, to); err == nil {
 				p.made(now)
 				return checkStream(now)
 			}
@@ -148,6 +169,9 @@ func (p *partition) made(s jetstream.Stream) {
 func (g *Grid) replicas(have int) int {
 	if g.cfg.Replicas != 0 {
 		return g.cfg.Replicas
+	}
+	if grown := g.grown.Load(); grown != 0 {
+		return int(grown)
 	}
 	return have
 }

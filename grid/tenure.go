@@ -23,13 +23,13 @@ type tenure struct {
 	// offering is whether changes go to the hub; the index's lock guards it.
 	offering bool
 
-	questions *nats.Subscription
 	attaching sync.Mutex // held while a reader begins here
 
-	mu      sync.Mutex
-	cursors map[*Reader]*cursor
-	outlets map[string]*outlet
-	readers map[string]readerList // by cache
+	mu        sync.Mutex
+	questions *nats.Subscription
+	cursors   map[*Reader]*cursor
+	outlets   map[string]*outlet
+	readers   map[string]readerList // by cache
 	// outletsMade is how many there were.
 	outletsMade uint64
 	ended       bool
@@ -61,8 +61,7 @@ func (g *Grid) begin(ctx context.Context, p *partition, l *lease) (*tenure, erro
 		return nil, err
 	}
 	if !g.alone() {
-		var err error
-		if t.questions, err = t.serveQuestions(); err != nil {
+		if err := t.serveQuestions(); err != nil {
 			t.feed.close()
 			return nil, err
 		}
@@ -101,6 +100,7 @@ func (t *tenure) end(ctx context.Context) {
 		cursors = append(cursors, c)
 		delete(t.cursors, r)
 	}
+	questions := t.questions
 	t.mu.Unlock()
 	for _, c := range cursors {
 		if err := c.stop(ctx); err != nil {
@@ -108,9 +108,9 @@ func (t *tenure) end(ctx context.Context) {
 		}
 	}
 	t.p.term.current.CompareAndSwap(t, nil)
-	if t.questions != nil {
+	if questions != nil {
 		// The connection may be gone: what Unsubscribe says of it does not matter.
-		_ = t.questions.Unsubscribe()
+		_ = questions.Unsubscribe()
 	}
 	t.closeOutlets(true)
 	t.feed.close()

@@ -1,0 +1,227 @@
+package grid_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/millrace/millrace/grid"
+)
+
+// waiting are the nodes of a cluster that is to take a grid over, while they are being opened.
+type waiting struct {
+	t       testing.TB
+	configs []grid.Config
+	nodes   []*grid.Grid
+	opening errgroup.Group
+
+	mu  sync.Mutex
+	all []*grid.Intake // nil for a node that is not there
+}
+
+func openWaiting(t testing.TB, n int) *waiting {
+	t.Helper()
+	w := &waiting{t: t, configs: clusterConfigs(t, n), nodes: make([]*grid.Grid, n), all: make([]*grid.Intake, n)}
+	for i := range w.configs {
+		w.configs[i].Partitions = 0
+		c := w.configs[i].Cluster
+		c.Grow = true
+		c.Intake = func(in *grid.Intake) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.all[i] = in
+		}
+		w.opening.Go(func() (err error) {
+			w.nodes[i], err = grid.Open(t.Context(), w.configs[i])
+			return err
+		})
+	}
+	t.Cleanup(func() {
+		for _, g := range w.nodes {
+			if g != nil {
+				closeGrid(t, g)
+			}
+		}
+	})
+	eventually(t, "the cluster waits", func() bool { return w.intake() != nil })
+	return w
+}
+
+func closeGrid(t testing.TB, g *grid.Grid) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := g.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// intake is that of any node.
+func (w *waiting) intake() *grid.Intake {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, in := range w.all {
+		if in != nil {
+			return in
+		}
+	}
+	return nil
+}
+
+func (w *waiting) growing() grid.Growing {
+	in := w.intake()
+	return grid.Growing{Offer: in.Offer(), Dial: func(ctx context.Context) (net.Conn, error) { return w.intake().Dial(ctx) }}
+}
+
+func (w *waiting) opened() []*grid.Grid {
+	w.t.Helper()
+	if err := w.opening.Wait(); err != nil {
+		w.t.Fatal(err)
+	}
+	return w.nodes
+}
+
+// TestGrow: what a node alone has is in the cluster, at its revision, with what was written meanwhile; nothing that was removed comes back; lists, listeners
+// and readers go on where they were; the node that it came from is a door.
+func TestGrow(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	old, err := grid.Open(ctx, grid.Config{Dir: filepath.Join(t.TempDir(), "alone"), Partitions: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeGrid(t, old) })
+	caches := map[string]*grid.Cache{}
+	for _, c := range []grid.CacheConfig{{Name: "d"}, {Name: "v", Class: grid.Volatile}} {
+		if err := old.CreateCache(ctx, c); err != nil {
+			t.Fatal(err)
+		}
+		if caches[c.Name], err = old.Cache(ctx, c.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	revs := map[string]grid.Revision{}
+	for i := range 2000 {
+		for name, c := range caches {
+			revs[fmt.Sprint(name, "/k", i%500)] = put(t, c, fmt.Sprint("k", i%500), fmt.Sprint(i))
+		}
+	}
+	for i := range 100 {
+		for name, c := range caches {
+			if _, err := c.Delete(ctx, fmt.Sprint("k", i), grid.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			delete(revs, fmt.Sprint(name, "/k", i))
+		}
+	}
+	kept := maps.Clone(revs)
+	w := openWaiting(t, 3)
+
+	// Writes and reads go on.
+	stop := make(chan struct{})
+	var load errgroup.Group
+	var mu sync.Mutex
+	var writeGap, readGap time.Duration
+	for n := range 4 {
+		load.Go(func() error {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return nil
+				default:
+				}
+				for name, c := range caches {
+					key := fmt.Sprint("w", n, "-", i%50)
+					began := time.Now()
+					rev, err := c.Put(ctx, key, fmt.Append(nil, i), grid.PutOptions{})
+					if err != nil {
+						return fmt.Errorf("put: %w", err)
+					}
+					mu.Lock()
+					writeGap = max(writeGap, time.Since(began))
+					if was := revs[name+"/"+key]; was >= rev {
+						t.Errorf("%s had revision %d before %d", key, was, rev)
+					}
+					revs[name+"/"+key] = rev
+					mu.Unlock()
+				}
+				time.Sleep(2 * time.Millisecond)
+			}
+		})
+	}
+	load.Go(func() error {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return nil
+			default:
+			}
+			for name, c := range caches {
+				key := fmt.Sprint("k", 100+i%400)
+				began := time.Now()
+				e, err := c.Get(ctx, key)
+				if err != nil || e.Revision != kept[name+"/"+key] {
+					return fmt.Errorf("get %s: %+v, %w", key, e, err)
+				}
+				mu.Lock()
+				readGap = max(readGap, time.Since(began))
+				mu.Unlock()
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+	growing := w.growing()
+	var progress grid.GrowProgress
+	began := time.Now()
+	growing.Progress = func(p grid.GrowProgress) {
+		progress = p
+	}
+	if err := old.Grow(ctx, growing); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("grown in %v, writes held for %v", time.Since(began), progress.Pause)
+	time.Sleep(500 * time.Millisecond)
+	close(stop)
+	if err := load.Wait(); err != nil {
+		t.Error(err)
+	}
+	t.Logf("longest put %v, longest get %v", writeGap, readGap)
+	if progress.Pause <= 0 || progress.Pause > time.Second {
+		t.Errorf("writes were held for %v", progress.Pause)
+	}
+	for n, g := range append(w.opened(), old) {
+		for name := range caches {
+			c, err := g.Cache(ctx, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]grid.Revision{}
+			for e, err := range c.List(ctx, grid.ListOptions{}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got[name+"/"+e.Key] = e.Revision
+			}
+			for key, rev := range revs {
+				if key[:2] == name+"/" && got[key] != rev {
+					t.Errorf("node %d: %s has revision %d, not %d", n, key, got[key], rev)
+				}
+			}
+			for key := range got {
+				if revs[key] == 0 {
+					t.Errorf("node %d: %s is there", n, key)
+				}
+			}
+			if _, err := c.Get(ctx, "k5"); !errors.Is(err, grid.ErrNotFound) {
+				t.Errorf("node %d: a removed key: %v", n, err)
+			}
+		}
+	}
+}
