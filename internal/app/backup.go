@@ -30,6 +30,10 @@ var ErrMisfit = errors.New("the backup does not fit the configuration")
 // RestoreInto fills the new grid that cfg, which is complete, says: a folder, or one on a NATS server. It refuses what a node of cfg could not open
 // afterwards. No node may run there meanwhile.
 func RestoreInto(ctx context.Context, cfg Config, from backup.Place, m backup.Manifest, progress func(backup.Progress), log *slog.Logger) (out backup.Restored, err error) {
+	if cfg.Cluster.set() {
+		return out, fmt.Errorf("%w: it has cluster:, and a backup is restored into the folder of a node alone; restore with a configuration without it, start a node there, "+
+			"and take it into the cluster with `millrace cluster grow`", ErrMisfit)
+	}
 	if err := fits(cfg, m); err != nil {
 		return out, err
 	}
