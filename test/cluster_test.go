@@ -267,7 +267,7 @@ func TestClusterRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := files(t, filepath.Join(filepath.Dir(alone), "n9"))
-	c.refuses("a folder of a node alone", c.write("grown", node("n9", section("test", clusterSecret), "")), "node without a cluster", "millrace cache export")
+	c.refuses("a folder of a node alone", c.write("grown", node("n9", section("test", clusterSecret), "")), "node without a cluster", "millrace cluster grow")
 	if after := files(t, filepath.Join(filepath.Dir(alone), "n9")); !slices.Equal(before, after) {
 		t.Errorf("the refused start changed the folder:\n%q\n%q", before, after)
 	}

@@ -42,6 +42,7 @@ type Node struct {
 	listeners *grid.Budget
 	listener  net.Listener
 	gate      *gate
+	growth    *growth
 	early     *serving // nil where the server is started by Run
 }
 
@@ -70,9 +71,10 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		return nil, err
 	}
 	settings := cfg.grid(log)
-	settings.Tiers, settings.Version = n.cold, version
+	settings.Tiers, settings.Version, settings.Resolve = n.cold, version, resolve
 	if settings.Cluster != nil {
 		settings.Cluster.Waiting = n.gate.waits
+		settings.Cluster.Intake = n.gate.intake.of.Store
 		n.early = n.serveEarly()
 	}
 	if n.grid, err = grid.Open(ctx, settings); err != nil {
@@ -102,6 +104,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		return nil, err
 	}
 	n.metrics.MustRegister(gridCollector{n}, listenerMetrics(n.listeners, int64(cfg.Listeners.MaxBytes)), httpCollector{n.server})
+	n.growth = &growth{n: n}
 	if err := n.route(p.routes, p.page); err != nil {
 		return nil, err
 	}
@@ -147,6 +150,9 @@ func (n *Node) Close() error {
 	if n.early != nil {
 		faults = append(faults, n.early.end())
 	}
+	if n.growth != nil {
+		n.growth.close()
+	}
 	if n.registry != nil {
 		faults = append(faults, n.registry.Close())
 	}
@@ -158,6 +164,9 @@ func (n *Node) Close() error {
 	}
 	if n.grid != nil {
 		faults = append(faults, n.grid.Close(ctx))
+	}
+	if n.gate != nil {
+		n.gate.intake.busy.Wait()
 	}
 	faults = append(faults, n.closeStores())
 	if n.listener != nil {

@@ -199,6 +199,9 @@ type ClusterConfig struct {
 	Replicas int `yaml:"replicas"`
 	// What the nodes prove to each other, 16 characters at least. Without `tls`, whoever listens on the network between them can join.
 	Secret string `yaml:"secret"`
+	// Has a new cluster wait for the grid of a node alone, which `millrace cluster grow` brings, in place of making one. Set it on all nodes, and leave it while that
+	// node still answers; it needs `secret`. Where there is a grid it changes nothing.
+	Grow bool `yaml:"grow"`
 	// Encrypts what goes between the nodes, and has only those in that `ca` signed.
 	TLS ClusterTLSConfig `yaml:"tls"`
 	// For an operation of the grid, in place of `grid.timeout`: where a node dies, its partitions have new leaders within about 5 s, and what was to be written there
@@ -223,7 +226,7 @@ type ClusterTLSConfig struct {
 // set reports whether the node is one of a cluster.
 func (c ClusterConfig) set() bool {
 	d := Defaults().Cluster
-	return c.Name != "" || c.Listen != "" || len(c.Seeds) > 0 || c.Secret != "" || c.TLS != (ClusterTLSConfig{}) || c.Replicas != d.Replicas || c.Timeout != d.Timeout ||
+	return c.Name != "" || c.Listen != "" || len(c.Seeds) > 0 || c.Secret != "" || c.TLS != (ClusterTLSConfig{}) || c.Grow || c.Replicas != d.Replicas || c.Timeout != d.Timeout ||
 		c.Grace != d.Grace || c.Moves != d.Moves
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	"github.com/millrace/millrace/cluster"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/serve"
 	"github.com/millrace/millrace/serve/oip"
@@ -17,6 +18,7 @@ type gate struct {
 	reason atomic.Pointer[string]
 	routes http.Handler
 	health http.Handler
+	intake intake
 }
 
 func newGate(routes http.Handler) *gate {
@@ -35,6 +37,8 @@ func (g *gate) waits(reason string) {
 
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
+	case r.URL.EscapedPath() == cluster.IntakePath:
+		g.intake.ServeHTTP(w, r)
 	case g.open.Load():
 		g.routes.ServeHTTP(w, r)
 	case oip.IsHealth(r):

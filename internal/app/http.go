@@ -44,6 +44,7 @@ func (n *Node) route(routes *serve.Routes, page http.Handler) error {
 	admin.Handle(routes, admin.Config{
 		Metrics: promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{}), Stats: n.stats, Profiles: n.cfg.HTTP.Debug,
 		Cluster: func(ctx context.Context) any { return n.clusterStatus(ctx) }, Control: n.clusterControl,
+		Grow: n.growth,
 	})
 	routes.Handle("/", page)
 	return nil

@@ -12,13 +12,13 @@ import (
 func (c *command) cluster() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "cluster",
-		Short:   "Look at the cluster that a running node is one of, and have nodes leave it",
+		Short:   "Look at the cluster that a running node is one of, have nodes leave it, or make one of a node alone",
 		Long:    "Says which nodes keep the grid together, and who looks after which partition. docs/config.md says how nodes become a cluster. " + remoteHelp,
 		Example: "  millrace cluster status\n  millrace cluster status --server http://127.0.0.1:8082 --json",
 		GroupID: "client",
 	}
 	open := opener(c.remote(cmd))
-	cmd.AddCommand(c.clusterStatus(open), c.clusterDrain(open), c.clusterRemove(open), c.clusterRebalance(open))
+	cmd.AddCommand(c.clusterStatus(open), c.clusterGrow(open), c.clusterDrain(open), c.clusterRemove(open), c.clusterRebalance(open))
 	return cmd
 }
 

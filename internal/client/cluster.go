@@ -2,11 +2,36 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 
 	"github.com/millrace/millrace/cluster"
 )
+
+// Grow has the node's grid go over to a cluster, or looks how far it is where it is on its way.
+func (c *Client) Grow(ctx context.Context, to cluster.Target) (g cluster.Growth, err error) {
+	body, err := json.Marshal(to)
+	if err != nil {
+		return g, err
+	}
+	err = c.get(ctx, http.MethodPost, growPath, body, &g)
+	return g, err
+}
+
+// Growth returns how far the node's grid is on its way to a cluster.
+func (c *Client) Growth(ctx context.Context) (g cluster.Growth, err error) {
+	err = c.get(ctx, http.MethodGet, growPath, nil, &g)
+	return g, err
+}
+
+// StopGrowing stops it while the cluster has nothing yet.
+func (c *Client) StopGrowing(ctx context.Context) (g cluster.Growth, err error) {
+	err = c.get(ctx, http.MethodDelete, growPath, nil, &g)
+	return g, err
+}
+
+const growPath = "/rest/v2/cluster/grow"
 
 // Cluster returns the cluster as the node sees it.
 func (c *Client) Cluster(ctx context.Context) (s cluster.Status, err error) {

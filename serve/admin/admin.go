@@ -21,6 +21,8 @@ type Config struct {
 	Cluster func(ctx context.Context) any
 	// Control returns what does the work of the paths below it, or why this node has none.
 	Control func() (Cluster, error)
+	// Grow answers /rest/v2/cluster/grow.
+	Grow http.Handler
 	// Profiles opens Go's profiles under /debug/pprof/.
 	Profiles bool
 }
@@ -39,6 +41,9 @@ func Handle(routes *serve.Routes, cfg Config) {
 	}
 	if cfg.Cluster != nil {
 		routes.Handle(clusterPath, answerCluster(cfg.Cluster, cfg.Control))
+	}
+	if cfg.Grow != nil {
+		routes.Handle("/rest/v2/cluster/grow", cfg.Grow)
 	}
 	if cfg.Profiles {
 		routes.Handle("/debug/pprof/", profiles())

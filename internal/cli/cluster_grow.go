@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/millrace/millrace/cluster"
+	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/internal/client"
+)
+
+// envToToken is the token of the cluster's nodes, where it is not that of the node that is asked.
+const envToToken = "MILLRACE_TO_TOKEN"
+
+// growPoll is how often the node is asked how far it is.
+const growPoll = 200 * time.Millisecond
+
+var errGrow = errors.New("the grid did not go over to the cluster")
+
+func (c *command) clusterGrow(open opener) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "grow",
+		Short: "Take the data of a node alone into a new cluster, while it is in use",
+		Long: `Takes the whole grid of a running node without a cluster into a new cluster: entries at their revisions, with what they expire by, positions of readers, ids of
+events, models. The nodes of the cluster are started before, on new folders, with cluster.grow: true and the same caches, models, pipelines and stores. Reads go on all the
+while, and writes wait for less than a second. Afterwards the node is a door to the cluster until it is stopped; it cannot be started again on its folder.
+
+The node does it, and goes on when this command is stopped: run again, the command follows it. When a node was killed meanwhile, start it and run the command again. ` +
+			remoteHelp + " The token of the cluster's nodes is taken from " + envToToken + ", else from " + envToken + ".",
+		Example: "  millrace cluster grow --to http://n1:8080,http://n2:8080,http://n3:8080\n  millrace cluster grow --stop",
+		Args:    args(),
+	}
+	asJSON := jsonFlag(cmd)
+	to := cmd.Flags().StringSlice("to", nil, "HTTP addresses of nodes of the cluster, one at least; any one that answers is used")
+	ca := cmd.Flags().String("to-ca", "", "PEM `file` of certificates of the cluster's nodes to trust beside the system's")
+	stop := cmd.Flags().Bool("stop", false, "stop it, where the cluster does not have the grid yet")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		target := cluster.Target{To: *to, Token: c.env(envToToken)}
+		if target.Token == "" {
+			target.Token = c.env(envToken)
+		}
+		if *ca != "" {
+			pem, err := os.ReadFile(*ca)
+			if err != nil {
+				return usage(err)
+			}
+			target.CA = string(pem)
+		}
+		if !*stop {
+			if err := target.Validate(); err != nil {
+				return usage(fmt.Errorf("--to: %w", err))
+			}
+		}
+		cl, err := open()
+		if err != nil {
+			return err
+		}
+		defer cl.Close()
+		var g cluster.Growth
+		if *stop {
+			g, err = cl.StopGrowing(cmd.Context())
+		} else {
+			g, err = c.follow(cmd.Context(), cl, target)
+		}
+		if err != nil {
+			return fmt.Errorf("grow: %w", err)
+		}
+		if *asJSON {
+			return printJSON(c.Stdout, g)
+		}
+		return c.printGrowth(g)
+	}
+	return cmd
+}
+
+// follow begins it and tells how far it is until it ends.
+func (c *command) follow(ctx context.Context, cl *client.Client, to cluster.Target) (cluster.Growth, error) {
+	g, err := cl.Grow(ctx, to)
+	last := ""
+	for err == nil && g.Running {
+		if line := growLine(g); line != last {
+			fmt.Fprintln(c.Stderr, line)
+			last = line
+		}
+		select {
+		case <-ctx.Done():
+			return g, fmt.Errorf("%w; the node goes on: run this again to follow it, or with --stop", ctx.Err())
+		case <-time.After(growPoll):
+		}
+		g, err = cl.Growth(ctx)
+	}
+	if err == nil && g.Error != "" {
+		err = fmt.Errorf("%w: %s", errGrow, g.Error)
+	}
+	return g, err
+}
+
+// growLine says how far it is.
+func growLine(g cluster.Growth) string {
+	p := g.Progress
+	var line string
+	switch p.Step {
+	case grid.GrowCopying:
+		line = fmt.Sprintf("copying: %d of %d messages", p.Copied, p.Messages)
+	case grid.GrowMoving:
+		line = fmt.Sprintf("the cluster has the grid; its nodes look after %d of %d partitions", p.Moved, p.Partitions)
+	default:
+		line = string(p.Step)
+	}
+	if p.Reason != "" {
+		line += ": waits: " + strings.TrimSpace(p.Reason)
+	}
+	return line
+}
+
+func (c *command) printGrowth(g cluster.Growth) error {
+	p := g.Progress
+	var err error
+	switch {
+	case p.Step == grid.GrowDone:
+		_, err = fmt.Fprintf(c.Stdout, "the cluster %s has the grid; writes waited for %v\n", g.Cluster, p.Pause.Round(time.Millisecond))
+	case g.Cluster == "":
+		_, err = fmt.Fprintln(c.Stdout, "the node's grid is on its way to no cluster")
+	case p.Step == grid.GrowMoving:
+		_, err = fmt.Fprintf(c.Stdout, "the cluster %s has the grid already; its nodes look after %d of %d partitions\n", g.Cluster, p.Moved, p.Partitions)
+	default:
+		_, err = fmt.Fprintf(c.Stdout, "stopped; the node keeps its grid\n")
+	}
+	return err
+}
