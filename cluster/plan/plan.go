@@ -52,13 +52,13 @@ type Move struct {
 type Why int
 
 const (
-	// Rebuild: From is lost.
+	// Rebuild is of what was on From, which is lost.
 	Rebuild Why = iota
-	// Drain: From drains.
+	// Drain is of what is on From, which drains.
 	Drain
-	// Even: From has too many, or To too few.
+	// Even is because From has too many, or To too few.
 	Even
-	// Together: the group is to be where another is.
+	// Together is of a group that is to be where another is.
 	Together
 )
 

@@ -258,6 +258,12 @@ var exercise = []struct {
 	{"DELETE", "/rest/v2/pipelines/p", "", 409, ""}, {"DELETE", "/rest/v2/pipelines/left", "", 204, ""}, {"DELETE", "/rest/v2/pipelines/left", "", 404, ""},
 	{"GET", "/rest/v2/backup", "", 200, ""},
 	{"GET", "/rest/v2/cluster", "", 200, ""}, {"HEAD", "/rest/v2/cluster", "", 200, ""},
+	{"POST", "/rest/v2/cluster/rebalance", "", 202, ""}, {"POST", "/rest/v2/cluster/rebalance?action=pause", "", 202, ""}, {"POST", "/rest/v2/cluster/rebalance?action=resume", "", 202, ""},
+	{"POST", "/rest/v2/cluster/rebalance?action=cancel", "", 409, ""}, {"POST", "/rest/v2/cluster/rebalance?action=stop", "", 400, ""},
+	{"POST", "/rest/v2/cluster/nodes/n1?action=drain", "", 202, ""}, {"POST", "/rest/v2/cluster/nodes/n1?action=undrain", "", 202, ""}, {"POST", "/rest/v2/cluster/nodes/n1?action=stop", "", 400, ""},
+	{"POST", "/rest/v2/cluster/nodes/n2?action=drain", "", 404, ""}, {"POST", "/rest/v2/cluster/nodes/last?action=drain", "", 409, ""},
+	{"GET", "/rest/v2/cluster/grow", "", 200, ""}, {"POST", "/rest/v2/cluster/grow", `{"to":["http://n1:8080"]}`, 200, ""}, {"DELETE", "/rest/v2/cluster/grow", "", 200, ""},
+	{"DELETE", "/rest/v2/cluster/nodes/n3", "", 202, ""}, {"DELETE", "/rest/v2/cluster/nodes/n2", "", 404, ""}, {"DELETE", "/rest/v2/cluster/nodes/n1", "", 409, ""},
 	{"GET", "/rest/v2/stats", "", 200, ""}, {"HEAD", "/rest/v2/stats", "", 200, ""},
 	{"GET", "/v2/health/live", "", 200, ""}, {"HEAD", "/v2/health/live", "", 200, ""},
 	{"GET", "/v2/health/ready", "", 200, ""}, {"HEAD", "/v2/health/ready", "", 200, ""}, {"GET", "/v2/health/ready", "", 503, "not ready"}, {"HEAD", "/v2/health/ready", "", 503, "not ready"},
@@ -318,8 +324,11 @@ func TestOpenAPI(t *testing.T) {
 				return admin.Stats{Caches: []admin.CacheStats{{Name: "c"}}, Pipelines: []admin.PipelineStats{{Name: "p", Origin: "file", State: "waiting", BatchSizes: []uint64{1}}}}, nil
 			},
 			Cluster: func(context.Context) any {
-				return cluster.Status{Cluster: "test", Node: "n1", Nodes: []cluster.Node{{Name: "n1"}}, Partitions: []cluster.Partition{{Class: "durable", Replicas: []cluster.Replica{{Node: "n1", State: "current"}}}}}
+				return cluster.Status{Cluster: "test", Node: "n1", Nodes: []cluster.Node{{Name: "n1"}}, Partitions: []cluster.Partition{{Class: "durable", Replicas: []cluster.Replica{{Node: "n1", State: "current"}}}},
+					Rebalancing: cluster.Rebalancing{State: "even"}}
 			},
+			Grow:    http.HandlerFunc(growing),
+			Control: func() (admin.Cluster, error) { return someNodes{}, nil },
 			Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 			}),
@@ -538,4 +547,32 @@ func (d document) checkMethods(t *testing.T, n *node) {
 			}
 		}
 	}
+}
+
+// growing answers for a node that is on its way into a cluster.
+func growing(w http.ResponseWriter, r *http.Request) {
+	switch r.Method {
+	case http.MethodGet, http.MethodPost, http.MethodDelete:
+		serve.WriteJSON(w, r, http.StatusOK, cluster.Growth{Cluster: "test", Running: true, Progress: grid.GrowProgress{Step: grid.GrowCopying}})
+	default:
+		serve.MethodNotAllowed(w, r, http.MethodGet, http.MethodPost, http.MethodDelete)
+	}
+}
+
+// someNodes is a cluster that knows n1, which is there, n3, which is gone, and the last node that can take anything.
+type someNodes struct{}
+
+func (someNodes) Rebalance(context.Context) error { return nil }
+func (someNodes) Pause(context.Context) error     { return nil }
+func (someNodes) Resume(context.Context) error    { return nil }
+func (someNodes) Cancel(context.Context) error    { return cluster.ErrAlone }
+
+func (someNodes) Drain(_ context.Context, node string) error {
+	return map[string]error{"n2": cluster.ErrNode, "last": cluster.ErrRefused}[node]
+}
+
+func (someNodes) Undrain(context.Context, string) error { return nil }
+
+func (someNodes) Remove(_ context.Context, node string) error {
+	return map[string]error{"n2": cluster.ErrNode, "n1": cluster.ErrRefused}[node]
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 )
 
@@ -27,7 +26,11 @@ const skewVariable = "MILLRACE_TEST_CLOCK_SKEW"
 // buildSkewed makes a binary whose clock can be wrong: Linux has one clock for all processes, and Go's programs read it without a library that could be
 // replaced. So one line of the standard library's time.Now is another there; everything of Millrace and of the NATS server reads the clock by it.
 func buildSkewed(dir string) (string, error) {
-	original := filepath.Join(runtime.GOROOT(), "src", "time", "time.go")
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return "", fmt.Errorf("go env GOROOT: %w", err)
+	}
+	original := filepath.Join(strings.TrimSpace(string(root)), "src", "time", "time.go")
 	text, err := os.ReadFile(original)
 	if err != nil {
 		return "", err

@@ -148,7 +148,7 @@ func tunIn(namespace, name string) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		defer unix.Close(ns) //nolint:errcheck // it was only read
+		defer unix.Close(ns)
 		if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
 			return 0, err
 		}

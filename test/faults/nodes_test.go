@@ -190,7 +190,10 @@ func (n *nodes) died() (err error) {
 			select {
 			case exit := <-x.done:
 				x.done <- exit
-				err = errors.Join(err, fmt.Errorf("%s ended by itself: %v\n%s", x.name, exit, x.log.tail()))
+				if exit == nil {
+					exit = errors.New("exit status 0")
+				}
+				err = errors.Join(err, fmt.Errorf("%s ended by itself: %w\n%s", x.name, exit, x.log.tail()))
 			default:
 			}
 		}
