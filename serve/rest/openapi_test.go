@@ -325,7 +325,7 @@ func TestOpenAPI(t *testing.T) {
 			},
 			Cluster: func(context.Context) any {
 				return cluster.Status{Cluster: "test", Node: "n1", Nodes: []cluster.Node{{Name: "n1"}}, Partitions: []cluster.Partition{{Class: "durable", Replicas: []cluster.Replica{{Node: "n1", State: "current"}}}},
-					Rebalancing: cluster.Rebalancing{State: "even"}}
+					Rebalancing: cluster.Rebalancing{State: "even", Current: []cluster.Move{}}}
 			},
 			Grow:    http.HandlerFunc(growing),
 			Control: func() (admin.Cluster, error) { return someNodes{}, nil },
