@@ -113,9 +113,10 @@ func (c *Cache) lags(at place, seq Sequence) bool {
 	return c.config.Load().Consistency != ConsistencyLocal && seq < c.floor(at)
 }
 
-// fromLeader reports whether the cache's gets are the leader's to answer.
+// fromLeader reports whether the cache's gets are the leader's to answer. Those of the system's caches are: who hears that another node put something
+// there looks what it is, and a replica that lags would say that it is gone.
 func (c *Cache) fromLeader(p *partition) bool {
-	return p.replicated() && (c.config.Load().Consistency == ConsistencyLeader || p.fresh.Load())
+	return p.replicated() && (c.config.Load().Consistency == ConsistencyLeader || IsSystem(c.name) || p.fresh.Load())
 }
 
 // askStream asks the partition's stream for a key's last message, as the cache's consistency says.

@@ -202,3 +202,14 @@ func TestReaderWhereOneLags(t *testing.T) {
 		t.Errorf("the reader got %v, want %v", got, want)
 	}
 }
+
+// TestSystemCachesWhereOneLags: what a node hears of in a cache of the system's is there when it looks, whatever the cache says of gets.
+func TestSystemCachesWhereOneLags(t *testing.T) {
+	t.Parallel()
+	l := newLagging(t)
+	both := onEach(t, []*grid.Grid{l.owner, l.other}, grid.CacheConfig{Name: "_own"})
+	put(t, both[0], "k", "new")
+	if got := valuesOf(t, both[1], "k"); !slices.Equal(got, []string{"new"}) {
+		t.Errorf("the other node reads %q", got)
+	}
+}

@@ -8,7 +8,7 @@ import (
 // systemPrefix begins the names of the caches that the system keeps for itself, such as the registry's models.
 const systemPrefix = "_"
 
-// IsSystem reports whether a cache of this name is the system's own. The grid treats it like any other; every door to the outside
+// IsSystem reports whether a cache of this name is the system's own. The grid treats it like any other, but that its gets are the leader's to answer; every door to the outside
 // leaves it out of its lists and answers CheckPublic's error where somebody names it.
 func IsSystem(cache string) bool { return strings.HasPrefix(cache, systemPrefix) }
 

@@ -77,27 +77,7 @@ pipelines: {classify: {from: digits, model: digits, to: predictions}}
 	t.Logf("killed %v after the command began, with %d puts acknowledged: %+v", moment, load.count(), at1)
 	c.nodes[2] = start(t, c.configs[2])
 	old = start(t, config)
-	door := true
-	old.wait("it serves or is refused", 60*time.Second, func() error {
-		select {
-		case err := <-old.done:
-			if err == nil || !strings.Contains(old.log.String(), "has gone over to the cluster test") {
-				t.Fatalf("it ended: %v\n%s", err, tail(old.log.String()))
-			}
-			old.cmd, door = nil, false
-			return nil
-		default:
-		}
-		resp, err := http.Get(base + "/v2/health/ready")
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("status %d", resp.StatusCode)
-		}
-		return nil
-	})
+	door := servesOrIsRefused(t, old, base)
 	if door {
 		load.put(0, "after-the-kill")
 		stop = load.start(1)
@@ -139,6 +119,32 @@ pipelines: {classify: {from: digits, model: digits, to: predictions}}
 	cancel()
 	if err := <-listening; err != nil {
 		t.Error(err)
+	}
+}
+
+// servesOrIsRefused waits until a node that may have given its grid away takes traffic, or has ended because it has.
+func servesOrIsRefused(t *testing.T, n *node, base string) (serves bool) {
+	t.Helper()
+	for until := time.Now().Add(60 * time.Second); ; {
+		select {
+		case err := <-n.done:
+			n.cmd = nil
+			if err == nil || !strings.Contains(n.log.String(), "has gone over to the cluster test") {
+				t.Fatalf("it ended: %v\n%s", err, tail(n.log.String()))
+			}
+			return false
+		case <-time.After(50 * time.Millisecond):
+		}
+		resp, err := http.Get(base + "/v2/health/ready")
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return true
+			}
+		}
+		if time.Now().After(until) {
+			t.Fatalf("it neither serves nor ends: %v\n%s", err, tail(n.log.String()))
+		}
 	}
 }
 

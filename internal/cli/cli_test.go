@@ -100,7 +100,7 @@ func TestExitCodes(t *testing.T) {
 		{"unknown command with arguments", t.Context(), []string{"model", "foo", "bar"}, 2, "it has check, "},
 		{"unknown command with a flag and help", t.Context(), []string{"store", "-c", "x.yaml", "lss", "--help"}, 2, "did you mean ls?"},
 		{"unknown flag before a command", t.Context(), []string{"--chek", "serve"}, 2, "unknown flag: --chek"},
-		{"help of an unknown command", t.Context(), []string{"help", "foo"}, 2, "it has backup, bench, "},
+		{"help of an unknown command", t.Context(), []string{"help", "foo"}, 2, "it has apply, backup, bench, "},
 		{"help of an unknown command of a command", t.Context(), []string{"help", "cache", "foo"}, 2, `no command "foo" of millrace cache`},
 		{"help of what has no commands", t.Context(), []string{"help", "version", "foo"}, 2, "millrace version has no commands"},
 		{"help of a command", t.Context(), []string{"help", "cache", "put"}, 0, ""},

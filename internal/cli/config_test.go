@@ -94,7 +94,7 @@ pipelines:
 	}}
 	want.Pipelines = map[string]app.PipelineConfig{"classify": {
 		From: "digits", Model: "digits", To: "predictions", Errors: "classify-errors",
-		MaxBatch: 256, Start: "all", OnRemove: "remove", Top: 20, RunTimeout: app.Duration(30 * time.Second),
+		MaxBatch: 256, Start: "all", OnRemove: "remove", Top: 20, RunTimeout: app.Duration(30 * time.Second), Spread: "auto",
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
