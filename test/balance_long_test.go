@@ -1,3 +1,5 @@
+//go:build long
+
 package test
 
 import (
@@ -36,7 +38,16 @@ pipelines: {classify: {from: digits, model: digits, to: predictions}}
 	seen := &seen{results: map[string]uint64{}}
 	ctx, cancel := context.WithCancel(t.Context())
 	listening := make(chan error, 1)
-	go func() { listening <- listen(ctx, c.bases[0], "predictions", func() {}, seen.add) }()
+	connected := make(chan struct{}, 1)
+	go func() {
+		listening <- listen(ctx, c.bases[0], "predictions", func() {
+			select {
+			case connected <- struct{}{}:
+			default:
+			}
+		}, seen.add)
+	}()
+	<-connected
 	during := func(round int, what string, do func()) {
 		t.Helper()
 		before, began := load.count(), time.Now()
