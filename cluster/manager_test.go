@@ -146,6 +146,9 @@ func even(s cluster.Status, names ...string) error {
 // TestJoinAndDrain: a node that joins gets its share of replicas and leaders, in both classes; one that drains has nothing left and can be closed; one that is
 // gone is taken out.
 func TestJoinAndDrain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("four nodes of one process take more than a minute under the race detector")
+	}
 	all := configs(t, 4)
 	nodes := open(t, time.Hour, all[:3]...)
 	if err := nodes[0].grid.CreateCache(t.Context(), grid.CacheConfig{Name: "v", Class: grid.Volatile}); err != nil {
