@@ -128,7 +128,7 @@ func TestAccess(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := natstest.StartWith(t, test.server)
-			var logged bytes.Buffer
+			var logged logText
 			log := slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 			g := open(t, grid.Config{URL: s.URL(), Partitions: 1, Access: test.right(), Logger: log})
 			c := cache(t, g, grid.CacheConfig{Name: "c"})
@@ -154,6 +154,24 @@ func TestAccess(t *testing.T) {
 			}
 		})
 	}
+}
+
+// logText is what a log has written, by several goroutines.
+type logText struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logText) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
 }
 
 // TestAccessFaults: what does not go together is refused, all at once, without the secret of an address.

@@ -94,7 +94,7 @@ pipelines: {classify: {from: digits, model: digits, to: predictions}}
 		}
 		g := growth(base)
 		t.Logf("%d puts acknowledged; %s", load.count(), strings.TrimSpace(out))
-		if p := g.Progress.Pause; p <= 0 || p > time.Second {
+		if p := g.Progress.Pause; p <= 0 || p > 4*time.Second { // 0.1 to 0.2 s on a machine that has the time
 			t.Errorf("writes waited for %v", p)
 		}
 		load.put(0, "through-the-door")
