@@ -301,6 +301,9 @@ func (g *Grid) openMeta(ctx context.Context) error {
 		return fmt.Errorf("describe the grid: %w", apiError(err))
 	}
 	value, rev, err := g.metaGet(ctx, gridKey)
+	if errors.Is(err, jetstream.ErrKeyNotFound) { // it is there by now: who answers lags behind
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
 	if err != nil {
 		return fmt.Errorf("read the grid's description: %w", apiError(err))
 	}
