@@ -16,6 +16,9 @@ import (
 // settleFor is how long a new controller looks before it does anything: nodes tell others twice a second that they are there, and leaders are being elected.
 const settleFor = 3 * time.Second
 
+// lookFor is how long one look may take: what is asked for may have no leader, and then the nodes are to hear of that.
+const lookFor = 8 * time.Second
+
 // unevenFor is how long leaders stay uneven before the controller evens them: nodes do that among themselves where they can.
 const unevenFor = 2 * time.Second
 
@@ -103,6 +106,8 @@ func (c *controller) miss(now time.Time) {
 
 // look collects what is to be known.
 func (c *controller) look(ctx context.Context, peers []grid.Peer, now time.Time) (v view, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookFor)
+	defer cancel()
 	v.peers, v.connected, v.states = peers, c.m.connected(), map[string]plan.State{}
 	value, _, err := c.m.grid.Decision(ctx, aboutBalance)
 	if err != nil {
@@ -295,9 +300,6 @@ func (c *controller) follow(v view, now time.Time) {
 		c.m.cfg.Logger.Info("a replica was moved", "stream", stream, "from", m.From, "to", m.To, "why", m.Why, "arrived", arrived, "took", now.Sub(m.Since).Round(time.Millisecond))
 		if arrived {
 			c.done++
-			c.m.mu.Lock()
-			c.m.finished++
-			c.m.mu.Unlock()
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -53,11 +54,10 @@ type Manager struct {
 	grid Nodes
 	wake chan struct{}
 
-	mu       sync.Mutex
-	heard    report // what the controller said last
-	heardAt  time.Time
-	loads    map[string]heardLoad
-	finished uint64 // moves that this node saw the end of, as the controller
+	mu      sync.Mutex
+	heard   report // what the controller said last
+	heardAt time.Time
+	loads   map[string]heardLoad
 
 	control controller
 }
@@ -185,13 +185,6 @@ func (m *Manager) hearLoad(data []byte) {
 	}
 }
 
-// Finished returns how many moves this node saw the end of, as the controller.
-func (m *Manager) Finished() uint64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.finished
-}
-
 // Rebalancing returns what the controller said last.
 func (m *Manager) Rebalancing() Rebalancing {
 	m.mu.Lock()
@@ -214,12 +207,7 @@ func (m *Manager) Status(ctx context.Context) Status {
 			s.Nodes = append(s.Nodes, Node{Name: name})
 		}
 	}
-	slices.SortFunc(s.Nodes, func(a, b Node) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(s.Nodes, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
 		n.Draining, n.Drained = slices.Contains(r.Draining, n.Name), slices.Contains(r.Drained, n.Name)

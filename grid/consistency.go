@@ -252,20 +252,6 @@ func (g *Grid) askLeaderOnce(ctx context.Context, stream string, what map[string
 	return reply{header: h, data: a.Message.Data}, Sequence(a.Message.Sequence), nil
 }
 
-// metaGet reads what the grid keeps under a key of its description, as it is now; jetstream.ErrKeyNotFound where there is nothing. A replica of the bucket
-// that lags would bring back what was deleted.
-func (g *Grid) metaGet(ctx context.Context, key string) (value []byte, rev uint64, err error) {
-	bucket := g.meta.Bucket()
-	m, seq, err := g.askLeader(ctx, "KV_"+bucket, map[string]any{"last_by_subj": "$KV." + bucket + "." + key})
-	if err != nil {
-		return nil, 0, err
-	}
-	if op, _ := m.header.Value(headerOperation); seq == 0 || string(op) == "DEL" || string(op) == "PURGE" {
-		return nil, 0, jetstream.ErrKeyNotFound
-	}
-	return m.data, uint64(seq), nil
-}
-
 // learnReplicas looks how many replicas the partitions have, which an administrator or another node may change.
 func (g *Grid) learnReplicas(ctx context.Context) {
 	g.mu.Lock()

@@ -9,7 +9,6 @@ package grid
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -80,19 +79,7 @@ type Grid struct {
 	running sync.WaitGroup // until what this node owns is given away
 }
 
-// gridState is what is fixed when a grid is made, under the key gridKey of its meta bucket.
-type gridState struct {
-	// ID tells grids apart that have the same name; "" in one that was made before there were ids.
-	ID         string        `json:"id,omitempty"`
-	Format     int           `json:"format"`
-	Partitions int           `json:"partitions"`
-	MarkerTTL  time.Duration `json:"marker_ttl"`
-	// Replicas is how many nodes of a cluster have each stream; 0 in a grid that is no cluster's own.
-	Replicas int `json:"replicas,omitempty"`
-}
-
 const (
-	gridKey     = "grid"
 	cachePrefix = "cache."
 	// deletedPrefix begins the keys of caches that are being deleted: their entries are not all gone.
 	deletedPrefix = "deleted."
@@ -246,102 +233,6 @@ func (g *Grid) storage(class Class) jetstream.StorageType {
 		return jetstream.MemoryStorage
 	}
 	return jetstream.FileStorage
-}
-
-// makeMeta opens that bucket, and makes it where there is none.
-func (g *Grid) makeMeta(ctx context.Context) (jetstream.KeyValue, error) {
-	config := jetstream.KeyValueConfig{Bucket: g.metaBucket(), Description: "Millrace grid", Storage: g.storage(Durable), Replicas: g.replicas(1)}
-	if g.cfg.Cluster == nil {
-		stream, err := g.js.Stream(ctx, "KV_"+config.Bucket)
-		if err == nil {
-			config.Replicas = g.replicas(stream.CachedInfo().Config.Replicas)
-		} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return nil, err
-		}
-		return g.js.CreateOrUpdateKeyValue(ctx, config)
-	}
-	kv, err := g.js.KeyValue(ctx, config.Bucket)
-	if !errors.Is(err, jetstream.ErrBucketNotFound) {
-		return kv, err
-	}
-	if err := g.mayMake(config.Bucket); err != nil {
-		return nil, err
-	}
-	return g.js.CreateKeyValue(ctx, config)
-}
-
-// openMeta opens the bucket with what describes the grid, and agrees with it.
-func (g *Grid) openMeta(ctx context.Context) error {
-	kv, err := g.makeMeta(ctx)
-	if err != nil {
-		return fmt.Errorf("open the grid's description: %w", apiError(err))
-	}
-	g.meta = kv
-	if err := g.checkTaking(ctx); err != nil {
-		return err
-	}
-	want := gridState{ID: nuid.Next(), Format: formatVersion, Partitions: g.cfg.Partitions, MarkerTTL: g.cfg.MarkerTTL}
-	if g.cfg.Cluster != nil {
-		want.Replicas = g.replicas(1)
-	}
-	if want.Partitions == 0 && g.alone() {
-		want.Partitions = g.server.known(g.cfg.Name) // where the description was lost, the partitions still have their number
-	}
-	if want.Partitions == 0 {
-		want.Partitions = 8
-	}
-	if t := g.cfg.Taking; t != nil && t.ID != "" {
-		want.ID = t.ID
-	}
-	b, err := json.Marshal(want)
-	if err != nil {
-		return fmt.Errorf("describe the grid: %w", err)
-	}
-	if _, err = kv.Create(ctx, gridKey, b); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
-		return fmt.Errorf("describe the grid: %w", apiError(err))
-	}
-	value, rev, err := g.metaGet(ctx, gridKey)
-	if errors.Is(err, jetstream.ErrKeyNotFound) { // it is there by now: who answers lags behind
-		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	if err != nil {
-		return fmt.Errorf("read the grid's description: %w", apiError(err))
-	}
-	var have gridState
-	if err := json.Unmarshal(value, &have); err != nil {
-		return fmt.Errorf("%w: the grid's description %q: %w", ErrFormat, value, err)
-	}
-	if have.Format > formatVersion {
-		return fmt.Errorf("%w: the grid has version %d, this program knows up to %d; use a newer one", ErrFormat, have.Format, formatVersion)
-	}
-	if g.cfg.Partitions != 0 && have.Partitions != g.cfg.Partitions {
-		return fmt.Errorf("%w: the grid was made with %d partitions, which cannot change to %d", ErrConfig, have.Partitions, g.cfg.Partitions)
-	}
-	if g.cfg.Cluster != nil && have.Format != formatVersion {
-		return fmt.Errorf("%w: %w: the grid has version %d, this program makes version %d; the nodes of a cluster must all have the same", ErrFormat, errRefused,
-			have.Format, formatVersion)
-	}
-	if g.cfg.Cluster != nil && have.Replicas != g.replicas(1) {
-		return fmt.Errorf("%w: %w: the grid was made with %d replicas, and cluster.replicas is %d", ErrConfig, errRefused, have.Replicas, g.replicas(1))
-	}
-	if have.Partitions < 1 {
-		return fmt.Errorf("%w: the grid's description %q has no partitions", ErrFormat, value)
-	}
-	if have.ID == "" {
-		have.ID = want.ID
-		if b, err = json.Marshal(have); err != nil {
-			return fmt.Errorf("describe the grid: %w", err)
-		}
-		if _, err = kv.Update(ctx, gridKey, b, rev); isWrongSequence(err) {
-			return g.openMeta(ctx) // another node was faster
-		}
-		if err != nil {
-			return fmt.Errorf("describe the grid: %w", apiError(err))
-		}
-	}
-	g.id = have.ID
-	g.partitions, g.markerTTL, g.found = have.Partitions, g.cfg.MarkerTTL, have.Format
-	return nil
 }
 
 // tenures returns what this node owns.

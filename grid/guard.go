@@ -153,7 +153,12 @@ func (g *Grid) used(ctx context.Context) (usage, error) {
 		}
 		return usage{Store: info.Store, Memory: info.Memory}, nil
 	}
-	srv := g.server.running()
+	return g.server.usage()
+}
+
+// usage asks the server for what it has itself.
+func (e *embedded) usage() (usage, error) {
+	srv := e.running()
 	if srv == nil {
 		return usage{}, ErrUnavailable
 	}

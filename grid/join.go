@@ -151,8 +151,6 @@ func (g *Grid) missing(ctx context.Context) string {
 	return fmt.Sprintf("waits for %d more nodes, since the grid is to have %d replicas: %s", c.Replicas-len(there), c.Replicas, where)
 }
 
-func (g *Grid) metaBucket() string { return g.cfg.Name + "-meta" }
-
 // waitsFor tells what the opening waits for: the log where that changes, and now and then.
 func (g *Grid) waitsFor(reason string) {
 	if now := time.Now(); reason != g.waits || now.Sub(g.waitsTold) >= tellEvery {

@@ -1,8 +1,8 @@
 package grid
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -91,33 +91,14 @@ func (o *owners) follow(ctx context.Context, number int) (to string, ok bool) {
 	return o.members.named(info.Leader, time.Now())
 }
 
-// stepDown has the leader of a partition's stream make way for another node.
-func (g *Grid) stepDown(ctx context.Context, p *partition, to string) error {
-	return stepDown(ctx, g.writes, stepDownSubject+p.stream, to)
-}
-
+// stepDown has the leader of a group, which a subject names, make way for a node, any where to is "".
 func stepDown(ctx context.Context, nc *nats.Conn, subject, to string) error {
-	var body []byte
+	body := map[string]any{}
 	if to != "" {
-		var err error
-		if body, err = json.Marshal(map[string]any{"placement": map[string]string{"preferred": to}}); err != nil {
-			return fmt.Errorf("make %s lead: %w", to, err)
-		}
+		body["placement"] = map[string]string{"preferred": to}
 	}
-	ctx, cancel := context.WithTimeout(ctx, leaderTry)
-	defer cancel()
-	m, err := nc.RequestWithContext(ctx, subject, body)
-	if err != nil {
-		return fmt.Errorf("make %s lead: %w", to, connError(err))
-	}
-	var answer struct {
-		Error *jetstream.APIError `json:"error"`
-	}
-	if err := json.Unmarshal(m.Data, &answer); err != nil {
-		return fmt.Errorf("%w: an answer %q to a request to step down", ErrUnavailable, m.Data)
-	}
-	if answer.Error != nil {
-		return fmt.Errorf("make %s lead: %w", to, apiError(answer.Error))
+	if err := request(ctx, nc, subject, leaderTry, body); err != nil {
+		return fmt.Errorf("make %s lead: %w", cmp.Or(to, "another node"), err)
 	}
 	return nil
 }
@@ -133,7 +114,7 @@ func (o *owners) handOver(ctx context.Context, number int, to string) error {
 		if !follows(info, nameOf(to)) {
 			return fmt.Errorf("%w: %s has no replica of partition %d that is up to date", ErrUnavailable, nameOf(to), number)
 		}
-		if err := g.stepDown(ctx, p, nameOf(to)); err != nil {
+		if err := g.LeadStream(ctx, p.stream, nameOf(to)); err != nil {
 			return err
 		}
 	}
@@ -163,7 +144,7 @@ func (o *owners) gather(ctx context.Context) {
 			if err != nil || !follows(info, g.cfg.Cluster.Node) {
 				continue
 			}
-			if err := g.stepDown(ctx, p, g.cfg.Cluster.Node); err != nil {
+			if err := g.LeadStream(ctx, p.stream, g.cfg.Cluster.Node); err != nil {
 				g.cfg.Logger.Debug("lead a partition", "partition", number, "class", p.class, "error", err)
 			}
 			return
@@ -203,7 +184,7 @@ func (o *owners) leaveCluster(ctx context.Context) {
 		count[to]++
 		for _, p := range o.partitions(number) {
 			if p.class != Durable && g.leads(p) {
-				if err := g.stepDown(ctx, p, nameOf(to)); err != nil {
+				if err := g.LeadStream(ctx, p.stream, nameOf(to)); err != nil {
 					g.cfg.Logger.Debug("another node is to lead", "partition", number, "class", p.class, "error", err)
 				}
 			}

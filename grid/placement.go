@@ -214,7 +214,7 @@ func (g *Grid) CancelMove(ctx context.Context, stream string) error {
 // RebuildReplica takes a stream's replica from a node that is gone, and has another node make one, which the cluster chooses. The stream must have a leader: else
 // what only that node has would be lost.
 func (g *Grid) RebuildReplica(ctx context.Context, stream, from string) error {
-	return request(ctx, g.writes, replicaRemove+stream, map[string]string{"peer": from})
+	return request(ctx, g.writes, replicaRemove+stream, moveFor, map[string]string{"peer": from})
 }
 
 // RemovePeer takes from a node that is gone its voice in the cluster.
@@ -236,7 +236,7 @@ func (g *Grid) LeadStream(ctx context.Context, stream, to string) error {
 	return stepDown(ctx, g.writes, stepDownSubject+stream, to)
 }
 
-// LeadCluster makes another node lead the cluster, which this one does.
+// LeadCluster makes another node lead the cluster, which this one does; any if to is "".
 func (g *Grid) LeadCluster(ctx context.Context, to string) error {
 	return g.asSystem(func(nc *nats.Conn) error { return stepDown(ctx, nc, metaStepDown, to) })
 }
@@ -250,15 +250,11 @@ func (g *Grid) Avoid(nodes []string) {
 
 // Stored returns what this node's server has of all streams.
 func (g *Grid) Stored() (file, memory uint64) {
-	srv := g.server.running()
-	if srv == nil {
-		return 0, 0
-	}
-	info, err := srv.Jsz(nil)
+	u, err := g.server.usage()
 	if err != nil {
 		return 0, 0 // it is being started or stopped
 	}
-	return info.Store, info.Memory
+	return u.Store, u.Memory
 }
 
 // Tell sends all nodes of the grid, this one too, something about a subject, which is one word. Who is not there does not hear of it.
@@ -290,6 +286,8 @@ const decisionPrefix = "decided."
 
 // Decision returns what was decided about something, nil for nothing yet, and the number to replace it by.
 func (g *Grid) Decision(ctx context.Context, about string) (value []byte, number uint64, err error) {
+	ctx, cancel := g.limited(ctx)
+	defer cancel()
 	value, number, err = g.metaGet(ctx, decisionPrefix+about)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil, 0, nil
@@ -325,16 +323,16 @@ func (g *Grid) asSystem(do func(*nats.Conn) error) error {
 }
 
 func (g *Grid) systemRequest(ctx context.Context, subject string, body any) error {
-	return g.asSystem(func(nc *nats.Conn) error { return request(ctx, nc, subject, body) })
+	return g.asSystem(func(nc *nats.Conn) error { return request(ctx, nc, subject, moveFor, body) })
 }
 
 // request asks the servers' API for something, and returns what it says against it.
-func request(ctx context.Context, nc *nats.Conn, subject string, body any) error {
+func request(ctx context.Context, nc *nats.Conn, subject string, limit time.Duration, body any) error {
 	data, err := json.Marshal(body)
 	if err != nil {
 		return fmt.Errorf("%s: %w", subject, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, moveFor)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	m, err := nc.RequestWithContext(ctx, subject, data)
 	if err != nil {
