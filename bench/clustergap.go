@@ -65,7 +65,6 @@ func (c *nodes) gap(ctx context.Context, victim int, by syscall.Signal) (longest
 	const writers = 32
 	through := c.clients[(victim+1)%len(c.clients)]
 	writing, stop := context.WithCancel(ctx)
-	defer stop()
 	var mu sync.Mutex
 	acked := make([]time.Time, writers)
 	var group sync.WaitGroup
@@ -87,6 +86,7 @@ func (c *nodes) gap(ctx context.Context, victim int, by syscall.Signal) (longest
 		})
 	}
 	defer group.Wait()
+	defer stop() // first
 	all := func() error {
 		mu.Lock()
 		defer mu.Unlock()

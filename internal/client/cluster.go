@@ -45,7 +45,7 @@ func (c *Client) Rebalance(ctx context.Context, action string) error {
 	if action != "" {
 		path += "?action=" + url.QueryEscape(action)
 	}
-	return c.order(ctx, http.MethodPost, path)
+	return c.ask(ctx, http.MethodPost, path, nil, nil)
 }
 
 // Drain has a node give everything away, or take its share again.
@@ -54,18 +54,10 @@ func (c *Client) Drain(ctx context.Context, node string, undo bool) error {
 	if undo {
 		action = "undrain"
 	}
-	return c.order(ctx, http.MethodPost, "/rest/v2/cluster/nodes/"+url.PathEscape(node)+"?action="+action)
+	return c.ask(ctx, http.MethodPost, "/rest/v2/cluster/nodes/"+url.PathEscape(node)+"?action="+action, nil, nil)
 }
 
 // RemoveNode takes a node that is gone out of the cluster.
 func (c *Client) RemoveNode(ctx context.Context, node string) error {
-	return c.order(ctx, http.MethodDelete, "/rest/v2/cluster/nodes/"+url.PathEscape(node))
-}
-
-func (c *Client) order(ctx context.Context, method, path string) error {
-	resp, err := c.do(ctx, method, path, nil, nil)
-	if err != nil {
-		return err
-	}
-	return resp.Body.Close()
+	return c.ask(ctx, http.MethodDelete, "/rest/v2/cluster/nodes/"+url.PathEscape(node), nil, nil)
 }
