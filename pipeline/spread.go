@@ -39,6 +39,7 @@ type spreader struct {
 	p       *Pipeline
 	reader  *grid.Reader
 	batches chan<- *batch
+	stop    context.CancelFunc // ends the search for nodes
 	running sync.WaitGroup
 
 	mu       sync.Mutex
@@ -47,8 +48,7 @@ type spreader struct {
 	busy     bool          // this node has entries before it
 	begun    chan struct{} // has an element after it became so
 	returned []*batch
-	wake     context.CancelFunc // ends the wait for entries, since one came back; nil while nobody waits
-	closed   bool
+	wake     context.CancelFunc // ends the wait for entries, since one came back; nil before the first wait
 	most     int                    // of a batch; less than that of the plan where results were too large for an answer
 	nodes    map[string]*spreadNode // by name
 	out      int                    // batches at other nodes, and offers
@@ -67,16 +67,17 @@ func (p *Pipeline) startSpreader(ctx, work context.Context, reader *grid.Reader,
 		return nil
 	}
 	s := &spreader{p: p, reader: reader, batches: batches, begun: make(chan struct{}, 1), most: p.cfg.MaxBatch, nodes: map[string]*spreadNode{}}
+	ctx, s.stop = context.WithCancel(ctx)
 	s.running.Go(func() { s.look(ctx, work) })
 	return s
 }
 
-// close waits for what other nodes run, and gives back what came from them and was not run.
+// close looks for nodes no more, waits for what they run, and gives back what came from them and was not run.
 func (s *spreader) close() {
+	s.stop()
 	s.running.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
 	for _, b := range s.returned {
 		s.reader.Undo(b.changes)
 		s.p.board.done()

@@ -355,6 +355,18 @@ func TestSpreadLarge(t *testing.T) {
 	}
 }
 
+// TestSpreadReaderEnds: a pipeline whose entries cannot be read any more says so, as one whose batches stay here does.
+func TestSpreadReaderEnds(t *testing.T) {
+	n := joinSpread(t, grid.Config{URL: natstest.URL(t), Partitions: 1}, true, "")
+	n.eventually("it waits for entries", func() bool { return n.stateOf(n.manager, "p", pipeline.Waiting) == "entries of cache in" })
+	if err := n.grid.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if reason := n.stateOf(n.manager, "p", pipeline.Blocked); !strings.Contains(reason, "closed") {
+		t.Errorf("after the grid was closed: %q", reason)
+	}
+}
+
 func decoded(t *testing.T, e grid.Event) pipeline.Result {
 	t.Helper()
 	var r pipeline.Result
