@@ -61,14 +61,16 @@ type spreadNode struct {
 	again time.Time // when it is asked again
 }
 
-// startSpreader returns nil where batches stay here.
+// startSpreader returns nil where there are no other nodes. One of a pipeline that keeps its batches tells the desk alone when this node is busy with it.
 func (p *Pipeline) startSpreader(ctx, work context.Context, reader *grid.Reader, batches chan<- *batch) *spreader {
-	if p.desk == nil || p.cfg.Spread == SpreadNever || p.grid.Alone() {
+	if p.desk == nil || p.grid.Alone() {
 		return nil
 	}
 	s := &spreader{p: p, reader: reader, batches: batches, begun: make(chan struct{}, 1), most: p.cfg.MaxBatch, nodes: map[string]*spreadNode{}}
 	ctx, s.stop = context.WithCancel(ctx)
-	s.running.Go(func() { s.look(ctx, work) })
+	if p.cfg.Spread != SpreadNever {
+		s.running.Go(func() { s.look(ctx, work) })
+	}
 	return s
 }
 

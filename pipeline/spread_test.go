@@ -355,6 +355,21 @@ func TestSpreadLarge(t *testing.T) {
 	}
 }
 
+// TestSpreadBusy: what a node runs itself counts when others ask for its time, also of a pipeline whose batches stay with their owners.
+func TestSpreadBusy(t *testing.T) {
+	for _, spread := range []string{pipeline.SpreadAuto, pipeline.SpreadNever} {
+		t.Run(spread, func(t *testing.T) {
+			n := joinSpread(t, grid.Config{URL: natstest.URL(t), Partitions: 1}, true, spread)
+			hold := make(chan struct{})
+			n.session.holds.Store(&hold)
+			n.put("k", "[1, 2]")
+			n.eventually("it is busy", func() bool { return n.manager.Busy("p") })
+			close(hold)
+			n.eventually("it has time again", func() bool { return !n.manager.Busy("p") })
+		})
+	}
+}
+
 // TestSpreadReaderEnds: a pipeline whose entries cannot be read any more says so, as one whose batches stay here does.
 func TestSpreadReaderEnds(t *testing.T) {
 	n := joinSpread(t, grid.Config{URL: natstest.URL(t), Partitions: 1}, true, "")
