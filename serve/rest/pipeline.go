@@ -86,6 +86,7 @@ func (s Settings) Definition() pipeline.Definition {
 	return pipeline.Definition{
 		From: s.From, To: s.To, Errors: s.ErrorsTo, Model: s.Model, ModelVersion: s.FixedVersion, MaxBatch: s.MaxBatch, Start: s.Start,
 		OnRemove: s.OnRemove, Top: s.Top, Carry: s.Carry, RunTimeout: s.RunTimeout, MaxLag: s.MaxLag, SharesTarget: s.SharesTarget,
+		Spread: s.Spread,
 	}
 }
 
