@@ -161,7 +161,7 @@ func (p *plan) model(ctx context.Context, files []app.ModelFile) error {
 		}
 		do = append(do, func(ctx context.Context) error { return p.client.ConfigureModel(ctx, name, want) })
 	}
-	for _, f := range files {
+	for i, f := range files {
 		data, sum, err := f.Read(ctx)
 		if err != nil {
 			p.wrong.faults = append(p.wrong.faults, located{p.in.where(path + ".path"), fmt.Sprintf("%s.path: %v", path, err)})
@@ -171,13 +171,20 @@ func (p *plan) model(ctx context.Context, files []app.ModelFile) error {
 		if f.Version == 0 {
 			is = len(have.Versions) > 0 && have.Versions[0].Digest == sum
 		}
+		number := f.Version
 		if is {
-			continue
+			if differ == "" || i+1 < len(files) {
+				continue
+			}
+			number = 0 // the newest runs with other settings then: whether it can is asked as of one more version
 		}
-		if err := p.client.CheckModel(ctx, name, f.Version, data, f.Config.Replace, want); err != nil {
+		if err := p.client.CheckModel(ctx, name, number, data, f.Config.Replace, want); err != nil {
 			if err := p.refused(path, err); err != nil {
 				return fmt.Errorf("check model %s: %w", name, err)
 			}
+			continue
+		}
+		if is {
 			continue
 		}
 		detail := "a new version"
