@@ -48,7 +48,7 @@ type spreader struct {
 	busy     bool          // this node has entries before it
 	begun    chan struct{} // has an element after it became so
 	returned []*batch
-	wake     context.CancelFunc // ends the wait for entries, since one came back; nil before the first wait
+	wake     context.CancelFunc     // ends the wait for entries, since one came back; nil before the first wait
 	most     int                    // of a batch; less than that of the plan where results were too large for an answer
 	nodes    map[string]*spreadNode // by name
 	out      int                    // batches at other nodes, and offers
