@@ -225,14 +225,13 @@ func (c *prep) matmulBytes(transposed bool) (done bool, err error) {
 	}
 	x, to, blocks := c.in[0].slot, q.requantization(weights, 0, cols), plan.Blocks(m)
 	compute := func(f *frame, lo, hi int) {
-		out := gemm.IntegerOutput{Bytes: f.t[o].Bytes(), Requantization: to}
 		for block := lo; block < hi; block++ {
-			plan.Run(&out, data[uint8](f, prepared), weights, m, block)
+			plan.Run(f.t[o].Bytes(), data[uint8](f, prepared), weights, &to, m, block)
 		}
 	}
 	work := m * depth * cols / max(1, blocks) / integerSpeed
 	c.do(func(f *frame) {
-		plan.Fill(data[uint8](f, prepared), f.t[x].Bytes(), q.flip, m, nil)
+		plan.Fill(data[uint8](f, prepared), f.t[x].Bytes(), q.flip, m)
 		f.parallel(blocks, max(1, grain/max(1, work)), compute)
 	})
 	return true, nil

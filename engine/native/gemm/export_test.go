@@ -46,3 +46,42 @@ func CopyLayout() []uintptr {
 		unsafe.Offsetof(t.srcPlane),
 	}
 }
+
+// Sums are the exact sums of a product, by the tiles that [IntegerProduct.Run] has.
+func (p *IntegerProduct) Sums(a []byte, w *IntegerWeights, rows, block int, put func(row, col int, sum int32)) {
+	var acc accumulators
+	_, blocks := p.k.block(rows)
+	lo, hi := share(rows, blocks, block)
+	for panel := range len(w.panels) - 1 {
+		first := panel * 2 * p.k.lanes
+		for at, mr := lo, 0; at < hi; at += mr {
+			mr = p.k.tileRows(hi-lo, at-lo)
+			cols := p.tile(&acc, a, w, panel, at, mr)
+			for r := range mr {
+				for j := range min(cols, p.N-first) {
+					put(at+r, first+j, acc[r*cols+j])
+				}
+			}
+		}
+	}
+}
+
+// Sums are the exact sums of a convolution, by the tiles that [IntegerConv.Bytes] has.
+func (c *IntegerConv) Sums(frame []byte, groups []*IntegerWeights, block int, put func(filter, pixel int, sum int32)) {
+	var acc accumulators
+	lo, hi := share(c.height*c.width, c.blocks, block)
+	for g, w := range groups {
+		for panel := range c.panels {
+			first := panel * 2 * c.k.lanes
+			for at, mr := lo, 0; at < hi; at += mr {
+				mr = c.k.tileRows(hi-lo, at-lo)
+				cols := c.tile(&acc, frame, w, g, panel, at, mr)
+				for r := range mr {
+					for j := range min(cols, c.filters-first) {
+						put(g*c.filters+first+j, at+r, acc[r*cols+j])
+					}
+				}
+			}
+		}
+	}
+}

@@ -101,7 +101,7 @@ func aligned(n int) []byte {
 }
 
 // Requantization turns exact sums into bytes: Zero + round(limit(float32(sum+Add)*By)), with halves to even. Add and By have
-// an element for each column, filled up to whole vectors by [Kernel.IntegerCols].
+// an element for each column, and for those up to [IntegerWeights.Padded].
 type Requantization struct {
 	Add       []int32
 	By        []float32
@@ -111,6 +111,14 @@ type Requantization struct {
 
 // Padded is the number of columns with which Add and By are filled up.
 func (w *IntegerWeights) Padded() int { return len(w.Sums) }
+
+func (k *integerKernel) requantize(dst []byte, sums, add []int32, by []float32, r *Requantization) {
+	if k.isa == isaGo {
+		requantizeGo(dst, sums, add, by, r)
+		return
+	}
+	requantizeAsm(k.isa, dst, sums, add, by, r)
+}
 
 func requantizeGo(dst []byte, sums, add []int32, by []float32, r *Requantization) {
 	for i, s := range sums {

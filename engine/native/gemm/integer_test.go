@@ -61,38 +61,26 @@ func TestIntegerProductIsExact(t *testing.T) {
 				a, w := bytesOf(r, m*depth), signed(bytesOf(r, depth*n))
 				for _, flip := range []byte{0, 0x80} {
 					packed := p.Pack(w, n, 1)
-					prepared, sums := make([]byte, m*p.RowBytes()), make([]int32, m)
-					p.Fill(prepared, a, flip, m, sums)
+					prepared := make([]byte, m*p.RowBytes())
+					p.Fill(prepared, a, flip, m)
 					q := requantization(r, n, packed.Padded(), 0.01/math.Sqrt(float64(depth+1)))
-					o := []gemm.IntegerOutput{{Sums: make([]int32, m*n)}, {Bytes: make([]byte, m*n)}, {Floats: make([]float32, m*n), Bias: make([]float32, n)}}
-					for i := range o {
-						o[i].Requantization = q
-						for block := range p.Blocks(m) {
-							p.Run(&o[i], prepared, packed, m, block)
-						}
+					got, sums := slices.Repeat([]byte{1}, m*n), slices.Repeat([]int32{1}, m*n)
+					for block := range p.Blocks(m) {
+						p.Run(got, prepared, packed, &q, m, block)
+						p.Sums(prepared, packed, m, block, func(row, col int, sum int32) { sums[row*n+col] = sum })
 					}
 					for i := range m {
-						var rowSum int32
-						for _, v := range a[i*depth:][:depth] {
-							rowSum += int32(v ^ flip)
-						}
-						if rowSum != sums[i] {
-							t.Fatalf("row %d sums to %d, not %d", i, sums[i], rowSum)
-						}
 						for j := range n {
 							var sum int32
 							for s := range depth {
 								sum += int32(a[i*depth+s]^flip) * int32(w[s*n+j])
 							}
 							at := i*n + j
-							if got := o[0].Sums[at]; got != sum+q.Add[j] {
-								t.Fatalf("element %d, %d is %d, not %d", i, j, got, sum+q.Add[j])
+							if sums[at] != sum {
+								t.Fatalf("the sum of %d, %d is %d, not %d", i, j, sums[at], sum)
 							}
-							if got, want := o[1].Bytes[at], requantized(&q, j, sum); got != want {
-								t.Fatalf("byte %d, %d is %d, not %d", i, j, got, want)
-							}
-							if got, want := o[2].Floats[at], float32(sum+q.Add[j])*q.By[j]; got != want {
-								t.Fatalf("float %d, %d is %v, not %v", i, j, got, want)
+							if want := requantized(&q, j, sum); got[at] != want {
+								t.Fatalf("byte %d, %d is %d, not %d", i, j, got[at], want)
 							}
 						}
 					}
@@ -137,10 +125,8 @@ func exactConv(t *testing.T, k *gemm.Kernel, r *rand.Rand, s gemm.ConvShape) {
 	}
 	flip, pad := byte(0x80*r.IntN(2)), byte(r.IntN(256))
 	var to []gemm.Requantization
-	add := make([]int32, s.Filters)
 	for g := range groups {
 		to = append(to, requantization(r, fg, groups[g].Padded(), 0.01/math.Sqrt(float64(cg*taps))))
-		copy(add[g*fg:], to[g].Add[:fg])
 	}
 	frame := make([]byte, c.FrameBytes())
 	for i := range frame {
@@ -151,7 +137,7 @@ func exactConv(t *testing.T, k *gemm.Kernel, r *rand.Rand, s gemm.ConvShape) {
 	got, sums := slices.Repeat([]byte{1}, s.Filters*h*w), slices.Repeat([]int32{1}, s.Filters*h*w)
 	for b := range c.Blocks() {
 		c.Bytes(got, frame, groups, to, b)
-		c.Sums(sums, frame, groups, add, b)
+		c.Sums(frame, groups, b, func(filter, pixel int, sum int32) { sums[filter*h*w+pixel] = sum })
 	}
 	for f := range s.Filters {
 		g := f / fg
@@ -168,8 +154,8 @@ func exactConv(t *testing.T, k *gemm.Kernel, r *rand.Rand, s gemm.ConvShape) {
 					}
 				}
 				at := (f*h+oy)*w + ox
-				if sums[at] != sum+add[f] {
-					t.Fatalf("filter %d, pixel %d, %d: the sum is %d, not %d", f, oy, ox, sums[at], sum+add[f])
+				if sums[at] != sum {
+					t.Fatalf("filter %d, pixel %d, %d: the sum is %d, not %d", f, oy, ox, sums[at], sum)
 				}
 				if want := requantized(&to[g], f%fg, sum); got[at] != want {
 					t.Fatalf("filter %d, pixel %d, %d is %d, not %d", f, oy, ox, got[at], want)

@@ -50,18 +50,18 @@ func (k *Kernel) NewIntegerConv(shape ConvShape) (*IntegerConv, error) {
 		}
 	}
 	c.size, c.blocks = c.k.block(c.height * c.width)
-	padded := (c.filters + c.k.lanes - 1) / c.k.lanes
-	c.panels = (padded + 1) / 2
+	vecs := (c.filters + c.k.lanes - 1) / c.k.lanes
+	c.panels = (vecs + 1) / 2
 	return c, nil
 }
 
 // Pack packs filters x channels of a group x height x width weights, for each group.
 func (c *IntegerConv) Pack(w []int8) ([]*IntegerWeights, error) {
-	per := c.cg * c.s.KernelHeight * c.s.KernelWidth
+	taps := c.s.KernelHeight * c.s.KernelWidth
+	per := c.cg * taps
 	if len(w) != c.s.Filters*per {
 		return nil, fmt.Errorf("%w: %d weights for %+v", ErrShape, len(w), c.s)
 	}
-	taps := c.s.KernelHeight * c.s.KernelWidth
 	groups := make([]*IntegerWeights, c.s.Groups)
 	for g := range groups {
 		of := w[g*c.filters*per:][:c.filters*per]
@@ -158,30 +158,6 @@ func (c *IntegerConv) Bytes(dst, frame []byte, groups []*IntegerWeights, to []Re
 	}
 }
 
-// Sums computes one block of an image's result as exact sums, to which add has a number for each filter.
-func (c *IntegerConv) Sums(dst []int32, frame []byte, groups []*IntegerWeights, add []int32, block int) {
-	var acc accumulators
-	plane := c.height * c.width
-	lo, hi := share(plane, c.blocks, block)
-	for g, w := range groups {
-		for panel := range c.panels {
-			first := panel * 2 * c.k.lanes
-			for at := lo; at < hi; {
-				mr := c.k.tileRows(hi-lo, at-lo)
-				cols := c.tile(&acc, frame, w, g, panel, at, mr)
-				for j := range min(cols, c.filters-first) {
-					f := g*c.filters + first + j
-					to := dst[f*plane+at:][:mr]
-					for row := range to {
-						to[row] = acc[row*cols+j] + add[f]
-					}
-				}
-				at += mr
-			}
-		}
-	}
-}
-
 // tileRows shares rows out evenly among tiles, and returns how many the one at a place has.
 func (k *integerKernel) tileRows(rows, at int) int {
 	left := rows - at
@@ -200,12 +176,4 @@ func (c *IntegerConv) tile(acc *accumulators, frame []byte, w *IntegerWeights, g
 		}
 	}
 	return c.k.sums(&t, w, panel, mr)
-}
-
-func (k *integerKernel) requantize(dst []byte, sums, add []int32, by []float32, r *Requantization) {
-	if k.isa == isaGo {
-		requantizeGo(dst, sums, add, by, r)
-		return
-	}
-	requantizeAsm(k.isa, dst, sums, add, by, r)
 }

@@ -36,8 +36,8 @@ func (p *IntegerProduct) Pack(w []int8, ldk, ldn int) *IntegerWeights {
 // RowBytes is the memory that a prepared row of A needs.
 func (p *IntegerProduct) RowBytes() int { return p.line }
 
-// Fill prepares rows of A, each byte with the bits of flip flipped, and returns the sum of each where sums is not nil.
-func (p *IntegerProduct) Fill(dst, a []byte, flip byte, rows int, sums []int32) {
+// Fill prepares rows of A, each byte with the bits of flip flipped.
+func (p *IntegerProduct) Fill(dst, a []byte, flip byte, rows int) {
 	for r := range rows {
 		src := a[r*p.K:][:p.K]
 		to := dst[r*p.line:][:p.line]
@@ -50,19 +50,12 @@ func (p *IntegerProduct) Fill(dst, a []byte, flip byte, rows int, sums []int32) 
 				}
 			}
 			clear(to[p.K:])
-		} else {
-			for i, v := range src {
-				to[2*i], to[2*i+1] = v^flip, 0
-			}
-			clear(to[2*p.K:])
+			continue
 		}
-		if sums != nil {
-			var s int32
-			for _, v := range src {
-				s += int32(v ^ flip)
-			}
-			sums[r] = s
+		for i, v := range src {
+			to[2*i], to[2*i+1] = v^flip, 0
 		}
+		clear(to[2*p.K:])
 	}
 }
 
@@ -72,63 +65,43 @@ func (p *IntegerProduct) Blocks(rows int) int {
 	return blocks
 }
 
-// IntegerOutput says what becomes of the exact sums of a product: the one of its slices that is not nil gets them.
-type IntegerOutput struct {
-	Bytes  []byte    // requantized
-	Sums   []int32   // and Add
-	Floats []float32 // float32(sum + Add)*By + Bias, where that is not nil
-	Bias   []float32
-	Requantization
-}
-
-// Run computes one block of a product of so many rows.
-func (p *IntegerProduct) Run(o *IntegerOutput, a []byte, w *IntegerWeights, rows, block int) {
+// Run computes one block of a product of so many rows, as bytes.
+func (p *IntegerProduct) Run(dst, a []byte, w *IntegerWeights, to *Requantization, rows, block int) {
 	var acc accumulators
 	_, blocks := p.k.block(rows)
 	lo, hi := share(rows, blocks, block)
 	for panel := range len(w.panels) - 1 {
 		for at := lo; at < hi; {
 			mr := p.k.tileRows(hi-lo, at-lo)
-			t := tileArgs{c: unsafe.Pointer(&acc)}
-			if len(p.steps) > 0 {
-				t.a, t.steps = unsafe.Pointer(&a[0]), &p.steps[0]
-			}
+			cols := p.tile(&acc, a, w, panel, at, mr)
 			for r := range mr {
-				t.rows[r] = (at + r) * p.line
-			}
-			cols := p.k.sums(&t, w, panel, mr)
-			for r := range mr {
-				p.put(o, acc[r*cols:][:cols], at+r, panel*2*p.k.lanes)
+				p.put(dst, acc[r*cols:][:cols], to, at+r, panel*2*p.k.lanes)
 			}
 			at += mr
 		}
 	}
 }
 
-// put stores the sums of one row from a column on.
-func (p *IntegerProduct) put(o *IntegerOutput, sums []int32, row, first int) {
-	at, n := row*p.N+first, min(len(sums), p.N-first)
-	add := o.Add[first:][:len(sums)]
-	switch {
-	case o.Bytes != nil && n == len(sums):
-		p.k.requantize(o.Bytes[at:], sums, add, o.By[first:], &o.Requantization)
-	case o.Bytes != nil:
-		var out [maxIntegerCols]byte
-		p.k.requantize(out[:], sums, add, o.By[first:], &o.Requantization)
-		copy(o.Bytes[at:][:n], out[:])
-	case o.Sums != nil:
-		for j, to := 0, o.Sums[at:][:n]; j < n; j++ {
-			to[j] = sums[j] + add[j]
-		}
-	default:
-		by, to := o.By[first:], o.Floats[at:][:n]
-		for j := range to {
-			to[j] = float32(sums[j]+add[j]) * by[j]
-		}
-		if o.Bias != nil {
-			for j, b := range o.Bias[first:][:n] {
-				to[j] += b
-			}
-		}
+func (p *IntegerProduct) tile(acc *accumulators, a []byte, w *IntegerWeights, panel, at, mr int) (cols int) {
+	t := tileArgs{c: unsafe.Pointer(acc)}
+	if len(p.steps) > 0 {
+		t.a, t.steps = unsafe.Pointer(&a[0]), &p.steps[0]
 	}
+	for r := range mr {
+		t.rows[r] = (at + r) * p.line
+	}
+	return p.k.sums(&t, w, panel, mr)
+}
+
+// put stores what the sums of one row become, from a column on.
+func (p *IntegerProduct) put(dst []byte, sums []int32, to *Requantization, row, first int) {
+	at, n := row*p.N+first, min(len(sums), p.N-first)
+	add, by := to.Add[first:][:len(sums)], to.By[first:]
+	if n == len(sums) {
+		p.k.requantize(dst[at:], sums, add, by, to)
+		return
+	}
+	var out [maxIntegerCols]byte
+	p.k.requantize(out[:], sums, add, by, to)
+	copy(dst[at:][:n], out[:])
 }
