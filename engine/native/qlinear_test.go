@@ -174,3 +174,40 @@ func TestQuantizePlaces(t *testing.T) {
 		}
 	}
 }
+
+// What DynamicQuantizeLinear makes of many numbers is what its definition says of each, whatever vectors the processor has; NaN is zero, and so
+// are all beside an infinity.
+func TestDynamicQuantizeLinear(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for n := range 70 {
+		x := make([]float32, n)
+		low, high := float32(0), float32(0)
+		for i := range x {
+			x[i] = float32(r.NormFloat64()*3 + float64(n%5))
+			if n%7 == 6 && r.IntN(20) == 0 {
+				x[i] = []float32{nan, inf, -inf}[r.IntN(3)]
+			}
+			low, high = min(low, x[i]), max(high, x[i])
+		}
+		scale := (high - low) / 255
+		if scale == 0 {
+			scale = 1
+		}
+		saturated := func(v float64) float64 {
+			if v != v {
+				return 0
+			}
+			return min(max(math.RoundToEven(v), 0), 255)
+		}
+		zero := saturated(float64(-low / scale))
+		got := apply(t, 17, node("DynamicQuantizeLinear", nil, []string{"x0"}, "y0", "y1", "y2"), tensor.Vector(x...))
+		if s, z := tensor.Data[float32](got[1])[0], tensor.Data[uint8](got[2])[0]; math.Float32bits(s) != math.Float32bits(scale) && s == s || float64(z) != zero {
+			t.Fatalf("of %v the scale is %v and the zero point %d, not %v and %v", x, s, z, scale, zero)
+		}
+		for i, v := range x {
+			if want := saturated(math.RoundToEven(float64(v/scale)) + zero); float64(tensor.Data[uint8](got[0])[i]) != want {
+				t.Fatalf("element %d of %v is %d, not %v", i, x, tensor.Data[uint8](got[0])[i], want)
+			}
+		}
+	}
+}

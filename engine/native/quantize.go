@@ -356,8 +356,9 @@ func dynamicQuantizeLinear(c *prep) error {
 	if err != nil {
 		return err
 	}
+	k := c.pl.e.kernel
 	c.do(func(f *frame) {
-		d, src := data[uint8](f, o), data[float32](f, x)
+		src := data[float32](f, x)
 		var low, high float32
 		for _, v := range src {
 			low, high = min(low, v), max(high, v)
@@ -366,11 +367,10 @@ func dynamicQuantizeLinear(c *prep) error {
 		if s == 0 {
 			s = 1 // all are zero
 		}
-		z := float32(saturate8(-low / s))
-		for i, v := range src {
-			d[i] = saturate8(float32(math.RoundToEven(float64(v/s))) + z)
-		}
-		data[float32](f, scale)[0], data[uint8](f, zero)[0] = s, uint8(z)
+		z := saturate8(-low / s)
+		least, most := byteLimits(tensor.Uint8, int32(z))
+		k.Quantize(data[uint8](f, o), src, s, least, most, int32(z))
+		data[float32](f, scale)[0], data[uint8](f, zero)[0] = s, z
 	})
 	return nil
 }
