@@ -133,6 +133,9 @@ func (p *program) quantizedWeights(v graphView, i int, n *pnode, to scaled) int 
 		return -1
 	}
 	zero := p.zeroOf(w)
+	if len(p.consts[zero].Shape()) > 1 {
+		return -1 // as DequantizeLinear may have it, beside one scale, and the quantized operators not
+	}
 	for _, z := range p.consts[zero].Bytes() {
 		if z != middle(p.consts[w.in[0]].DType()) {
 			return -1

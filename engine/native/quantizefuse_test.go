@@ -180,6 +180,20 @@ func TestQuantizedPairsAreExact(t *testing.T) {
 	}
 }
 
+// TestQuantizedZeroOfRankTwo: fusion leaves a net alone whose zero point only DequantizeLinear takes, and does not make one of it that is refused.
+func TestQuantizedZeroOfRankTwo(t *testing.T) {
+	for _, op := range []string{"Conv", "Gemm", "MatMul"} {
+		p := quantizedCase{op: op}.parts(rand.New(rand.NewPCG(15, 16)))
+		p.wz = tensor.Must(p.wz.Reshape(1, 1))
+		g := quantizedCase{op: op}.pairs(p)
+		got, ops := runGraph(t, g, 1, p.x)
+		alone, _ := runGraph(t, exposed(g), 1, p.x)
+		if !slices.Contains(ops, op) || !slices.Equal(got.Bytes(), alone.Bytes()) {
+			t.Errorf("%s: fusion left %q; together it is %v, one by one %v", op, ops, got.Bytes()[:12], alone.Bytes()[:12])
+		}
+	}
+}
+
 // exact computes a case in integers.
 func (q quantizedCase) exact(p parts) []int {
 	low, high, zero := 0, 255, level(p.yz, 0)
