@@ -22,7 +22,7 @@ type bytesOf struct {
 	squares           float64
 }
 
-// params makes the scale and the zero point for numbers of this mean square; those after a Relu have no negative ones.
+// params makes the scale and the zero point for numbers of this mean square; where all are positive, no byte stands for others.
 func (q *quantizer) params(squares float64, positive bool) bytesOf {
 	reach, zero := 4*math.Sqrt(squares), uint8(128)
 	step := 2 * reach / 255
@@ -31,6 +31,14 @@ func (q *quantizer) params(squares float64, positive bool) bytesOf {
 	}
 	step = float64(float32(step))
 	return bytesOf{scale: q.Init("scale", tensor.Scalar(float32(step))), zero: q.Init("zero", tensor.Scalar(zero)), step: step, squares: squares}
+}
+
+// sums are the params of what a product makes of x, perhaps after a Relu, which leaves half of the squares.
+func (q *quantizer) sums(x bytesOf, relu bool) bytesOf {
+	if relu {
+		return q.params(x.squares, true)
+	}
+	return q.params(2*x.squares, false)
 }
 
 func (q *quantizer) quantize(x string, p bytesOf) bytesOf {
@@ -42,8 +50,8 @@ func (q *quantizer) dequantize(v bytesOf) string {
 	return q.Op("DequantizeLinear", nil, v.name, v.scale, v.zero)
 }
 
-// weights are random bytes with a scale for each filter, which is the first or the last dimension, and a bias.
-func (q *quantizer) weights(x bytesOf, fanIn, filters int, last bool, shape ...int) (w, scale, zero, bias, biasScale string) {
+// weights are random bytes with a scale for each filter, and a bias.
+func (q *quantizer) weights(x bytesOf, fanIn, filters int, shape ...int) (w, scale, zero, bias, biasScale string) {
 	t := tensor.Must(tensor.New(tensor.Int8, shape...))
 	for i := range tensor.Data[int8](t) {
 		tensor.Data[int8](t)[i] = int8(min(max(math.Round(q.random.NormFloat64()*40), -127), 127))
@@ -62,11 +70,8 @@ func (q *quantizer) weights(x bytesOf, fanIn, filters int, last bool, shape ...i
 func (q *quantizer) conv(x bytesOf, in, out, kernel, stride int, relu bool) bytesOf {
 	k, s, p := int64(kernel), int64(stride), int64(kernel/2)
 	attrs := graph.Attrs{"kernel_shape": []int64{k, k}, "strides": []int64{s, s}, "pads": []int64{p, p, p, p}}
-	w, scale, zero, bias, biasScale := q.weights(x, in*kernel*kernel, out, false, out, in, kernel, kernel)
-	y := q.params(2*x.squares, false)
-	if relu {
-		y = q.params(x.squares, true)
-	}
+	w, scale, zero, bias, biasScale := q.weights(x, in*kernel*kernel, out, out, in, kernel, kernel)
+	y := q.sums(x, relu)
 	if q.operators {
 		y.name = q.Op("QLinearConv", attrs, x.name, x.scale, x.zero, w, scale, zero, y.scale, y.zero, bias)
 		return y
@@ -79,17 +84,14 @@ func (q *quantizer) conv(x bytesOf, in, out, kernel, stride int, relu bool) byte
 	return q.quantize(v, y)
 }
 
-// dense is a product with a matrix and a bias, as a float32 tensor.
+// dense is a product with a matrix and a bias, perhaps with a Relu.
 func (q *quantizer) dense(x bytesOf, in, out int, relu bool) bytesOf {
-	w, scale, zero, bias, biasScale := q.weights(x, in, out, true, in, out)
-	y := q.params(2*x.squares, false)
-	if relu {
-		y = q.params(x.squares, true)
-	}
+	w, scale, zero, bias, biasScale := q.weights(x, in, out, in, out)
+	y := q.sums(x, relu)
 	b := q.Op("DequantizeLinear", graph.Attrs{"axis": int64(0)}, bias, biasScale)
 	var v string
 	if q.operators {
-		sums := q.params(2*x.squares, false)
+		sums := q.sums(x, false)
 		sums.name = q.Op("QLinearMatMul", nil, x.name, x.scale, x.zero, w, scale, zero, sums.scale, sums.zero)
 		v = q.Op("Add", nil, q.dequantize(sums), b)
 	} else {

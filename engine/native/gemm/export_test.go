@@ -54,14 +54,15 @@ func (p *IntegerProduct) Sums(a []byte, w *IntegerWeights, rows, block int, put 
 	lo, hi := share(rows, blocks, block)
 	for panel := range len(w.panels) - 1 {
 		first := panel * 2 * p.k.lanes
-		for at, mr := lo, 0; at < hi; at += mr {
-			mr = p.k.tileRows(hi-lo, at-lo)
+		for at := lo; at < hi; {
+			mr := p.k.tileRows(hi-lo, at-lo)
 			cols := p.tile(&acc, a, w, panel, at, mr)
 			for r := range mr {
 				for j := range min(cols, p.N-first) {
 					put(at+r, first+j, acc[r*cols+j])
 				}
 			}
+			at += mr
 		}
 	}
 }
@@ -73,14 +74,15 @@ func (c *IntegerConv) Sums(frame []byte, groups []*IntegerWeights, block int, pu
 	for g, w := range groups {
 		for panel := range c.panels {
 			first := panel * 2 * c.k.lanes
-			for at, mr := lo, 0; at < hi; at += mr {
-				mr = c.k.tileRows(hi-lo, at-lo)
+			for at := lo; at < hi; {
+				mr := c.k.tileRows(hi-lo, at-lo)
 				cols := c.tile(&acc, frame, w, g, panel, at, mr)
 				for r := range mr {
 					for j := range min(cols, c.filters-first) {
 						put(g*c.filters+first+j, at+r, acc[r*cols+j])
 					}
 				}
+				at += mr
 			}
 		}
 	}
