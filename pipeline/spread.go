@@ -304,8 +304,6 @@ func (s *spreader) errand(ctx, work context.Context, node string, n *spreadNode)
 		s.giveBack(b)
 		return false
 	}
-	s.p.count.byPeers.Inc()
-	s.p.count.nByPeers.Add(1)
 	select {
 	case s.batches <- b:
 	case <-work.Done():
@@ -356,7 +354,7 @@ func (s *spreader) fit(changes []grid.Change) []grid.Change {
 	return changes
 }
 
-// handOut has a node run a batch, and puts the results into it.
+// handOut has a node run a batch, and puts the results into it. One of removals alone has nothing to run.
 func (s *spreader) handOut(ctx context.Context, node string, ticket uint64, plan *plan, b *batch, took time.Duration) error {
 	h := handed{ticket: ticket, within: min(max(patienceLeast, spreadPatience*took), s.p.cfg.RunTimeout+patienceLeast)}
 	for _, it := range b.items {
@@ -392,6 +390,8 @@ func (s *spreader) handOut(ctx context.Context, node string, ticket uint64, plan
 		it.value, it.fails = o.items[i].value, o.items[i].fails
 	}
 	b.clock.decode, b.clock.run, b.clock.encode, b.clock.last = o.took.decode, o.took.run, o.took.encode, time.Now()
+	s.p.count.byPeers.Inc()
+	s.p.count.nByPeers.Add(1)
 	return nil
 }
 
