@@ -363,6 +363,8 @@ func (g *Grid) Close(ctx context.Context) error {
 
 func (g *Grid) shut(ctx context.Context) {
 	close(g.done)
+	g.growing.once.Lock() // it is not on its way any more
+	defer g.growing.once.Unlock()
 	g.loops.Wait()
 	if g.owners != nil {
 		g.owners.close(ctx)

@@ -70,7 +70,7 @@ const (
 
 // growing is what a grid has of its way into a cluster.
 type growing struct {
-	once     sync.Mutex // held while it is on its way
+	once     sync.Mutex // held while it is on its way, and while the grid is being shut
 	deleting sync.RWMutex
 	copies   bool // under deleting: mirrors would keep what is purged
 
@@ -125,6 +125,9 @@ func (g *Grid) Grow(ctx context.Context, with Growing) error {
 		return fmt.Errorf("%w: the grid is on its way already", ErrUnavailable)
 	}
 	defer g.growing.once.Unlock()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(until(g.done), stop)()
 	if g.grown.Load() != 0 {
 		w := &grower{g: g, with: with, progress: GrowProgress{Partitions: g.partitions}}
 		return w.move(ctx)

@@ -1,6 +1,7 @@
 package grid_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -226,5 +227,92 @@ func TestGrow(t *testing.T) {
 				t.Errorf("node %d: a removed key: %v", n, err)
 			}
 		}
+	}
+}
+
+// TestGrowClosedUndecided: a node that is closed while it does not know whether the cluster has taken its grid ends, and its next start asks.
+func TestGrowClosedUndecided(t *testing.T) {
+	if testing.Short() {
+		t.Skip("four nodes of one process are slow under the race detector")
+	}
+	t.Parallel()
+	cfg := grid.Config{Dir: filepath.Join(t.TempDir(), "alone"), Partitions: 1}
+	old, err := grid.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := openWaiting(t, 3)
+	growing := w.growing()
+	cut := &cut{after: []byte(`promote"`), done: make(chan struct{})}
+	growing.Dial = func(ctx context.Context) (net.Conn, error) {
+		if isClosed(cut.done) {
+			return nil, errors.New("the network is cut")
+		}
+		conn, err := w.intake().Dial(ctx)
+		return &cutConn{Conn: conn, cut: cut}, err
+	}
+	grown := make(chan error, 1)
+	go func() { grown <- old.Grow(t.Context(), growing) }()
+	select {
+	case <-cut.done:
+	case err := <-grown:
+		t.Fatalf("it ended before the decision: %v", err)
+	}
+	closeGrid(t, old)
+	if err := <-grown; !errors.Is(err, grid.ErrClosed) {
+		t.Errorf("grow: %v", err)
+	}
+	asked := 0
+	cfg.Resolve = func(ctx context.Context, g grid.Given) (bool, error) {
+		asked++
+		return w.intake().Withdraw(ctx, g.Source, g.Node)
+	}
+	w.opened() // the cluster has it
+	if g, err := grid.Open(t.Context(), cfg); !errors.Is(err, grid.ErrConfig) || asked != 1 {
+		t.Errorf("the folder is opened with %v, and the cluster was asked %d times", err, asked)
+		if g != nil {
+			closeGrid(t, g)
+		}
+	}
+}
+
+// cut is a network that takes nothing more once it has taken some words.
+type cut struct {
+	after []byte
+	once  sync.Once
+	done  chan struct{}
+}
+
+type cutConn struct {
+	net.Conn
+	cut  *cut
+	tail []byte // of what was written
+}
+
+func (c *cutConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.tail = append(c.tail, p[:n]...)
+	if bytes.Contains(c.tail, c.cut.after) {
+		c.cut.once.Do(func() { close(c.cut.done) })
+	}
+	c.tail = c.tail[max(0, len(c.tail)-len(c.cut.after)):]
+	return n, err
+}
+
+// Read has nothing of what comes after the words.
+func (c *cutConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if isClosed(c.cut.done) {
+		return 0, errors.Join(net.ErrClosed, c.Close())
+	}
+	return n, err
+}
+
+func isClosed(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
 	}
 }

@@ -47,7 +47,11 @@ func (w *grower) turn(ctx context.Context) (done bool, err error) {
 	if err := w.hold(ctx, all, moved); err != nil {
 		return false, errors.Join(w.release(moved), w.undecided(ctx, err))
 	}
-	if err := w.decide(ctx); err != nil {
+	err = w.decide()
+	if errors.Is(err, ErrClosed) {
+		return false, err // the cluster may have the grid: the folder goes on saying so, and the next start asks
+	}
+	if err != nil {
 		return false, errors.Join(w.release(moved), err)
 	}
 	// The cluster has the grid. There is no way back.
@@ -174,9 +178,9 @@ func (w *grower) release(moved chan struct{}) error {
 	return err
 }
 
-// decide notes in the cluster that it has the grid from now on. An error says that it has not, and will not. Where it cannot be told, it asks for as long as the
-// grid is open.
-func (w *grower) decide(ctx context.Context) error {
+// decide notes in the cluster that it has the grid from now on. Where it cannot be told, it asks for as long as the grid is open. ErrClosed says that it was not
+// told to the end, and any other error that the cluster has not the grid, and will not.
+func (w *grower) decide() error {
 	g := w.g
 	s := w.state
 	s.Phase = growPromotes

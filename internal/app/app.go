@@ -165,6 +165,9 @@ func (n *Node) Close() error {
 	if n.grid != nil {
 		faults = append(faults, n.grid.Close(ctx))
 	}
+	if n.growth != nil {
+		n.growth.wait()
+	}
 	if n.gate != nil {
 		n.gate.intake.busy.Wait()
 	}

@@ -18,12 +18,12 @@ const growPath = "/rest/v2/cluster/grow"
 
 // growth is this node's way into a cluster, which goes on without who asked for it.
 type growth struct {
-	n    *Node
-	busy sync.WaitGroup
+	n *Node
 
 	mu     sync.Mutex
 	status cluster.Growth
-	stop   context.CancelFunc
+	stop   context.CancelFunc // of the last one; nil before the first
+	ended  chan struct{}      // closed when that has ended
 	closed bool
 }
 
@@ -46,12 +46,12 @@ func (g *growth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	case http.MethodDelete:
-		g.mu.Lock()
-		if g.stop != nil {
-			g.stop()
+		if ended := g.halt(); ended != nil {
+			select {
+			case <-ended:
+			case <-r.Context().Done(): // it was about to give the grid away, which cannot be stopped
+			}
 		}
-		g.mu.Unlock()
-		g.busy.Wait()
 	default:
 		serve.MethodNotAllowed(w, r, http.MethodGet, http.MethodPost, http.MethodDelete)
 		return
@@ -93,9 +93,11 @@ func (g *growth) begin(ctx context.Context, to cluster.Target) error {
 		return nil
 	}
 	growing, stop := context.WithCancel(context.WithoutCancel(ctx))
-	g.stop = stop
+	ended := make(chan struct{})
+	g.stop, g.ended = stop, ended
 	g.status = cluster.Growth{Cluster: offer.Cluster, Running: true, Progress: grid.GrowProgress{Step: grid.GrowConnects}}
-	g.busy.Go(func() {
+	go func() {
+		defer close(ended)
 		defer stop()
 		err := g.n.grid.Grow(growing, grid.Growing{Offer: offer, Dial: to.Dial, Note: note, Progress: g.tell})
 		g.mu.Lock()
@@ -105,7 +107,7 @@ func (g *growth) begin(ctx context.Context, to cluster.Target) error {
 			g.status.Error = err.Error()
 			g.n.log.Error("the grid did not go over to the cluster", "cluster", offer.Cluster, "error", err)
 		}
-	})
+	}()
 	return nil
 }
 
@@ -136,15 +138,29 @@ func (g *growth) fits(ctx context.Context) error {
 	return errors.Join(faults...)
 }
 
-// close stops it, and waits for its end.
-func (g *growth) close() {
+// halt stops it where it can be stopped, and returns what is closed at its end; nil where there was none.
+func (g *growth) halt() (ended <-chan struct{}) {
 	g.mu.Lock()
-	g.closed = true
+	defer g.mu.Unlock()
 	if g.stop != nil {
 		g.stop()
 	}
+	return g.ended
+}
+
+// close has none begin any more. What is under way ends with the grid at the latest.
+func (g *growth) close() {
+	g.mu.Lock()
+	g.closed = true
 	g.mu.Unlock()
-	g.busy.Wait()
+	g.halt()
+}
+
+// wait returns when it has ended, after the grid was closed.
+func (g *growth) wait() {
+	if ended := g.halt(); ended != nil {
+		<-ended
+	}
 }
 
 // resolve asks a cluster whether it has the grid that this node was about to give it when it died.
