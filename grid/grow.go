@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -277,7 +278,7 @@ func (w *grower) giveUp() {
 // something from its streams that the mirrors have.
 func (w *grower) claim(ctx context.Context) error {
 	g := w.g
-	if _, err := w.far.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: growBucket(g.cfg.Name), Description: "Millrace: the grid of a node alone", Replicas: w.with.Offer.Replicas}); err != nil {
+	if _, err := w.far.CreateOrUpdateStream(ctx, noteOf(g.cfg.Name, w.with.Offer.Replicas)); err != nil {
 		return fmt.Errorf("make the cluster's note: %w", apiError(err))
 	}
 	s, rev, err := readGrow(ctx, w.far, g.cfg.Name)
@@ -311,9 +312,8 @@ func (w *grower) dropMirrors(ctx context.Context) error {
 	list := w.far.ListStreams(ctx)
 	var names []string
 	for info := range list.Info() {
-		if info.Config.Mirror != nil && slices.ContainsFunc([]string{"-d-", "-v-", "-meta"}, func(of string) bool {
-			return len(info.Config.Name) >= len("KV_"+w.g.cfg.Name+of) && info.Config.Name[:len("KV_"+w.g.cfg.Name+of)] == "KV_"+w.g.cfg.Name+of
-		}) {
+		of, ours := strings.CutPrefix(info.Config.Name, "KV_"+w.g.cfg.Name)
+		if ours && info.Config.Mirror != nil && (of == "-meta" || strings.HasPrefix(of, "-d-") || strings.HasPrefix(of, "-v-")) {
 			names = append(names, info.Config.Name)
 		}
 	}

@@ -51,7 +51,15 @@ type growState struct {
 
 func growBucket(grid string) string { return grid + "-grow" }
 
-// readGrow returns what is noted, and its revision; 0 for nothing.
+// noteOf is the stream of that bucket. No replica but its leader answers: one that lags would have a grid kept that was given away.
+func noteOf(grid string, replicas int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: "KV_" + growBucket(grid), Description: "Millrace: the grid of a node alone", Subjects: []string{"$KV." + growBucket(grid) + ".>"},
+		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, AllowRollup: true, DenyDelete: true, Replicas: replicas,
+	}
+}
+
+// readGrow returns what the stream's leader has noted, and its revision; 0 for nothing. A leader that leads no more may say what was before.
 func readGrow(ctx context.Context, js jetstream.JetStream, grid string) (s growState, rev uint64, err error) {
 	stream, err := js.Stream(ctx, "KV_"+growBucket(grid))
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -60,17 +68,32 @@ func readGrow(ctx context.Context, js jetstream.JetStream, grid string) (s growS
 	if err != nil {
 		return growState{}, 0, fmt.Errorf("read how far the cluster is: %w", apiError(err))
 	}
-	m, err := stream.GetLastMsgForSubject(ctx, "$KV."+growBucket(grid)+"."+growKey) // of the leader
+	m, err := stream.GetLastMsgForSubject(ctx, "$KV."+growBucket(grid)+"."+growKey)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return growState{}, 0, nil
 	}
 	if err != nil {
 		return growState{}, 0, fmt.Errorf("read how far the cluster is: %w", apiError(err))
 	}
-	if err := json.Unmarshal(m.Data, &s); err != nil {
-		return growState{}, 0, fmt.Errorf("%w: how far the cluster is: %q", ErrFormat, m.Data)
+	if s, err = parseGrow(m.Data); err != nil {
+		return growState{}, 0, err
 	}
 	return s, m.Sequence, nil
+}
+
+func parseGrow(text []byte) (s growState, err error) {
+	if err := json.Unmarshal(text, &s); err != nil {
+		return growState{}, fmt.Errorf("%w: how far the cluster is: %w", ErrFormat, err)
+	}
+	switch {
+	case s.Source == "":
+		return growState{}, fmt.Errorf("%w: how far the cluster is: no source", ErrFormat)
+	case s.Phase != growCopies && s.Phase != growPromotes && s.Phase != growDone:
+		return growState{}, fmt.Errorf("%w: how far the cluster is: the phase %q; use the same program on all nodes", ErrFormat, s.Phase)
+	case s.Phase != growCopies && len(s.Streams) == 0:
+		return growState{}, fmt.Errorf("%w: how far the cluster is: it names no streams", ErrFormat)
+	}
+	return s, nil
 }
 
 // writeGrow notes a state in place of the one at a revision.

@@ -199,7 +199,7 @@ func (w *grower) decide() error {
 		case now.Node == g.node && now.Phase != growCopies:
 			w.state, w.rev = s, rev
 			return nil
-		case rev != w.rev:
+		case rev > w.rev:
 			return fmt.Errorf("%w: somebody else has changed the cluster's note; run it again", ErrUnavailable)
 		}
 		g.cfg.Logger.Warn("the cluster does not answer, and writes wait until it does", "error", err)

@@ -6,17 +6,13 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Intake is what a node alone reaches a node of a cluster by that is to take over its grid. It is there from the moment that the node waits.
-type Intake struct {
-	g     *Grid
-	ready atomic.Bool // the cluster has a leader
-}
+type Intake struct{ g *Grid }
 
 // Offer is what the node says of its cluster.
 type Offer struct {
@@ -29,8 +25,6 @@ type Offer struct {
 	Format     int `json:"format"`
 	// Password is what the connection shows that Dial makes.
 	Password string `json:"password"`
-	// Ready says that the cluster is complete.
-	Ready bool `json:"ready"`
 }
 
 // Offer returns what the node says of its cluster.
@@ -38,7 +32,6 @@ func (i *Intake) Offer() Offer {
 	c := i.g.cfg.Cluster
 	return Offer{
 		Cluster: c.Name, Node: c.Node, Grid: i.g.cfg.Name, Replicas: c.Replicas, Partitions: i.g.cfg.Partitions, Format: formatVersion, Password: c.leafPassword(),
-		Ready: i.ready.Load(),
 	}
 }
 
@@ -61,20 +54,18 @@ func (i *Intake) Dial(ctx context.Context) (net.Conn, error) {
 
 // Withdraw reports whether the cluster has taken the grid of an opening over. Where it has not, it will not.
 func (i *Intake) Withdraw(ctx context.Context, source, node string) (taken bool, err error) {
-	if !i.ready.Load() {
-		return false, fmt.Errorf("%w: the cluster is not complete", ErrUnavailable)
-	}
 	for {
 		s, rev, err := readGrow(ctx, i.g.js, i.g.cfg.Name)
 		switch {
 		case err != nil:
 			return false, err
-		case rev == 0 || s.Source != source || s.Phase == growCopies && s.Node != node:
+		case rev == 0 || s.Source != source:
 			return false, nil
 		case s.Phase != growCopies:
 			return true, nil
 		}
-		s.Node = "" // what the opening asked for, and did not hear of, is refused from now on
+		// What the opening asked for, and did not hear of, is refused from now on. That this is taken says that the note was the newest.
+		s.Node = ""
 		if _, err = writeGrow(ctx, i.g.js, i.g.cfg.Name, s, rev); err == nil {
 			return false, nil
 		}
@@ -95,11 +86,8 @@ func (g *Grid) awaitGrown(ctx context.Context) error {
 	if g.cfg.Cluster == nil {
 		return nil
 	}
-	var intake *Intake
 	if g.cfg.Cluster.Grow {
-		intake = &Intake{g: g}
-		intake.ready.Store(true)
-		g.cfg.Cluster.Intake(intake)
+		g.cfg.Cluster.Intake(&Intake{g: g})
 	}
 	var since time.Time
 	for {
@@ -160,9 +148,6 @@ func (g *Grid) hasGrown(ctx context.Context, since *time.Time) (bool, error) {
 
 // finishGrow does what is left once a cluster has been given a grid. Doing it twice changes nothing.
 func finishGrow(ctx context.Context, js jetstream.JetStream, grid string, s growState, rev uint64) error {
-	if len(s.Streams) == 0 {
-		return fmt.Errorf("%w: the cluster's note names no streams", ErrFormat)
-	}
 	if err := promote(ctx, js, s.Streams); err != nil {
 		return err
 	}
