@@ -35,7 +35,7 @@ func openFolder(dir string, c *Cluster, resolve Resolve) (*folder, error) {
 		return nil, err
 	}
 	f := &folder{dir: dir, lock: lock}
-	for _, check := range []func() error{f.checkFormat, func() error { return f.checkBelongs(c) }, func() error { return f.checkGiven(c, resolve) }} {
+	for _, check := range []func() error{f.checkFormat, func() error { return f.checkBelongs(c) }, func() error { return f.checkGiven(resolve) }} {
 		if err := check(); err != nil {
 			return nil, errors.Join(err, lock.Close())
 		}

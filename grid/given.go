@@ -22,7 +22,7 @@ type Given struct {
 	Node   string `json:"node"`
 	// Asked says that the node was about to give the grid away, and does not know what became of it.
 	Asked bool `json:"asked,omitempty"`
-	// Note is Growing.Note.
+	// Note is Growing.Note, while Asked.
 	Note json.RawMessage `json:"note,omitempty"`
 }
 
@@ -31,6 +31,23 @@ type Resolve func(ctx context.Context, g Given) (taken bool, err error)
 
 // resolveTime is how long that may take.
 const resolveTime = 15 * time.Second
+
+// parseGiven reads the file. Its errors do not quote it: a note may have a token.
+func parseGiven(text []byte) (g Given, err error) {
+	if err := json.Unmarshal(text, &g); err != nil {
+		return Given{}, fmt.Errorf("%w: it says to which cluster the grid has gone, and is damaged: %w", ErrFormat, err)
+	}
+	if g.Cluster == "" || g.Source == "" || g.Node == "" {
+		return Given{}, fmt.Errorf("%w: it says to which cluster the grid has gone, and is not complete", ErrFormat)
+	}
+	return g, nil
+}
+
+// settled is what the file has once the cluster has the grid: nobody is asked any more.
+func (g Given) settled() Given {
+	g.Asked, g.Note = false, nil
+	return g
+}
 
 // writeGiven notes what becomes of the folder's grid.
 func (f *folder) writeGiven(g Given) error {
@@ -69,7 +86,7 @@ func (f *folder) sync() error {
 }
 
 // checkGiven refuses a folder whose grid has gone over to a cluster: what it has is not what there is. Where the node died at that moment, it asks.
-func (f *folder) checkGiven(c *Cluster, resolve Resolve) error {
+func (f *folder) checkGiven(resolve Resolve) error {
 	path := filepath.Join(f.dir, givenFile)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -78,9 +95,9 @@ func (f *folder) checkGiven(c *Cluster, resolve Resolve) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
 	}
-	var g Given
-	if err := json.Unmarshal(text, &g); err != nil || g.Cluster == "" {
-		return fmt.Errorf("%w: %s says %q", ErrFormat, path, text)
+	g, err := parseGiven(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	if g.Asked {
 		taken, err := f.resolve(g, resolve)
@@ -90,8 +107,7 @@ func (f *folder) checkGiven(c *Cluster, resolve Resolve) error {
 		if !taken {
 			return f.keep()
 		}
-		g.Asked = false
-		if err := f.writeGiven(g); err != nil {
+		if err := f.writeGiven(g.settled()); err != nil {
 			return err
 		}
 	}

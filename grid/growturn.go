@@ -70,8 +70,7 @@ func (w *grower) turn(ctx context.Context) (done bool, err error) {
 	w.progress.Pause = time.Since(began)
 	close(moved)
 	g.standstill.Store(nil)
-	given.Asked = false
-	if err := g.server.lock.writeGiven(given); err != nil {
+	if err := g.server.lock.writeGiven(given.settled()); err != nil {
 		g.cfg.Logger.Error("the folder does not say that its grid has gone over", "error", err) // a restart asks the cluster
 	}
 	g.cfg.Logger.Info("the grid has gone over to a cluster", "cluster", given.Cluster, "writes_waited", w.progress.Pause)
