@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/millrace/millrace/cluster"
@@ -129,12 +130,7 @@ func (g *growth) fits(ctx context.Context) error {
 				serve.ErrRequest, c.Name, c.Store))
 		}
 	}
-	slices.SortFunc(faults, func(a, b error) int {
-		if a.Error() < b.Error() {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(faults...)
 }
 

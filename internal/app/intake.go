@@ -1,7 +1,6 @@
 package app
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/cluster"
+	"github.com/millrace/millrace/fault/strictjson"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/serve"
 )
@@ -53,9 +53,11 @@ func (i *intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // readBody reads the JSON of a request.
 func readBody(w http.ResponseWriter, r *http.Request, into any) error {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxGrowBody))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
+	body, err := serve.ReadBody(w, r, maxGrowBody, nil)
+	if err != nil {
+		return err
+	}
+	if err := strictjson.Decode(body, into); err != nil {
 		return fmt.Errorf("%w: the body: %w", serve.ErrRequest, err)
 	}
 	return nil
