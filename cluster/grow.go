@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -10,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -112,15 +110,14 @@ func (t Target) any(ctx context.Context, ask func(ctx context.Context, base stri
 }
 
 func (t Target) ask(ctx context.Context, base, method string, body []byte, answer any) error {
-	resp, conn, err := t.send(ctx, base, method, body, "")
+	resp, err := t.send(ctx, base, method, body, "")
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("read its answer: %w", err)
+		return fmt.Errorf("%w: read its answer: %w", grid.ErrUnavailable, err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		return refusal(resp, data)
@@ -144,59 +141,28 @@ func refusal(resp *http.Response, data []byte) error {
 }
 
 // Dial makes a connection to where a node waits for the server of a node alone. The nodes are tried in their order.
-func (t Target) Dial(ctx context.Context) (conn net.Conn, err error) {
+func (t Target) Dial(ctx context.Context) (conn io.ReadWriteCloser, err error) {
 	err = t.any(ctx, func(ctx context.Context, base string) error {
-		resp, c, err := t.send(ctx, base, http.MethodPost, nil, Protocol)
+		resp, err := t.send(ctx, base, http.MethodPost, nil, Protocol)
 		if err != nil {
 			return err
 		}
-		defer resp.Body.Close() // what follows a change of protocol is no part of it
-		if resp.StatusCode != http.StatusSwitchingProtocols {
-			data, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // what came of it may say why
-			_ = c.Close()
-			return refusal(resp, data)
+		if resp.StatusCode == http.StatusSwitchingProtocols {
+			conn = resp.Body.(io.ReadWriteCloser) // net/http says so
+			return nil
 		}
-		conn = c
-		return nil
+		defer resp.Body.Close()
+		data, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // what came of it may say why
+		return refusal(resp, data)
 	})
 	return conn, err
 }
 
-// send makes a connection, sends one request and reads the head of its answer. What follows it comes from the connection, which is the caller's to close.
-func (t Target) send(ctx context.Context, base, method string, body []byte, upgrade string) (*http.Response, net.Conn, error) {
-	u, err := url.Parse(base)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", grid.ErrConfig, err)
-	}
-	host := u.Host
-	if u.Port() == "" {
-		host = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
-	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", host)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", grid.ErrUnavailable, err)
-	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	fail := func(err error) (*http.Response, net.Conn, error) {
-		_ = conn.Close()
-		return nil, nil, fmt.Errorf("%w: %w", grid.ErrUnavailable, err)
-	}
-	if u.Scheme == "https" {
-		pool, err := x509.SystemCertPool()
-		if err != nil {
-			pool = x509.NewCertPool() // a system without its own certificates
-		}
-		pool.AppendCertsFromPEM([]byte(t.CA))
-		secure := tls.Client(conn, &tls.Config{ServerName: u.Hostname(), RootCAs: pool, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
-		if err := secure.HandshakeContext(ctx); err != nil {
-			return fail(err)
-		}
-		conn = secure
-	}
+// send sends one request on a connection of its own, and returns the answer, whose body is the caller's to close.
+func (t Target) send(ctx context.Context, base, method string, body []byte, upgrade string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, base+IntakePath, bytes.NewReader(body))
 	if err != nil {
-		return fail(err)
+		return nil, fmt.Errorf("%w: %w", grid.ErrConfig, err)
 	}
 	if t.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+t.Token)
@@ -204,24 +170,17 @@ func (t Target) send(ctx context.Context, base, method string, body []byte, upgr
 	if upgrade != "" {
 		req.Header.Set("Connection", "Upgrade")
 		req.Header.Set("Upgrade", upgrade)
-	} else {
-		req.Close = true
 	}
-	if err := req.Write(conn); err != nil {
-		return fail(err)
-	}
-	r := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(r, req)
+	pool, err := x509.SystemCertPool()
 	if err != nil {
-		return fail(err)
+		pool = x509.NewCertPool() // a system without its own certificates
 	}
-	return resp, &begunConn{Conn: conn, r: r}, nil
+	pool.AppendCertsFromPEM([]byte(t.CA))
+	// It speaks HTTP/1.1, which alone can change its protocol, goes through no proxy, and tells its token to nobody that an answer names.
+	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", grid.ErrUnavailable, err)
+	}
+	return resp, nil
 }
-
-// begunConn is a connection of which something was read already.
-type begunConn struct {
-	net.Conn
-	r *bufio.Reader
-}
-
-func (c *begunConn) Read(p []byte) (int, error) { return c.r.Read(p) }

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -20,7 +20,7 @@ type Growing struct {
 	// Offer is what a node of the cluster says of it.
 	Offer Offer
 	// Dial connects to any node of the cluster, as its Intake does. It is called as long as the grid is open.
-	Dial func(ctx context.Context) (net.Conn, error)
+	Dial func(ctx context.Context) (io.ReadWriteCloser, error)
 	// Note is kept in the folder, for Config.Resolve.
 	Note json.RawMessage
 	// Progress is told what happens; nil for nobody. It must not block.

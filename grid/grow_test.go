@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"path/filepath"
@@ -78,7 +79,7 @@ func (w *waiting) intake() *grid.Intake {
 
 func (w *waiting) growing() grid.Growing {
 	in := w.intake()
-	return grid.Growing{Offer: in.Offer(), Dial: func(ctx context.Context) (net.Conn, error) { return w.intake().Dial(ctx) }}
+	return grid.Growing{Offer: in.Offer(), Dial: func(ctx context.Context) (io.ReadWriteCloser, error) { return w.intake().Dial(ctx) }}
 }
 
 func (w *waiting) opened() []*grid.Grid {
@@ -244,12 +245,15 @@ func TestGrowClosedUndecided(t *testing.T) {
 	w := openWaiting(t, 3)
 	growing := w.growing()
 	cut := &cut{after: []byte(`promote"`), done: make(chan struct{})}
-	growing.Dial = func(ctx context.Context) (net.Conn, error) {
+	growing.Dial = func(ctx context.Context) (io.ReadWriteCloser, error) {
 		if isClosed(cut.done) {
 			return nil, errors.New("the network is cut")
 		}
 		conn, err := w.intake().Dial(ctx)
-		return &cutConn{Conn: conn, cut: cut}, err
+		if err != nil {
+			return nil, err
+		}
+		return &cutConn{Conn: conn, cut: cut}, nil
 	}
 	grown := make(chan error, 1)
 	go func() { grown <- old.Grow(t.Context(), growing) }()

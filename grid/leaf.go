@@ -23,21 +23,21 @@ const (
 // bridge is a listener on loopback. What the server in this process sends there goes to the cluster, whichever way leads to it.
 type bridge struct {
 	listener net.Listener
-	dial     func(ctx context.Context) (net.Conn, error)
+	dial     func(ctx context.Context) (io.ReadWriteCloser, error)
 	running  sync.WaitGroup
 	done     chan struct{}
 
 	mu     sync.Mutex
-	conns  map[net.Conn]struct{}
+	conns  map[io.Closer]struct{}
 	failed error // why the last connection was not made
 }
 
-func newBridge(dial func(ctx context.Context) (net.Conn, error)) (*bridge, error) {
+func newBridge(dial func(ctx context.Context) (io.ReadWriteCloser, error)) (*bridge, error) {
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listen for the server in this process: %w", err)
 	}
-	b := &bridge{listener: l, dial: dial, done: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	b := &bridge{listener: l, dial: dial, done: make(chan struct{}), conns: map[io.Closer]struct{}{}}
 	b.running.Go(b.run)
 	return b, nil
 }
@@ -70,7 +70,7 @@ func (b *bridge) carry(near net.Conn) {
 	}
 	defer b.letGo(near, far)
 	var copying sync.WaitGroup
-	for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
+	for _, way := range [][2]io.ReadWriter{{near, far}, {far, near}} {
 		copying.Go(func() {
 			// How it ended is no matter: the server makes the connection again.
 			_, _ = io.Copy(way[0], way[1])
@@ -82,7 +82,7 @@ func (b *bridge) carry(near net.Conn) {
 }
 
 // hold notes connections that close ends; false once it is closed.
-func (b *bridge) hold(conns ...net.Conn) bool {
+func (b *bridge) hold(conns ...io.Closer) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if isDone(b.done) {
@@ -94,7 +94,7 @@ func (b *bridge) hold(conns ...net.Conn) bool {
 	return true
 }
 
-func (b *bridge) letGo(conns ...net.Conn) {
+func (b *bridge) letGo(conns ...io.Closer) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, c := range conns {
