@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -211,7 +212,7 @@ func (r *run) fail(ops []*op, res *result, err error) {
 func (r *run) recover(res *result) {
 	for i := range r.nodes.all {
 		if slices.Contains(r.nodes.running(), i) {
-			if err := r.nodes.end(i, 9); err != nil {
+			if err := r.nodes.end(i, syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
 				r.t.Fatal(err)
 			}
 		}
@@ -303,7 +304,7 @@ func (r *run) checkAll() {
 		if lost > 0 {
 			r.t.Errorf("invariant 1: at the end n%d has not %d of %d entries that were acknowledged", i, lost, len(r.kept))
 		}
-		r.t.Logf("n%d has all %d entries of all rounds that were acknowledged", i, len(r.kept)-lost)
+		r.t.Logf("n%d has %d of %d entries of all rounds that were acknowledged", i, len(r.kept)-lost, len(r.kept))
 	}
 }
 

@@ -176,7 +176,11 @@ func (n *network) forward(from int) {
 		if errors.Is(err, os.ErrClosed) {
 			return
 		}
-		if err != nil || size < 20 || buf[0]>>4 != 4 { // IPv6 says hello by itself
+		if err != nil {
+			n.t.Errorf("a device of the network is lost: %v", err)
+			return
+		}
+		if size < 20 || buf[0]>>4 != 4 { // IPv6 says hello by itself
 			continue
 		}
 		dest := netip.AddrFrom4([4]byte(buf[16:20]))

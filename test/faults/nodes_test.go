@@ -31,17 +31,16 @@ const (
 	// diskBytes is what a node's disk has.
 	diskBytes = 512 << 20
 	httpPort  = 8080
-	peerPort  = 7070
 	// startLimit is how long a node may take to be ready, with a cluster that has elections to do.
 	startLimit = 90 * time.Second
 )
 
 // configuration is a node's; what all have alike, the caches with what is put into them and the pipeline, is in each.
 const configuration = `node: {name: %[1]s, data: %[2]q}
-http: {listen: "%[3]s:8080", insecure: true, debug: true}
+http: {listen: "%[3]s:%[5]d", insecure: true, debug: true}
 log: {level: debug}
 cluster: {name: faults, listen: "%[3]s:7070", seeds: ["%[4]s:7070"], secret: "a secret of the tests"}
-grid: {partitions: 8}
+grid: {partitions: %[6]d}
 caches:
   registers: {consistency: leader}
   digits: {}
@@ -59,14 +58,13 @@ type nodes struct {
 	all     []*node
 }
 
-// node is one process, with a disk and a network of its own.
+// node is one process, with a disk and a network of its own. The test's goroutine alone starts and ends it.
 type node struct {
 	name   string
 	config string
 	disk   string
 	client *client.Client
 
-	mu   sync.Mutex
 	cmd  *exec.Cmd // nil while it is down
 	log  *lockedBuffer
 	done chan error
@@ -109,7 +107,7 @@ func newNodes(t *testing.T, binary string, count int) *nodes {
 			t.Fatalf("mount a disk for %s: %v", x.name, err)
 		}
 		seed := n.network.addr((i + 1) % 3)
-		text := fmt.Sprintf(configuration, x.name, filepath.Join(x.disk, "data"), n.network.addr(i), seed)
+		text := fmt.Sprintf(configuration, x.name, filepath.Join(x.disk, "data"), n.network.addr(i), seed, httpPort, partitions)
 		if err := os.WriteFile(x.config, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -129,8 +127,6 @@ func (n *nodes) start(i int) error { return n.startWith(i, n.binary) }
 
 func (n *nodes) startWith(i int, binary string, env ...string) error {
 	x := n.all[i]
-	x.mu.Lock()
-	defer x.mu.Unlock()
 	if x.cmd != nil {
 		return fmt.Errorf("%s runs already", x.name)
 	}
@@ -150,42 +146,50 @@ func (n *nodes) startWith(i int, binary string, env ...string) error {
 // signal sends a process a signal.
 func (n *nodes) signal(i int, s syscall.Signal) error {
 	x := n.all[i]
-	x.mu.Lock()
-	defer x.mu.Unlock()
 	if x.cmd == nil {
 		return fmt.Errorf("%s is down", x.name)
 	}
 	return x.cmd.Process.Signal(s)
 }
 
-// end ends a process with a signal and waits until it is gone.
+// end ends a process with a signal and waits until it is gone. For one that has ended by itself it returns os.ErrProcessDone, and the node is down.
 func (n *nodes) end(i int, s syscall.Signal) error {
-	if err := n.signal(i, s); err != nil {
-		return err
-	}
 	x := n.all[i]
-	x.mu.Lock()
-	done := x.done
-	x.mu.Unlock()
-	var err error
+	sent := n.signal(i, s)
+	if sent != nil && !errors.Is(sent, os.ErrProcessDone) {
+		return sent
+	}
 	select {
-	case exit := <-done:
-		if s == syscall.SIGTERM && exit != nil {
-			err = fmt.Errorf("%s stops with %w", x.name, exit)
+	case exit := <-x.done:
+		x.cmd = nil
+		switch {
+		case sent != nil:
+			return fmt.Errorf("%s ended by itself (%v): %w", x.name, exit, sent)
+		case s == syscall.SIGTERM && exit != nil:
+			return fmt.Errorf("%s stops with %w", x.name, exit)
 		}
+		return nil
 	case <-time.After(startLimit):
 		return fmt.Errorf("%s goes on for more than %v after %v", x.name, startLimit, s)
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.cmd = nil
-	return err
+}
+
+// TestEndOfTheDead: a node that ended by itself is told of, and can be started again.
+func TestEndOfTheDead(t *testing.T) {
+	x := &node{name: "n0", cmd: exec.Command("false"), done: make(chan error, 1)}
+	x.done <- x.cmd.Run()
+	n := &nodes{t: t, all: []*node{x}}
+	if err := n.end(0, syscall.SIGKILL); !errors.Is(err, os.ErrProcessDone) || !strings.Contains(err.Error(), "n0 ended by itself (exit status 1)") {
+		t.Error(err)
+	}
+	if up := n.running(); len(up) != 0 {
+		t.Errorf("%v run", up)
+	}
 }
 
 // died returns what processes ended by themselves.
 func (n *nodes) died() (err error) {
 	for _, x := range n.all {
-		x.mu.Lock()
 		if x.cmd != nil {
 			select {
 			case exit := <-x.done:
@@ -197,7 +201,6 @@ func (n *nodes) died() (err error) {
 			default:
 			}
 		}
-		x.mu.Unlock()
 	}
 	return err
 }
@@ -205,11 +208,9 @@ func (n *nodes) died() (err error) {
 // running are the numbers of the nodes that have a process.
 func (n *nodes) running() (up []int) {
 	for i, x := range n.all {
-		x.mu.Lock()
 		if x.cmd != nil {
 			up = append(up, i)
 		}
-		x.mu.Unlock()
 	}
 	return up
 }
@@ -259,20 +260,10 @@ func (n *nodes) whole() error {
 // settle waits until the cluster is whole, and says how long that took.
 func (n *nodes) settle(limit time.Duration) (time.Duration, error) {
 	began := time.Now()
-	for {
-		err := n.whole()
-		if err == nil {
-			return time.Since(began), nil
-		}
-		if time.Since(began) > limit {
-			return 0, fmt.Errorf("the cluster is not whole after %v: %w%s", limit, err, n.tails())
-		}
-		select {
-		case <-time.After(250 * time.Millisecond):
-		case <-n.t.Context().Done():
-			return 0, n.t.Context().Err()
-		}
+	if err := until(n.t.Context(), limit, n.whole); err != nil {
+		return 0, fmt.Errorf("the cluster is not whole after %v: %w%s", limit, err, n.tails())
 	}
+	return time.Since(began), nil
 }
 
 // leader is the number of the node that leads a durable partition.
