@@ -55,8 +55,12 @@ func (t Target) Validate() error {
 		faults = append(faults, fmt.Errorf("%w: to must name the HTTP address of one node of the cluster at least", grid.ErrConfig))
 	}
 	for i, s := range t.To {
+		if strings.Contains(s, "@") { // what is before it is not told
+			faults = append(faults, fmt.Errorf("%w: to[%d]: an address has no user and no password; nodes ask for a token alone", grid.ErrConfig, i))
+			continue
+		}
 		u, err := url.Parse(s)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.User != nil {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" {
 			faults = append(faults, fmt.Errorf("%w: to[%d]: %q is not an address such as http://n1:8080", grid.ErrConfig, i, s))
 		}
 	}
