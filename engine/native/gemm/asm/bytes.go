@@ -135,22 +135,16 @@ func transposeBytes(g *gen) {
 	g.function("transposeBytesAVX512", "func(dst *byte, ldd int, src *byte, lds, rows, cols int, flip uint64)",
 		"transposeBytesAVX512 transposes rows x cols, each 1 to 16, and flips the bits that flip says in each byte of eight.")
 	dst, ldd, src, lds, tmp, full := reg.RAX, reg.RBX, reg.RSI, reg.RDX, reg.RDI, reg.R8
-	x := []reg.Register{reg.X0, reg.X1, reg.X2, reg.X3, reg.X4, reg.X5, reg.X6, reg.X7, reg.X8, reg.X9, reg.X10, reg.X11, reg.X12, reg.X13,
-		reg.X14, reg.X15, reg.X16, reg.X17, reg.X18, reg.X19, reg.X20, reg.X21, reg.X22, reg.X23, reg.X24, reg.X25, reg.X26, reg.X27, reg.X28,
-		reg.X29, reg.X30, reg.X31}
+	var x []reg.Register
+	for _, z := range avx512.regs {
+		x = append(x, z.(reg.VecPhysical).AsX())
+	}
 	g.Load(g.Param("dst"), dst)
 	g.Load(g.Param("ldd"), ldd)
 	g.Load(g.Param("src"), src)
 	g.Load(g.Param("lds"), lds)
-	mask := func(param string, to reg.Register) {
-		g.Load(g.Param(param), reg.RCX)
-		g.MOVQ(operand.I32(1), full)
-		g.SHLQ(reg.CL, full)
-		g.DECQ(full)
-		g.KMOVW(full.As32(), to)
-	}
-	mask("cols", reg.K1)
-	mask("rows", reg.K2)
+	g.lanesOf("cols", full, reg.K1)
+	g.lanesOf("rows", full, reg.K2)
 	// What rows that are not there become is not stored.
 	g.Load(g.Param("rows"), tmp)
 	loaded := g.label("loaded")

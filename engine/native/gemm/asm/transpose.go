@@ -11,6 +11,15 @@ func transpose(g *gen) {
 	transpose8(g)
 }
 
+// lanesOf makes the AVX-512 mask of as many lanes as a parameter says, by way of tmp and RCX.
+func (g *gen) lanesOf(param string, tmp reg.GPPhysical, to reg.Register) {
+	g.Load(g.Param(param), reg.RCX)
+	g.MOVQ(operand.I32(1), tmp)
+	g.SHLQ(reg.CL, tmp)
+	g.DECQ(tmp)
+	g.KMOVW(tmp.As32(), to)
+}
+
 // transpose16 writes the transposition of one block of at most 16 x 16.
 func transpose16(g *gen) {
 	g.function("transposeBlockAVX512", "func(dst *float32, ldd int, src *float32, lds, rows, cols int)",
@@ -21,15 +30,8 @@ func transpose16(g *gen) {
 	g.Load(g.Param("ldd"), ldd)
 	g.Load(g.Param("src"), src)
 	g.Load(g.Param("lds"), lds)
-	mask := func(param string, to reg.Register) {
-		g.Load(g.Param(param), reg.RCX)
-		g.MOVQ(operand.I32(1), full)
-		g.SHLQ(reg.CL, full)
-		g.DECQ(full)
-		g.KMOVW(full.As32(), to)
-	}
-	mask("cols", reg.K1)
-	mask("rows", reg.K2)
+	g.lanesOf("cols", full, reg.K1)
+	g.lanesOf("rows", full, reg.K2)
 	// Rows that are not there are left as they are: what becomes of them is not
 	// stored.
 	g.Load(g.Param("rows"), tmp)
