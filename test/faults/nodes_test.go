@@ -161,10 +161,11 @@ func (n *nodes) end(i int, s syscall.Signal) error {
 	}
 	select {
 	case exit := <-x.done:
+		how := x.cmd.ProcessState
 		x.cmd = nil
 		switch {
 		case sent != nil:
-			return fmt.Errorf("%s ended by itself (%v): %w", x.name, exit, sent)
+			return fmt.Errorf("%s ended by itself (%v): %w", x.name, how, sent)
 		case s == syscall.SIGTERM && exit != nil:
 			return fmt.Errorf("%s stops with %w", x.name, exit)
 		}
