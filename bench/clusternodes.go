@@ -19,6 +19,8 @@ import (
 type nodes struct {
 	program, dir string
 	replicas     int
+	more         []string // lines of each one's configuration
+	listen       []string // addresses for each other of those that it began with, none of a node alone
 	configs      []string
 	urls         []string
 	running      []*exec.Cmd
@@ -27,15 +29,16 @@ type nodes struct {
 
 // startNodes starts nodes with the pipeline of package bench, and more lines of configuration, and returns when all of them take traffic.
 func startNodes(ctx context.Context, program, dir string, size, replicas int, more ...string) (_ *nodes, err error) {
-	c := &nodes{program: program, dir: dir, replicas: replicas, running: make([]*exec.Cmd, size)}
+	c := &nodes{program: program, dir: dir, replicas: replicas, more: more}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.close())
 		}
 	}()
-	addresses, err := freeAddresses(2 * size)
-	if err != nil {
-		return nil, err
+	if size > 1 {
+		if c.listen, err = freeAddresses(size); err != nil {
+			return nil, err
+		}
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
@@ -48,29 +51,41 @@ func startNodes(ctx context.Context, program, dir string, size, replicas int, mo
 		return nil, err
 	}
 	for i := range size {
-		text := fmt.Sprintf("node: {name: n%d, data: n%[1]d}\nhttp: {listen: %q}\n", i, addresses[i])
-		if size > 1 {
-			text += fmt.Sprintf("cluster: {name: bench, listen: %q, seeds: [%q], replicas: %d, secret: a secret of the benchmark}\n",
-				addresses[size+i], addresses[size+(i+1)%size], replicas)
-		}
-		text += fmt.Sprintf("models: {dense: {path: dense.onnx, engine: native}}\npipelines: {bench: {from: %s, model: dense, to: %s}}\n", bench.Source, bench.Target)
-		for _, line := range more {
-			text += line + "\n"
-		}
-		config := filepath.Join(dir, itoa(i)+".yaml")
-		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-			return nil, err
-		}
-		cl, err := client.New(client.Config{Server: "http://" + addresses[i]})
-		if err != nil {
-			return nil, err
-		}
-		c.configs, c.urls, c.clients = append(c.configs, config), append(c.urls, "http://"+addresses[i]), append(c.clients, cl)
-		if err := c.start(i); err != nil {
+		if err := c.add(i); err != nil {
 			return nil, err
 		}
 	}
 	return c, c.wait(ctx)
+}
+
+// add starts one node more, the ith.
+func (c *nodes) add(i int) error {
+	addresses, err := freeAddresses(2)
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("node: {name: n%d, data: n%[1]d}\nhttp: {listen: %q, debug: true}\n", i, addresses[0])
+	if len(c.listen) > 0 {
+		own := addresses[1]
+		if i < len(c.listen) {
+			own = c.listen[i]
+		}
+		text += fmt.Sprintf("cluster: {name: bench, listen: %q, seeds: [%q], replicas: %d, secret: a secret of the benchmark}\n", own, c.listen[(i+1)%len(c.listen)], c.replicas)
+	}
+	text += fmt.Sprintf("models: {dense: {path: dense.onnx, engine: native}}\npipelines: {bench: {from: %s, model: dense, to: %s}}\n", bench.Source, bench.Target)
+	for _, line := range c.more {
+		text += line + "\n"
+	}
+	config := filepath.Join(c.dir, itoa(i)+".yaml")
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return err
+	}
+	cl, err := client.New(client.Config{Server: "http://" + addresses[0]})
+	if err != nil {
+		return err
+	}
+	c.configs, c.urls, c.clients, c.running = append(c.configs, config), append(c.urls, "http://"+addresses[0]), append(c.clients, cl), append(c.running, nil)
+	return c.start(i)
 }
 
 func (c *nodes) start(i int) error {

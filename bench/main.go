@@ -46,13 +46,13 @@ type suite struct {
 func suites() []suite {
 	return []suite{
 		{"pipeline", pipelineRows}, {"rest", restRows}, {"list", listRows}, {"cache", cacheRows}, {"cold", coldRows}, {"ceph", cephRows}, {"oip", inferRows},
-		{"cluster", clusterRows}, {"engine", engineRows}, {"train", trainRows}, {"start", startRows}, {"scale", scaleRows},
+		{"cluster", clusterRows}, {"join", clusterJoinRows}, {"engine", engineRows}, {"train", trainRows}, {"start", startRows}, {"scale", scaleRows},
 	}
 }
 
 func run(ctx context.Context) error {
 	short := flag.Bool("short", false, "fewer and smaller measurements: under three minutes")
-	only := flag.String("only", "", "suites to run, separated by commas: pipeline, rest, list, cache, cold, ceph, oip, cluster, engine, train, start, scale")
+	only := flag.String("only", "", "suites to run, separated by commas: pipeline, rest, list, cache, cold, ceph, oip, cluster, join, engine, train, start, scale")
 	results := flag.String("out", "results.json", "file for the results")
 	page := flag.String("page", "", "page whose table is written anew")
 	worker := flag.String("redis-worker", "", "run as the Redis side's worker for this server (used by the program itself)")

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -21,9 +20,10 @@ import (
 
 // usage is what a cluster of this machine uses.
 type usage struct {
-	memory  float64 // bytes a node, in the mean
-	cpu     float64 // cores, all nodes together
-	network float64 // bytes a second over loopback, which each byte crosses once
+	memory   float64 // bytes in use after a collection, of a node in the mean
+	resident float64 // bytes that the system counts for a node, in the mean: up to twice that and more, between collections
+	cpu      float64 // cores, all nodes together
+	network  float64 // bytes a second over loopback, which each byte crosses once
 }
 
 // scaleRows are what a partition, a key, a reader and a listener cost a cluster of three nodes that does nothing else: the differences of larger and smaller
@@ -41,51 +41,54 @@ func scaleRows(ctx context.Context, o options) (rows []Row, err error) {
 	if err != nil {
 		return nil, err
 	}
-	const few, many = 8, 128
-	var small, large usage
-	for _, partitions := range []int{many, few} {
-		more, err := onScale(ctx, program, filepath.Join(dir, itoa(partitions)), partitions, func(c *nodes) (more []Row, err error) {
-			if partitions == many {
-				large, err = c.usage(ctx)
-				return nil, err
-			}
-			if small, err = c.usage(ctx); err != nil {
-				return nil, err
-			}
-			return c.growth(ctx, small)
-		})
-		rows = append(rows, more...)
-		if err != nil {
-			return rows, fmt.Errorf("%d partitions: %w", partitions, err)
-		}
-	}
-	const n = many - few
-	return append([]Row{
-		told("three idle nodes, 8 partitions: memory of a node", "MB", []float64{small.memory / 1e6}),
-		told("three idle nodes, 8 partitions: cores, together", "cores", []float64{small.cpu}),
-		told("three idle nodes, 8 partitions: network, together", "kB/s", []float64{small.network / 1e3}),
-		told("a partition more: memory of each node that has it", "kB", []float64{(large.memory - small.memory) / n / 1e3}),
-		told("a partition more: cores, together", "millicores", []float64{(large.cpu - small.cpu) / n * 1e3}),
-		told("a partition more: network, together", "B/s", []float64{(large.network - small.network) / n}),
-	}, rows...), nil
-}
-
-func onScale(ctx context.Context, program, dir string, partitions int, work func(*nodes) ([]Row, error)) (_ []Row, err error) {
-	c, err := startNodes(ctx, program, dir, clusterSize, clusterSize, fmt.Sprintf("grid: {partitions: %d}", partitions))
+	const few, many, larger = 8, 128, 5
+	base, err := onScale(ctx, program, dir, clusterSize, few, (*nodes).usage)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, c.close()) }()
-	return work(c)
-}
-
-// growth adds keys, readers and listeners, and returns what each costs.
-func (c *nodes) growth(ctx context.Context, before usage) ([]Row, error) {
-	const keys, readers, listeners = 200_000, 50, 200
-	if err := c.fill(ctx, keys); err != nil {
+	split, err := onScale(ctx, program, dir, clusterSize, many, (*nodes).usage)
+	if err != nil {
 		return nil, err
 	}
-	filled, err := c.usage(ctx)
+	wide, err := onScale(ctx, program, dir, larger, few, (*nodes).usage)
+	if err != nil {
+		return nil, err
+	}
+	rows = []Row{
+		told("three idle nodes, 8 partitions: memory in use of a node", "MB", []float64{base.memory / 1e6}),
+		told("the same: resident memory of a node", "MB", []float64{base.resident / 1e6}),
+		told("the same: cores, together", "cores", []float64{base.cpu}),
+		told("the same: network, together", "kB/s", []float64{base.network / 1e3}),
+		told("a partition more: memory in use of each node that has it", "kB", []float64{(split.memory - base.memory) / (many - few) / 1e3}),
+		told("a partition more: cores, together", "millicores", []float64{(split.cpu - base.cpu) / (many - few) * 1e3}),
+		told("a partition more: network, together", "kB/s", []float64{(split.network - base.network) / (many - few) / 1e3}),
+		told("a node more, 8 partitions: cores, together", "millicores", []float64{(wide.cpu - base.cpu) / (larger - clusterSize) * 1e3}),
+		told("a node more, 8 partitions: network, together", "kB/s", []float64{(wide.network - base.network) / (larger - clusterSize) / 1e3}),
+	}
+	more, err := onScale(ctx, program, dir, clusterSize, few, func(c *nodes, ctx context.Context) ([]Row, error) { return c.growth(ctx) })
+	return append(rows, more...), err
+}
+
+// onScale measures on a cluster of its own.
+func onScale[T any](ctx context.Context, program, dir string, size, partitions int, work func(*nodes, context.Context) (T, error)) (out T, err error) {
+	if dir, err = os.MkdirTemp(dir, ""); err != nil {
+		return out, err
+	}
+	c, err := startNodes(ctx, program, dir, size, clusterSize, fmt.Sprintf("grid: {partitions: %d}", partitions))
+	if err == nil {
+		out, err = work(c, ctx)
+		err = errors.Join(err, c.close())
+	}
+	if err != nil {
+		err = fmt.Errorf("%d nodes, %d partitions: %w", size, partitions, err)
+	}
+	return out, err
+}
+
+// growth adds pipelines, event streams and keys, and returns what each costs.
+func (c *nodes) growth(ctx context.Context) ([]Row, error) {
+	const keys, readers, listeners = 300_000, 100, 500
+	before, err := c.usage(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -99,20 +102,31 @@ func (c *nodes) growth(ctx context.Context, before usage) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	stop, err := c.listen(ctx, listeners)
+	stop, err := c.hear(ctx, listeners)
 	if err != nil {
 		return nil, err
 	}
-	defer stop()
 	heard, err := c.usage(ctx)
+	stop()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.fill(ctx, keys); err != nil {
+		return nil, err
+	}
+	// The server keeps what was just written at hand for some time.
+	if err := pause(ctx, time.Minute); err != nil {
+		return nil, err
+	}
+	filled, err := c.usage(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return []Row{
-		told("a key more, 9 bytes with a value of 16: memory of a node, three replicas", "B", []float64{(filled.memory - before.memory) / keys}),
-		told("a pipeline more: memory of a node", "kB", []float64{(read.memory - filled.memory) / readers / 1e3}),
-		told("a pipeline more: cores, together", "millicores", []float64{(read.cpu - filled.cpu) / readers * 1e3}),
-		told("an event stream more: memory of its node", "kB", []float64{(heard.memory - read.memory) * clusterSize / listeners / 1e3}),
+		told("a pipeline more: memory in use of a node", "kB", []float64{(read.memory - before.memory) / readers / 1e3}),
+		told("a pipeline more: cores, together", "millicores", []float64{(read.cpu - before.cpu) / readers * 1e3}),
+		told("an event stream more: memory in use of its node", "kB", []float64{(heard.memory - read.memory) * clusterSize / listeners / 1e3}),
+		told("a key more, 9 bytes with a value of 16: memory in use of a node, three replicas", "B", []float64{(filled.memory - read.memory) / keys}),
 	}, nil
 }
 
@@ -133,8 +147,8 @@ func (c *nodes) fill(ctx context.Context, keys int) error {
 	return nil
 }
 
-// listen opens event streams of the first node.
-func (c *nodes) listen(ctx context.Context, n int) (stop func(), err error) {
+// hear opens event streams of the first node.
+func (c *nodes) hear(ctx context.Context, n int) (stop func(), err error) {
 	var bodies []io.Closer
 	stop = func() {
 		for _, b := range bodies {
@@ -188,14 +202,50 @@ func (c *nodes) usage(ctx context.Context) (u usage, err error) {
 		return u, err
 	}
 	u.cpu, u.network = (cpuAfter-cpu).Seconds()/took, (networkAfter-network)/took
-	for _, cmd := range c.running {
+	for i, cmd := range c.running {
 		megabytes, err := resident(cmd.Process.Pid)
 		if err != nil {
 			return u, err
 		}
-		u.memory += megabytes * 1e6 / float64(len(c.running))
+		inUse, err := c.inUse(ctx, i)
+		if err != nil {
+			return u, err
+		}
+		u.resident += megabytes * 1e6 / float64(len(c.running))
+		u.memory += inUse / float64(len(c.running))
 	}
 	return u, nil
+}
+
+// inUse is what Go's heap and stacks of a node have after a collection, in bytes.
+func (c *nodes) inUse(ctx context.Context, i int) (float64, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.urls[i]+"/debug/pprof/heap?gc=1&debug=1", nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err
+	}
+	var sum float64
+	for _, name := range []string{"# HeapInuse = ", "# Stack = "} {
+		_, rest, ok := strings.Cut(string(text), name)
+		number := strings.FieldsFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
+		if !ok || len(number) == 0 {
+			return 0, fmt.Errorf("the heap's profile of n%d has no %q: %s", i, name, resp.Status)
+		}
+		n, err := strconv.ParseFloat(number[0], 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, nil
 }
 
 func pause(ctx context.Context, d time.Duration) error {
