@@ -38,6 +38,9 @@ type owners struct {
 
 const (
 	ownersEvery = 100 * time.Millisecond
+	// strangersEvery is how often a node of a cluster looks at the lease of a partition that another leads: it is not the one to take it, and the looks of all nodes
+	// at all leases add up.
+	strangersEvery = 500 * time.Millisecond
 	// handOverEvery is the pause between two partitions that are given away, so that others see what changed.
 	handOverEvery = 300 * time.Millisecond
 )
@@ -161,18 +164,25 @@ func (o *owners) run() {
 	ticker := time.NewTicker(ownersEvery)
 	defer ticker.Stop()
 	var given, gathered time.Time
+	looked := make([]time.Time, len(o.durable))
 	var giving sync.WaitGroup
 	defer giving.Wait()
 	for {
+		told := false
 		select {
 		case <-ticker.C:
 		case <-o.wake:
+			told = true
 		case <-o.g.done:
 			return
 		}
 		// Beside one another: a partition that has no leader must not keep the leases of others from being renewed.
 		for number := range o.durable {
+			if !told && time.Since(looked[number]) < strangersEvery && o.stranger(number) {
+				continue
+			}
 			if o.looking[number].CompareAndSwap(false, true) {
+				looked[number] = time.Now()
 				giving.Go(func() { o.lookOnce(number) })
 			}
 		}
@@ -192,6 +202,17 @@ func (o *owners) run() {
 			giving.Go(func() { o.move(until(o.g.done), number, to) })
 		}
 	}
+}
+
+// stranger reports whether a number is of no concern of this node's: another node of the cluster leads it and, as far as this one has seen, owns it.
+func (o *owners) stranger(number int) bool {
+	if !o.g.clustered() || o.g.leads(o.durable[number]) {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	owner := o.seen[number].record.Node
+	return o.held[number] == nil && owner != "" && owner != o.g.node
 }
 
 func (o *owners) lookOnce(number int) {
