@@ -282,11 +282,16 @@ func (c *nodes) processorTime() (sum time.Duration, err error) {
 	return sum, nil
 }
 
-// loopbackBytes is what went over loopback since the machine started.
+// loopbackBytes is what went over loopback since the machine, or this network namespace, was made: in one of its own (`unshare -n`) nobody else's is among it.
 func loopbackBytes() (float64, error) {
-	data, err := os.ReadFile("/sys/class/net/lo/statistics/rx_bytes")
+	data, err := os.ReadFile("/proc/net/dev")
 	if err != nil {
 		return 0, err
 	}
-	return strconv.ParseFloat(strings.TrimSpace(string(data)), 64)
+	for line := range strings.Lines(string(data)) {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "lo:"); ok {
+			return strconv.ParseFloat(strings.Fields(rest)[0], 64)
+		}
+	}
+	return 0, errors.New("the system does not tell what goes over loopback")
 }

@@ -23,6 +23,8 @@ type question struct {
 	After Sequence `json:"after,omitempty"`
 	// Born is the stream that After is of, as answer.Born tells it; 0 where the asker does not know.
 	Born int64 `json:"born,omitempty"`
+	// AsIs says that the answer need not include what others wrote: a question that is put again and again would have the stream's leader asked each time.
+	AsIs bool `json:"as_is,omitempty"`
 
 	Cache   string   `json:"cache,omitempty"`
 	Prefix  []byte   `json:"prefix,omitempty"`
@@ -297,7 +299,7 @@ func (t *tenure) writtenBy(ctx context.Context, q question) (Sequence, error) {
 	if q.Born == 0 || q.Born == t.p.flow.born.Load() {
 		end = max(end, q.After)
 	}
-	if t.g.alone() || q.Op == askTouch || q.Op == askUsed {
+	if t.g.alone() || q.AsIs || q.Op == askTouch || q.Op == askUsed {
 		return end, nil
 	}
 	stream, err := t.g.stream(ctx, t.p)

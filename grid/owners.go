@@ -40,7 +40,7 @@ const (
 	ownersEvery = 100 * time.Millisecond
 	// strangersEvery is how often a node of a cluster looks at the lease of a partition that another leads: it is not the one to take it, and the looks of all nodes
 	// at all leases add up.
-	strangersEvery = 500 * time.Millisecond
+	strangersEvery = time.Second
 	// handOverEvery is the pause between two partitions that are given away, so that others see what changed.
 	handOverEvery = 300 * time.Millisecond
 )

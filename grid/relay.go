@@ -230,7 +230,7 @@ func (r *relays) renew(ctx context.Context, s *relay) error {
 		}
 		return fmt.Errorf("get the changes of %s: %w", s.key.cache, connError(err))
 	}
-	a, err := r.g.ask(ctx, s.key.p, question{Op: askRelay, Cache: s.key.cache, Values: s.values})
+	a, err := r.g.ask(ctx, s.key.p, question{Op: askRelay, Cache: s.key.cache, Values: s.values, AsIs: true})
 	if err != nil {
 		return err
 	}
