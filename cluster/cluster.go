@@ -73,6 +73,8 @@ type Load struct {
 type Node struct {
 	Name    string `json:"name"`
 	Version string `json:"version,omitempty"`
+	// Roles are what it does: grid (has replicas), compute, door.
+	Roles []string `json:"roles,omitempty"`
 	// Connected says that it is there now.
 	Connected bool `json:"connected"`
 	// Leads and Owns are how many partitions it leads and owns, in both classes.
@@ -126,7 +128,7 @@ func Read(ctx context.Context, g Grid, name, node string) Status {
 	index := map[string]int{}
 	for i, m := range g.Members(states) {
 		index[m.Name] = i
-		s.Nodes = append(s.Nodes, Node{Name: m.Name, Version: m.Version, Connected: m.Connected})
+		s.Nodes = append(s.Nodes, Node{Name: m.Name, Version: m.Version, Roles: roles(m), Connected: m.Connected})
 	}
 	of := func(name string) *Node {
 		if i, ok := index[name]; ok {
@@ -148,6 +150,14 @@ func Read(ctx context.Context, g Grid, name, node string) Status {
 		s.Partitions = append(s.Partitions, out)
 	}
 	return s
+}
+
+func roles(m grid.Member) []string {
+	var out []string
+	for _, r := range m.Roles {
+		out = append(out, string(r))
+	}
+	return out
 }
 
 func state(r grid.Replica) string {

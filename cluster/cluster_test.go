@@ -16,7 +16,7 @@ type fake []grid.PartitionState
 func (f fake) PartitionStates(context.Context) []grid.PartitionState { return f }
 
 func (f fake) Members([]grid.PartitionState) []grid.Member {
-	return []grid.Member{{Name: "n1", Version: "v1", Connected: true}, {Name: "n2"}}
+	return []grid.Member{{Name: "n1", Version: "v1", Roles: []grid.Role{grid.RoleGrid, grid.RoleDoor}, Connected: true}, {Name: "n2"}}
 }
 
 func TestRead(t *testing.T) {
@@ -27,7 +27,7 @@ func TestRead(t *testing.T) {
 	}, "c", "n1")
 	want := cluster.Status{
 		Cluster: "c", Node: "n1", Rebalancing: cluster.Rebalancing{State: cluster.Unknown, Current: []cluster.Move{}},
-		Nodes: []cluster.Node{{Name: "n1", Version: "v1", Connected: true, Leads: 2, Owns: 2, Replicas: 1}, {Name: "n2", Replicas: 2}},
+		Nodes: []cluster.Node{{Name: "n1", Version: "v1", Roles: []string{"grid", "door"}, Connected: true, Leads: 2, Owns: 2, Replicas: 1}, {Name: "n2", Replicas: 2}},
 		Partitions: []cluster.Partition{
 			{Class: "durable", Leader: "n1", Owner: "n1", Replicas: []cluster.Replica{{Node: "n1", State: "current"}, {Node: "n2", State: "offline", Lag: 7}}},
 			{Class: "volatile", Partition: 3, Owner: "n1", Replicas: []cluster.Replica{}, Error: "nobody answers"},

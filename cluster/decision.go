@@ -109,9 +109,22 @@ func (m *Manager) Cancel(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// keeps returns an error where a node that is there keeps nothing of the grid.
+func (m *Manager) keeps(node, what string) error {
+	for _, member := range m.grid.Members(nil) {
+		if member.Name == node && member.Connected && !member.Has(grid.RoleGrid) {
+			return fmt.Errorf("%w: %s: node %s has no %s in its roles, and so no replicas; it may be stopped at any time", ErrRefused, what, node, grid.RoleGrid)
+		}
+	}
+	return nil
+}
+
 // Drain has a node give away all it has. It stays empty until Undrain. It is refused where the nodes that are left are too few.
 func (m *Manager) Drain(ctx context.Context, node string) error {
 	if err := m.known(ctx, node); err != nil {
+		return err
+	}
+	if err := m.keeps(node, "drain "+node); err != nil {
 		return err
 	}
 	return m.decide(ctx, func(d *decision) error {
@@ -180,11 +193,11 @@ func (m *Manager) enough(d decision, what string) error {
 	return nil
 }
 
-// connected are the nodes that are there now.
+// connected are the nodes that are there now and keep the grid. One that came back without that role is gone, as far as what it had is concerned.
 func (m *Manager) connected() map[string]bool {
 	out := map[string]bool{}
 	for _, member := range m.grid.Members(nil) {
-		if member.Connected {
+		if member.Connected && member.Has(grid.RoleGrid) {
 			out[member.Name] = true
 		}
 	}

@@ -39,6 +39,10 @@ func (f *folder) checkBelongs(c *Cluster) error {
 	case marked && have != belongs{Cluster: c.Name, Node: c.Node}:
 		return fmt.Errorf("%w: %s is the folder of node %s of the cluster %s, not of node %s of %s; each node has a folder of its own, and keeps its name",
 			ErrConfig, f.dir, have.Node, have.Cluster, c.Node, c.Name)
+	case streams && !c.has(RoleGrid):
+		return fmt.Errorf("%w: node %s has no %s in its roles, and %s has replicas, which other nodes count on; start it with %s in node.roles, run "+
+			"`millrace cluster drain %s --wait`, stop it, run `millrace cluster remove %s --wait` on another node, and start it on a new folder",
+			ErrConfig, c.Node, RoleGrid, f.dir, RoleGrid, c.Node, c.Node)
 	case marked:
 		return nil
 	case streams:

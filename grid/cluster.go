@@ -40,6 +40,8 @@ type Cluster struct {
 	// Cert and Key, with which a node is served and shows itself to the others, and CA, which signed those of all nodes, are PEM files. All
 	// three are set, or none.
 	Cert, Key, CA string
+	// Roles are what this node does; all of Roles where it is empty.
+	Roles []Role
 	// Grow has the node wait, where there is no grid yet, until the cluster has taken over that of a node alone (Grid.Grow); else it makes a new one. It needs
 	// Secret.
 	Grow bool
@@ -80,6 +82,8 @@ func (c *Cluster) validate(l *fault.Errors) {
 	l.Check(others > 0, "cluster.seeds", "must name cluster.listen of another node at least: one node alone is no cluster")
 	l.Check(slices.Contains([]int{0, 1, 3, 5}, c.Replicas), "cluster.replicas", "%d must be 1, 3 or 5", c.Replicas)
 	l.Check(c.Secret == "" || len(c.Secret) >= minSecret, "cluster.secret", "must have at least %d characters", minSecret)
+	CheckRoles(l, "cluster.roles", c.Roles)
+	l.Check(c.has(RoleGrid) || !c.Grow, "cluster.grow", "is for nodes that have %s in node.roles: the others wait for the grid in any case", RoleGrid)
 	files := 0
 	for _, f := range []string{c.Cert, c.Key, c.CA} {
 		if f != "" {
@@ -105,6 +109,9 @@ func (c *Cluster) withDefaults() *Cluster {
 	out := *c
 	if out.Replicas == 0 {
 		out.Replicas = defaultReplicas
+	}
+	if len(out.Roles) == 0 {
+		out.Roles = Roles()
 	}
 	if out.Intake == nil {
 		out.Intake = func(*Intake) {}

@@ -45,7 +45,7 @@ func classIndex(class Class) int {
 
 // admit takes room for a write, or says why there is none.
 func (d *guard) admit(class Class, size int) error {
-	if d.g.server == nil || d.g.grown.Load() != 0 {
+	if !d.g.keeps() {
 		return nil // the limits of those that keep the entries hold
 	}
 	i := classIndex(class)
@@ -92,7 +92,7 @@ func (d *guard) set(class Class, room int64, why error) {
 
 // measure looks at the disk and at what the server holds.
 func (d *guard) measure(ctx context.Context) error {
-	if d.g.server == nil || d.g.grown.Load() != 0 {
+	if !d.g.keeps() {
 		return nil
 	}
 	d.measuring.Lock()
@@ -216,7 +216,7 @@ func (d *guard) run() {
 }
 
 func (d *guard) recover(ctx context.Context) error {
-	if d.g.server == nil || d.g.grown.Load() != 0 {
+	if !d.g.keeps() {
 		return nil
 	}
 	if d.g.server.frozen.Load() == nil || d.present() != nil {

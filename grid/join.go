@@ -137,18 +137,32 @@ func (g *Grid) missing(ctx context.Context) string {
 	if len(there) == 1 {
 		return fmt.Sprintf("waits for other nodes, since one alone is no cluster: %s", where)
 	}
+	if g.guest() {
+		if err := g.madeYet(ctx); err != nil {
+			return fmt.Sprintf("waits for the nodes that keep the grid, those with %s in node.roles, since it has none: %s: %v", RoleGrid, where, err)
+		}
+		return ""
+	}
 	if leader := g.server.metaLeader(); leader == "" {
 		return fmt.Sprintf("waits until most of the nodes are there and have elected a leader: %s", where)
 	}
 	if len(there) >= c.Replicas {
 		return ""
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	if _, err := g.js.Stream(ctx, "KV_"+g.metaBucket()); err == nil {
-		return "" // the grid is made
+	if g.madeYet(ctx) == nil {
+		return ""
 	}
 	return fmt.Sprintf("waits for %d more nodes, since the grid is to have %d replicas: %s", c.Replicas-len(there), c.Replicas, where)
+}
+
+// madeYet returns why the grid is not there.
+func (g *Grid) madeYet(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if _, err := g.js.Stream(ctx, "KV_"+g.metaBucket()); err != nil {
+		return apiError(err)
+	}
+	return nil
 }
 
 // waitsFor tells what the opening waits for: the log where that changes, and now and then.
@@ -173,6 +187,9 @@ func (g *Grid) patiently(ctx context.Context, do func(context.Context) error) er
 			return err
 		}
 		g.cfg.Logger.Debug("the cluster is not ready", "error", err)
+		if tooFew(err) {
+			g.waitsFor(fmt.Sprintf("waits for more nodes with %s in node.roles, since the grid is to have %d replicas", RoleGrid, g.cfg.Replicas))
+		}
 		select {
 		case <-ctx.Done():
 			return err
@@ -189,9 +206,17 @@ func inElection(err error) bool {
 	return errors.As(err, &api) && slices.Contains(electionErrors, api.ErrorCode)
 }
 
+// tooFew reports whether there are not the nodes for the replicas of a stream.
+func tooFew(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == noPeers
+}
+
+const noPeers jetstream.ErrorCode = 10005
+
 var electionErrors = []jetstream.ErrorCode{
 	10004, // incomplete results
-	10005, // no suitable peers
+	noPeers,
 	10008, // temporarily unavailable
 	10009, // not the leader
 	10041, // of the group of replicas

@@ -68,6 +68,9 @@ func (g *Grid) group(ctx context.Context, p *partition) (*jetstream.ClusterInfo,
 // mayTake reports whether this node is the one to take a lease that is free since a moment.
 func (o *owners) mayTake(ctx context.Context, number int, free time.Duration) bool {
 	g, p := o.g, o.durable[number]
+	if g.guest() {
+		return false
+	}
 	if !g.clustered() || g.leads(p) {
 		return true
 	}

@@ -16,6 +16,8 @@ type members struct {
 	last map[string]time.Time
 	// version is what they say of their programs.
 	version map[string]string
+	// roles are those that have said them.
+	roles map[string][]Role
 	// avoided are the names of those that are to get nothing.
 	avoided []string
 }
@@ -61,6 +63,7 @@ func (m *members) alive(self string, now time.Time) []string {
 		if now.Sub(at) > memberFor {
 			delete(m.last, node)
 			delete(m.version, node)
+			delete(m.roles, node)
 			continue
 		}
 		out = append(out, node)
@@ -75,12 +78,12 @@ func (m *members) avoid(names []string) {
 	m.avoided = slices.Clone(names)
 }
 
-// takers returns the nodes that may be given partitions, self included whatever it is: it asks for itself how many others there are.
+// takers returns the nodes that may be given partitions, self included where it keeps any: it asks for itself how many others there are.
 func (m *members) takers(self string, now time.Time) []string {
 	all := m.alive(self, now)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.DeleteFunc(all, func(node string) bool { return node != self && slices.Contains(m.avoided, nameOf(node)) })
+	return slices.DeleteFunc(m.keepersNow(all), func(node string) bool { return node != self && slices.Contains(m.avoided, nameOf(node)) })
 }
 
 // named returns the node with a name, if it is alive.
@@ -109,6 +112,11 @@ func (o *owners) listen() error {
 		case "version":
 			if node, version, ok := strings.Cut(node, " "); ok {
 				o.members.tells(node, version)
+			}
+			return
+		case "roles":
+			if node, roles, ok := strings.Cut(node, " "); ok {
+				o.members.hasRoles(node, roles)
 			}
 			return
 		case "bye":
@@ -153,6 +161,7 @@ func (o *owners) announce() {
 	ticker := time.NewTicker(memberEvery)
 	defer ticker.Stop()
 	for {
+		o.tellRoles() // first: whoever hears that it is here is to know them
 		o.say("here")
 		if v := o.g.cfg.Version; v != "" && o.g.cfg.Cluster != nil {
 			o.publish("version " + o.g.node + " " + v)

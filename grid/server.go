@@ -128,7 +128,7 @@ func (e *embedded) start() error {
 		srv.Shutdown()
 		return fmt.Errorf("%w: the embedded server was not ready within 30s", ErrUnavailable)
 	}
-	if !srv.JetStreamEnabled() {
+	if opts.JetStream && !srv.JetStreamEnabled() {
 		srv.Shutdown()
 		return fmt.Errorf("%w: the embedded server could not use %s (its log says why)", ErrUnavailable, e.dir)
 	}
@@ -144,7 +144,7 @@ func (e *embedded) options() (*server.Options, error) {
 		ServerName:         e.cfg.Name,
 		DontListen:         true,
 		NoSigs:             true,
-		JetStream:          true,
+		JetStream:          e.cfg.Cluster == nil || e.cfg.Cluster.has(RoleGrid),
 		StoreDir:           e.dir,
 		MaxPayload:         maxPayload,
 		MaxPending:         256 << 20,

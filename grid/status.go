@@ -14,9 +14,14 @@ type Member struct {
 	Name string
 	// Version is that of its program, "" where it has not said.
 	Version string
+	// Roles are what it does; all where it has not said.
+	Roles []Role
 	// Connected says that it is there now.
 	Connected bool
 }
+
+// Has reports whether the node has a role; one that has not said has all.
+func (m Member) Has(r Role) bool { return len(m.Roles) == 0 || slices.Contains(m.Roles, r) }
 
 // Replica is what one node has of a partition's stream.
 type Replica struct {
@@ -42,10 +47,10 @@ func (g *Grid) Members(partitions []PartitionState) []Member {
 	if g.cfg.Cluster == nil {
 		return nil
 	}
-	found := map[string]Member{g.cfg.Cluster.Node: {Name: g.cfg.Cluster.Node, Version: g.cfg.Version, Connected: true}}
+	found := map[string]Member{g.cfg.Cluster.Node: {Name: g.cfg.Cluster.Node, Version: g.cfg.Version, Roles: slices.Clone(g.cfg.Cluster.Roles), Connected: true}}
 	for _, node := range g.owners.members.alive(g.node, time.Now()) {
 		if name := nameOf(node); name != g.cfg.Cluster.Node {
-			found[name] = Member{Name: name, Version: g.owners.members.versionOf(node), Connected: true}
+			found[name] = Member{Name: name, Version: g.owners.members.versionOf(node), Roles: g.owners.members.rolesOf(node), Connected: true}
 		}
 	}
 	note := func(name string) {
