@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -84,7 +85,10 @@ func (d *desk) answer(ctx context.Context, message []byte) []byte {
 		return d.runBatch(ctx, message[1:]).encode()
 	}
 	t := ticket{Reason: "the message is neither an offer nor a batch"}
-	if len(message) > 0 && message[0] == messageOffer {
+	if len(message) > 0 && message[0] == messageStill {
+		head := fields{rest: message[1:]}
+		t = d.still(head.number(math.MaxUint64))
+	} else if len(message) > 0 && message[0] == messageOffer {
 		o, err := decodeOffer(message[1:])
 		if err != nil {
 			t.Reason = err.Error()
@@ -117,8 +121,27 @@ func (d *desk) take(ctx context.Context, o offer) ticket {
 		d.leave(g)
 		return ticket{Reason: err.Error()}
 	}
-	h.Release()
-	return ticket{Number: g.ticket}
+	defer h.Release()
+	if !o.Any {
+		return ticket{Number: g.ticket}
+	}
+	m := h.Model()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	g.offer.Version, g.offer.Digest = m.Version, m.Digest // the batch is run by this one, or comes back
+	return ticket{Number: g.ticket, Version: m.Version}
+}
+
+// still answers whether this node has what it gave a ticket for.
+func (d *desk) still(number uint64) ticket {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, g := range d.guests {
+		if g.ticket == number {
+			return ticket{Number: number}
+		}
+	}
+	return ticket{Reason: "it has no such batch"}
 }
 
 func (d *desk) admit(g *guest) bool {
@@ -131,6 +154,10 @@ func (d *desk) admit(g *guest) bool {
 		}
 	}
 	name := g.offer.Pipeline
+	if g.offer.Any && d.guests[name] == nil && len(d.guests) < d.most { // there may be nobody who has time
+		d.guests[name] = g
+		return true
+	}
 	if d.own[name] || d.guests[name] != nil || len(d.own)+len(d.guests) >= d.most {
 		return false
 	}
@@ -152,7 +179,7 @@ func (d *desk) lend(ctx context.Context, p *Pipeline, o offer) (Handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m := h.Model(); m.Version != o.Version || m.Digest != o.Digest {
+	if m := h.Model(); !(o.Any && o.Version == 0) && (m.Version != o.Version || m.Digest != o.Digest) {
 		version := m.Version
 		h.Release()
 		return nil, fmt.Errorf("model %s has version %d here, not %d, or another file", p.cfg.Model, version, o.Version)
@@ -216,7 +243,7 @@ func (d *desk) runBatch(ctx context.Context, message []byte) outcome {
 		if it.fails == nil {
 			continue
 		}
-		if !it.fails.movable() {
+		if !g.offer.Any && !it.fails.movable() {
 			return outcome{refused: fmt.Sprintf("an entry failed: %v", it.fails.err)}
 		}
 		size += len(it.fails.err.Error())

@@ -23,6 +23,7 @@ const (
 	messageOffer   = 'o'
 	messageBatch   = 'b'
 	messageOutcome = 'r'
+	messageStill   = 's'
 )
 
 var errHandover = errors.New("what another node says of a batch cannot be read")
@@ -35,6 +36,8 @@ type offer struct {
 	Definition string `json:"definition"`
 	Version    int64  `json:"version"`
 	Digest     string `json:"digest,omitempty"` // of the model's file
+	// Any says that who offers opens no models, and takes the version that the node would use. The ticket says which.
+	Any bool `json:"any,omitempty"`
 }
 
 // A ticket is the answer to an offer: a number with which the batch comes, or why not.
@@ -43,6 +46,8 @@ type ticket struct {
 	Reason string `json:"reason,omitempty"`
 	// Busy says that the node may have time soon.
 	Busy bool `json:"busy,omitempty"`
+	// Version is the model's, where the offer left it open.
+	Version int64 `json:"version,omitempty"`
 }
 
 func encodeOffer(o offer) ([]byte, error) {
@@ -137,9 +142,14 @@ const (
 	itemFault = 1 // and more: the fault's code follows from it
 )
 
-// movable are the faults that a node may tell of another's entry: those that come of the entry and the model alone, so that every node finds them. Any other has
-// the owner run the batch itself.
+// movable are the faults that come of the entry and the model alone, so that every node finds them. Any other has the owner of a batch run it itself, where it can.
 var movable = []code{codeInput, codeOutput}
+
+// told are the faults that a node tells of another's entry, by the number that stands for them.
+var told = []code{codeInput, codeOutput, codeRun, codeLarge, codeTimeout}
+
+// encodeStill asks whether a node has what it gave a ticket for.
+func encodeStill(number uint64) []byte { return binary.AppendUvarint([]byte{messageStill}, number) }
 
 func (o outcome) encode() []byte {
 	b := []byte{messageOutcome, handoverFormat}
@@ -157,7 +167,7 @@ func (o outcome) encode() []byte {
 		if it.fails == nil {
 			b = appendText(append(b, itemValue), it.value)
 		} else {
-			b = appendText(append(b, itemFault+byte(slices.Index(movable, it.fails.code))), it.fails.err.Error())
+			b = appendText(append(b, itemFault+byte(slices.Index(told, it.fails.code))), it.fails.err.Error())
 		}
 	}
 	return b
@@ -176,14 +186,14 @@ func decodeOutcome(b []byte) (o outcome, err error) {
 	}
 	n := r.number(MaxBatch)
 	for range n {
-		kind := r.number(uint64(itemFault + len(movable) - 1))
+		kind := r.number(uint64(itemFault + len(told) - 1))
 		text := r.text()
 		if r.err != nil {
 			break
 		}
 		it := &item{value: text}
 		if kind != itemValue {
-			it.value, it.fails = nil, &fails{movable[kind-itemFault], errors.New(string(text))}
+			it.value, it.fails = nil, &fails{told[kind-itemFault], errors.New(string(text))}
 		}
 		o.items = append(o.items, it)
 	}

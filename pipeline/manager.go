@@ -35,7 +35,9 @@ type ManagerConfig struct {
 	Models  Models
 	Metrics *Metrics
 	// Fixed are the pipelines of the node's configuration. They hide those of the same name that were made at run time.
-	Fixed  []Config
+	Fixed []Config
+	// Work is what this node does of its pipelines.
+	Work   Work
 	Logger *slog.Logger
 }
 
@@ -98,7 +100,7 @@ func Manage(ctx context.Context, g *grid.Grid, cfg ManagerConfig) (*Manager, err
 		if err != nil {
 			return nil, err
 		}
-		p.desk = m.desk
+		p.desk, p.work = m.desk, m.cfg.Work
 		m.units[c.Name] = &unit{cfg: p.Config(), origin: File, p: p}
 	}
 	return m, m.refresh(ctx)
@@ -106,10 +108,12 @@ func Manage(ctx context.Context, g *grid.Grid, cfg ManagerConfig) (*Manager, err
 
 // Run runs the pipelines until ctx ends, and finishes what they have begun. It follows what other nodes make, change, pause and remove.
 func (m *Manager) Run(ctx context.Context) error {
-	if err := m.desk.open(); err != nil {
-		return err
+	if m.cfg.Work == WorkHere {
+		if err := m.desk.open(); err != nil {
+			return err
+		}
+		defer m.desk.stop()
 	}
-	defer m.desk.stop()
 	m.mu.Lock()
 	m.running = true
 	for _, u := range m.units {
@@ -129,7 +133,7 @@ func (m *Manager) Run(ctx context.Context) error {
 
 // start begins a unit's work where it should be done. The caller holds mu.
 func (m *Manager) start(u *unit) {
-	if !m.running || u.paused || u.unfit != nil || u.cancel != nil {
+	if !m.running || m.cfg.Work == WorkNone || u.paused || u.unfit != nil || u.cancel != nil {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -203,7 +207,7 @@ func (m *Manager) runOnce(ctx context.Context, u *unit) error {
 		if p, err = New(ctx, m.grid, m.cfg.Models, m.cfg.Metrics, u.cfg); err != nil {
 			return err
 		}
-		p.desk = m.desk
+		p.desk, p.work = m.desk, m.cfg.Work
 		m.mu.Lock()
 		u.p = p
 		m.mu.Unlock()
@@ -238,7 +242,7 @@ func (m *Manager) List() []One {
 	defer m.mu.Unlock()
 	out := make([]One, 0, len(m.units))
 	for _, name := range slices.Sorted(maps.Keys(m.units)) {
-		out = append(out, m.units[name].describe())
+		out = append(out, m.units[name].describe(m.cfg.Work))
 	}
 	return out
 }
@@ -248,17 +252,20 @@ func (m *Manager) Get(name string) (One, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if u := m.units[name]; u != nil {
-		return u.describe(), nil
+		return u.describe(m.cfg.Work), nil
 	}
 	return One{}, fmt.Errorf("%w: %s", ErrNone, name)
 }
 
-func (u *unit) describe() One {
+func (u *unit) describe(work Work) One {
 	one := One{Config: u.cfg, Origin: u.origin, Hides: u.hides}
 	if u.p != nil {
 		one.Status, one.Snapshot = u.p.Status(), u.p.Snapshot()
 	} else {
 		one.Status = Status{State: Waiting, Reason: toBegin}
+	}
+	if work == WorkNone {
+		one.Status.Reason = "nothing: other nodes run it"
 	}
 	switch {
 	case u.paused && u.cancel == nil:

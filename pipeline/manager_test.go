@@ -18,7 +18,7 @@ import (
 func (w *workbench) manage(fixed ...pipeline.Config) (*pipeline.Manager, func()) {
 	w.Helper()
 	m, err := pipeline.Manage(w.Context(), w.grid, pipeline.ManagerConfig{
-		Models: w.models, Metrics: pipeline.NewMetrics(prometheus.NewRegistry()), Fixed: fixed,
+		Models: w.models, Metrics: pipeline.NewMetrics(prometheus.NewRegistry()), Fixed: fixed, Work: w.work,
 	})
 	if err != nil {
 		w.Fatal(err)

@@ -32,9 +32,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		superseded: counter("superseded_total", "Results that were dropped because the key has a newer revision, or one at least as new was stored."),
 		duplicates: counter("duplicates_total", "Results that the grid had already, of changes that were given out once more after a crash or a move."),
 		retries:    counter("retries_total", "Attempts to store results that failed and were made again."),
-		byPeers:    counter("spread_out_total", "Batches of this node that other nodes ran, since its engine was busy."),
+		byPeers:    counter("spread_out_total", "Batches of this node that other nodes ran, since its engine was busy or it opens no models."),
 		forPeers:   counter("spread_in_total", "Batches of other nodes that this node ran. Their entries and results are counted by the node that stores them."),
-		returned:   counter("spread_returned_total", "Batches that another node was to run and did not; this node ran them."),
+		returned:   counter("spread_returned_total", "Batches that another node was to run and did not; this node, or a third, ran them."),
 		size: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "millrace", Subsystem: "pipeline", Name: "batch_size", Help: "Entries that ran together.",
 			Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096},

@@ -30,6 +30,7 @@ type Pipeline struct {
 	count   *counters
 	digest  string // of the definition
 	desk    *desk  // where nodes give each other batches; nil for none
+	work    Work
 
 	board board
 }
@@ -112,6 +113,9 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	group, work := errgroup.WithContext(work)
 	group.Go(func() error {
 		defer close(batches)
+		if p.work == WorkElsewhere {
+			return p.dispatch(ctx, work, reader, batches)
+		}
 		spread := p.startSpreader(ctx, work, reader, batches)
 		if spread != nil {
 			defer spread.close()

@@ -33,6 +33,7 @@ type workbench struct {
 	testing.TB
 	grid   *grid.Grid
 	models *models
+	work   pipeline.Work
 }
 
 func newWorkbench(t testing.TB) *workbench {

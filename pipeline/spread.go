@@ -59,6 +59,9 @@ type spreadNode struct {
 	asked bool // an offer or a batch is there
 	rest  time.Duration
 	again time.Time // when it is asked again
+	// Of a dispatcher: when it was picked last, and why it takes nothing.
+	last   time.Time
+	reason string
 }
 
 // startSpreader returns nil where there are no other nodes. One of a pipeline that keeps its batches tells the desk alone when this node is busy with it.
@@ -228,7 +231,7 @@ func (s *spreader) look(ctx, work context.Context) {
 
 // employ begins an errand to each node that may have time.
 func (s *spreader) employ(ctx, work context.Context) {
-	peers := s.p.grid.Others()
+	peers := s.p.grid.OthersWith(grid.RoleCompute)
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -269,7 +272,7 @@ func (s *spreader) errand(ctx, work context.Context, node string, n *spreadNode)
 	if plan == nil || !s.full() || !s.serves(work, plan) {
 		return false
 	}
-	t, err := s.offer(work, node, plan)
+	t, err := s.p.offer(work, node, offer{Version: plan.model.Version, Digest: plan.model.Digest})
 	if err != nil {
 		s.p.log.Debug("a node takes no batches", "node", node, "error", err)
 		s.rest(n, restFailed)
@@ -292,7 +295,7 @@ func (s *spreader) errand(ctx, work context.Context, node string, n *spreadNode)
 	if err != nil || len(changes) == 0 {
 		return false // who asks the reader for this node meets the same error
 	}
-	b := s.p.begin(s.fit(changes))
+	b := s.p.begin(fit(s.reader, changes, mostHead))
 	if !s.serves(work, plan) { // an entry that is put after a version serves is run by that one
 		s.giveBack(b)
 		return false
@@ -325,29 +328,64 @@ func (s *spreader) restLonger(n *spreadNode) {
 	n.again = time.Now().Add(n.rest)
 }
 
-func (s *spreader) offer(ctx context.Context, node string, plan *plan) (ticket, error) {
-	o, err := encodeOffer(offer{
-		Format: handoverFormat, Pipeline: s.p.cfg.Name, Definition: s.p.digest, Version: plan.model.Version, Digest: plan.model.Digest,
-	})
+// offer asks a node whether it runs a batch, of the model that o says.
+func (p *Pipeline) offer(ctx context.Context, node string, o offer) (ticket, error) {
+	o.Format, o.Pipeline, o.Definition = handoverFormat, p.cfg.Name, p.digest
+	message, err := encodeOffer(o)
 	if err != nil {
 		return ticket{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, offerWithin)
 	defer cancel()
-	answer, err := s.p.grid.AskPeer(ctx, node, spreadTopic, o)
+	answer, err := p.grid.AskPeer(ctx, node, spreadTopic, message)
 	if err != nil {
 		return ticket{}, err
 	}
 	return decodeTicket(answer)
 }
 
-// fit gives back the changes that a message has no room for, all but the first.
-func (s *spreader) fit(changes []grid.Change) []grid.Change {
-	size := mostHead
+// still asks a node whether it has a batch.
+func (p *Pipeline) still(ctx context.Context, node string, number uint64) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, offerWithin)
+	defer cancel()
+	answer, err := p.grid.AskPeer(ctx, node, spreadTopic, encodeStill(number))
+	if err != nil {
+		return false, err
+	}
+	t, err := decodeTicket(answer)
+	return t.Number == number, err
+}
+
+// handOver has a node run what it gave a ticket for, and puts what becomes of the items into them. Its error is the outcome's where that has one.
+func (p *Pipeline) handOver(ctx context.Context, node string, h handed) (outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.within)
+	defer cancel()
+	answer, err := p.grid.AskPeer(ctx, node, spreadTopic, h.encode())
+	if err != nil {
+		return outcome{}, err
+	}
+	o, err := decodeOutcome(answer)
+	switch {
+	case err != nil:
+		return outcome{}, err
+	case o.refused != "":
+		return o, errors.New(o.refused)
+	case len(o.items) != len(h.items):
+		return outcome{}, fmt.Errorf("%w: %d outcomes of %d entries", errHandover, len(o.items), len(h.items))
+	}
+	for i, it := range h.items {
+		it.value, it.fails = o.items[i].value, o.items[i].fails
+	}
+	return o, nil
+}
+
+// fit gives back the changes for which a message that has some bytes already has no room, all but the first of an empty one.
+func fit(reader *grid.Reader, changes []grid.Change, size int) []grid.Change {
+	empty := size <= mostHead
 	for i, c := range changes {
 		size += handedSize(&item{source: c.Entry})
-		if i > 0 && size > spreadBytes {
-			s.reader.Undo(changes[i:])
+		if (i > 0 || !empty) && size > spreadBytes {
+			reader.Undo(changes[i:])
 			return changes[:i]
 		}
 	}
@@ -366,28 +404,14 @@ func (s *spreader) handOut(ctx context.Context, node string, ticket uint64, plan
 	if len(h.items) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, h.within)
-	defer cancel()
-	answer, err := s.p.grid.AskPeer(ctx, node, spreadTopic, h.encode())
-	if err != nil {
-		return err
-	}
-	o, err := decodeOutcome(answer)
-	switch {
-	case err != nil:
-		return err
-	case o.large:
+	o, err := s.p.handOver(ctx, node, h)
+	if o.large {
 		s.mu.Lock()
 		s.most = max(1, len(h.items)/2)
 		s.mu.Unlock()
-		return errors.New(o.refused)
-	case o.refused != "":
-		return errors.New(o.refused)
-	case len(o.items) != len(h.items):
-		return fmt.Errorf("%w: %d outcomes of %d entries", errHandover, len(o.items), len(h.items))
 	}
-	for i, it := range h.items {
-		it.value, it.fails = o.items[i].value, o.items[i].fails
+	if err != nil {
+		return err
 	}
 	b.clock.decode, b.clock.run, b.clock.encode, b.clock.last = o.took.decode, o.took.run, o.took.encode, time.Now()
 	s.p.count.byPeers.Inc()

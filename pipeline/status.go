@@ -120,6 +120,13 @@ func (b *board) ran() {
 	b.run = time.Time{}
 }
 
+// made notes the version of a model that made results on another node.
+func (b *board) made(version int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.version = version
+}
+
 // block notes what keeps who tries from storing results; nil takes it back. It reports whether that is new.
 func (b *board) block(who *byte, err error) bool {
 	b.mu.Lock()

@@ -37,8 +37,8 @@ func (h *Handle) Release() {
 	r.mu.Lock()
 	v.refs--
 	var unused engine.Session
-	if v.refs == 0 && v.gone {
-		unused, v.session = v.session, nil
+	if v.refs == 0 && (v.gone || r.cfg.CheckOnly) {
+		unused, v.session, v.engine = v.session, nil, ""
 	}
 	r.mu.Unlock()
 	r.close(v, unused)
@@ -54,8 +54,21 @@ func (r *Registry) close(v *version, s engine.Session) {
 }
 
 // Acquire lends a version of a model; 0 is the one that serves: what Use chose, else the newest that can be run. It opens the model where it is not open. It
-// returns ErrNoModel, or ErrFailed with the reason where the version (or every one) cannot be run.
+// returns ErrNoModel, or ErrFailed with the reason where the version (or every one) cannot be run, and ErrElsewhere on a node that runs none.
 func (r *Registry) Acquire(ctx context.Context, name string, number int64) (*Handle, error) {
+	if !r.cfg.CheckOnly {
+		return r.borrow(ctx, name, number)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.models[name]) == 0 || number != 0 && r.models[name][number] == nil {
+		return nil, noModel(name, number)
+	}
+	return nil, fmt.Errorf("model %s: %w", name, ErrElsewhere)
+}
+
+// borrow is Acquire, also where a node opens models only to check them.
+func (r *Registry) borrow(ctx context.Context, name string, number int64) (*Handle, error) {
 	if number != 0 {
 		r.mu.Lock()
 		v := r.models[name][number]

@@ -94,7 +94,7 @@ func (r *Registry) UsePrevious(ctx context.Context, name string) (Serving, error
 
 func (r *Registry) choose(ctx context.Context, name string, a alias) (Serving, error) {
 	if a.Version != 0 {
-		h, err := r.Acquire(ctx, name, a.Version)
+		h, err := r.borrow(ctx, name, a.Version)
 		if err != nil {
 			return Serving{}, err
 		}

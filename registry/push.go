@@ -153,7 +153,7 @@ func trainedWith(m *model.Model) string {
 
 // compatible refuses a model that clients of the one that serves could not use.
 func (r *Registry) compatible(ctx context.Context, m *model.Model) error {
-	h, err := r.Acquire(ctx, m.Name, 0)
+	h, err := r.borrow(ctx, m.Name, 0)
 	switch {
 	case errors.Is(err, ErrNoModel), errors.Is(err, ErrFailed):
 		return nil
@@ -220,7 +220,7 @@ func (r *Registry) serve(f manifest, m *model.Model, s engine.Session, engineNam
 		r.put(v)
 	}
 	var unused []engine.Session
-	if v.session == nil && v.loading == nil && !r.closed {
+	if v.session == nil && v.loading == nil && !r.closed && !r.cfg.CheckOnly {
 		v.model, v.session, v.engine, v.failure = m, s, engineName, nil
 		unused = r.trim(v)
 		r.notify()
@@ -232,7 +232,10 @@ func (r *Registry) serve(f manifest, m *model.Model, s engine.Session, engineNam
 	for _, s := range unused {
 		r.close(v, s)
 	}
-	info.Model, info.State = m, Ready
+	info.Model = m
+	if !r.cfg.CheckOnly {
+		info.State = Ready
+	}
 	return info
 }
 

@@ -38,6 +38,8 @@ var (
 	ErrInUse = errors.New("model version is in use")
 	// ErrSettings says that a model cannot run as it is asked; the message has every fault.
 	ErrSettings = errors.New("settings of the model are not valid")
+	// ErrElsewhere says that models run on other nodes (Config.CheckOnly).
+	ErrElsewhere = errors.New("models run on other nodes")
 	// ErrFailed says that a model that is kept cannot be run now; the message says why.
 	ErrFailed = errors.New("model cannot be run")
 )
@@ -59,8 +61,10 @@ type Config struct {
 	// Keep is how many versions of a model the grid keeps beside those in use, where its Settings do not say; DefaultKeep where it is nil or gives 0.
 	Keep func(name string) int
 	// InUse gives the versions of a model that somebody names, and reports whether that is known now. While it is not, none is removed.
-	InUse  func(name string) (numbers []int64, known bool)
-	Logger *slog.Logger
+	InUse func(name string) (numbers []int64, known bool)
+	// CheckOnly is for a node that runs no models: what is pushed or chosen is opened to see that it can be run, and closed again, and Acquire returns ErrElsewhere.
+	CheckOnly bool
+	Logger    *slog.Logger
 }
 
 // DefaultKeep is how many versions of a model are kept beside those in use.
@@ -347,7 +351,7 @@ func (r *Registry) List(context.Context) ([]Info, error) {
 // Get describes one version; 0 is the one that serves where none is named. It opens the model where it is not open,
 // to say what it is.
 func (r *Registry) Get(ctx context.Context, name string, number int64) (Info, error) {
-	h, err := r.Acquire(ctx, name, number)
+	h, err := r.borrow(ctx, name, number)
 	if err == nil {
 		defer h.Release()
 		number = h.model.Version

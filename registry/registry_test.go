@@ -552,3 +552,64 @@ func TestDamaged(t *testing.T) {
 		t.Errorf("info %+v, %v", info, err)
 	}
 }
+
+// TestCheckOnly: a node that runs no models refuses what cannot be run as all do, describes what there is, lends nothing, and keeps no session open; another node runs what
+// was pushed through it.
+func TestCheckOnly(t *testing.T) {
+	url := natstest.URL(t)
+	open := func(change func(*registry.Config)) (*registry.Registry, *opener) {
+		g, err := grid.Open(t.Context(), grid.Config{URL: url, Partitions: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { closeGrid(t, g) })
+		o := new(opener)
+		r := openRegistry(t, g, o, change)
+		return r, o
+	}
+	door, checks := open(func(c *registry.Config) { c.CheckOnly = true })
+	compute, _ := open(nil)
+	if _, err := door.Acquire(t.Context(), "m", 0); !errors.Is(err, registry.ErrNoModel) {
+		t.Errorf("a model that is not there: %v", err)
+	}
+	if _, err := door.Push(t.Context(), "m", 0, []byte("no model")); !errors.Is(err, registry.ErrRefused) {
+		t.Errorf("a bad model: %v", err)
+	}
+	for i := range 2 {
+		info, err := door.Push(t.Context(), "m", 0, plus(t, float32(i), 2))
+		if err != nil || info.Version != int64(i)+1 || info.Model == nil || info.State != registry.Unloaded {
+			t.Fatalf("push: %+v, %v", info, err)
+		}
+	}
+	if _, err := door.Push(t.Context(), "m", 0, plus(t, 1, 3)); !errors.Is(err, registry.ErrRefused) {
+		t.Errorf("a model of another signature: %v", err)
+	}
+	if info, err := door.Get(t.Context(), "m", 0); err != nil || info.Version != 2 || info.Model == nil {
+		t.Errorf("get: %+v, %v", info, err)
+	}
+	if _, err := door.Use(t.Context(), "m", 1); err != nil {
+		t.Error(err)
+	}
+	for _, number := range []int64{0, 1, 2} {
+		if _, err := door.Acquire(t.Context(), "m", number); !errors.Is(err, registry.ErrElsewhere) {
+			t.Errorf("version %d: %v", number, err)
+		}
+	}
+	if n, asked := checks.count(), len(checks.settings); n != 0 || asked == 0 {
+		t.Errorf("%d sessions are open, %d were opened", n, asked)
+	}
+	for {
+		changed := compute.Changed()
+		if s, err := compute.Serving(t.Context(), "m"); err == nil && s.Version == 1 && s.Pinned {
+			break
+		}
+		select {
+		case <-changed:
+		case <-t.Context().Done():
+			t.Fatal("the other node does not hear of it")
+		}
+	}
+	if got := runs(t, compute, "m", 2); got != 2 {
+		t.Errorf("version 2 gives %v", got)
+	}
+}
