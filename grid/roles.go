@@ -15,9 +15,10 @@ const (
 	// RoleGrid has replicas, leads and owns partitions. The server of a node without it has no JetStream: it is connected to the others, asks them for everything,
 	// and has no voice in the cluster, so that it comes and goes without any of them.
 	RoleGrid Role = "grid"
-	// RoleCompute opens models and runs pipelines, and RoleDoor answers clients. This package tells them to the other nodes, and does nothing else about them.
+	// RoleCompute opens models and runs pipelines. This package tells the other nodes of it and of RoleDoor, and does nothing else about them.
 	RoleCompute Role = "compute"
-	RoleDoor    Role = "door"
+	// RoleDoor answers clients.
+	RoleDoor Role = "door"
 )
 
 // Roles returns all roles.

@@ -16,6 +16,7 @@ var (
 	ErrToken        = errors.New("no valid token")
 	ErrOrigin       = errors.New("cross-origin request refused")
 	ErrHost         = errors.New("this name is not the node's")
+	ErrElsewhere    = errors.New("another node answers this")
 	ErrRoute        = errors.New("nothing is served here")
 	ErrMethod       = errors.New("method not allowed")
 	ErrPrecondition = errors.New("precondition failed")

@@ -40,6 +40,11 @@ var kinds = []Kind{
 		Remedy: "Use `127.0.0.1`, `[::1]` or `localhost`; or list the name under `http.hosts`; or set `http.tokens`.",
 	},
 	{
+		Code: "wrong_node", HTTP: http.StatusMisdirectedRequest, GRPC: GRPCFailedPrecondition, is: []error{ErrElsewhere, registry.ErrElsewhere},
+		Cause:  "This node of a cluster does not do this (`node.roles`): it answers no clients, or runs no models.",
+		Remedy: "Ask a node that the message names. The address is not the node's name: `millrace cluster status` says which roles each node has.",
+	},
+	{
 		Code: "no_route", HTTP: http.StatusNotFound, GRPC: GRPCUnimplemented, is: []error{ErrRoute},
 		Cause:  "Nothing is served at this path.",
 		Remedy: "Compare it with `/openapi.yaml`. A key is what follows the cache's name and one slash, percent-encoded.",

@@ -94,8 +94,13 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	if err := n.cold.Loaded(ctx); err != nil {
 		return nil, err
 	}
+	compute := cfg.has(grid.RoleCompute)
+	open := opener(cfg, n.engines, log)
+	if !compute {
+		open = checker(cfg, n.engines)
+	}
 	if n.registry, err = registry.Open(ctx, n.grid, registry.Config{
-		Open: opener(cfg, n.engines, log), MaxBytes: int64(cfg.HTTP.Limits.ModelBody), Keep: n.keeps, InUse: n.named, Logger: log,
+		Open: open, CheckOnly: !compute, MaxBytes: int64(cfg.HTTP.Limits.ModelBody), Keep: n.keeps, InUse: n.named, Logger: log,
 	}); err != nil {
 		return nil, err
 	}
@@ -108,6 +113,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	if err := n.route(p.routes, p.page); err != nil {
 		return nil, err
 	}
+	n.gate.admits = n.admits
 	n.gate.open.Store(true)
 	return n, nil
 }

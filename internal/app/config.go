@@ -52,6 +52,9 @@ type NodeConfig struct {
 	Name string `yaml:"name"`
 	// The folder that holds the node's data. Only one process at a time can use it.
 	Data Path `yaml:"data"`
+	// What the node does in a cluster, all of it where this is not there: `grid` has replicas of partitions and looks after them, `compute` opens models and runs pipelines, `door` answers clients. Other nodes do what
+	// it does not, and a node without a cluster has all roles. One without `door` answers health, metrics, `/rest/v2/stats` and `/rest/v2/cluster` alone.
+	Roles []string `yaml:"roles"`
 }
 
 // HTTPConfig describes the HTTP server.
@@ -494,7 +497,7 @@ type LogConfig struct {
 // Defaults returns the configuration of a node that was told nothing: it listens on loopback and has no pipelines.
 func Defaults() Config {
 	return Config{
-		Node: NodeConfig{Name: "n1", Data: "data"},
+		Node: NodeConfig{Name: "n1", Data: "data", Roles: allRoles()},
 		HTTP: HTTPConfig{
 			Listen:   "127.0.0.1:8080",
 			Limits:   HTTPLimits{InferBody: 64 << 20, ModelBody: 1 << 30, Header: 64 << 10, Connections: 1024, ConnectionsPerAddress: 512, BodyRate: 1 << 10},

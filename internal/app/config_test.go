@@ -20,6 +20,10 @@ func TestDefaultsAreValid(t *testing.T) {
 	}
 }
 
+func inCluster(c *app.Config) {
+	c.Cluster.Name, c.Cluster.Listen, c.Cluster.Seeds, c.Cluster.Secret = "c", "127.0.0.1:1", []string{"127.0.0.1:2"}, "0123456789abcdef"
+}
+
 func TestValidate(t *testing.T) {
 	nan := math.NaN()
 	pipe := app.PipelineConfig{From: "a", Model: "m", To: "b"}
@@ -29,7 +33,13 @@ func TestValidate(t *testing.T) {
 		want   []string // the paths of the faults
 	}{
 		{"nothing", func(*app.Config) {}, nil},
-		{"node", func(c *app.Config) { c.Node = app.NodeConfig{Name: "a b"} }, []string{"node.name", "node.data"}},
+		{"node", func(c *app.Config) { c.Node = app.NodeConfig{Name: "a b"} }, []string{"node.name", "node.data", "node.roles"}},
+		{"roles of a node alone", func(c *app.Config) { c.Node.Roles = []string{"grid", "door"} }, []string{"node.roles"}},
+		{"all roles of a node alone", func(c *app.Config) { c.Node.Roles = []string{"door", "compute", "grid"} }, nil},
+		{"roles that are none", func(c *app.Config) { inCluster(c); c.Node.Roles = []string{"grid", "master", "grid"} }, []string{"node.roles[1]", "node.roles[2]"}},
+		{"no role", func(c *app.Config) { inCluster(c); c.Node.Roles = []string{} }, []string{"node.roles"}},
+		{"a door that waits for a grid", func(c *app.Config) { inCluster(c); c.Node.Roles, c.Cluster.Grow = []string{"door"}, true }, []string{"cluster.grow"}},
+		{"a door", func(c *app.Config) { inCluster(c); c.Node.Roles = []string{"door"} }, nil},
 		{"beyond loopback", func(c *app.Config) { c.HTTP.Listen = ":8080" }, []string{"http.listen"}},
 		{"beyond loopback with a token", func(c *app.Config) { c.HTTP.Listen = ":8080"; c.HTTP.Tokens = []string{"0123456789abcdef"} }, nil},
 		{"beyond loopback, insecure", func(c *app.Config) { c.HTTP.Listen = "0.0.0.0:80"; c.HTTP.Insecure = true }, nil},
@@ -50,7 +60,7 @@ func TestValidate(t *testing.T) {
 			c.Caches = map[string]app.CacheConfig{"a b": {}, "_x": {}, "c": {Class: "fast", MaxEntries: -1, MaxEntryBytes: 9 << 20}}
 		}, []string{"caches._x", "caches.a b", "caches.c.class", "caches.c.max_entries", "caches.c.max_entry_bytes"}},
 		{"a folder for a cluster", func(c *app.Config) {
-			c.Cluster.Name, c.Cluster.Listen, c.Cluster.Seeds, c.Cluster.Secret = "c", "127.0.0.1:1", []string{"127.0.0.1:2"}, "0123456789abcdef"
+			inCluster(c)
 			c.Stores = map[string]app.StoreConfig{"a": {Type: "disk", Dir: "x"}, "b": {Type: "s3", Endpoint: "http://h", Bucket: "bucket"}}
 		}, []string{"stores.a.type"}},
 		{"models", func(c *app.Config) {

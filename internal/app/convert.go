@@ -30,7 +30,7 @@ func (c Config) grid(log *slog.Logger) grid.Config {
 		g.Timeout = time.Duration(cl.Timeout)
 		g.Cluster = &grid.Cluster{
 			Name: cl.Name, Node: c.Node.Name, Listen: cl.Listen, Seeds: cl.Seeds, Replicas: cl.Replicas, Secret: cl.Secret,
-			Cert: string(cl.TLS.Cert), Key: string(cl.TLS.Key), CA: string(cl.TLS.CA), Grow: cl.Grow,
+			Cert: string(cl.TLS.Cert), Key: string(cl.TLS.Key), CA: string(cl.TLS.CA), Grow: cl.Grow, Roles: c.roles(),
 		}
 	}
 	return g

@@ -18,6 +18,7 @@ type gate struct {
 	reason atomic.Pointer[string]
 	routes http.Handler
 	health http.Handler
+	admits func(*http.Request) error // set before open is
 	intake intake
 }
 
@@ -40,6 +41,10 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.EscapedPath() == cluster.IntakePath:
 		g.intake.ServeHTTP(w, r)
 	case g.open.Load():
+		if err := g.admits(r); err != nil {
+			serve.WriteError(w, r, err)
+			return
+		}
 		g.routes.ServeHTTP(w, r)
 	case oip.IsHealth(r):
 		g.health.ServeHTTP(w, r)

@@ -281,6 +281,9 @@ func (n *Node) addModels(ctx context.Context, models []configured) {
 		}
 		names[c.name] = true
 	}
+	if !n.cfg.has(grid.RoleCompute) {
+		return
+	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		h, err := n.registry.Acquire(ctx, name, 0)
 		if err != nil {

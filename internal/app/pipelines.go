@@ -25,7 +25,7 @@ func (n *Node) openPipelines(ctx context.Context) error {
 	for _, name := range slices.Sorted(maps.Keys(n.cfg.Pipelines)) {
 		fixed = append(fixed, n.cfg.Pipelines[name].pipeline(name, n.log))
 	}
-	settings := pipeline.ManagerConfig{Models: lender{n.registry}, Metrics: pipeline.NewMetrics(n.metrics), Logger: n.log}
+	settings := pipeline.ManagerConfig{Models: lender{n.registry}, Metrics: pipeline.NewMetrics(n.metrics), Work: n.cfg.work(), Logger: n.log}
 	if !n.shared() {
 		settings.Fixed = fixed
 	}
@@ -63,6 +63,9 @@ func (p pipelines) now(ctx context.Context) ([]standing, error) {
 			s.lag, s.age = s.lag+at.Changes, max(s.age, at.Age)
 		}
 		reason := elsewhere(s.positions)
+		if p.n.nobodyComputes() {
+			reason = "no node that opens models is there: one with " + string(grid.RoleCompute) + " in node.roles has to run it"
+		}
 		if frozen != nil {
 			reason = "the grid is not ready: " + frozen.Error()
 		}

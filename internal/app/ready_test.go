@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +22,26 @@ import (
 // run runs a node and returns its address; the test's end stops it.
 func run(t *testing.T, change func(*app.Config)) string {
 	t.Helper()
+	n := runStoppable(t, change)
+	select {
+	case url := <-n.url:
+		return url
+	case err := <-n.done:
+		n.done <- nil
+		t.Error(err)
+	}
+	return ""
+}
+
+// stoppable is a node that a test may stop before its end.
+type stoppable struct {
+	url  chan string // once it is ready
+	done chan error
+	stop func()
+}
+
+func runStoppable(t *testing.T, change func(*app.Config)) stoppable {
+	t.Helper()
 	c := app.Defaults()
 	c.HTTP.Listen = "127.0.0.1:0"
 	c.Node.Data = app.Path(t.TempDir())
@@ -29,25 +50,19 @@ func run(t *testing.T, change func(*app.Config)) string {
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	ready, done := make(chan string, 1), make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	n := stoppable{url: make(chan string, 1), done: make(chan error, 1)}
 	go func() {
-		done <- app.Run(ctx, c, "test", slog.New(slog.DiscardHandler), func(n *app.Node) { ready <- n.URL() })
+		n.done <- app.Run(ctx, c, "test", slog.New(slog.DiscardHandler), func(node *app.Node) { n.url <- node.URL() })
 	}()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
+	n.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-n.done; err != nil {
 			t.Log(err) // what was taken away from it
 		}
 	})
-	select {
-	case url := <-ready:
-		return url
-	case err := <-done:
-		done <- nil
-		t.Fatal(err)
-	}
-	return ""
+	t.Cleanup(n.stop)
+	return n
 }
 
 func send(t *testing.T, method, url string, body []byte) (int, string) {

@@ -32,6 +32,7 @@ func (c *Config) Validate() error {
 	v := &validator{}
 	v.Check(nameRE.MatchString(c.Node.Name), "node.name", "%q: a name has 1 to 64 letters, digits, _ and -", c.Node.Name)
 	v.Check(c.Node.Data != "", "node.data", "must name a folder")
+	v.roles(c)
 	v.http(c)
 	v.grid(c)
 	v.Check(c.Listeners.MaxBytesEach >= 1<<20, "listeners.max_bytes_each", "must be at least 1MiB")
@@ -139,8 +140,8 @@ func (v *validator) grid(c *Config) {
 	v.positive("grid.marker_ttl", int64(g.MarkerTTL))
 	v.positive("grid.timeout", int64(g.Timeout))
 	v.Take(c.grid(nil).Validate(), func(path string) (string, bool) {
-		if path == "cluster.node" {
-			return "", false // it is node.name's
+		if path == "cluster.node" || strings.HasPrefix(path, "cluster.roles") {
+			return "", false // they are node.name's and node.roles's
 		}
 		if path == "cluster" || strings.HasPrefix(path, "cluster.") {
 			return path, true

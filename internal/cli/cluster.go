@@ -56,9 +56,9 @@ func (c *command) printCluster(s cluster.Status) error {
 	fmt.Fprintf(c.Stdout, "cluster %s, as node %s sees it\n\n", s.Cluster, s.Node)
 	var rows [][]string
 	for _, n := range s.Nodes {
-		rows = append(rows, []string{n.Name, nodeState(n), n.Version, fmt.Sprint(n.Leads), fmt.Sprint(n.Owns), fmt.Sprint(n.Replicas)})
+		rows = append(rows, []string{n.Name, nodeState(n), n.Version, strings.Join(n.Roles, " "), fmt.Sprint(n.Leads), fmt.Sprint(n.Owns), fmt.Sprint(n.Replicas)})
 	}
-	if err := printTable(c.Stdout, []string{"node", "state", "version", "leads", "owns", "replicas"}, rows); err != nil {
+	if err := printTable(c.Stdout, []string{"node", "state", "version", "roles", "leads", "owns", "replicas"}, rows); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.Stdout, "\n%s\n\n", rebalancing(s.Rebalancing))

@@ -77,7 +77,7 @@ pipelines:
 	}
 	got.Engines.ONNXRuntime.Library = "" // whether this machine has one
 	want := app.Defaults()
-	want.Node = app.NodeConfig{Name: "n7", Data: app.Path(filepath.Join(filepath.Dir(file), "somewhere"))}
+	want.Node = app.NodeConfig{Name: "n7", Data: app.Path(filepath.Join(filepath.Dir(file), "somewhere")), Roles: []string{"grid", "compute", "door"}}
 	want.HTTP.Listen = "127.0.0.1:9090"
 	want.HTTP.Tokens = []string{"0123456789abcdef", `"fedcba9876543210`}
 	want.HTTP.CORS = []string{"https://example.com"}
