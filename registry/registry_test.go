@@ -565,6 +565,11 @@ func TestCheckOnly(t *testing.T) {
 		t.Cleanup(func() { closeGrid(t, g) })
 		o := new(opener)
 		r := openRegistry(t, g, o, change)
+		t.Cleanup(func() {
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 		return r, o
 	}
 	door, checks := open(func(c *registry.Config) { c.CheckOnly = true })

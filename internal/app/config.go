@@ -480,7 +480,7 @@ type PipelineConfig struct {
 	// key each would replace the other.
 	SharesTarget bool `yaml:"shares_target" default:"false"`
 	// Whether other nodes run batches of it: with `auto` those that have time do, while the owner of a partition has a full batch waiting and runs take 2 ms
-	// or more; with `never` each owner runs its own.
+	// or more; with `never` each owner runs its own, unless it opens no models (`node.roles`).
 	Spread string `yaml:"spread" default:"auto"`
 }
 
