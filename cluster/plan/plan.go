@@ -258,12 +258,12 @@ func (c *cluster) spread(groups []Group) map[string][]string {
 		from[i] = f.add(source, group(i), supply[i], 0)
 		arcs[i] = make([]int, n)
 		for j, name := range c.ready {
-			cost := moved
+			cost := 1
 			switch {
+			case !slices.Contains(g.Replicas, name): // the leader too, where the group leaves it
+				cost = moved
 			case name == g.Leader:
 				cost = 0
-			case slices.Contains(g.Replicas, name):
-				cost = 1
 			}
 			arcs[i][j] = f.add(group(i), node(j), 1, cost)
 		}

@@ -252,3 +252,23 @@ func TestTogether(t *testing.T) {
 		t.Errorf("two ready nodes have no place for the third replica of q0: %+v, %+v", moves, stuck)
 	}
 }
+
+// TestLeaderElsewhere: a group that is on its way may be led by a node that it leaves, and so have its leader among none of its replicas. The plan is as good as without
+// one: it once never ended.
+func TestLeaderElsewhere(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		nodes, groups := clusterOf(t, 6, 12)
+		unled := slices.Clone(groups)
+		for i := range groups {
+			unled[i].Leader = ""
+			if rapid.Bool().Draw(t, "elsewhere") {
+				groups[i].Leader = rapid.SampledFrom(nodes).Draw(t, "leader").Name
+			}
+		}
+		moves, stuck := plan.Moves(nodes, groups)
+		want, wantStuck := plan.Moves(nodes, unled)
+		if len(moves) != len(want) || len(stuck) != len(wantStuck) {
+			t.Fatalf("%d moves and %d stuck, and without leaders %d and %d", len(moves), len(stuck), len(want), len(wantStuck))
+		}
+	})
+}
