@@ -210,3 +210,43 @@ func putResults(b *testing.B, c *grid.Cache, puts []grid.Put) error {
 	}
 	return nil
 }
+
+// BenchmarkTake is what a new owner of partitions does before it answers: it reads the headers of all messages into the index. A grid of a million keys is read by
+// partitions, one at a time and all at a time. The files are in the system's memory, as after a failure of another node they mostly are.
+func BenchmarkTake(b *testing.B) {
+	const keys = 1_000_000
+	for _, partitions := range []int{1, 8} {
+		b.Run(fmt.Sprint(partitions, " partitions"), func(b *testing.B) {
+			g := open(b, grid.Config{Dir: b.TempDir(), Partitions: partitions})
+			c := cache(b, g, grid.CacheConfig{Name: "digits"})
+			if err := putAll(b, c, 0, keys); err != nil {
+				b.Fatal(err)
+			}
+			all := make([]int, partitions)
+			for i := range all {
+				all[i] = i
+			}
+			for _, numbers := range [][]int{all[:1], all[:(partitions+1)/2], all} {
+				b.Run(fmt.Sprint("take ", len(numbers)), func(b *testing.B) {
+					var took []time.Duration
+					var indexed uint64
+					for b.Loop() {
+						grid.Yield(g, numbers...)
+						before := heap()
+						began := time.Now()
+						if err := grid.Take(b.Context(), g, numbers...); err != nil {
+							b.Fatal(err)
+						}
+						took = append(took, time.Since(began))
+						indexed = heap() - before
+					}
+					slices.Sort(took)
+					share := float64(len(numbers)) * keys / float64(partitions)
+					b.ReportMetric(took[len(took)/2].Seconds(), "s/take")
+					b.ReportMetric(share/took[len(took)/2].Seconds(), "keys/s")
+					b.ReportMetric(float64(indexed)/share, "B/key")
+				})
+			}
+		})
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Known returns how many keys the index knows, markers included.
@@ -190,4 +192,22 @@ func ExpireRelays(g *Grid, values bool) {
 		}
 		t.mu.Unlock()
 	}
+}
+
+// Yield gives up what this node has of partitions, but their leases.
+func Yield(g *Grid, numbers ...int) {
+	for _, number := range numbers {
+		g.owners.end(canceled, number)
+	}
+}
+
+// Take makes this node own partitions again, all at a time: what a new owner does once it has their leases.
+func Take(ctx context.Context, g *Grid, numbers ...int) error {
+	var taking errgroup.Group
+	for _, number := range numbers {
+		for _, p := range g.owners.partitions(number) {
+			taking.Go(func() error { return g.owners.begin(ctx, p) })
+		}
+	}
+	return taking.Wait()
 }
