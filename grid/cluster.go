@@ -222,9 +222,6 @@ func refusal(text string) string {
 		return "the other nodes have another cluster.name: " + strings.Trim(why, "'")
 	case strings.Contains(text, "Remote server has a duplicate name"):
 		return sameName
-	case strings.Contains(text, "TLS route handshake error"):
-		_, why, _ := strings.Cut(text, "handshake error: ")
-		return "TLS between the nodes fails: " + why
 	}
 	return ""
 }

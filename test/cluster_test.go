@@ -250,6 +250,10 @@ func TestClusterRefuses(t *testing.T) {
 	}
 	c.refuses("another cluster's name", c.write("name", node("n8", section("other", clusterSecret), "")), `it is of the cluster "test"`, `"other"`)
 	c.refuses("another secret", c.write("secret", node("n8", section("test", "another secret altogether"), "")), "another cluster.secret")
+	a := newAuthority(t, filepath.Dir(c.configs[0]), "authority")
+	cert, key := a.node("n8", time.Now().Add(time.Hour))
+	tls := fmt.Sprintf("{name: test, listen: %q, seeds: [%q], tls: {cert: %q, key: %q, ca: %q}}", address(t), c.peers[1], cert, key, a.file)
+	c.refuses("TLS where the others have none", c.write("tls", node("n8", tls, "")), "cluster.tls must be set on all nodes or on none: there it is set: false, here: true")
 	c.refuses("a name that is there", c.write("twice", node("n1", section("test", clusterSecret), "")+"\n"), "node.name must be another")
 	c.refuses("another's name behind the seed", c.write("behind", strings.Replace(node("n2", section("test", clusterSecret), ""), "data: n2", "data: other", 1)), "node.name must be another")
 	c.refuses("another number of partitions", c.write("partitions", node("n8", section("test", clusterSecret), "grid: {partitions: 16}")), "8 partitions", "16")
