@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -36,15 +35,15 @@ type run struct {
 	listeners []*listener
 	skewed    func() (string, error)
 	round     int
-	results   []*result
 	kept      map[string]uint64 // by key of digits, the newest acknowledged revision
+	seen      map[int][]event   // by listener, of the round
 	// afterwards is a check of the fault's own, of the operations of its round.
 	afterwards func([]*op) error
 }
 
 // TestFaults makes every fault happen to a cluster of three under load, and holds invariants 1, 4, 5 and 6, and that reads and conditional writes are linearizable.
-// FAULTS says in which form; FAULTS_ONLY limits it to faults whose names contain one of these, with commas between, FAULTS_TIMES says how often in place of the form, FAULTS_SEED repeats a
-// run's choices, FAULTS_OUT is the folder for the table and the numbers, FAULTS_HISTORY the one for the histories that failed, with the nodes' logs.
+// FAULTS says in which form; FAULTS_ONLY limits it to faults whose names contain one of these, with commas between, FAULTS_TIMES says how often in place of the form, after FAULTS_MINUTES
+// none is made once more, FAULTS_SEED repeats a run's choices, FAULTS_OUT is the folder for the table and the numbers, FAULTS_HISTORY the one for the histories that failed, with the nodes' logs.
 func TestFaults(t *testing.T) {
 	form := os.Getenv("FAULTS")
 	times, known := forms[form]
@@ -63,6 +62,14 @@ func TestFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	began, limit := time.Now(), time.Duration(0)
+	if s := os.Getenv("FAULTS_MINUTES"); s != "" {
+		minutes, err := strconv.Atoi(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		limit = time.Duration(minutes) * time.Minute
+	}
 	r := newRun(t)
 	var some []fault
 	for _, f := range faults {
@@ -71,26 +78,35 @@ func TestFaults(t *testing.T) {
 		}
 		some = append(some, f)
 		if f.prepare != nil {
-			if err := f.prepare(r); err != nil {
-				t.Fatal(err)
-			}
+			f.prepare(r)
 		}
 	}
-	r.start()
+	about, err := newReport(form, r.seed)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, f := range some {
-		res := &result{Fault: f.name, What: f.what}
-		r.results = append(r.results, res)
-		for range times {
-			r.once(f, res)
+		about.Faults = append(about.Faults, &result{Fault: f.name, What: f.what})
+	}
+	r.start()
+	// One after the other, again and again, so that each was made as often wherever it ends.
+	for range times {
+		for i, f := range some {
+			r.once(f, about.Faults[i])
 		}
+		if out := os.Getenv("FAULTS_OUT"); out != "" {
+			if err := about.write(out); err != nil {
+				t.Error(err)
+			}
+		}
+		if limit > 0 && time.Since(began) > limit {
+			break
+		}
+	}
+	for _, res := range about.Faults {
 		t.Log(res)
 	}
 	r.checkAll()
-	if out := os.Getenv("FAULTS_OUT"); out != "" {
-		if err := writeReport(out, &report{Form: form, Seed: r.seed, Faults: r.results}); err != nil {
-			t.Error(err)
-		}
-	}
 }
 
 // chosen reports whether FAULTS_ONLY, parts of names with commas between, has a fault.
@@ -114,7 +130,7 @@ func newRun(t *testing.T) *run {
 		t.Fatal(err)
 	}
 	r := &run{
-		t: t, nodes: newNodes(t, binary, 3), rec: newRecorder(), random: rand.New(rand.NewPCG(seed, 1)), seed: seed, kept: map[string]uint64{},
+		t: t, nodes: newNodes(t, binary), rec: newRecorder(), random: rand.New(rand.NewPCG(seed, 1)), seed: seed, kept: map[string]uint64{}, seen: map[int][]event{},
 		skewed: sync.OnceValues(func() (string, error) { return buildSkewed(dir) }),
 	}
 	return r
@@ -125,7 +141,7 @@ func (r *run) start() {
 	t := r.t
 	t.Helper()
 	began := time.Now()
-	for i := range r.nodes.all {
+	for i := range members {
 		if err := r.nodes.start(i); err != nil {
 			t.Fatal(err)
 		}
@@ -134,10 +150,10 @@ func (r *run) start() {
 		t.Fatal(err)
 	}
 	t.Logf("three nodes are a cluster after %v", time.Since(began).Round(time.Millisecond))
-	for i := range r.nodes.all {
-		r.listeners = append(r.listeners, startListener(r.nodes, i, "predictions"))
+	for i := range members {
+		r.listeners = append(r.listeners, startListener(r.nodes, r.rec, i, "predictions"))
 	}
-	r.listeners = append(r.listeners, startListener(r.nodes, 0, "registers"))
+	r.listeners = append(r.listeners, startListener(r.nodes, r.rec, 0, "registers"))
 	t.Cleanup(func() {
 		for _, l := range r.listeners {
 			l.close()
@@ -145,9 +161,9 @@ func (r *run) start() {
 	})
 }
 
-func (r *run) bases() (list []string) {
-	for i := range r.nodes.all {
-		list = append(list, r.nodes.base(i))
+func (r *run) targets() (list []target) {
+	for i := range members {
+		list = append(list, target{r.nodes.base(i), &r.nodes.all[i].lives})
 	}
 	return list
 }
@@ -156,9 +172,10 @@ func (r *run) bases() (list []string) {
 func (r *run) once(f fault, res *result) {
 	r.round++
 	r.afterwards = nil
+	clear(r.seen)
 	began := time.Now()
 	r.t.Logf("round %d: %s", r.round, f.name)
-	l := startLoad(r.round, r.bases(), r.rec, r.seed+uint64(r.round))
+	l := startLoad(r.round, r.targets(), r.rec, r.seed+uint64(r.round))
 	from := r.rec.now()
 	err := r.wait(2 * time.Second)
 	if err == nil {
@@ -201,27 +218,14 @@ func (r *run) fail(ops []*op, res *result, err error) {
 	if dir := os.Getenv("FAULTS_HISTORY"); dir != "" {
 		name := fmt.Sprintf("round-%d-%d", r.seed, r.round)
 		path := filepath.Join(dir, name+".jsonl")
-		if err := errors.Join(writeHistory(path, ops), r.nodes.keep(dir, name)); err != nil {
+		err := errors.Join(writeHistory(path, ops), r.nodes.keep(dir, name))
+		for i, events := range r.seen {
+			err = errors.Join(err, writeHistory(filepath.Join(dir, fmt.Sprintf("%s-events-%d.jsonl", name, i)), events))
+		}
+		if err != nil {
 			r.t.Error(err)
 		}
 		r.t.Logf("its history is in %s", path)
-	}
-}
-
-// recover brings the cluster back after a round that left it broken, so that the next ones can be run: what does not come back by itself is restarted.
-func (r *run) recover(res *result) {
-	for i := range r.nodes.all {
-		if slices.Contains(r.nodes.running(), i) {
-			if err := r.nodes.end(i, syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
-				r.t.Fatal(err)
-			}
-		}
-		if err := r.nodes.start(i); err != nil {
-			r.t.Fatal(err)
-		}
-	}
-	if _, err := r.nodes.settle(settleLimit); err != nil {
-		r.t.Fatalf("after %s: %v", res.Fault, err)
 	}
 }
 
@@ -254,6 +258,7 @@ func (r *run) check(ops []*op) (v *verdict, err error) {
 		v.errs = append(v.errs, err)
 	}
 	v.checkKept(digits, inputs)
+	v.checkSessions(byCache(ops, "notes"))
 	v.checkProcessed(inputs, results)
 	for _, o := range digits {
 		if o.Outcome == ok {
@@ -261,7 +266,7 @@ func (r *run) check(ops []*op) (v *verdict, err error) {
 		}
 	}
 	var seen []event
-	for _, l := range r.listeners {
+	for i, l := range r.listeners {
 		of, keys := results, keysOf(digits)
 		if l.cache == "registers" {
 			of, keys = values, keysOf(registers)
@@ -273,6 +278,7 @@ func (r *run) check(ops []*op) (v *verdict, err error) {
 		if err != nil {
 			v.errs = append(v.errs, err)
 		}
+		r.seen[i] = events
 		v.checkOrder(l.name, events)
 		if l.cache == "predictions" {
 			seen = append(seen, events...)
@@ -289,7 +295,7 @@ func (r *run) check(ops []*op) (v *verdict, err error) {
 
 // checkAll holds at the end that nothing of any round is lost, at each node.
 func (r *run) checkAll() {
-	for i := range r.nodes.all {
+	for i := range members {
 		inputs, err := r.entries(i, "digits", "")
 		if err != nil {
 			r.t.Error(err)

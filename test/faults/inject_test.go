@@ -13,8 +13,8 @@ import (
 type fault struct {
 	name string
 	what string
-	// prepare, where it is set, is done before anything is started.
-	prepare func(*run) error
+	// prepare, where it is set, begins before anything is started what the fault will need.
+	prepare func(*run)
 	// inject makes it happen under load and ends it; what is to be mended by itself is left to the cluster.
 	inject func(*run) error
 	// ci: it is in the form that CI runs.
@@ -61,13 +61,11 @@ var faults = []fault{
 	}},
 	{name: "full disk", what: "of a node, for 10 s", inject: (*run).fullDisk},
 	{name: "rolling restart", what: "SIGTERM to each node in turn", inject: (*run).rolling},
-	{name: "clock skew", what: "a node restarts with its clock an hour ahead or behind, and back", inject: (*run).skew, prepare: func(r *run) error {
-		_, err := r.skewed()
-		return err
-	}},
+	{name: "join and drain", what: "a fourth node gets its share, gives it away, and leaves", inject: (*run).joinAndDrain},
+	{name: "clock skew", what: "of a node by an hour, ahead and then behind", inject: (*run).skew, prepare: func(r *run) { go r.skewed() }},
 }
 
-func (r *run) anyNode() int { return r.random.IntN(len(r.nodes.all)) }
+func (r *run) anyNode() int { return r.random.IntN(members) }
 
 // wait lets the load go on for a while; nothing tells when a fault has lasted long enough.
 func (r *run) wait(d time.Duration) error {
@@ -100,7 +98,7 @@ func (r *run) cut(what string) error {
 
 func (r *run) majority() error {
 	left := r.anyNode()
-	down := []int{(left + 1) % 3, (left + 2) % 3}
+	down := []int{(left + 1) % members, (left + 2) % members}
 	r.t.Logf("  n%d alone is left", left)
 	for _, i := range down {
 		if err := r.nodes.end(i, syscall.SIGKILL); err != nil {
@@ -166,7 +164,7 @@ func (r *run) fullDisk() error {
 }
 
 func (r *run) rolling() error {
-	for i := range r.nodes.all {
+	for i := range members {
 		if err := r.nodes.end(i, syscall.SIGTERM); err != nil {
 			return err
 		}
@@ -183,31 +181,39 @@ func (r *run) rolling() error {
 }
 
 func (r *run) skew() error {
-	node := r.anyNode()
-	by := oneHour
-	if r.random.IntN(2) == 0 {
-		by = "-" + oneHour
-	}
-	r.t.Logf("  the clock of n%d is wrong by %s s", node, by)
 	binary, err := r.skewed()
 	if err != nil {
 		return err
 	}
-	if err := r.nodes.end(node, syscall.SIGTERM); err != nil {
-		return err
+	node := r.anyNode()
+	for _, by := range []string{oneHour, "-" + oneHour} {
+		r.t.Logf("  the clock of n%d is wrong by %s s", node, by)
+		if err := r.nodes.end(node, syscall.SIGTERM); err != nil {
+			return err
+		}
+		if err := r.nodes.startWith(node, binary, skewVariable+"="+by); err != nil {
+			return err
+		}
+		took, err := r.nodes.settle(settleLimit)
+		if err != nil {
+			return fmt.Errorf("with a wrong clock: %w", err)
+		}
+		r.t.Logf("  the cluster is whole with it after %v", took.Round(time.Millisecond))
+		if err := r.wait(downFor); err != nil {
+			return err
+		}
+		// Killed, so that what it leaves has to be taken from it.
+		if err := r.nodes.end(node, syscall.SIGKILL); err != nil {
+			return err
+		}
+		if err := r.nodes.start(node); err != nil {
+			return err
+		}
+		if took, err = r.nodes.settle(settleLimit); err != nil {
+			return fmt.Errorf("after a wrong clock: %w", err)
+		}
+		r.t.Logf("  and without it after %v", took.Round(time.Millisecond))
+		node = (node + 1) % members
 	}
-	if err := r.nodes.startWith(node, binary, skewVariable+"="+by); err != nil {
-		return err
-	}
-	if _, err := r.nodes.settle(settleLimit); err != nil {
-		return fmt.Errorf("with a wrong clock: %w", err)
-	}
-	if err := r.wait(downFor); err != nil {
-		return err
-	}
-	// Killed, so that what it leaves has to be taken from it.
-	if err := r.nodes.end(node, syscall.SIGKILL); err != nil {
-		return err
-	}
-	return r.nodes.start(node)
+	return nil
 }

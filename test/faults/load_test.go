@@ -26,23 +26,23 @@ const (
 	registersEach = 6
 )
 
-// load is what clients do to the nodes in one round: they share registers, whose histories are checked, feed the pipeline, and probe each partition.
+// load is what clients do to the nodes in one round: they share registers and notes, whose histories are checked, feed the pipeline, and probe each partition.
 type load struct {
 	round   int
-	bases   []string
+	targets []target
 	rec     *recorder
 	clients sync.WaitGroup
 	stop    context.CancelFunc
 	seed    uint64
 }
 
-// startLoad begins a round's load at the nodes with these addresses.
-func startLoad(round int, bases []string, rec *recorder, seed uint64) *load {
+// startLoad begins a round's load at these nodes.
+func startLoad(round int, targets []target, rec *recorder, seed uint64) *load {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{round: round, bases: bases, rec: rec, stop: cancel, seed: seed}
+	l := &load{round: round, targets: targets, rec: rec, stop: cancel, seed: seed}
 	id := 0
 	run := func(limit time.Duration, work func(context.Context, *caller, *rand.Rand)) {
-		c := newCaller(id, bases, rec, limit)
+		c := newCaller(id, targets, rec, limit)
 		random := rand.New(rand.NewPCG(seed, uint64(id)))
 		id++
 		l.clients.Go(func() {
@@ -50,11 +50,12 @@ func startLoad(round int, bases []string, rec *recorder, seed uint64) *load {
 			work(ctx, c, random)
 		})
 	}
-	for node := range bases {
+	for node := range targets {
 		for range 2 {
 			run(patience, func(ctx context.Context, c *caller, random *rand.Rand) { l.registers(ctx, c, random, node) })
 		}
 		run(patience, func(ctx context.Context, c *caller, random *rand.Rand) { l.feed(ctx, c, random, node) })
+		run(patience, func(ctx context.Context, c *caller, random *rand.Rand) { l.notes(ctx, c, random, node) })
 	}
 	for partition := range partitions {
 		key := keyIn(partition, fmt.Sprintf("r%d-probe", round))
@@ -112,6 +113,21 @@ func (l *load) registers(ctx context.Context, c *caller, random *rand.Rand, node
 	}
 }
 
+// notes writes and reads keys that all clients share, in a cache whose gets any replica may answer: at once after a write, when one may lag.
+func (l *load) notes(ctx context.Context, c *caller, random *rand.Rand, node int) {
+	for i := 0; pause(ctx, random, 80*time.Millisecond); i++ {
+		o := op{Node: node, Kind: put, Cache: "notes", Key: fmt.Sprintf("r%d-note-%d", l.round, random.IntN(registersEach)), Value: fmt.Sprintf("%d.%d.%d", l.round, c.id, i)}
+		if random.IntN(6) == 0 {
+			o.Kind, o.Value = remove, ""
+		}
+		c.do(context.Background(), o)
+		o.Kind, o.Value = get, ""
+		for range 2 {
+			c.do(context.Background(), o)
+		}
+	}
+}
+
 // feed puts inputs of the pipeline: most keys once, and one, which is this client's alone, again and again.
 func (l *load) feed(ctx context.Context, c *caller, random *rand.Rand, node int) {
 	for i := 0; pause(ctx, random, 50*time.Millisecond); i++ {
@@ -125,34 +141,37 @@ func (l *load) feed(ctx context.Context, c *caller, random *rand.Rand, node int)
 
 // probe puts or gets one key all the time, and goes to another node when one does not answer: how long it has no answer is the partition's gap.
 func (l *load) probe(ctx context.Context, c *caller, random *rand.Rand, what kind, key string) {
-	node := random.IntN(len(l.bases))
+	node := random.IntN(len(l.targets))
 	for i := 0; pause(ctx, random, 100*time.Millisecond); i++ {
 		o := op{Node: node, Kind: what, Cache: "registers", Key: key}
 		if what == put {
 			o.Value = fmt.Sprintf("%d.%d.%d", l.round, c.id, i)
 		}
 		if done := c.do(context.Background(), o); !done.answered() {
-			node = (node + 1) % len(l.bases)
+			node = (node + 1) % len(l.targets)
 		}
 	}
 }
 
 // event is what a listener got of a key.
 type event struct {
-	Key      string
-	Type     string // created, updated, removed or expired
-	Revision uint64
+	Key      string `json:"key"`
+	Type     string `json:"type"` // created, updated, removed or expired
+	Revision uint64 `json:"revision"`
 	// Source is the revision that a result was made from, and Bad why it is none.
-	Source uint64
-	Bad    string
-	// Connection counts how often the listener had connected.
-	Connection int
+	Source uint64 `json:"source,omitempty"`
+	Bad    string `json:"bad,omitempty"`
+	// Connection counts how often the listener had connected, Node is where it was, and At when it got the event, since the run's beginning.
+	Connection int           `json:"connection"`
+	Node       int           `json:"node"`
+	At         time.Duration `json:"at"`
 }
 
 // listener gets a cache's events from the nodes, one after the other as they break, and goes on with its last event's id.
 type listener struct {
 	name   string
 	cache  string
+	rec    *recorder // whose clock it has
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
@@ -163,9 +182,9 @@ type listener struct {
 	err    error
 }
 
-func startListener(n *nodes, first int, cache string) *listener {
+func startListener(n *nodes, rec *recorder, first int, cache string) *listener {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &listener{name: fmt.Sprintf("listener of %s that began at n%d", cache, first), cache: cache, cancel: cancel, last: map[string]event{}}
+	l := &listener{rec: rec, name: fmt.Sprintf("listener of %s that began at n%d", cache, first), cache: cache, cancel: cancel, last: map[string]event{}}
 	l.done.Go(func() { l.run(ctx, n, first) })
 	return l
 }
@@ -176,12 +195,12 @@ func (l *listener) run(ctx context.Context, n *nodes, node int) {
 		one, cancel := context.WithCancel(ctx)
 		o := client.ListenOptions{Values: true, Current: true, From: from, Retry: func(error) { cancel() }}
 		l.mu.Lock()
-		l.node = node % 3
+		l.node = node % members
 		l.mu.Unlock()
-		for e, err := range n.all[node%3].client.Listen(one, l.cache, o) {
+		for e, err := range n.all[node%members].client.Listen(one, l.cache, o) {
 			var said *client.Error
 			if errors.As(err, &said) && said.Status < 500 && said.Status != 429 {
-				l.fail(fmt.Errorf("%s is refused by n%d: %w", l.name, node%3, err))
+				l.fail(fmt.Errorf("%s is refused by n%d: %w", l.name, node%members, err))
 			}
 			if err != nil {
 				break
@@ -212,12 +231,13 @@ func (l *listener) fail(err error) {
 }
 
 func (l *listener) add(e client.Event, connection int) {
-	in := event{Key: string(e.Entry.Key), Type: e.Type, Revision: e.Entry.Revision, Connection: connection}
+	in := event{Key: string(e.Entry.Key), Type: e.Type, Revision: e.Entry.Revision, Connection: connection, At: l.rec.now()}
 	if l.cache == "predictions" && e.Entry.Value != nil {
 		in.Source, in.Bad = source(e.Entry.Value)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	in.Node = l.node
 	l.events = append(l.events, in)
 	l.last[in.Key] = in
 }

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -47,8 +48,10 @@ const (
 
 // op is one operation of a client. Times are since the run's beginning.
 type op struct {
-	Client  int           `json:"client"`
-	Node    int           `json:"node"`
+	Client int `json:"client"`
+	Node   int `json:"node"`
+	// Life is which of the node's processes, counted from 1, took it; 0 where another one had begun when it ended.
+	Life    int           `json:"life,omitempty"`
 	Kind    kind          `json:"kind"`
 	Cache   string        `json:"cache"`
 	Key     string        `json:"key"`
@@ -95,8 +98,8 @@ func (r *recorder) take() []*op {
 	return ops
 }
 
-// writeHistory keeps operations as lines of JSON, for whoever looks for the cause of a violation.
-func writeHistory(path string, ops []*op) error {
+// writeHistory keeps operations, or events, as lines of JSON, for whoever looks for the cause of a violation.
+func writeHistory[T any](path string, ops []T) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -108,27 +111,38 @@ func writeHistory(path string, ops []*op) error {
 	return errors.Join(err, f.Close())
 }
 
-// caller does operations at nodes and records them.
-type caller struct {
-	id    int
-	bases []string
-	http  *http.Client
-	rec   *recorder
+// target is a node as clients know it.
+type target struct {
+	base string
+	// lives is how often its process was started.
+	lives *atomic.Int64
 }
 
-func newCaller(id int, bases []string, rec *recorder, limit time.Duration) *caller {
+// caller does operations at nodes and records them.
+type caller struct {
+	id      int
+	targets []target
+	http    *http.Client
+	rec     *recorder
+}
+
+func newCaller(id int, targets []target, rec *recorder, limit time.Duration) *caller {
 	// A connection to a node whose packets are lost is given up soon, as any careful client does.
 	transport := &http.Transport{DialContext: (&net.Dialer{Timeout: time.Second}).DialContext, MaxIdleConnsPerHost: 2}
-	return &caller{id: id, bases: bases, rec: rec, http: &http.Client{Transport: transport, Timeout: limit}}
+	return &caller{id: id, targets: targets, rec: rec, http: &http.Client{Transport: transport, Timeout: limit}}
 }
 
 func (c *caller) close() { c.http.CloseIdleConnections() }
 
 // do does one operation, of which kind, cache, key, value, condition and node are set, and records it.
 func (c *caller) do(ctx context.Context, o op) *op {
-	o.Client, o.Start = c.id, c.rec.now()
+	lives := c.targets[o.Node].lives
+	o.Client, o.Life, o.Start = c.id, int(lives.Load()), c.rec.now()
 	c.ask(ctx, &o)
 	o.End = c.rec.now()
+	if int(lives.Load()) != o.Life {
+		o.Life = 0
+	}
 	c.rec.add(&o)
 	return &o
 }
@@ -143,7 +157,7 @@ func (c *caller) ask(ctx context.Context, o *op) {
 			body = bytes.NewReader(picture(o.Value))
 		}
 	}
-	req, err := http.NewRequestWithContext(ctx, methods[o.Kind], c.bases[o.Node]+"/rest/v2/caches/"+o.Cache+"/"+o.Key, body)
+	req, err := http.NewRequestWithContext(ctx, methods[o.Kind], c.targets[o.Node].base+"/rest/v2/caches/"+o.Cache+"/"+o.Key, body)
 	if err != nil {
 		panic(err) // the URL is ours
 	}

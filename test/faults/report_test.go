@@ -79,13 +79,19 @@ type report struct {
 	Faults     []*result `json:"faults"`
 }
 
-// writeReport writes the numbers, as faults.json, and a table of them, as faults.md, to a folder.
-func writeReport(dir string, r *report) error {
+// newReport is the report of a run that begins now.
+func newReport(form string, seed uint64) (*report, error) {
 	commit, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
 	if err != nil {
-		return fmt.Errorf("git rev-parse: %w", err)
+		return nil, fmt.Errorf("git rev-parse: %w", err)
 	}
-	r.Date, r.Commit, r.Go, r.Processors = time.Now().UTC().Format(time.DateOnly), strings.TrimSpace(string(commit)), runtime.Version(), runtime.NumCPU()
+	return &report{
+		Form: form, Date: time.Now().UTC().Format(time.DateOnly), Commit: strings.TrimSpace(string(commit)), Go: runtime.Version(), Processors: runtime.NumCPU(), Seed: seed,
+	}, nil
+}
+
+// write writes the numbers, as faults.json, and a table of them, as faults.md, to a folder.
+func (r *report) write(dir string) error {
 	list, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
