@@ -16,9 +16,9 @@ func (g *Grid) beginAbove(ctx context.Context, p *partition) error {
 	if p.class != Volatile || g.cfg.Cluster == nil {
 		return nil
 	}
-	stream, err := g.js.Stream(ctx, p.stream)
+	stream, err := g.stream(ctx, p)
 	if err != nil {
-		return fmt.Errorf("open stream %s: %w", p.stream, apiError(err))
+		return err
 	}
 	have := stream.CachedInfo()
 	if have.State.Msgs > 0 || have.State.LastSeq >= max(1, have.Config.FirstSeq) {

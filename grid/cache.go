@@ -411,9 +411,9 @@ func (g *Grid) finishDeletions(ctx context.Context) error {
 // forget removes every entry of a deleted cache from a partition, markers and positions of readers too. The owner does it:
 // nothing tells other nodes of what is purged. It returns up to where it purged.
 func (t *tenure) forget(ctx context.Context, cache string) (Sequence, error) {
-	stream, err := t.g.js.Stream(ctx, t.p.stream)
+	stream, err := t.g.stream(ctx, t.p)
 	if err != nil {
-		return 0, fmt.Errorf("open stream %s: %w", t.p.stream, apiError(err))
+		return 0, err
 	}
 	last := Sequence(stream.CachedInfo().State.LastSeq)
 	// Nobody waits later for what is purged now.

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"os"
@@ -58,6 +59,10 @@ const (
 	minSecret = 16
 	// clusterTimeout limits an operation in a cluster that has no time limit of its own: a leader that died is replaced within about 5 s, and one election may fail.
 	clusterTimeout = 15 * time.Second
+	// routePing is how often nodes ask each other whether they are there, and routePings how many of these questions may be without an answer: after that the
+	// connection is made anew, for ever. Until both ends have given the old one up, which TCP alone does after many minutes, a node that was cut off is let in by nobody.
+	routePing  = 2 * time.Second
+	routePings = 2
 	// routeUser is the name that nodes use for one another.
 	routeUser = "millrace"
 	// entriesUser is whoever in this process says no name.
@@ -167,7 +172,9 @@ func (c *Cluster) apply(o *server.Options) (string, error) {
 		return "", fmt.Errorf("%w: cluster.listen: %w", ErrConfig, err)
 	}
 	o.ServerName, o.Tags = c.Node, []string{tagOf(c.Node)}
-	o.Cluster = server.ClusterOpts{Name: c.Name, Host: host, Port: number}
+	o.Cluster = server.ClusterOpts{
+		Name: c.Name, Host: host, Port: number, PingInterval: routePing, MaxPingsOut: routePings, ConnectRetries: math.MaxInt,
+	}
 	if o.Cluster.TLSConfig, err = c.tls(); err != nil {
 		return "", err
 	}

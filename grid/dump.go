@@ -111,9 +111,9 @@ func (g *Grid) partitionOf(ctx context.Context, class Class, partition int) (*pa
 }
 
 func (g *Grid) stateOf(ctx context.Context, p *partition) (jetstream.StreamState, error) {
-	stream, err := g.js.Stream(ctx, p.stream)
+	stream, err := g.stream(ctx, p)
 	if err != nil {
-		return jetstream.StreamState{}, fmt.Errorf("open stream %s: %w", p.stream, apiError(err))
+		return jetstream.StreamState{}, err
 	}
 	return stream.CachedInfo().State, nil
 }

@@ -238,14 +238,14 @@ func (f *feed) deleteConsumer(name string) {
 // anew, and the index with it.
 func (f *feed) prepare(ctx context.Context) (last Sequence, waiting uint64, err error) {
 	g, p := f.t.g, f.t.p
-	stream, err := g.js.Stream(ctx, p.stream)
+	stream, err := g.stream(ctx, p)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		if err = g.makeStream(ctx, p); err == nil {
-			stream, err = g.js.Stream(ctx, p.stream)
+			stream, err = g.stream(ctx, p)
 		}
 	}
 	if err != nil {
-		return 0, 0, fmt.Errorf("open stream %s: %w", p.stream, apiError(err))
+		return 0, 0, err
 	}
 	state := stream.CachedInfo().State
 	born := bornAt(stream)
@@ -258,10 +258,13 @@ func (f *feed) prepare(ctx context.Context) (last Sequence, waiting uint64, err 
 	if another {
 		f.startOver()
 	}
-	if state.Msgs == 0 {
-		f.caughtUp(Sequence(state.LastSeq))
-	}
 	last = Sequence(state.LastSeq)
+	if f.mayLag() && p.class == Durable {
+		last = max(last, Sequence(f.t.fence)) // the lease is in there
+	}
+	if state.Msgs == 0 && last == Sequence(state.LastSeq) {
+		f.caughtUp(last)
+	}
 	if at := f.at(); at < last {
 		waiting = min(uint64(last-at), state.Msgs) // sequences begin anywhere, and most of them are overwritten
 	}

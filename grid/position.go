@@ -410,6 +410,9 @@ func (g *Grid) Readers(ctx context.Context) ([]ReaderName, error) {
 			}
 			prefix := p.subject(reserved, readerToken+".")
 			info, err := stream.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
+			if err == nil && !ofLeader(info) {
+				err = fmt.Errorf("%w: its leader does not answer", ErrUnavailable)
+			}
 			if err != nil {
 				return nil, fmt.Errorf("list the readers in %s: %w", p.stream, apiError(err))
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -174,13 +175,16 @@ type relay struct {
 	key    relayKey
 	values bool
 	sub    *nats.Subscription
+	log    *slog.Logger
 
 	renewing atomic.Bool
 
+	// mu is held too while takers are told that they are behind: a change that comes after that must not be handed on before it.
 	mu     sync.Mutex
 	fence  uint64
-	number uint64 // of the last message
-	sent   uint64 // what the owner had sent at the last look
+	number uint64    // of the last message
+	sent   uint64    // what the owner had sent at a look, whose messages must have come by the next
+	looked time.Time // when that look was
 	// taken is the last message that was handed on, due what was promised to come and when that was asked for, and proven when it was of the last
 	// promise that came true.
 	taken, due       uint64
@@ -205,7 +209,7 @@ func (r *relays) open(ctx context.Context, p *partition, cache string) error {
 		have = nil
 	}
 	if have == nil {
-		have = &relay{key: key, values: values}
+		have = &relay{key: key, values: values, log: r.g.cfg.Logger}
 		sub, err := r.g.reads.Subscribe(r.g.relaySubject(p, cache, values), have.take)
 		if err != nil {
 			r.mu.Unlock()
@@ -216,7 +220,9 @@ func (r *relays) open(ctx context.Context, p *partition, cache string) error {
 	}
 	r.mu.Unlock()
 	if replaced {
+		have.mu.Lock()
 		have.fallBehind() // what was sent between the two is missing
+		have.mu.Unlock()
 	}
 	return r.renew(ctx, have)
 }
@@ -234,9 +240,17 @@ func (r *relays) renew(ctx context.Context, s *relay) error {
 	if err != nil {
 		return err
 	}
+	s.answered(a, time.Now())
+	return nil
+}
+
+// answered takes in what the owner says of its messages, and looks whether some are missing.
+func (s *relay) answered(a answer, now time.Time) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	another := s.fence != a.Fence || s.number/outletSpan != a.Sent/outletSpan // than what the messages so far were of
-	missing := s.number < s.sent
+	later := now.Sub(s.looked) >= lookAgain
+	missing := later && s.number < s.sent
 	switch {
 	case another:
 		missing = s.fence != 0
@@ -244,15 +258,21 @@ func (r *relays) renew(ctx context.Context, s *relay) error {
 	case missing:
 		s.restart(s.fence, s.sent)
 	}
-	s.sent = a.Sent
-	s.mu.Unlock()
+	if another || later {
+		s.sent, s.looked = a.Sent, now
+	}
 	if missing {
 		s.fallBehind()
 	}
-	return nil
 }
 
+// lookAgain is the least time between two looks whether messages are missing. Those who begin to listen ask too, several at a time, and what the owner had sent
+// when it answered one of them may still be on its way.
+const lookAgain = relayEvery / 2
+
+// fallBehind has takers read what changed. Lock is held.
 func (s *relay) fallBehind() {
+	s.log.Debug("changes of a relay are missing", "cache", s.key.cache, "partition", s.key.p.number, "from", s.number)
 	if takers := s.key.p.hub.of(s.key.cache); takers != nil {
 		takers.fallBehind(s.key.p.number)
 	}
@@ -277,8 +297,8 @@ func (s *relay) take(m *nats.Msg) {
 	missing := s.fence != 0 && (fence != s.fence || number != s.number+1)
 	if missing {
 		s.restart(fence, number)
-		s.mu.Unlock()
 		s.fallBehind()
+		s.mu.Unlock()
 		return
 	}
 	s.fence, s.number = fence, number

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -72,7 +73,7 @@ func (g *Grid) makeStreams(ctx context.Context) error {
 // streamTry is how long one request for a stream waits after the server was restarted.
 const streamTry = time.Second
 
-// stream asks for a partition's stream. In a cluster nobody answers while its leader changes: it is asked again.
+// stream asks for a partition's stream. In a cluster nobody answers while its leader changes, or a replica that may lag does: it is asked again.
 func (g *Grid) stream(ctx context.Context, p *partition) (jetstream.Stream, error) {
 	for {
 		try, cancel := ctx, func() {}
@@ -82,13 +83,24 @@ func (g *Grid) stream(ctx context.Context, p *partition) (jetstream.Stream, erro
 		stream, err := g.js.Stream(try, p.stream)
 		late := try.Err() != nil && ctx.Err() == nil
 		cancel()
-		if err == nil {
+		switch {
+		case err == nil && ofLeader(stream.CachedInfo()):
 			return stream, nil
-		}
-		if !late {
+		case err == nil:
+			if g.settleDown(ctx) != nil {
+				return nil, fmt.Errorf("open stream %s: %w: its leader does not answer", p.stream, ErrUnavailable)
+			}
+		case !late:
 			return nil, fmt.Errorf("open stream %s: %w", p.stream, apiError(err))
 		}
 	}
+}
+
+// ofLeader reports whether what is said of a stream comes from its leader. Of a group that is younger than 10 s, or has no leader, another replica may answer too, by
+// what it has itself: who answers is not among the replicas.
+func ofLeader(info *jetstream.StreamInfo) bool {
+	c := info.Cluster
+	return c == nil || c.Leader != "" && !slices.ContainsFunc(c.Replicas, func(r *jetstream.PeerInfo) bool { return r.Name == c.Leader })
 }
 
 // makeStream makes a partition's stream, or gives it today's settings. Where it begins is fixed when it is made: the server drops what is before

@@ -339,6 +339,9 @@ func (t *tenure) listReaders(ctx context.Context, cache string) (readerList, err
 	}
 	prefix := t.p.positionSubject(cache, "")
 	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
+	if err == nil && !ofLeader(info) { // one that lags may not know of a reader that has not passed yet
+		err = fmt.Errorf("%w: the leader of %s does not answer", ErrUnavailable, t.p.stream)
+	}
 	if err != nil {
 		return list, fmt.Errorf("list the readers of %s: %w", cache, apiError(err))
 	}

@@ -1,0 +1,101 @@
+package grid
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// follower is a taker that notes what it is told.
+type follower struct {
+	mu     sync.Mutex
+	told   []string
+	behind func()
+}
+
+func (f *follower) note(what string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.told = append(f.told, what)
+}
+
+func (f *follower) offer(_ int, c change) { f.note(fmt.Sprint("change ", c.seq)) }
+func (f *follower) fallBehind(int)        { f.behind(); f.note("behind") }
+func (f *follower) rewind(int)            { f.note("rewind") }
+func (f *follower) wantsValues() bool     { return false }
+
+func (f *follower) all() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.told)
+}
+
+// newFollowed is a relay of which message number 5 was the last one.
+func newFollowed(f *follower) *relay {
+	p := newPartition("g", Durable, 0)
+	p.hub.add("c", f)
+	return &relay{key: relayKey{p, "c"}, log: slog.New(slog.DiscardHandler), fence: 1, number: outletSpan + 5, sent: outletSpan + 5}
+}
+
+// relayed is the n-th message of a relay, of a change at sequence n.
+func relayed(n int) *nats.Msg {
+	return &nats.Msg{Header: nats.Header{
+		relayNumber: {fmt.Sprint(outletSpan + n)}, relayFence: {"1"}, relaySeq: {fmt.Sprint(n)}, relayKind: {"1"}, relayToken: {"k"}, relayTime: {"1"},
+		HeaderRevision: {fmt.Sprint(n)},
+	}}
+}
+
+// TestRelayBehindBeforeNext: where messages are missing, takers hear that before they are given what came after: else they would be past what is missing when they
+// read again (invariant 6).
+func TestRelayBehindBeforeNext(t *testing.T) {
+	var taking sync.WaitGroup
+	f := &follower{}
+	s := newFollowed(f)
+	// The next message comes just when it is known that 6 and 7 are missing. Where it has to wait it has not come after a while.
+	f.behind = func() {
+		came := make(chan struct{})
+		taking.Go(func() {
+			s.take(relayed(8))
+			close(came)
+		})
+		select {
+		case <-came:
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	asked := time.Now()
+	s.answered(answer{Fence: 1, Sent: outletSpan + 7}, asked)
+	s.answered(answer{Fence: 1, Sent: outletSpan + 7}, asked.Add(relayEvery))
+	taking.Wait()
+	if got, want := f.all(), []string{"behind", "change 8"}; !slices.Equal(got, want) {
+		t.Errorf("takers are told %q, want %q", got, want)
+	}
+}
+
+// TestRelayAskedOften: what was sent a moment ago, and is on its way, is not missing, however many ask at a time.
+func TestRelayAskedOften(t *testing.T) {
+	f := &follower{behind: func() {}}
+	s := newFollowed(f)
+	asked := time.Now()
+	for i := range 4 {
+		s.answered(answer{Fence: 1, Sent: outletSpan + 6 + uint64(i)}, asked.Add(time.Duration(i)*time.Millisecond))
+	}
+	s.take(relayed(6))
+	s.take(relayed(7))
+	if got, want := f.all(), []string{"change 6", "change 7"}; !slices.Equal(got, want) {
+		t.Errorf("takers are told %q, want %q", got, want)
+	}
+	s.answered(answer{Fence: 1, Sent: outletSpan + 9}, asked.Add(2*relayEvery))
+	if got := f.all(); len(got) != 2 {
+		t.Errorf("takers are told %q of what was sent since the last look", got)
+	}
+	s.answered(answer{Fence: 1, Sent: outletSpan + 9}, asked.Add(4*relayEvery))
+	if got := f.all(); len(got) != 3 || got[2] != "behind" {
+		t.Errorf("takers are told %q, though 8 and 9 have not come", got)
+	}
+}
