@@ -400,6 +400,9 @@ func (g *Grid) finishDeletions(ctx context.Context) error {
 	for key := range keys.Keys() {
 		names = append(names, strings.TrimPrefix(key, deletedPrefix))
 	}
+	if ctx.Err() != nil { // the list ended with it
+		return fmt.Errorf("read the caches: %w", contextError(ctx))
+	}
 	for _, name := range names {
 		if err := g.finishDeletion(ctx, name); err != nil {
 			return fmt.Errorf("finish the deletion of cache %s: %w", name, err)

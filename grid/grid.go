@@ -422,10 +422,10 @@ func (g *Grid) counters(cache string) *counters {
 
 // apiError maps what JetStream says to our sentinels.
 func apiError(err error) error {
-	var api *jetstream.APIError
+	code := codeOf(err)
 	switch {
-	case errors.As(err, &api):
-		switch api.ErrorCode {
+	case code != 0:
+		switch code {
 		case 10023, 10047, 10028, 10077, 10002: // insufficient resources, storage, memory, store failed, account limits
 			return fmt.Errorf("%w: %w", ErrFull, err)
 		case 10054: // message size

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -201,9 +202,19 @@ func (g *Grid) patiently(ctx context.Context, do func(context.Context) error) er
 }
 
 // inElection reports whether a server had no leader to ask, or not the nodes that are needed.
-func inElection(err error) bool {
+func inElection(err error) bool { return slices.Contains(electionErrors, codeOf(err)) }
+
+// codeOf is the code of what a server answered; 0 where err is something else.
+func codeOf(err error) jetstream.ErrorCode {
 	var api *jetstream.APIError
-	return errors.As(err, &api) && slices.Contains(electionErrors, api.ErrorCode)
+	if errors.As(err, &api) {
+		return api.ErrorCode
+	}
+	var older *nats.APIError // what lists and watches of keys fail with
+	if errors.As(err, &older) {
+		return jetstream.ErrorCode(older.ErrorCode)
+	}
+	return 0
 }
 
 // tooFew reports whether there are not the nodes for the replicas of a stream.

@@ -58,6 +58,9 @@ func (g *Grid) purgeAgain(ctx context.Context, p *partition) error {
 	for key := range keys.Keys() {
 		names = append(names, strings.TrimPrefix(key, purgedPrefix))
 	}
+	if ctx.Err() != nil { // the list ended with it
+		return fmt.Errorf("read which caches were deleted: %w", contextError(ctx))
+	}
 	if len(names) == 0 {
 		return nil
 	}

@@ -1,8 +1,11 @@
 package grid
 
 import (
+	"errors"
+	"fmt"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -27,5 +30,17 @@ func TestOfLeader(t *testing.T) {
 		if is := ofLeader(&jetstream.StreamInfo{Cluster: c.cluster}); is != c.is {
 			t.Errorf("%s: %t", name, is)
 		}
+	}
+}
+
+// TestUnavailable: a cluster that elects is unavailable, by whichever client it says so.
+func TestUnavailable(t *testing.T) {
+	for _, said := range []error{&jetstream.APIError{Code: 503, ErrorCode: 10008}, &nats.APIError{Code: 503, ErrorCode: 10008}} {
+		if err := apiError(fmt.Errorf("list keys: %w", said)); !errors.Is(err, ErrUnavailable) || !errors.Is(err, said) {
+			t.Errorf("%T: %v", said, err)
+		}
+	}
+	if err := apiError(&nats.APIError{Code: 400, ErrorCode: 10054}); !errors.Is(err, ErrTooLarge) {
+		t.Error(err)
 	}
 }
