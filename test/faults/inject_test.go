@@ -53,6 +53,7 @@ var faults = []fault{
 		return r.cut(fmt.Sprintf("n%d is cut off", node))
 	}},
 	{name: "one-way loss", what: "what a leader sends to the others, or what they send to it, is lost for 15 s", inject: (*run).oneWay},
+	{name: "broken link", what: "a leader and one other node do not reach each other for 15 s; the third reaches both", inject: (*run).breakLink},
 	{name: "slow network", what: "100 ms delay and 1 % loss between all nodes for 15 s", inject: func(r *run) error {
 		for i := range r.nodes.all {
 			r.nodes.network.among(i, impairment{delay: 100 * time.Millisecond, loss: 0.01})
@@ -151,6 +152,17 @@ func (r *run) oneWay() error {
 		return r.cut(fmt.Sprintf("nobody hears n%d", node))
 	}
 	return r.cut(fmt.Sprintf("n%d hears nobody", node))
+}
+
+func (r *run) breakLink() error {
+	node, err := r.nodes.leader(r.random.IntN(partitions))
+	if err != nil {
+		return err
+	}
+	other := (node + 1 + r.random.IntN(members-1)) % members
+	r.nodes.network.impair(node, other, impairment{loss: 1})
+	r.nodes.network.impair(other, node, impairment{loss: 1})
+	return r.cut(fmt.Sprintf("n%d and n%d do not reach each other", node, other))
 }
 
 func (r *run) fullDisk() error {
