@@ -4,5 +4,9 @@ package test
 
 import "time"
 
-// outageAtLeast is how long the store is away in TestCephOutage.
-const outageAtLeast = time.Minute
+const (
+	// outageAtLeast is how long the store is away in TestCephOutage, and clusterAway in TestCephCluster.
+	outageAtLeast, clusterAway = time.Minute, 10 * time.Second
+	// clusterRounds is how often TestCephCluster does everything.
+	clusterRounds = 5
+)

@@ -4,5 +4,9 @@ package test
 
 import "time"
 
-// outageAtLeast is how long the store is away in TestCephOutage.
-const outageAtLeast = 5 * time.Second
+const (
+	// outageAtLeast is how long the store is away in TestCephOutage, and clusterAway in TestCephCluster.
+	outageAtLeast, clusterAway = 5 * time.Second, 3 * time.Second
+	// clusterRounds is how often TestCephCluster does everything.
+	clusterRounds = 1
+)

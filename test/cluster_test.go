@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -161,22 +162,31 @@ func (c *clusterNodes) status(i int) (s cluster.Status) {
 	return s
 }
 
-// isEven returns what is not as it should be when all nodes are there: each partition is led and owned by one node and current on all, and no node has two more
-// than another.
+// isEven returns what is not as it should be when all nodes are there: each partition is led and owned by one node and current on all, and no node leads two more
+// of a class than another.
 func isEven(s cluster.Status) error {
-	least, most := len(s.Partitions), 0
 	for _, n := range s.Nodes {
-		least, most = min(least, n.Leads), max(most, n.Leads)
 		if !n.Connected || n.Version == "" {
 			return fmt.Errorf("node %s: %+v", n.Name, n)
 		}
 	}
-	if len(s.Nodes) != 3 || len(s.Partitions) == 0 || most-least > 1 {
-		return fmt.Errorf("%d nodes, which lead %d to %d of %d partitions", len(s.Nodes), least, most, len(s.Partitions))
+	if len(s.Nodes) != 3 || len(s.Partitions) == 0 {
+		return fmt.Errorf("%d nodes and %d partitions", len(s.Nodes), len(s.Partitions))
 	}
+	leads := map[string]map[string]int{} // by class and node
 	for _, p := range s.Partitions {
 		if p.Leader == "" || p.Leader != p.Owner || len(p.Replicas) != 3 || slices.ContainsFunc(p.Replicas, func(r cluster.Replica) bool { return r.State != "current" }) {
 			return fmt.Errorf("%+v", p)
+		}
+		if leads[p.Class] == nil {
+			leads[p.Class] = map[string]int{}
+		}
+		leads[p.Class][p.Leader]++
+	}
+	for class, each := range leads {
+		counts := slices.Sorted(maps.Values(each))
+		if len(counts) < 3 || counts[2]-counts[0] > 1 {
+			return fmt.Errorf("of class %s the nodes lead %v", class, each)
 		}
 	}
 	return nil

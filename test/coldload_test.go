@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +22,12 @@ import (
 // coldLoad puts, reads and removes by several clients, each with keys of its own.
 type coldLoad struct {
 	base    string
+	cache   string
 	clients []*coldClient
+	// nodes are those of a cluster, which are asked in turn; none where base is all that there is. Any of them may die under load: the clients go on, and
+	// leave a key alone of which nobody knows what became of its last write until check has looked.
+	nodes []string
+	turn  atomic.Uint64
 	// away is set while the store is: entries that are in the store alone cannot be read then.
 	away atomic.Bool
 
@@ -55,7 +61,7 @@ type coldKey struct {
 
 // newColdLoad makes a load of clients that have so many keys each.
 func newColdLoad(base string, clients, keys int) *coldLoad {
-	l := &coldLoad{base: base}
+	l := &coldLoad{base: base, cache: "digits"}
 	for id := range clients {
 		l.clients = append(l.clients, &coldClient{l: l, id: id, many: keys, keys: map[string]*coldKey{}})
 	}
@@ -70,7 +76,7 @@ func (l *coldLoad) start(seed uint64) (stop func()) {
 		random := rand.New(rand.NewPCG(seed, uint64(c.id)))
 		clients.Go(func() {
 			for !ended.Load() {
-				if err := c.step(random); err != nil {
+				if err := c.step(random); err != nil && !(errors.Is(err, errGone) && len(l.nodes) > 0) {
 					l.failed(err)
 					return
 				}
@@ -94,6 +100,9 @@ func (l *coldLoad) failed(err error) {
 // step does one operation.
 func (c *coldClient) step(random *rand.Rand) error {
 	key := c.key(random.IntN(c.many))
+	if k := c.keys[key]; k != nil && k.uncertain && len(c.l.nodes) > 0 {
+		return nil
+	}
 	switch what := random.IntN(10); {
 	case what < 5:
 		return c.put(key)
@@ -123,6 +132,10 @@ func (c *coldClient) write(key string, state uint64, method string, value []byte
 	k.doubt, k.uncertain = state, true
 	began := time.Now()
 	resp, body, err := c.l.do(method, key, value)
+	if errors.Is(err, syscall.ECONNREFUSED) && len(c.l.nodes) > 0 { // it was not sent
+		*k = before
+		time.Sleep(time.Millisecond)
+	}
 	if err != nil {
 		return err
 	}
@@ -177,9 +190,27 @@ func (k *coldKey) agrees(state uint64, etag string) bool {
 	return true
 }
 
-// do asks the node; errGone where it has no answer, or one that it stops.
+// do asks the node, or one of the cluster's; errGone where it has no answer, or one that it stops, and where a write through a cluster has no outcome.
 func (l *coldLoad) do(method, key string, value []byte) (*http.Response, []byte, error) {
-	req, err := http.NewRequest(method, l.base+"/rest/v2/caches/digits/"+key, bytes.NewReader(value))
+	if len(l.nodes) == 0 {
+		return l.doAt(l.base, method, key, value)
+	}
+	first := l.turn.Add(1)
+	for i := range uint64(len(l.nodes)) {
+		resp, body, err := l.doAt(l.nodes[(first+i)%uint64(len(l.nodes))], method, key, value)
+		switch {
+		case method == http.MethodGet && errors.Is(err, errGone) && i+1 < uint64(len(l.nodes)):
+		case err == nil && method != http.MethodGet && isProblem(resp, body, "grid_unavailable"):
+			return nil, nil, fmt.Errorf("%w: %s", errGone, body)
+		default:
+			return resp, body, err
+		}
+	}
+	panic("unreachable: the last node's answer is returned")
+}
+
+func (l *coldLoad) doAt(base, method, key string, value []byte) (*http.Response, []byte, error) {
+	req, err := http.NewRequest(method, base+"/rest/v2/caches/"+l.cache+"/"+key, bytes.NewReader(value))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -321,7 +352,7 @@ type coldStats struct {
 
 func (l *coldLoad) stats(t *testing.T) coldStats {
 	t.Helper()
-	s, err := coldStatsOf(l.base + "/rest/v2/caches/digits")
+	s, err := coldStatsOf(l.base + "/rest/v2/caches/" + l.cache)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,330 @@
+//go:build ceph
+
+package test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace/millrace/store"
+	"github.com/millrace/millrace/store/ceph"
+)
+
+// clusterLag is how many entries of a cache may wait for the store on each node.
+const clusterLag = 100
+
+// TestCephCluster holds invariants 1 to 4 on three nodes with one store, whose caches have more than memory does, under a load of puts, gets of cold entries and removals. Owners are
+// killed, one of them while the store is away and has not everything; a node stops in order; the store goes away; and at last all nodes are killed together. After each of these
+// every key is as it was acknowledged, through every node, and the store has exactly that.
+func TestCephCluster(t *testing.T) {
+	cl := withCeph(t)
+	c := newColdCluster(t, cl)
+	for round := range clusterRounds {
+		t.Run(fmt.Sprint("an owner is killed, ", round), func(t *testing.T) { c.killed(t, 2) })
+		t.Run(fmt.Sprint("another one while the store is away, ", round), func(t *testing.T) {
+			c.away(t, func() { cl.each("pause") }, func() { cl.each("resume"); cl.do("await", "3") }, 0)
+		})
+		t.Run(fmt.Sprint("a node stops in order, ", round), func(t *testing.T) { c.stopped(t, 1) })
+		t.Run(fmt.Sprint("the store is away, ", round), func(t *testing.T) {
+			c.away(t, func() { cl.each("pause") }, func() { cl.each("resume"); cl.do("await", "3") }, -1)
+		})
+		t.Run(fmt.Sprint("all nodes are killed, ", round), c.allKilled)
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// coldCluster is three nodes with caches that are larger than their memory.
+type coldCluster struct {
+	*clusterNodes
+	pool  string
+	conf  string
+	loads []*coldLoad // the first one's cache has a pipeline
+}
+
+// The caches of the test, by how what is written comes to the store.
+const behind, through, fast = "digits", "through", "fast"
+
+func newColdCluster(t *testing.T, cl cephCluster) *coldCluster {
+	t.Helper()
+	c := &coldCluster{pool: strings.ToLower(t.Name()), conf: filepath.Join(cl.dir, "ceph.conf")}
+	c.clusterNodes = newCluster(t, fmt.Sprintf(`stores: {cold: %s}
+caches:
+  digits: {max_entries: 60, store: cold, consistency: leader}
+  through: {max_entries: 30, store: cold, write: through, consistency: leader}
+  fast: {class: volatile, max_entries: 30, store: cold, consistency: leader}
+  predictions: {max_entries: 60, store: cold}
+models: {digits: {path: "builtin:digits"}}
+pipelines: {classify: {from: digits, model: digits, to: predictions}}
+`, cl.store(fmt.Sprintf(", max_lag_entries: %d", clusterLag))))
+	c.start()
+	for _, one := range []struct {
+		cache         string
+		clients, keys int
+	}{{behind, 6, 40}, {through, 3, 30}, {fast, 3, 30}} {
+		l := newColdLoad(c.bases[0], one.clients, one.keys)
+		l.cache, l.nodes = one.cache, c.bases[:]
+		c.loads = append(c.loads, l)
+		c.fill(t, l)
+	}
+	c.settled(t)
+	return c
+}
+
+// fill puts every key of a cache.
+func (c *coldCluster) fill(t *testing.T, l *coldLoad) {
+	t.Helper()
+	err := l.each(func(one *coldClient) error {
+		for i := range one.many {
+			key := one.key(i)
+			for one.keys[key] == nil || one.keys[key].state == 0 { // it is refused where the store is slow
+				if err := one.put(key); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("fill %s: %v\n%s", l.cache, err, tail(c.nodes[0].log.String()))
+	}
+}
+
+// load works on all caches until the returned function is called.
+func (c *coldCluster) load() (stop func()) {
+	var stops []func()
+	for i, l := range c.loads {
+		l.away.Store(true)
+		stops = append(stops, l.start(uint64(time.Now().UnixNano())+uint64(i)))
+	}
+	return func() {
+		for i, stop := range stops {
+			stop()
+			c.loads[i].away.Store(false)
+		}
+	}
+}
+
+// goesOn waits until so many more writes of each cache were done.
+func (c *coldCluster) goesOn(t *testing.T, through, want int) {
+	t.Helper()
+	for _, l := range c.loads {
+		before := l.counted().done
+		c.nodes[through].wait("writes to "+l.cache+" go on", time.Minute, func() error {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if l.fault != nil || l.counts.done >= before+want {
+				return nil // settled tells the fault
+			}
+			return fmt.Errorf("%d were done", l.counts.done-before)
+		})
+	}
+}
+
+// owns holds that a node owns partitions, so that its death is worth something.
+func (c *coldCluster) owns(t *testing.T, node int) {
+	t.Helper()
+	name := fmt.Sprint("n", node)
+	n := 0
+	for _, p := range c.status((node + 1) % 3).Partitions {
+		if p.Owner == name {
+			n++
+		}
+	}
+	if n == 0 {
+		t.Fatalf("node %s owns nothing", name)
+	}
+}
+
+func (c *coldCluster) killed(t *testing.T, node int) {
+	stop := c.load()
+	c.goesOn(t, node, 100)
+	c.owns(t, node)
+	c.nodes[node].kill()
+	killed := time.Now()
+	c.goesOn(t, (node+1)%3, 100)
+	t.Logf("node %d was killed; 100 more writes of each cache were done %v later", node, time.Since(killed).Round(time.Millisecond))
+	c.nodes[node] = start(c.t, c.configs[node])
+	c.ready(node)
+	c.goesOn(t, node, 50)
+	stop()
+	c.settled(t)
+}
+
+func (c *coldCluster) stopped(t *testing.T, node int) {
+	stop := c.load()
+	c.goesOn(t, node, 100)
+	c.owns(t, node)
+	if err := c.nodes[node].stop(60 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	c.goesOn(t, (node+1)%3, 100)
+	c.nodes[node] = start(c.t, c.configs[node])
+	c.ready(node)
+	c.goesOn(t, node, 50)
+	stop()
+	c.settled(t)
+}
+
+// away has the store away under load, and kills a node in that time if that is not less than 0.
+func (c *coldCluster) away(t *testing.T, away, back func(), kill int) {
+	l := c.loads[0]
+	stop := c.load()
+	c.goesOn(t, 1, 50)
+	away()
+	gone, before := time.Now(), l.counted()
+	c.nodes[1].wait("puts are refused", time.Minute, func() error {
+		if now := l.counted(); now.refused == before.refused {
+			return fmt.Errorf("%+v", now)
+		}
+		return nil
+	})
+	if kill >= 0 {
+		c.owns(t, kill)
+		c.nodes[kill].kill()
+	}
+	if left := clusterAway - time.Since(gone); left > 0 {
+		<-time.After(left) // how long it is away is what this is about
+	}
+	now := l.counted()
+	t.Logf("away for %v: %d writes went on, %d puts were refused: %s", time.Since(gone).Round(time.Second), now.done-before.done, now.refused-before.refused, now.refusal)
+	back()
+	returned := time.Now()
+	c.goesOn(t, 1, 100)
+	t.Logf("100 more writes of each cache were done %v after the store was back", time.Since(returned).Round(time.Millisecond))
+	if kill >= 0 {
+		c.nodes[kill] = start(c.t, c.configs[kill])
+		c.ready(kill)
+	}
+	stop()
+	c.settled(t)
+}
+
+// allKilled kills all nodes at a time. What a volatile cache had is gone then, and nothing of it comes back from the store.
+func (c *coldCluster) allKilled(t *testing.T) {
+	stop := c.load()
+	c.goesOn(t, 0, 100)
+	for _, n := range c.nodes {
+		n.kill()
+	}
+	stop()
+	c.start()
+	for _, l := range c.loads {
+		if l.cache != fast {
+			continue
+		}
+		for _, client := range l.clients {
+			for key := range client.keys {
+				client.keys[key] = &coldKey{}
+			}
+		}
+	}
+	c.settled(t)
+	// Now what is written has higher revisions than the copies of before, which would win otherwise.
+	c.fill(t, c.loads[2])
+	c.settled(t)
+}
+
+// settled waits until the cluster is as it should be, and holds every key against what was acknowledged: through each node, in the store, and in the pipeline's results.
+func (c *coldCluster) settled(t *testing.T) {
+	t.Helper()
+	for i, n := range c.nodes {
+		n.wait("the cluster is even", 60*time.Second, func() error { return isEven(c.status(i)) })
+	}
+	for _, l := range c.loads {
+		for i, n := range c.nodes {
+			l.nodes = c.bases[i : i+1]
+			l.check(n)
+		}
+		l.nodes = c.bases[:]
+	}
+	for _, cache := range []string{behind, through, fast, "predictions"} {
+		for i, n := range c.nodes {
+			n.wait(cache+" is in the store", time.Minute, func() error {
+				s, err := coldStatsOf(c.bases[i] + "/rest/v2/caches/" + cache)
+				if err == nil && s.LagEntries > 0 {
+					err = fmt.Errorf("%+v", s)
+				}
+				return err
+			})
+		}
+	}
+	c.loads[0].results(c.nodes[0], time.Minute)
+	c.noOtherResults(t)
+	c.inStore(t)
+	c.activated(t)
+}
+
+// noOtherResults waits until no removed key has a result.
+func (c *coldCluster) noOtherResults(t *testing.T) {
+	t.Helper()
+	for _, client := range c.loads[0].clients {
+		for key, k := range client.keys {
+			if k.state > 0 {
+				continue
+			}
+			c.nodes[0].wait("the result of "+key+", which was removed, goes too", 30*time.Second, func() error {
+				resp, err := http.Get(c.bases[0] + "/rest/v2/caches/predictions/" + key)
+				if err != nil {
+					return err
+				}
+				defer resp.Body.Close()
+				if resp.StatusCode != http.StatusNotFound {
+					return errors.New(resp.Status)
+				}
+				return nil
+			})
+		}
+	}
+}
+
+// inStore holds the store's copies against what was acknowledged.
+func (c *coldCluster) inStore(t *testing.T) {
+	t.Helper()
+	s, err := ceph.Open(t.Context(), ceph.Config{Conf: c.conf, Pool: c.pool})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, l := range c.loads {
+		for _, client := range l.clients {
+			for key, k := range client.keys {
+				e, err := s.Get(t.Context(), l.cache, key)
+				switch {
+				case k.state == 0 && errors.Is(err, store.ErrNotFound):
+				case k.state == 0 && l.cache == fast && err == nil: // of before all nodes were killed: the sweep takes it, after an hour at most
+				case k.state > 0 && err == nil && strconv.Quote(strconv.FormatUint(e.Revision, 10)) == k.etag && bytes.HasPrefix(e.Value, fmt.Appendf(nil, "%20d", k.state)):
+				default:
+					t.Errorf("the store has %s/%s at revision %d with %.20q, and it must be %+v: %v", l.cache, key, e.Revision, e.Value, *k, err)
+				}
+			}
+		}
+	}
+}
+
+// activated holds that values leave memory and come back on each node.
+func (c *coldCluster) activated(t *testing.T) {
+	t.Helper()
+	for i := range c.nodes {
+		var all []coldStats
+		for _, l := range c.loads {
+			s, err := coldStatsOf(c.bases[i] + "/rest/v2/caches/" + l.cache)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, s)
+		}
+		if slices.ContainsFunc(all[:2], func(s coldStats) bool { return s.Loads == 0 || s.Evictions == 0 || s.Cold == 0 }) {
+			t.Errorf("node %d: %+v: too little was cold to prove anything", i, all)
+		}
+	}
+}
