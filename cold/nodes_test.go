@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,5 +173,74 @@ func TestNodesFull(t *testing.T) {
 				t.Errorf("put into a full cache: %v after %v", err, time.Since(began))
 			}
 		}
+	}
+}
+
+// TestNodesStoreHangs: questions that wait for a store that does not answer keep no others waiting, and who asked is told why.
+func TestNodesStoreHangs(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s := setup{
+		grid:  grid.Config{URL: natstest.URL(t), Partitions: 2},
+		store: faultstore.New(storetest.NewMemory(nil), 3, faultstore.Faults{}),
+	}
+	config := grid.CacheConfig{Name: "c", MaxEntries: 1000, Store: "cold"}
+	one := open(t, s)
+	c1 := cache(t, one, config)
+	two := open(t, s)
+	c2 := cache(t, two, config)
+	eventually(t, "each has its share", func() bool {
+		a, _ := c1.Owned()
+		b, _ := c2.Owned()
+		return a == 1 && b == 1
+	})
+	var keys []string
+	other := map[string]*grid.Cache{} // of the node that does not own the key
+	for i := range 400 {
+		key := fmt.Sprint(i)
+		put(t, c1, key, "value")
+		keys, other[key] = append(keys, key), c1
+		eventually(t, "the value is at its owner", func() bool {
+			if _, ok := c1.Resident(key); ok {
+				other[key] = c2
+				return true
+			}
+			_, ok := c2.Resident(key)
+			return ok
+		})
+	}
+	eventually(t, "all values leave memory", func() bool {
+		if _, err := c1.Leave(ctx, keys, true); err != nil {
+			t.Fatal(err)
+		}
+		return inMemory(t, c2) == 0
+	})
+	s.store.Hang()
+	defer s.store.Up()
+	before := s.store.Calls()
+	var gets sync.WaitGroup
+	var ended, told atomic.Int64
+	for key, c := range other {
+		gets.Go(func() {
+			_, err := c.Get(ctx, key)
+			ended.Add(1)
+			if !errors.Is(err, grid.ErrUnavailable) {
+				t.Errorf("get %s: %v", key, err)
+			} else if strings.Contains(err.Error(), "the store does not answer") {
+				told.Add(1)
+			}
+		})
+	}
+	eventually(t, "each node asks the store for as many as it answers at a time", func() bool { return s.store.Calls()-before >= 2*64 })
+	for i := range 8 {
+		for _, c := range []*grid.Cache{c1, c2} {
+			if _, err := c.Put(ctx, fmt.Sprint("new", i), nil, grid.PutOptions{}); err != nil || ended.Load() > 0 {
+				t.Fatalf("put of a new key: %v; %d gets of others have ended", err, ended.Load())
+			}
+		}
+	}
+	gets.Wait()
+	if told.Load() == 0 { // more than none that were not behind others all the time
+		t.Error("nobody was told that the store does not answer")
 	}
 }

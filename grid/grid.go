@@ -48,6 +48,7 @@ type Grid struct {
 	relays        *relays
 	uses          uses
 	asking        errgroup.Group // answers other nodes
+	askingStore   errgroup.Group // answers what waits for a store
 	peers         peers
 
 	mu        sync.Mutex
@@ -103,6 +104,7 @@ func Open(ctx context.Context, cfg Config) (*Grid, error) {
 		g.node = c.Node + nodeMark + g.node
 	}
 	g.asking.SetLimit(askMax)
+	g.askingStore.SetLimit(askMax)
 	g.relays = &relays{g: g, running: make(map[relayKey]*relay)}
 	opening, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -372,6 +374,7 @@ func (g *Grid) shut(ctx context.Context) {
 	g.running.Wait()
 	// Its functions return no error.
 	_ = g.asking.Wait()
+	_ = g.askingStore.Wait()
 	if g.asks != nil {
 		g.asks.close()
 	}

@@ -130,7 +130,7 @@ func (t *tenure) admit(ctx context.Context, q question) error {
 	if tier == nil || at.partition != t.p {
 		return nil
 	}
-	wait, cancel := context.WithTimeout(ctx, min(q.Within, askTry*3/4))
+	wait, cancel := context.WithTimeout(ctx, min(q.Within, askWait))
 	defer cancel()
 	r, err := c.admit(ctx, wait, at, q.Size, tier)
 	r.release()

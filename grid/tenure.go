@@ -26,7 +26,7 @@ type tenure struct {
 	attaching sync.Mutex // held while a reader begins here
 
 	mu        sync.Mutex
-	questions *nats.Subscription
+	questions []*nats.Subscription
 	cursors   map[*Reader]*cursor
 	outlets   map[string]*outlet
 	readers   map[string]readerList // by cache
@@ -108,10 +108,7 @@ func (t *tenure) end(ctx context.Context) {
 		}
 	}
 	t.p.term.current.CompareAndSwap(t, nil)
-	if questions != nil {
-		// The connection may be gone: what Unsubscribe says of it does not matter.
-		_ = questions.Unsubscribe()
-	}
+	t.listenNoMore(questions)
 	t.closeOutlets(true)
 	t.feed.close()
 	t.index.close()
