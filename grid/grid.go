@@ -59,6 +59,8 @@ type Grid struct {
 	readers   map[*Reader]struct{}
 	closed    bool
 
+	// unopened is set while a node joins, and makes what the grid needs.
+	unopened atomic.Bool
 	// What the opening waits for, and when the log said so last.
 	waits     string
 	waitsTold time.Time
@@ -164,6 +166,8 @@ func (g *Grid) open(ctx context.Context) error {
 			return err
 		}
 	}
+	g.unopened.Store(true)
+	defer g.unopened.Store(false)
 	if g.cfg.Cluster != nil {
 		if err := g.join(ctx); err != nil {
 			return err

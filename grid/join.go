@@ -180,12 +180,15 @@ func (g *Grid) patiently(ctx context.Context, do func(context.Context) error) er
 	if g.cfg.Cluster == nil {
 		return do(ctx)
 	}
-	for {
+	for tries := 1; ; tries++ {
 		try, cancel := context.WithTimeout(ctx, patience)
 		err := do(try)
 		cancel()
 		if err == nil || !errors.Is(err, ErrUnavailable) {
 			return err
+		}
+		if tries > 2 && g.unopened.Load() { // an election alone takes one or two
+			g.waitsFor("waits: " + err.Error())
 		}
 		g.cfg.Logger.Debug("the cluster is not ready", "error", err)
 		if tooFew(err) {

@@ -11,8 +11,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/store"
 	"github.com/millrace/millrace/store/ceph"
@@ -26,17 +29,17 @@ const clusterLag = 100
 // every key is as it was acknowledged, through every node, and the store has exactly that.
 func TestCephCluster(t *testing.T) {
 	cl := withCeph(t)
+	t.Cleanup(func() { cl.each("resume") }) // where it fails while the store is away
 	c := newColdCluster(t, cl)
 	for round := range clusterRounds {
-		t.Run(fmt.Sprint("an owner is killed, ", round), func(t *testing.T) { c.killed(t, 2) })
-		t.Run(fmt.Sprint("another one while the store is away, ", round), func(t *testing.T) {
-			c.away(t, func() { cl.each("pause") }, func() { cl.each("resume"); cl.do("await", "3") }, 0)
-		})
-		t.Run(fmt.Sprint("a node stops in order, ", round), func(t *testing.T) { c.stopped(t, 1) })
-		t.Run(fmt.Sprint("the store is away, ", round), func(t *testing.T) {
-			c.away(t, func() { cl.each("pause") }, func() { cl.each("resume"); cl.do("await", "3") }, -1)
-		})
-		t.Run(fmt.Sprint("all nodes are killed, ", round), c.allKilled)
+		began := time.Now()
+		t.Logf("round %d", round)
+		c.killed(2)
+		c.away(cl, 0)
+		c.stopped(1)
+		c.away(cl, -1)
+		c.allKilled()
+		t.Logf("round %d took %v", round, time.Since(began).Round(time.Second))
 		if t.Failed() {
 			return
 		}
@@ -74,14 +77,15 @@ pipelines: {classify: {from: digits, model: digits, to: predictions}}
 		l := newColdLoad(c.bases[0], one.clients, one.keys)
 		l.cache, l.nodes = one.cache, c.bases[:]
 		c.loads = append(c.loads, l)
-		c.fill(t, l)
+		c.fill(l)
 	}
-	c.settled(t)
+	c.settled()
 	return c
 }
 
 // fill puts every key of a cache.
-func (c *coldCluster) fill(t *testing.T, l *coldLoad) {
+func (c *coldCluster) fill(l *coldLoad) {
+	t := c.t
 	t.Helper()
 	err := l.each(func(one *coldClient) error {
 		for i := range one.many {
@@ -115,8 +119,8 @@ func (c *coldCluster) load() (stop func()) {
 }
 
 // goesOn waits until so many more writes of each cache were done.
-func (c *coldCluster) goesOn(t *testing.T, through, want int) {
-	t.Helper()
+func (c *coldCluster) goesOn(through, want int) {
+	c.t.Helper()
 	for _, l := range c.loads {
 		before := l.counted().done
 		c.nodes[through].wait("writes to "+l.cache+" go on", time.Minute, func() error {
@@ -131,7 +135,8 @@ func (c *coldCluster) goesOn(t *testing.T, through, want int) {
 }
 
 // owns holds that a node owns partitions, so that its death is worth something.
-func (c *coldCluster) owns(t *testing.T, node int) {
+func (c *coldCluster) owns(node int) {
+	t := c.t
 	t.Helper()
 	name := fmt.Sprint("n", node)
 	n := 0
@@ -145,74 +150,120 @@ func (c *coldCluster) owns(t *testing.T, node int) {
 	}
 }
 
-func (c *coldCluster) killed(t *testing.T, node int) {
+func (c *coldCluster) killed(node int) {
+	t := c.t
 	stop := c.load()
-	c.goesOn(t, node, 100)
-	c.owns(t, node)
+	c.goesOn(node, 100)
+	c.owns(node)
 	c.nodes[node].kill()
 	killed := time.Now()
-	c.goesOn(t, (node+1)%3, 100)
+	c.goesOn((node+1)%3, 100)
 	t.Logf("node %d was killed; 100 more writes of each cache were done %v later", node, time.Since(killed).Round(time.Millisecond))
 	c.nodes[node] = start(c.t, c.configs[node])
 	c.ready(node)
-	c.goesOn(t, node, 50)
+	c.goesOn(node, 50)
 	stop()
-	c.settled(t)
+	c.settled()
 }
 
-func (c *coldCluster) stopped(t *testing.T, node int) {
+func (c *coldCluster) stopped(node int) {
+	t := c.t
 	stop := c.load()
-	c.goesOn(t, node, 100)
-	c.owns(t, node)
+	c.goesOn(node, 100)
+	c.owns(node)
 	if err := c.nodes[node].stop(60 * time.Second); err != nil {
 		t.Fatal(err)
 	}
-	c.goesOn(t, (node+1)%3, 100)
+	c.goesOn((node+1)%3, 100)
 	c.nodes[node] = start(c.t, c.configs[node])
 	c.ready(node)
-	c.goesOn(t, node, 50)
+	c.goesOn(node, 50)
 	stop()
-	c.settled(t)
+	c.settled()
 }
 
 // away has the store away under load, and kills a node in that time if that is not less than 0.
-func (c *coldCluster) away(t *testing.T, away, back func(), kill int) {
-	l := c.loads[0]
+func (c *coldCluster) away(cl cephCluster, kill int) {
+	t, l := c.t, c.loads[0]
 	stop := c.load()
-	c.goesOn(t, 1, 50)
-	away()
+	c.goesOn(1, 50)
+	for _, l := range c.loads {
+		l.writes.Store(true)
+	}
+	cl.each("pause")
 	gone, before := time.Now(), l.counted()
 	c.nodes[1].wait("puts are refused", time.Minute, func() error {
-		if now := l.counted(); now.refused == before.refused {
+		if now := l.counted(); now.refused < before.refused+10 {
 			return fmt.Errorf("%+v", now)
 		}
 		return nil
 	})
 	if kill >= 0 {
-		c.owns(t, kill)
+		c.owns(kill)
 		c.nodes[kill].kill()
+	} else {
+		c.unavailable()
 	}
 	if left := clusterAway - time.Since(gone); left > 0 {
 		<-time.After(left) // how long it is away is what this is about
 	}
 	now := l.counted()
 	t.Logf("away for %v: %d writes went on, %d puts were refused: %s", time.Since(gone).Round(time.Second), now.done-before.done, now.refused-before.refused, now.refusal)
-	back()
+	cl.each("resume")
+	cl.do("await", "3")
 	returned := time.Now()
-	c.goesOn(t, 1, 100)
+	for _, l := range c.loads {
+		l.writes.Store(false)
+	}
+	c.goesOn(1, 100)
 	t.Logf("100 more writes of each cache were done %v after the store was back", time.Since(returned).Round(time.Millisecond))
 	if kill >= 0 {
-		c.nodes[kill] = start(c.t, c.configs[kill])
+		c.nodes[kill] = start(t, c.configs[kill])
 		c.ready(kill)
 	}
 	stop()
-	c.settled(t)
+	c.settled()
+}
+
+// unavailable holds that a get of what is in the store alone fails through each node, and says why, while the store is away.
+func (c *coldCluster) unavailable() {
+	l := c.loads[0]
+	var gets errgroup.Group
+	var told [3]atomic.Int64
+	for i := range c.bases {
+		for client := range l.clients {
+			for k := range 5 {
+				gets.Go(func() error {
+					key := fmt.Sprintf("%d-%d", client, k)
+					resp, body, err := l.doAt(c.bases[i], http.MethodGet, key, nil)
+					switch {
+					case err != nil:
+						return err
+					case resp.StatusCode == http.StatusOK, resp.StatusCode == http.StatusNotFound:
+					case !isProblem(resp, body, "grid_unavailable"):
+						return fmt.Errorf("get %s through node %d: %s: %s", key, i, resp.Status, body)
+					case bytes.Contains(body, []byte("the store does not answer")):
+						told[i].Add(1)
+					}
+					return nil
+				})
+			}
+		}
+	}
+	if err := gets.Wait(); err != nil {
+		c.t.Error(err)
+	}
+	for i := range told {
+		if told[i].Load() == 0 {
+			c.t.Errorf("node %d told nobody that the store does not answer", i)
+		}
+	}
 }
 
 // allKilled kills all nodes at a time. What a volatile cache had is gone then, and nothing of it comes back from the store.
-func (c *coldCluster) allKilled(t *testing.T) {
+func (c *coldCluster) allKilled() {
 	stop := c.load()
-	c.goesOn(t, 0, 100)
+	c.goesOn(0, 100)
 	for _, n := range c.nodes {
 		n.kill()
 	}
@@ -228,15 +279,15 @@ func (c *coldCluster) allKilled(t *testing.T) {
 			}
 		}
 	}
-	c.settled(t)
+	c.settled()
 	// Now what is written has higher revisions than the copies of before, which would win otherwise.
-	c.fill(t, c.loads[2])
-	c.settled(t)
+	c.fill(c.loads[2])
+	c.settled()
 }
 
 // settled waits until the cluster is as it should be, and holds every key against what was acknowledged: through each node, in the store, and in the pipeline's results.
-func (c *coldCluster) settled(t *testing.T) {
-	t.Helper()
+func (c *coldCluster) settled() {
+	c.t.Helper()
 	for i, n := range c.nodes {
 		n.wait("the cluster is even", 60*time.Second, func() error { return isEven(c.status(i)) })
 	}
@@ -259,14 +310,14 @@ func (c *coldCluster) settled(t *testing.T) {
 		}
 	}
 	c.loads[0].results(c.nodes[0], time.Minute)
-	c.noOtherResults(t)
-	c.inStore(t)
-	c.activated(t)
+	c.noOtherResults()
+	c.inStore()
+	c.activated()
 }
 
 // noOtherResults waits until no removed key has a result.
-func (c *coldCluster) noOtherResults(t *testing.T) {
-	t.Helper()
+func (c *coldCluster) noOtherResults() {
+	c.t.Helper()
 	for _, client := range c.loads[0].clients {
 		for key, k := range client.keys {
 			if k.state > 0 {
@@ -288,7 +339,8 @@ func (c *coldCluster) noOtherResults(t *testing.T) {
 }
 
 // inStore holds the store's copies against what was acknowledged.
-func (c *coldCluster) inStore(t *testing.T) {
+func (c *coldCluster) inStore() {
+	t := c.t
 	t.Helper()
 	s, err := ceph.Open(t.Context(), ceph.Config{Conf: c.conf, Pool: c.pool})
 	if err != nil {
@@ -312,7 +364,8 @@ func (c *coldCluster) inStore(t *testing.T) {
 }
 
 // activated holds that values leave memory and come back on each node.
-func (c *coldCluster) activated(t *testing.T) {
+func (c *coldCluster) activated() {
+	t := c.t
 	t.Helper()
 	for i := range c.nodes {
 		var all []coldStats

@@ -30,6 +30,8 @@ type coldLoad struct {
 	turn  atomic.Uint64
 	// away is set while the store is: entries that are in the store alone cannot be read then.
 	away atomic.Bool
+	// writes is set where nothing is to be read: a get of a cold entry waits for long while the store is away.
+	writes atomic.Bool
 
 	mu     sync.Mutex
 	counts coldCounts
@@ -108,6 +110,8 @@ func (c *coldClient) step(random *rand.Rand) error {
 		return c.put(key)
 	case what < 6:
 		return c.write(key, 0, http.MethodDelete, nil)
+	case c.l.writes.Load():
+		return c.put(key)
 	default:
 		return c.check(key)
 	}
