@@ -106,12 +106,14 @@ type Cold struct {
 	cancel              context.CancelFunc
 	running             sync.WaitGroup
 	steps               steps
+	lookEvery           time.Duration
 
-	mu     sync.Mutex
-	grid   *grid.Grid // nil before Start
-	tiers  map[string]*tier
-	ending map[string]<-chan struct{} // closed when the last tier of this name that was stopped has ended
-	closed bool
+	mu         sync.Mutex
+	grid       *grid.Grid // nil before Start
+	identities map[string]*identity
+	tiers      map[string]*tier
+	ending     map[string]<-chan struct{} // closed when the last tier of this name that was stopped has ended
+	closed     bool
 }
 
 var _ grid.Tiers = (*Cold)(nil)
@@ -122,7 +124,7 @@ func New(cfg Config) (*Cold, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Cold{cfg: cfg.withDefaults(), ctx: ctx, cancel: cancel, steps: rightSteps(), tiers: make(map[string]*tier), ending: make(map[string]<-chan struct{})}, nil
+	return &Cold{cfg: cfg.withDefaults(), ctx: ctx, cancel: cancel, steps: rightSteps(), lookEvery: lookEverySoOften, tiers: make(map[string]*tier), ending: make(map[string]<-chan struct{})}, nil
 }
 
 // Tier implements grid.Tiers.
@@ -191,40 +193,16 @@ func (c *Cold) Deleted(cache string) {
 }
 
 // Start begins to write behind and to evict, in the caches that there are and in those to come. It is an ErrForeign where a store has the
-// values of another grid.
+// values of another grid, and an ErrOtherStore where the grid's is another one.
 func (c *Cold) Start(ctx context.Context, g *grid.Grid) error {
-	for name, s := range c.cfg.Stores {
-		if err := claim(ctx, s.Store, g); err != nil {
-			return fmt.Errorf("store %s: %w", name, err)
-		}
+	if err := c.identify(ctx, g); err != nil {
+		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.grid = g
 	for _, t := range c.tiers {
 		t.start(g)
-	}
-	return nil
-}
-
-// claim makes a store the grid's, or says that it is another's: revisions of two grids cannot be compared. A store that is nobody's may have
-// copies; all of them must be from before the grid's own streams begin.
-func claim(ctx context.Context, s store.Store, g *grid.Grid) error {
-	o, err := store.ReadOwner(ctx, s)
-	if err == nil && o.Grid == "" {
-		if o.From != g.ID() {
-			if err := isFormer(ctx, s, g.First(), o); err != nil {
-				return err
-			}
-		}
-		o, err = store.Claim(ctx, s, g.ID()) // somebody else may have been faster
-	}
-	if err != nil {
-		return err
-	}
-	if o.Grid != g.ID() {
-		return fmt.Errorf("%w: %s, and this is %s; use another store, or the data folder of that grid; where that is lost, millrace store release gives the store to a new one",
-			ErrForeign, o.Grid, g.ID())
 	}
 	return nil
 }

@@ -133,3 +133,13 @@ func (c *Cold) Want(cache string, entries int64) {
 		runtime.Gosched()
 	}
 }
+
+// LookNow has a node look which stores it has, as it does now and then.
+func LookNow(ctx context.Context, c *Cold) {
+	c.mu.Lock()
+	all := c.identities
+	c.mu.Unlock()
+	for _, i := range all {
+		_ = i.check(ctx) // Foreign tells
+	}
+}

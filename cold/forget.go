@@ -67,6 +67,9 @@ func (t *tier) forget() {
 }
 
 func (t *tier) forgetUpTo(ctx context.Context, partitions int, upTo map[int]grid.Sequence) error {
+	if err := t.rightStore(ctx, true); err != nil {
+		return err
+	}
 	var some []store.Entry
 	remove := func() error {
 		for _, err := range t.store.Store.PutAll(ctx, t.name, some) {

@@ -124,7 +124,18 @@ func (t *tier) fly(f *flight, key flightKey, cold grid.Cold) {
 
 // load reads a value from the store.
 func (t *tier) load(ctx context.Context, cold grid.Cold) ([]byte, error) {
+	if t.rightStore(ctx, false) != nil {
+		if err := t.rightStore(ctx, true); err != nil { // it may be the right one again
+			return nil, fmt.Errorf("%w: %w", grid.ErrUnavailable, err)
+		}
+	}
 	e, err := t.store.Store.Get(ctx, t.name, cold.Entry.Key)
+	if errors.Is(err, store.ErrNotFound) || err == nil && e.Revision != uint64(cold.Entry.Revision) {
+		if wrong := t.rightStore(ctx, true); wrong != nil {
+			t.loadErrors.Add(1)
+			return nil, fmt.Errorf("%w: %w", grid.ErrUnavailable, wrong)
+		}
+	}
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil, fmt.Errorf("%w: %w", grid.ErrNotFound, err)

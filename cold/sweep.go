@@ -48,6 +48,9 @@ func (c *Cold) Sweep(ctx context.Context) error {
 // may not have been there for as long. What is swept is a copy of one revision: what is put meanwhile is another. A revision that the
 // stream has not come to is left alone: the stream is not the one that the copy is of, and the copy may be all there is.
 func (t *tier) sweep(ctx context.Context) error {
+	if err := t.rightStore(ctx, true); err != nil {
+		return err
+	}
 	if err := t.tidy(ctx); err != nil {
 		return err
 	}

@@ -155,12 +155,15 @@ func (t *tier) write(changes []grid.Change) bool {
 	for i, c := range changes {
 		entries[i] = asStored(c)
 	}
-	for wait := writeFirst; ; wait = min(2*wait, writeLongest) {
+	for wait, again := writeFirst, false; ; wait, again = min(2*wait, writeLongest), true {
 		ctx, cancel := context.WithTimeout(t.ctx, writeTry)
-		outcomes := t.store.Store.PutAll(ctx, t.name, entries)
+		var outcomes []error
+		why := t.rightStore(ctx, again) // one that was away may come back as another
+		left := entries
+		if why == nil {
+			outcomes, left = t.store.Store.PutAll(ctx, t.name, entries), nil
+		}
 		cancel()
-		var left []store.Entry
-		var why error
 		for i, err := range outcomes {
 			// Where the store has a newer revision, that is as good.
 			if err != nil && !errors.Is(err, store.ErrStale) {

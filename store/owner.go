@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 )
@@ -12,6 +13,7 @@ const GridNamespace = "_grid"
 const (
 	ownerKey = "id"
 	fromKey  = "from"
+	storeKey = "store"
 )
 
 // Owner says which grid a store belongs to. Revisions of two grids cannot be compared, so that a store is one grid's.
@@ -48,6 +50,27 @@ func Claim(ctx context.Context, s Store, grid string) (Owner, error) {
 		return Owner{}, err
 	}
 	return ReadOwner(ctx, s)
+}
+
+// ReadID returns the id that tells a store from any other, which is made once; "" where it has none yet.
+func ReadID(ctx context.Context, s Store) (string, error) {
+	e, err := s.Get(ctx, GridNamespace, storeKey)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return "", fmt.Errorf("read which store it is: %w", err)
+	}
+	return string(e.Value), nil
+}
+
+// MakeID gives a store an id where it has none, and returns the one that it has then: where two nodes make it, one is faster.
+func MakeID(ctx context.Context, s Store) (string, error) {
+	id, err := ReadID(ctx, s)
+	if err != nil || id != "" {
+		return id, err
+	}
+	if err := putText(ctx, s, storeKey, rand.Text()); err != nil {
+		return "", err
+	}
+	return ReadID(ctx, s)
 }
 
 // SetFrom says which grid the copies of a store are of that is nobody's.
@@ -88,7 +111,7 @@ func IsEmpty(ctx context.Context, s Store) (bool, error) {
 func putText(ctx context.Context, s Store, key, text string) error {
 	err := s.Put(ctx, GridNamespace, Entry{Info: Info{Key: key, Revision: 1, ContentType: "text/plain"}, Value: []byte(text)})
 	if err != nil {
-		return fmt.Errorf("write whom the store belongs to: %w", err)
+		return fmt.Errorf("write what the store keeps of its grid: %w", err)
 	}
 	return nil
 }

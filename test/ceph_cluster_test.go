@@ -37,7 +37,9 @@ func TestCephCluster(t *testing.T) {
 		c.killed(2)
 		c.away(cl, 0)
 		c.stopped(1)
-		c.away(cl, -1)
+		if clusterRounds > 1 {
+			c.away(cl, -1)
+		}
 		c.allKilled()
 		t.Logf("round %d took %v", round, time.Since(began).Round(time.Second))
 		if t.Failed() {
@@ -62,10 +64,10 @@ func newColdCluster(t *testing.T, cl cephCluster) *coldCluster {
 	c := &coldCluster{pool: strings.ToLower(t.Name()), conf: filepath.Join(cl.dir, "ceph.conf")}
 	c.clusterNodes = newCluster(t, fmt.Sprintf(`stores: {cold: %s}
 caches:
-  digits: {max_entries: 60, store: cold, consistency: leader}
-  through: {max_entries: 30, store: cold, write: through, consistency: leader}
-  fast: {class: volatile, max_entries: 30, store: cold, consistency: leader}
-  predictions: {max_entries: 60, store: cold}
+  digits: {max_entries: 30, store: cold, consistency: leader}
+  through: {max_entries: 15, store: cold, write: through, consistency: leader}
+  fast: {class: volatile, max_entries: 15, store: cold, consistency: leader}
+  predictions: {max_entries: 30, store: cold}
 models: {digits: {path: "builtin:digits"}}
 pipelines: {classify: {from: digits, model: digits, to: predictions}}
 `, cl.store(fmt.Sprintf(", max_lag_entries: %d", clusterLag))))
@@ -73,7 +75,7 @@ pipelines: {classify: {from: digits, model: digits, to: predictions}}
 	for _, one := range []struct {
 		cache         string
 		clients, keys int
-	}{{behind, 6, 40}, {through, 3, 30}, {fast, 3, 30}} {
+	}{{behind, 6, clusterKeys}, {through, 3, clusterKeys}, {fast, 3, clusterKeys}} {
 		l := newColdLoad(c.bases[0], one.clients, one.keys)
 		l.cache, l.nodes = one.cache, c.bases[:]
 		c.loads = append(c.loads, l)
@@ -153,15 +155,15 @@ func (c *coldCluster) owns(node int) {
 func (c *coldCluster) killed(node int) {
 	t := c.t
 	stop := c.load()
-	c.goesOn(node, 100)
+	c.goesOn(node, clusterWrites)
 	c.owns(node)
 	c.nodes[node].kill()
 	killed := time.Now()
-	c.goesOn((node+1)%3, 100)
-	t.Logf("node %d was killed; 100 more writes of each cache were done %v later", node, time.Since(killed).Round(time.Millisecond))
+	c.goesOn((node+1)%3, clusterWrites)
+	t.Logf("node %d was killed; %d more writes of each cache were done %v later", node, clusterWrites, time.Since(killed).Round(time.Millisecond))
 	c.nodes[node] = start(c.t, c.configs[node])
 	c.ready(node)
-	c.goesOn(node, 50)
+	c.goesOn(node, clusterWrites)
 	stop()
 	c.settled()
 }
@@ -169,15 +171,15 @@ func (c *coldCluster) killed(node int) {
 func (c *coldCluster) stopped(node int) {
 	t := c.t
 	stop := c.load()
-	c.goesOn(node, 100)
+	c.goesOn(node, clusterWrites)
 	c.owns(node)
 	if err := c.nodes[node].stop(60 * time.Second); err != nil {
 		t.Fatal(err)
 	}
-	c.goesOn((node+1)%3, 100)
+	c.goesOn((node+1)%3, clusterWrites)
 	c.nodes[node] = start(c.t, c.configs[node])
 	c.ready(node)
-	c.goesOn(node, 50)
+	c.goesOn(node, clusterWrites)
 	stop()
 	c.settled()
 }
@@ -186,7 +188,7 @@ func (c *coldCluster) stopped(node int) {
 func (c *coldCluster) away(cl cephCluster, kill int) {
 	t, l := c.t, c.loads[0]
 	stop := c.load()
-	c.goesOn(1, 50)
+	c.goesOn(1, clusterWrites)
 	for _, l := range c.loads {
 		l.writes.Store(true)
 	}
@@ -215,8 +217,8 @@ func (c *coldCluster) away(cl cephCluster, kill int) {
 	for _, l := range c.loads {
 		l.writes.Store(false)
 	}
-	c.goesOn(1, 100)
-	t.Logf("100 more writes of each cache were done %v after the store was back", time.Since(returned).Round(time.Millisecond))
+	c.goesOn(1, clusterWrites)
+	t.Logf("%d more writes of each cache were done %v after the store was back", clusterWrites, time.Since(returned).Round(time.Millisecond))
 	if kill >= 0 {
 		c.nodes[kill] = start(t, c.configs[kill])
 		c.ready(kill)
@@ -263,7 +265,7 @@ func (c *coldCluster) unavailable() {
 // allKilled kills all nodes at a time. What a volatile cache had is gone then, and nothing of it comes back from the store.
 func (c *coldCluster) allKilled() {
 	stop := c.load()
-	c.goesOn(0, 100)
+	c.goesOn(0, clusterWrites)
 	for _, n := range c.nodes {
 		n.kill()
 	}

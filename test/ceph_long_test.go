@@ -9,4 +9,6 @@ const (
 	outageAtLeast, clusterAway = time.Minute, 10 * time.Second
 	// clusterRounds is how often TestCephCluster does everything.
 	clusterRounds = 5
+	// clusterKeys is how many keys each of its clients has, and clusterWrites how many writes of each cache it waits for at each step.
+	clusterKeys, clusterWrites = 40, 100
 )

@@ -75,7 +75,7 @@ func (n *Node) ready(ctx context.Context) (reasons []string) {
 	if err := n.grid.Ready(ctx); err != nil {
 		return []string{err.Error()}
 	}
-	reasons = n.absent()
+	reasons = append(n.absent(), n.cold.Foreign()...)
 	all, err := pipelines{n}.now(ctx)
 	if err != nil {
 		return append(reasons, err.Error())
