@@ -143,3 +143,11 @@ func LookNow(ctx context.Context, c *Cold) {
 		_ = i.check(ctx) // Foreign tells
 	}
 }
+
+// NoReaderList has no list of readers be had until the node is closed, as while a partition has no leader.
+func NoReaderList(c *Cold) {
+	c.steps.readers = func(ctx context.Context, _ *grid.Grid) ([]grid.ReaderName, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+}

@@ -244,3 +244,13 @@ func TestNodesStoreHangs(t *testing.T) {
 		t.Error("nobody was told that the store does not answer")
 	}
 }
+
+// TestEvictWithoutReaderList: values leave memory while the readers of all caches cannot be listed.
+func TestEvictWithoutReaderList(t *testing.T) {
+	t.Parallel()
+	n := open(t, setup{bug: cold.NoReaderList})
+	c := cache(t, n, grid.CacheConfig{MaxEntries: 2, Store: "cold"})
+	for i := range 6 {
+		put(t, c, fmt.Sprint(i), "value")
+	}
+}

@@ -14,6 +14,8 @@ type steps struct {
 	write func(t *tier, changes []grid.Change, done func()) bool
 	// activate brings a value back in the place of its stub, if that is still there.
 	activate func(ctx context.Context, c *grid.Cache, cold grid.Cold, value []byte) error
+	// readers lists the readers of all caches, among them those of former stores.
+	readers func(ctx context.Context, g *grid.Grid) ([]grid.ReaderName, error)
 }
 
 func rightSteps() steps {
@@ -31,5 +33,6 @@ func rightSteps() steps {
 		activate: func(ctx context.Context, c *grid.Cache, cold grid.Cold, value []byte) error {
 			return c.Activate(ctx, cold, value)
 		},
+		readers: func(ctx context.Context, g *grid.Grid) ([]grid.ReaderName, error) { return g.Readers(ctx) },
 	}
 }

@@ -96,10 +96,9 @@ func (t *tier) start(g *grid.Grid) {
 			run()
 		})
 	}
-	part(func() {
-		t.forgetReaders(g)
-		t.evictLoop()
-	})
+	// Beside the evictor: while partitions have no leaders, readers cannot be listed, and what leaves memory needs no list of them.
+	part(func() { t.forgetReaders(g) })
+	part(t.evictLoop)
 	if t.store.Store != nil {
 		part(func() { t.preload(g) })
 		part(func() { t.writeLoop(g) })

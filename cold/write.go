@@ -36,7 +36,7 @@ func ReaderName(store string) string { return readerPrefix + store }
 // not passed.
 func (t *tier) forgetReaders(g *grid.Grid) {
 	forget := func() error {
-		all, err := g.Readers(t.ctx)
+		all, err := t.cold.steps.readers(t.ctx, g)
 		if err != nil {
 			return err
 		}
