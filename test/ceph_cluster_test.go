@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -46,6 +47,26 @@ func TestCephCluster(t *testing.T) {
 			return
 		}
 	}
+}
+
+// TestCephOtherStore: a node of a cluster whose file has another pool under the store's name is refused, and leaves nothing there; with the right pool it joins.
+func TestCephOtherStore(t *testing.T) {
+	cl := withCeph(t)
+	store := cl.store("")
+	other := strings.Replace(store, "pool: ", "pool: other", 1)
+	cl.do("pool", "othertestcephotherstore")
+	c := newCluster(t, "stores: {cold: "+store+"}\ncaches: {digits: {max_entries: 30, store: cold}}\n")
+	c.start()
+	if err := c.nodes[2].stop(60 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(c.configs[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.refuses("another pool", c.write("other", strings.Replace(string(text), store, other, 1)), "store cold", "another store than the grid has under this name", "stores.cold")
+	c.nodes[2] = start(t, c.configs[2])
+	c.ready(2)
 }
 
 // coldCluster is three nodes with caches that are larger than their memory.
