@@ -46,15 +46,15 @@ func (i *identity) claim(ctx context.Context) error {
 	}
 	// What was imported from this grid's own store, or released by it, is there in place of that.
 	own := o.Grid == "" && o.From == i.grid.ID()
+	if o.Grid == "" && !own {
+		if err := isFormer(ctx, i.store, i.grid.First(), o); err != nil {
+			return err
+		}
+	}
 	if (o.Grid == "" || o.Grid == i.grid.ID()) && noted != "" && id != noted && !own {
 		return i.other(id, noted)
 	}
 	if o.Grid == "" {
-		if !own {
-			if err := isFormer(ctx, i.store, i.grid.First(), o); err != nil {
-				return err
-			}
-		}
 		if o, err = store.Claim(ctx, i.store, i.grid.ID()); err != nil { // somebody else may have been faster
 			return err
 		}
