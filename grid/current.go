@@ -108,7 +108,7 @@ func (n *near) proveOne(part int) {
 // on this node; zero where that is not known yet.
 func (g *Grid) current(ctx context.Context, p *partition, cache string) (time.Time, error) {
 	t := p.tenure()
-	if t == nil && g.server == nil {
+	if t == nil && !g.alone() {
 		return g.relays.current(ctx, p, cache)
 	}
 	if t == nil {

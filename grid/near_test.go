@@ -448,3 +448,38 @@ func BenchmarkGetNear(b *testing.B) {
 		}
 	}
 }
+
+// TestNearInCluster: in a cluster of nodes too, one that does not own a partition answers gets of it from its near cache, also one that keeps nothing of the grid; and never
+// what was replaced longer ago than the cache says.
+func TestNearInCluster(t *testing.T) {
+	t.Parallel()
+	const staleness = 10 * time.Second
+	configs := clusterConfigs(t, 4)
+	configs[3].Cluster.Roles = []grid.Role{grid.RoleDoor}
+	all := openAll(t, configs)
+	even(t, all[:3])
+	caches := onEach(t, all, grid.CacheConfig{Name: "c", Near: grid.NearConfig{MaxEntries: 100, Staleness: staleness}})
+	key := ownedBy(t, all[0], "k")
+	put(t, caches[0], key, "old")
+	for _, i := range []int{1, 3} {
+		eventually(t, fmt.Sprint("node ", i, " answers from its near cache"), func() bool {
+			if e, err := caches[i].Get(t.Context(), key); err != nil || string(e.Value) != "old" {
+				t.Fatalf("node %d: %s, %v", i, e.Value, err)
+			}
+			s, err := caches[i].Stats(t.Context())
+			return err == nil && s.Near.Hits > 0
+		})
+	}
+	put(t, caches[0], key, "new")
+	replaced := time.Now()
+	for _, i := range []int{1, 3} {
+		eventually(t, fmt.Sprint("node ", i, " has what is new"), func() bool {
+			asked := time.Now()
+			e, err := caches[i].Get(t.Context(), key)
+			if err != nil || string(e.Value) != "new" && asked.Sub(replaced) > staleness {
+				t.Fatalf("node %d, %v after the put: %s, %v", i, asked.Sub(replaced), e.Value, err)
+			}
+			return string(e.Value) == "new"
+		})
+	}
+}
