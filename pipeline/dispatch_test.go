@@ -18,10 +18,17 @@ import (
 // joinWithout adds a node that owns the one partition and opens no models.
 func joinWithout(t testing.TB, url string) *spreadNode {
 	t.Helper()
+	return joinLimited(t, url, dispatchTimeout)
+}
+
+const dispatchTimeout = 3 * time.Second // of a run
+
+func joinLimited(t testing.TB, url string, limit time.Duration) *spreadNode {
+	t.Helper()
 	n := &spreadNode{workbench: openWorkbench(t, grid.Config{URL: url, Partitions: 1})}
 	n.work = pipeline.WorkElsewhere
 	p := fixedP
-	p.MaxBatch, p.Spread, p.RunTimeout = spreadBatch, pipeline.SpreadNever, time.Second // its batches have no other place, whatever spread says
+	p.MaxBatch, p.Spread, p.RunTimeout = spreadBatch, pipeline.SpreadNever, limit // its batches have no other place, whatever spread says
 	n.manager, n.stop = n.manage(p)
 	return n
 }
@@ -29,13 +36,18 @@ func joinWithout(t testing.TB, url string) *spreadNode {
 // joinTo adds a node that opens the model, for the pipeline of joinWithout.
 func joinTo(t testing.TB, url string, serves bool) *spreadNode {
 	t.Helper()
+	return joinToLimited(t, url, serves, dispatchTimeout)
+}
+
+func joinToLimited(t testing.TB, url string, serves bool, limit time.Duration) *spreadNode {
+	t.Helper()
 	n := &spreadNode{workbench: openWorkbench(t, grid.Config{URL: url})}
 	if serves {
 		n.session = n.sleeps(1)
 		n.session.takes = 0
 	}
 	p := fixedP
-	p.MaxBatch, p.Spread, p.RunTimeout = spreadBatch, pipeline.SpreadNever, time.Second
+	p.MaxBatch, p.Spread, p.RunTimeout = spreadBatch, pipeline.SpreadNever, limit
 	n.manager, n.stop = n.manage(p)
 	if serves {
 		n.stateOf(n.manager, "p", pipeline.Waiting)
@@ -128,7 +140,8 @@ func TestDispatchNodeIsLost(t *testing.T) {
 // TestDispatchAnswerIsLost: a node that takes a batch, and whose answer does not come though it is there, has it no more: another one is given it.
 func TestDispatchAnswerIsLost(t *testing.T) {
 	url := natstest.URL(t)
-	owner := joinWithout(t, url)
+	const limit = time.Hour // of a run: who waits for that to be over waits too long
+	owner := joinLimited(t, url, limit)
 	l := owner.listen("out")
 	deaf := openWorkbench(t, grid.Config{URL: url})
 	got := make(chan struct{}, 1)
@@ -155,7 +168,7 @@ func TestDispatchAnswerIsLost(t *testing.T) {
 	case <-time.After(15 * time.Second):
 		t.Fatal("the node was given nothing")
 	}
-	joinTo(t, url, true)
+	joinToLimited(t, url, true, limit)
 	owner.right(owner.results(l, revs), "k")
 	owner.quiet(l)
 }
