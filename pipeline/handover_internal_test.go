@@ -92,3 +92,13 @@ func FuzzHandover(f *testing.F) {
 		}
 	})
 }
+
+// TestHandoverTellsEveryFault: whatever an entry's fault is, the node that runs it for one that opens no models can tell it.
+func TestHandoverTellsEveryFault(t *testing.T) {
+	for c := range codes {
+		o, err := decodeOutcome(outcome{items: []*item{{fails: &fails{c, errors.New("why")}}}}.encode())
+		if err != nil || len(o.items) != 1 || o.items[0].fails == nil || o.items[0].fails.code != c || o.items[0].fails.err.Error() != "why" {
+			t.Errorf("%s: %+v, %v", c, o, err)
+		}
+	}
+}
