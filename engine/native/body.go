@@ -23,7 +23,7 @@ type body struct {
 func (s *Session) openBodies() {
 	for _, n := range s.prog.nodes {
 		for _, b := range n.bodies {
-			b.s = &Session{e: s.e, prog: b.prog, pool: s.pool, idle: s.idle}
+			b.s = &Session{e: s.e, prog: b.prog, pool: s.pool, idle: s.idle, nested: s.nested}
 			b.s.plans.Store(&[]*plan{})
 			b.s.openBodies()
 		}
@@ -52,58 +52,11 @@ func (b *body) run(c *prep, in []tensor.Value) ([]tensor.Value, error) {
 		}
 		args = append(args, v)
 	}
-	if p, tensors, err := b.planned(c, args); err != nil {
-		return nil, c.errf("in %s: %w", b.attr, err)
-	} else if p != nil {
-		out := make([]*tensor.Tensor, len(p.outs))
-		f, err := b.s.frame(p)
-		if err != nil {
-			return nil, c.errf("in %s: %w", b.attr, err)
-		}
-		err = p.run(c.pl.ctx, f, tensors, out)
-		b.s.release(p, f)
-		if err != nil {
-			return nil, c.errf("in %s: %w", b.attr, err)
-		}
-		values := make([]tensor.Value, len(out))
-		for i, t := range out {
-			values[i] = tensor.ValueOf(t)
-		}
-		return values, nil
-	}
-	pl := newPlanner(c.pl.ctx, c.pl.e, b.prog, c.pl.pool)
-	pl.total = c.pl.total
-	out, err := pl.evaluate(args)
+	out, err := b.s.runValues(c.pl.ctx, args, c.pl.total)
 	if err != nil {
 		return nil, c.errf("in %s: %w", b.attr, err)
 	}
 	return out, nil
-}
-
-// planned returns the plan for these inputs, or nil where the body is to run at once: it has sequences, its shapes depend on values, or
-// every turn has other shapes.
-func (b *body) planned(c *prep, args []tensor.Value) (*plan, []*tensor.Tensor, error) {
-	tensors := make([]*tensor.Tensor, len(args))
-	for i, v := range args {
-		if v.Kind != tensor.KindTensor {
-			return nil, nil, nil
-		}
-		tensors[i] = v.Tensor
-	}
-	p := b.prog.find(*b.s.plans.Load(), tensors, 0)
-	if p == nil {
-		if b.s.made.Load() > int64(2*c.pl.e.cfg.MaxPlans) {
-			return nil, nil, nil
-		}
-		var err error
-		if p, err = b.s.planFor(c.pl.ctx, tensors); err != nil {
-			return nil, nil, err
-		}
-	}
-	if p.dynamic {
-		return nil, nil, nil
-	}
-	return p, tensors, nil
 }
 
 var errNoBox = errors.New("a sequence in place of a tensor")

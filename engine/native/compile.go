@@ -65,7 +65,7 @@ func (c *compiler) program(ctx context.Context, g *graph.Graph, inputs []graph.V
 	if nodes, err = graph.Sorted(nodes); err != nil {
 		return nil, fmt.Errorf("engine native: %w", err)
 	}
-	p := &program{name: g.Name, consts: map[int]*tensor.Tensor{}, in: inputs, out: slices.Clone(g.Outputs), owns: true}
+	p := &program{name: g.Name, consts: map[int]*tensor.Tensor{}, derived: new(derivations), in: inputs, out: slices.Clone(g.Outputs), owns: true}
 	p.open = openInputs(p.in)
 	v := newNumbers(p, len(g.Initializers)+len(captured)+len(inputs), nodes)
 	for _, init := range g.Initializers {

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"context"
 	"maps"
 	"slices"
 
@@ -25,11 +26,64 @@ func IdleBytes(s engine.Session) (account, counted int64) {
 }
 
 // NodeOps are the operators of a session's program, after fusion.
-func NodeOps(s engine.Session) (ops []string) {
-	for _, n := range s.(*Session).prog.nodes {
+func NodeOps(s engine.Session) []string {
+	return s.(*Session).prog.ops()
+}
+
+// Parts are the operators of a session's latest plan: those that are planned first, those that a run walks, and those of what follows, part by part, which
+// has them once it has run.
+func Parts(s engine.Session) [][]string { return (*s.(*Session).plans.Load())[0].partOps() }
+
+func (p *plan) partOps() (parts [][]string) {
+	if p.parts == nil {
+		return nil
+	}
+	first := &program{}
+	if p.parts.early != nil {
+		first = p.parts.first
+	}
+	parts = append(parts, first.ops(), p.parts.walk.ops())
+	if p.parts.rest == nil {
+		return parts
+	}
+	if plans := *p.parts.rest.plans.Load(); len(plans) > 0 && plans[0].parts != nil {
+		return append(parts, plans[0].partOps()...)
+	}
+	return append(parts, p.parts.rest.prog.ops())
+}
+
+func (p *program) ops() (ops []string) {
+	for _, n := range p.nodes {
 		ops = append(ops, n.node.OpType)
 	}
 	return ops
+}
+
+// PartPlans is how many plans the parts of a session's plans have, by the session's account and counted.
+func PartPlans(s engine.Session) (account, counted int64) {
+	var count func(plans []*plan)
+	count = func(plans []*plan) {
+		for _, p := range plans {
+			if p.parts != nil && p.parts.rest != nil {
+				more := *p.parts.rest.plans.Load()
+				counted += int64(len(more))
+				count(more)
+			}
+		}
+	}
+	count(*s.(*Session).plans.Load())
+	return s.(*Session).nested.Load(), counted
+}
+
+// Walk runs a session's program node by node.
+func Walk(ctx context.Context, s engine.Session, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+	values := make([]tensor.Value, len(in))
+	for i, t := range in {
+		values[i] = tensor.ValueOf(t)
+	}
+	own := s.(*Session)
+	out, err := newPlanner(ctx, own.e, own.prog, own.pool).evaluate(values)
+	return tensorsOf(out), err
 }
 
 // RowOperators are the operators that plans of rows may have.

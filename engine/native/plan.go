@@ -47,6 +47,8 @@ type plan struct {
 	batch int
 	// dynamic plans have no steps: their shapes depend on the values of a run, so each run walks the program.
 	dynamic bool
+	parts   *parts // of a dynamic plan, where parts of the program can be planned
+	bytes   int64  // of the arena and the outputs
 
 	mu     sync.Mutex
 	idle   []*frame
@@ -111,6 +113,9 @@ func newPlanner(ctx context.Context, e *Engine, prog *program, p *pool) *planner
 	for id, t := range prog.consts {
 		pl.vals[id] = value{ready: true, dtype: t.DType(), shape: t.Shape(), t: t, weight: true, slot: -1}
 	}
+	for id, t := range prog.known {
+		pl.vals[id] = value{ready: true, dtype: t.DType(), shape: t.Shape(), t: t, slot: -1}
+	}
 	return pl
 }
 
@@ -119,14 +124,7 @@ func (pl *planner) plan(types []tensor.DType, shapes []tensor.Shape) (*plan, err
 	if pl.prog.boxed {
 		return nil, errDynamic
 	}
-	pl.slots = make([]slot, 0, len(pl.prog.inputs)+len(pl.prog.nodes)+len(pl.prog.consts))
-	for i, id := range pl.prog.inputs {
-		s := pl.addSlot(slot{kind: slotInput, dtype: types[i], shape: shapes[i], index: int32(i), last: -1})
-		pl.vals[id] = value{ready: true, dtype: types[i], shape: shapes[i], slot: s}
-		if pl.batch > 0 && pl.prog.open[i] {
-			pl.vals[id].carries = carriesRows
-		}
-	}
+	pl.begin(types, shapes)
 	if err := pl.nodes(); err != nil {
 		return nil, err
 	}
@@ -148,14 +146,26 @@ func (pl *planner) plan(types []tensor.DType, shapes []tensor.Shape) (*plan, err
 	}
 	p.slots, p.steps = pl.slots, pl.steps
 	var err error
-	limit := pl.e.cfg.MaxRunBytes
 	for _, o := range p.outs {
-		limit -= int64(o.shape.Size() * o.dtype.Size())
+		p.bytes += int64(o.shape.Size() * o.dtype.Size())
 	}
-	if p.arena, err = layout(p.slots, limit); err != nil {
+	if p.arena, err = layout(p.slots, pl.e.cfg.MaxRunBytes-p.bytes); err != nil {
 		return nil, err
 	}
+	p.bytes += int64(p.arena)
 	return p, nil
+}
+
+// begin tells the planner of the inputs.
+func (pl *planner) begin(types []tensor.DType, shapes []tensor.Shape) {
+	pl.slots = make([]slot, 0, len(pl.prog.inputs)+len(pl.prog.nodes)+len(pl.prog.consts))
+	for i, id := range pl.prog.inputs {
+		s := pl.addSlot(slot{kind: slotInput, dtype: types[i], shape: shapes[i], index: int32(i), last: -1})
+		pl.vals[id] = value{ready: true, dtype: types[i], shape: shapes[i], slot: s}
+		if pl.batch > 0 && pl.prog.open[i] {
+			pl.vals[id].carries = carriesRows
+		}
+	}
 }
 
 // evaluate runs the program with these inputs and returns new values, which may share memory with the inputs and the constants.

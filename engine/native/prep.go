@@ -298,13 +298,13 @@ func derive[V any](c *prep, in *info, kind string, make func(t *tensor.Tensor) V
 		return make(in.value)
 	}
 	key := derivedKey{in.value, kind}
-	if v, ok := c.pl.prog.derived.Load(key); ok {
+	if v, ok := c.pl.prog.derived.made.Load(key); ok {
 		return v.(V)
 	}
-	if c.pl.prog.derivations.Add(1) > maxDerived {
+	if c.pl.prog.derived.count.Add(1) > maxDerived {
 		return make(in.value) // sizes that never repeat
 	}
-	v, _ := c.pl.prog.derived.LoadOrStore(key, make(in.value))
+	v, _ := c.pl.prog.derived.made.LoadOrStore(key, make(in.value))
 	return v.(V)
 }
 

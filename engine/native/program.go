@@ -21,15 +21,23 @@ type program struct {
 	boxed   bool // an input is no tensor
 	owns    bool // what a run at once returns is new, or an input or a constant of this program
 	consts  map[int]*tensor.Tensor
+	known   map[int]*tensor.Tensor // of a part: what the shapes that it was made for decide
 	// dequantized are the nodes that folding computed, by what they gave, which quantized arithmetic does without.
 	dequantized map[int]*pnode
 	in, out     []graph.Value
 	open        []bool       // inputs whose first dimension is not declared
 	plain       *graph.Graph // before fusion, for shape inference; nil where that would misread it
-	derived     sync.Map     // derivedKey to what was made of a weight
-	// derivations counts what was put into derived.
-	derivations atomic.Int64
+	derived     *derivations
 }
+
+// derivations are what was made of weights.
+type derivations struct {
+	made  sync.Map // by derivedKey
+	count atomic.Int64
+}
+
+// named is a value as inputs and outputs are told of.
+func (p *program) named(id int) graph.Value { return graph.Value{Name: p.names[id]} }
 
 // A pnode is one node of a program.
 type pnode struct {

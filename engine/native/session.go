@@ -28,12 +28,15 @@ type Session struct {
 	proofs []*rowProof             // the latest first; under makers
 	made   atomic.Int64            // plans
 	idle   *atomic.Int64           // bytes of the frames that wait in plans, those of bodies included
+
+	part   bool          // of a program in parts: its plans count
+	nested *atomic.Int64 // plans of such parts, of all programs of the session
 }
 
 var _ engine.Session = (*Session)(nil)
 
 func newSession(ctx context.Context, e *Engine, g *graph.Graph, prog *program, threads int) (*Session, error) {
-	s := &Session{e: e, prog: prog, pool: newPool(threads), idle: new(atomic.Int64)}
+	s := &Session{e: e, prog: prog, pool: newPool(threads), idle: new(atomic.Int64), nested: new(atomic.Int64)}
 	s.plans.Store(&[]*plan{})
 	s.openBodies()
 	planned, err := s.rehearse(ctx)
@@ -130,7 +133,7 @@ func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) (err error)
 		return s.runError(ctx, err)
 	}
 	if p.dynamic {
-		return s.runDynamic(ctx, in, out)
+		return s.runDynamic(ctx, p.parts, in, out)
 	}
 	batch := 0
 	if p.batch > 0 {
@@ -199,13 +202,19 @@ func (o *planOut) shapeOf(batch int) tensor.Shape {
 	return shape
 }
 
-// runDynamic runs a program whose shapes depend on values.
-func (s *Session) runDynamic(ctx context.Context, in, out []*tensor.Tensor) error {
+// runDynamic runs a program whose shapes depend on values, in parts where x has them.
+func (s *Session) runDynamic(ctx context.Context, x *parts, in, out []*tensor.Tensor) error {
 	values := make([]tensor.Value, len(in))
 	for i, t := range in {
 		values[i] = tensor.ValueOf(t)
 	}
-	res, err := newPlanner(ctx, s.e, s.prog, s.pool).evaluate(values)
+	var res []tensor.Value
+	var err error
+	if x != nil {
+		res, err = x.run(ctx, s, values, 0)
+	} else {
+		res, err = newPlanner(ctx, s.e, s.prog, s.pool).evaluate(values)
+	}
 	if err != nil {
 		return s.runError(ctx, err)
 	}
@@ -221,7 +230,7 @@ func (s *Session) runDynamic(ctx context.Context, in, out []*tensor.Tensor) erro
 		switch t := v.Tensor; {
 		case out[i] != nil:
 			copyTensor(out[i], t)
-		case !s.prog.owns || s.shared(in, out[:i], t): // a constant, an input, or a view of one
+		case x != nil || !s.prog.owns || s.shared(in, out[:i], t): // a constant, an input, or a view of one
 			out[i] = t.Clone()
 		default:
 			out[i] = t
@@ -308,7 +317,8 @@ func (s *Session) planFor(ctx context.Context, in []*tensor.Tensor) (*plan, erro
 func (s *Session) makeExact(ctx context.Context, types []tensor.DType, shapes []tensor.Shape) (*plan, error) {
 	p, err := newPlanner(ctx, s.e, s.prog, s.pool).plan(types, shapes)
 	if errors.Is(err, errDynamic) {
-		return &plan{dynamic: true}, nil
+		x, err := s.inParts(ctx, types, shapes)
+		return &plan{dynamic: true, parts: x}, err
 	}
 	return p, err
 }
@@ -336,11 +346,20 @@ func (s *Session) makePlan(types []tensor.DType, shapes []tensor.Shape, make fun
 	}
 	s.made.Add(1)
 	p.key, p.sig = key, sig
+	if s.part && s.closed { // a run of what the session has forgotten: nobody would forget what follows
+		if p.parts != nil && p.parts.rest != nil {
+			p.parts.rest.closed = true
+		}
+		return p, nil
+	}
 	kept := min(len(old), s.e.cfg.MaxPlans-1)
 	now := append([]*plan{p}, old[:kept]...)
 	s.plans.Store(&now)
+	if s.part {
+		s.nested.Add(int64(len(now) - len(old)))
+	}
 	for _, p := range old[kept:] {
-		s.dropIdle(p, true)
+		s.forget(p)
 	}
 	return p, nil
 }

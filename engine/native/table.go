@@ -68,14 +68,14 @@ func toFloat32[T float64 | int64 | int32](c *prep, in *info) (int, error) {
 // perNode returns what make makes of a node's attributes, once a session.
 func perNode[V any](c *prep, make func() (V, error)) (V, error) {
 	key := derivedKey{kind: fmt.Sprintf("node %p", c.n)}
-	if v, ok := c.pl.prog.derived.Load(key); ok {
+	if v, ok := c.pl.prog.derived.made.Load(key); ok {
 		return v.(V), nil
 	}
 	v, err := make()
 	if err != nil {
 		return v, err
 	}
-	kept, _ := c.pl.prog.derived.LoadOrStore(key, v)
+	kept, _ := c.pl.prog.derived.made.LoadOrStore(key, v)
 	return kept.(V), nil
 }
 
