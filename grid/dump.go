@@ -56,6 +56,8 @@ const (
 	dumpPull = 16 << 20
 	// dumpQuiet is how long nothing comes until it is asked whether there is more.
 	dumpQuiet = 250 * time.Millisecond
+	// dumpAnew is after how many such times another consumer is tried.
+	dumpAnew = 8
 	// dumpTries is how often the end may move on until this node holds its own writes, for dumpHold at most.
 	dumpTries = 8
 	dumpHold  = 200 * time.Millisecond
@@ -149,18 +151,13 @@ func (d *dump) run(ctx context.Context) error {
 	if err := d.askEnd(ctx, true); err != nil || !d.at.IsZero() {
 		return err
 	}
-	// Its reads are long, and must not stand before those of clients.
-	consumer, err := d.g.events.OrderedConsumer(ctx, d.p.stream, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy})
+	messages, err := d.messages(ctx)
 	if err != nil {
-		return apiError(err)
+		return err
 	}
-	messages, err := consumer.Messages(jetstream.PullMaxBytes(dumpPull))
-	if err != nil {
-		return apiError(err)
-	}
-	defer messages.Stop()
+	defer func() { messages.Stop() }()
 	defer d.release()
-	for d.at.IsZero() {
+	for quiet := 0; d.at.IsZero(); {
 		m, err := messages.Next(jetstream.NextMaxWait(dumpQuiet))
 		switch {
 		case errors.Is(err, nats.ErrTimeout):
@@ -170,10 +167,21 @@ func (d *dump) run(ctx context.Context) error {
 			if err := d.askEnd(ctx, true); err != nil {
 				return err
 			}
+			// A consumer is on any of a cluster's nodes. After a stream's promotion one was seen that gave nothing: another one is tried.
+			if quiet++; quiet%dumpAnew == 0 && d.at.IsZero() {
+				d.g.cfg.Logger.Debug("a dump reads on by another consumer", "stream", d.p.stream, "after", d.last)
+				anew, err := d.messages(ctx)
+				if err != nil {
+					return err
+				}
+				messages.Stop()
+				messages = anew
+			}
 			continue
 		case err != nil:
 			return apiError(err)
 		}
+		quiet = 0
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -182,6 +190,23 @@ func (d *dump) run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// messages begins to read the stream behind what was read. Its reads are long, and must not stand before those of clients.
+func (d *dump) messages(ctx context.Context) (jetstream.MessagesContext, error) {
+	from := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}
+	if d.last > 0 {
+		from = jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: uint64(d.last) + 1}
+	}
+	consumer, err := d.g.events.OrderedConsumer(ctx, d.p.stream, from)
+	if err != nil {
+		return nil, apiError(err)
+	}
+	messages, err := consumer.Messages(jetstream.PullMaxBytes(dumpPull))
+	if err != nil {
+		return nil, apiError(err)
+	}
+	return messages, nil
 }
 
 // read takes one message.
