@@ -102,6 +102,8 @@ type RestoreOptions struct {
 	Skip func(cache, reader string) bool
 	// Progress is called now and then.
 	Progress func(Progress)
+	// Volatile restores entries of volatile caches into the memory of this process too, where the grid goes over to a cluster before it ends.
+	Volatile bool
 }
 
 // Restored is what a restore has done.
@@ -113,7 +115,7 @@ type Restored struct {
 }
 
 // Restore fills a grid that was opened with m.Taking. The caller has verified the backup. Interrupted, the same restore is done again from the beginning, which changes
-// nothing of what is there. Entries of volatile caches are restored where the grid outlives this process: on a NATS server.
+// nothing of what is there. Entries of volatile caches are restored where the grid outlives this process: on a NATS server, or with o.Volatile.
 func Restore(ctx context.Context, from Place, m Manifest, g *grid.Grid, o RestoreOptions) (Restored, error) {
 	var out Restored
 	for _, c := range m.Caches {
@@ -132,7 +134,7 @@ func Restore(ctx context.Context, from Place, m Manifest, g *grid.Grid, o Restor
 	defer z.Close()
 	at := begun(m)
 	for _, p := range m.Parts {
-		if p.Class == grid.Volatile && g.Private() {
+		if p.Class == grid.Volatile && g.Private() && !o.Volatile {
 			out.Volatile += int64(p.Records)
 		} else if err := load(ctx, l, from, p, z); err != nil {
 			return out, err

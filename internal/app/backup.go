@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/millrace/millrace/backup"
-	"github.com/millrace/millrace/cold"
 	"github.com/millrace/millrace/grid"
 )
 
@@ -31,8 +30,8 @@ var ErrMisfit = errors.New("the backup does not fit the configuration")
 // afterwards. No node may run there meanwhile.
 func RestoreInto(ctx context.Context, cfg Config, from backup.Place, m backup.Manifest, progress func(backup.Progress), log *slog.Logger) (out backup.Restored, err error) {
 	if cfg.Cluster.set() {
-		return out, fmt.Errorf("%w: it has cluster:, and a backup is restored into the folder of a node alone; restore with a configuration without it, start a node there, "+
-			"and take it into the cluster with `millrace cluster grow`", ErrMisfit)
+		return out, fmt.Errorf("%w: it has cluster:, and a backup is restored into the folder of a node alone; for a cluster, start its nodes with cluster.grow: true, "+
+			"and name them with --to", ErrMisfit)
 	}
 	if err := fits(cfg, m); err != nil {
 		return out, err
@@ -53,8 +52,7 @@ func RestoreInto(ctx context.Context, cfg Config, from backup.Place, m backup.Ma
 	}()
 	return backup.Restore(ctx, from, m, g, backup.RestoreOptions{
 		Progress: progress,
-		// A store that is new has nothing, and one that is not is written nothing twice.
-		Skip: func(_, reader string) bool { return strings.HasPrefix(reader, cold.ReaderName("")) },
+		Skip:     isStoreReader,
 	})
 }
 

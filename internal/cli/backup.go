@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/millrace/millrace/backup"
+	"github.com/millrace/millrace/cluster"
+	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/internal/app"
 	"github.com/millrace/millrace/store"
 )
@@ -139,8 +141,12 @@ func (c *command) restore() *cobra.Command {
 folder (node.data) empty or missing, or its name free on the NATS server (grid.url). No node runs there meanwhile. All sums are checked before the first entry is
 written; --check does that alone. Revisions, and so ETags and what pipelines have done, stay as they were; removed stays removed, and what has expired since
 the backup is expired. Interrupted, the same command does it again; until it is done no node opens the grid. Stores of the configuration have to be empty or new: the
-values go to them anew. Entries of volatile caches live in the memory of a running node: they are restored on a NATS server alone. ` + placeHelp,
+values go to them anew. Entries of volatile caches live in the memory of running nodes: they are restored on a NATS server and in a cluster alone.
+
+With --to it is the grid of a new cluster. Its nodes are started before, on new folders, with cluster.grow: true, and -c is the configuration of one of them. The backup is
+restored into a folder beside that one's node.data, from where the cluster takes it over; then the folder is removed. The token of the nodes is taken from ` + envToken + `. ` + placeHelp,
 		Example: `  millrace restore --from backups/monday -c millrace.yaml
+  millrace restore --from backups/monday -c n1.yaml --to http://n1:8080,http://n2:8080,http://n3:8080
   millrace restore --from grid.tar --dir ./data --partitions 16
   millrace restore --from store:safe --check -c millrace.yaml`,
 		Args:    args(),
@@ -153,6 +159,8 @@ values go to them anew. Entries of volatile caches live in the memory of a runni
 	dir := f.String("dir", "", "`folder` of the node's data, instead of node.data")
 	partitions := f.Int("partitions", 0, "`number` of partitions, instead of grid.partitions")
 	check := f.Bool("check", false, "check the backup and stop")
+	to := f.StringSlice("to", nil, "HTTP addresses of nodes of a new cluster that waits for its grid, one at least; any one that answers is used")
+	ca := f.String("to-ca", "", "PEM `file` of certificates of those nodes to trust beside the system's")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *place == "" {
@@ -160,6 +168,10 @@ values go to them anew. Entries of volatile caches live in the memory of a runni
 		}
 		if *file == "" {
 			*file = c.env(envConfig)
+		}
+		target, err := c.target(*to, *ca, c.env(envToken), len(*to) > 0)
+		if err != nil {
+			return err
 		}
 		config, err := loadConfig(*file, c.Environ, func(config *app.Config) {
 			setIf(&config.Node.Data, app.Path(*dir))
@@ -169,7 +181,7 @@ values go to them anew. Entries of volatile caches live in the memory of a runni
 			return err
 		}
 		return c.withPlace(cmd.Context(), *place, *file, *id, false, func(from backup.Place) error {
-			if err := c.restoreFrom(cmd.Context(), from, *place, config, *check, *asJSON); err != nil {
+			if err := c.restoreFrom(cmd.Context(), restoring{from, *place, config, target, *check, *asJSON}); err != nil {
 				return fmt.Errorf("restore from %s: %w", *place, err)
 			}
 			return nil
@@ -178,37 +190,70 @@ values go to them anew. Entries of volatile caches live in the memory of a runni
 	return cmd
 }
 
-func (c *command) restoreFrom(ctx context.Context, from backup.Place, place string, config app.Config, check, asJSON bool) error {
-	m, err := backup.Open(ctx, from)
+// restoring is what a restore is told.
+type restoring struct {
+	from   backup.Place
+	place  string
+	config app.Config
+	to     cluster.Target // of no nodes where it is not a cluster's
+	check  bool
+	asJSON bool
+}
+
+func (c *command) restoreFrom(ctx context.Context, r restoring) error {
+	m, err := backup.Open(ctx, r.from)
 	if err != nil {
 		return err
 	}
-	meter := c.meter(asJSON)
-	defer meter.end()
+	meter := c.meter(r.asJSON)
+	defer func() { meter.end() }()
 	report := func(p backup.Progress) { meter.report(p.Records, p.Bytes, p.Bytes, p.OfBytes) }
-	if err := backup.Verify(ctx, from, m, report); err != nil {
+	if err := backup.Verify(ctx, r.from, m, report); err != nil {
 		return err
 	}
-	if check {
-		meter.end()
-		return c.saved(m, place, asJSON)
-	}
-	meter = c.meter(asJSON)
-	out, err := app.RestoreInto(ctx, config, from, m, report, newLogger(config.Log, c.Stderr))
 	meter.end()
+	if r.check {
+		return c.saved(m, r.place, r.asJSON)
+	}
+	meter = c.meter(r.asJSON)
+	log := newLogger(r.config.Log, c.Stderr)
+	if len(r.to.To) > 0 {
+		told := ""
+		out, err := app.RestoreCluster(ctx, r.config, r.from, m, app.ClusterRestore{To: r.to, Progress: report, Growth: func(p grid.GrowProgress) {
+			if line := growLine(p); line != told {
+				meter.end()
+				fmt.Fprintln(c.Stderr, line)
+				told = line
+			}
+		}}, log)
+		if err != nil {
+			return err
+		}
+		return c.restored(m, out.Restored, out, " to the cluster "+out.Cluster, out.Before, r.asJSON)
+	}
+	out, err := app.RestoreInto(ctx, r.config, r.from, m, report, log)
 	if err != nil {
 		return err
 	}
+	meter.end()
 	if names, _ := m.Volatile(); out.Volatile > 0 {
 		c.warn(fmt.Sprintf("%d records of volatile caches (%s) are not restored: they would be gone with this process", out.Volatile, strings.Join(names, ", ")))
 	}
+	return c.restored(m, out, out, "", false, r.asJSON)
+}
+
+// restored says what was done. asIs is what is printed as JSON, where to for people, and before says that an earlier run did it.
+func (c *command) restored(m backup.Manifest, out backup.Restored, asIs any, where string, before, asJSON bool) error {
 	if asJSON {
-		return printJSON(c.Stdout, out)
+		return printJSON(c.Stdout, asIs)
 	}
-	text := fmt.Sprintf("%d entries of %d caches are restored from backup %s", out.Entries, len(m.Caches), m.ID)
+	text := fmt.Sprintf("%d entries of %d caches are restored from backup %s%s", out.Entries, len(m.Caches), m.ID, where)
+	if before {
+		text = fmt.Sprintf("backup %s was restored%s before", m.ID, where)
+	}
 	if out.Expired > 0 {
 		text += fmt.Sprintf("; %d have expired", out.Expired)
 	}
-	_, err = fmt.Fprintln(c.Stdout, text)
+	_, err := fmt.Fprintln(c.Stdout, text)
 	return err
 }

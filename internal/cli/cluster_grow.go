@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,21 +42,9 @@ The node does it, and goes on when this command is stopped: run again, the comma
 	ca := cmd.Flags().String("to-ca", "", "PEM `file` of certificates of the cluster's nodes to trust beside the system's")
 	stop := cmd.Flags().Bool("stop", false, "stop it, where the cluster does not have the grid yet")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		target := cluster.Target{To: *to, Token: c.env(envToToken)}
-		if target.Token == "" {
-			target.Token = c.env(envToken)
-		}
-		if *ca != "" {
-			pem, err := os.ReadFile(*ca)
-			if err != nil {
-				return usage(err)
-			}
-			target.CA = string(pem)
-		}
-		if !*stop {
-			if err := target.Validate(); err != nil {
-				return usage(fmt.Errorf("--to: %w", err))
-			}
+		target, err := c.target(*to, *ca, cmp.Or(c.env(envToToken), c.env(envToken)), !*stop)
+		if err != nil {
+			return err
 		}
 		cl, err := open()
 		if err != nil {
@@ -79,12 +68,30 @@ The node does it, and goes on when this command is stopped: run again, the comma
 	return cmd
 }
 
+// target is the cluster that flags name. Where needed it must be complete.
+func (c *command) target(to []string, ca, token string, needed bool) (cluster.Target, error) {
+	target := cluster.Target{To: to, Token: token}
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return target, usage(err)
+		}
+		target.CA = string(pem)
+	}
+	if needed {
+		if err := target.Validate(); err != nil {
+			return target, usage(fmt.Errorf("--to: %w", err))
+		}
+	}
+	return target, nil
+}
+
 // follow begins it and tells how far it is until it ends.
 func (c *command) follow(ctx context.Context, cl *client.Client, to cluster.Target) (cluster.Growth, error) {
 	g, err := cl.Grow(ctx, to)
 	last := ""
 	for err == nil && g.Running {
-		if line := growLine(g); line != last {
+		if line := growLine(g.Progress); line != last {
 			fmt.Fprintln(c.Stderr, line)
 			last = line
 		}
@@ -102,8 +109,7 @@ func (c *command) follow(ctx context.Context, cl *client.Client, to cluster.Targ
 }
 
 // growLine says how far it is.
-func growLine(g cluster.Growth) string {
-	p := g.Progress
+func growLine(p grid.GrowProgress) string {
 	var line string
 	switch p.Step {
 	case grid.GrowCopying:
