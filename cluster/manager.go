@@ -69,6 +69,7 @@ type report struct {
 	Drained     []string    `json:"drained"`
 	Removing    []string    `json:"removing"`
 	Voices      []string    `json:"voices"`
+	Health      *Health     `json:"health,omitempty"`
 }
 
 type heardLoad struct {

@@ -109,6 +109,9 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 		return nil, err
 	}
 	n.metrics.MustRegister(gridCollector{n}, listenerMetrics(n.listeners, int64(cfg.Listeners.MaxBytes)), httpCollector{n.server})
+	if n.cluster != nil {
+		n.metrics.MustRegister(clusterCollector{n.cluster})
+	}
 	n.growth = &growth{n: n}
 	if err := n.route(p.routes, p.page); err != nil {
 		return nil, err

@@ -96,7 +96,7 @@ func (n *Node) ready(ctx context.Context) (reasons []string) {
 
 // stats collects the live numbers of the page.
 func (n *Node) stats(ctx context.Context) (admin.Stats, error) {
-	s := admin.Stats{Node: admin.NodeStats{Name: n.cfg.Node.Name, Version: n.version, Uptime: time.Since(n.started).Seconds(), Demo: n.cfg.HTTP.Demo}}
+	s := admin.Stats{Node: admin.NodeStats{Name: n.cfg.Node.Name, Version: n.version, Uptime: time.Since(n.started).Seconds(), Demo: n.cfg.HTTP.Demo, Cluster: n.cfg.Cluster.Name}}
 	for _, d := range n.grid.Damages() {
 		s.Damaged = append(s.Damaged, admin.Damage{
 			Class: string(d.Class), Partition: d.Partition, Stream: d.Stream, File: d.File, Kept: d.Kept, Missing: d.Missing, Everything: d.Everything,

@@ -3,13 +3,14 @@ package app_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -24,7 +25,70 @@ const metricsDocHead = "# Metrics\n\n" +
 	"This page is made of a running node's answer by `make docs`.\n\n" +
 	"| name | type | labels | what it is |\n| --- | --- | --- | --- |\n"
 
-// TestMetricsDoc holds docs/metrics.md against what a node with a cache and a pipeline answers.
+// scrape returns what a node answers.
+func scrape(t *testing.T, url string) string {
+	t.Helper()
+	status, body := send(t, "GET", url+"metrics", nil)
+	if status != http.StatusOK {
+		t.Fatalf("%d %s", status, body)
+	}
+	return body
+}
+
+// clusterMetrics starts a cluster of two nodes, and returns what one of them answers once its controller has looked at all.
+func clusterMetrics(t *testing.T) string {
+	t.Helper()
+	var listen [2]string
+	for i := range listen {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listen[i] = l.Addr().String()
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	of := func(c *app.Config, i int) {
+		c.Node.Name = fmt.Sprint("n", i)
+		c.Cluster.Name, c.Cluster.Listen, c.Cluster.Seeds, c.Cluster.Secret, c.Cluster.Replicas = "metrics", listen[i], []string{listen[1-i]}, "a secret of the tests", 1
+	}
+	other := app.Defaults()
+	other.HTTP.Listen = "127.0.0.1:0"
+	other.Node.Data = app.Path(t.TempDir())
+	of(&other, 1)
+	other.Complete()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- app.Run(ctx, other, "test", slog.New(slog.DiscardHandler), func(*app.Node) {}) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	url := run(t, func(c *app.Config) { of(c, 0) })
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		text := scrape(t, url)
+		missing := ""
+		for _, line := range []string{
+			"millrace_cluster_nodes 2", "millrace_cluster_nodes_there 2", `millrace_cluster_rebalancing{state="even"} 1`, `millrace_cluster_rebalancing{state="unknown"} 0`,
+			"millrace_cluster_partitions_without_leader 0", "millrace_cluster_replicas_behind 0", "millrace_cluster_replicas_offline 0", "millrace_cluster_moves 0",
+		} {
+			if !strings.Contains(text, "\n"+line+"\n") {
+				missing += line + "\n"
+			}
+		}
+		if missing == "" {
+			return text
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the metrics of a cluster lack\n%s", missing)
+		}
+	}
+}
+
+// TestMetricsDoc holds docs/metrics.md against what a node alone with a cache and a pipeline, and one of a cluster, answer.
 func TestMetricsDoc(t *testing.T) {
 	c := app.Defaults()
 	c.HTTP.Listen = "127.0.0.1:0"
@@ -49,16 +113,11 @@ func TestMetricsDoc(t *testing.T) {
 	case err := <-done:
 		t.Fatal(err)
 	}
-	resp, err := http.Get(url + "metrics")
-	if err != nil {
-		t.Fatal(err)
+	alone := scrape(t, url)
+	if strings.Contains(alone, "millrace_cluster_") {
+		t.Error("a node alone has metrics of a cluster")
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := metricsDocHead + strings.Join(metricRows(string(body)), "")
+	want := metricsDocHead + strings.Join(metricRows(alone+clusterMetrics(t)), "")
 	if *update {
 		if err := os.WriteFile(metricsDoc, []byte(want), 0o644); err != nil {
 			t.Fatal(err)

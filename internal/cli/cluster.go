@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,20 +25,34 @@ func (c *command) cluster() *cobra.Command {
 
 func (c *command) clusterStatus(open opener) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "status",
-		Short:   "Print the nodes, and the partitions with their leaders, owners and replicas",
-		Example: "  millrace cluster status\n  millrace cluster status --json",
+		Use:   "status",
+		Short: "Print the nodes, and the partitions with their leaders, owners and replicas",
+		Long: "Says which nodes are there, who leads, owns and keeps each partition, and what is being moved. --wait prints it once the cluster is even: all nodes are there, each " +
+			"partition has a leader, an owner and replicas that are up to date, and nothing is to be moved. Until then stderr says what is missing.",
+		Example: "  millrace cluster status\n  millrace cluster status --json\n  millrace cluster status --wait --timeout 2m",
 		Args:    args(),
 	}
 	asJSON := jsonFlag(cmd)
+	wait := cmd.Flags().Bool("wait", false, "print it once the cluster is even")
+	limit := cmd.Flags().Duration("timeout", 10*time.Minute, "how long that may take, which is a failure then (0: for ever)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if cmd.Flags().Changed("timeout") && !*wait {
+			return usagef("--timeout is for --wait")
+		}
+		if *limit < 0 {
+			return usagef("--timeout %v: it must not be below 0", *limit)
+		}
 		cl, err := open()
 		if err != nil {
 			return err
 		}
 		defer cl.Close()
-		s, err := cl.Cluster(cmd.Context())
-		if err != nil {
+		var s cluster.Status
+		if *wait {
+			if s, err = c.waitEven(cmd.Context(), cl, *limit); err != nil {
+				return err
+			}
+		} else if s, err = cl.Cluster(cmd.Context()); err != nil {
 			return fmt.Errorf("ask for the cluster: %w", err)
 		}
 		if *asJSON {

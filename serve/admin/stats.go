@@ -44,6 +44,8 @@ type NodeStats struct {
 	Uptime  float64 `json:"uptime_s"`
 	// Demo says that the node is there to be tried: the page may offer to put many entries.
 	Demo bool `json:"demo"`
+	// Cluster is the name of the cluster that the node is one of; empty for a node alone.
+	Cluster string `json:"cluster,omitempty"`
 }
 
 // CacheStats are one cache's.
