@@ -106,7 +106,7 @@ type Partition struct {
 // Replica is what a node has of a partition.
 type Replica struct {
 	Node string `json:"node"`
-	// State is current, behind or offline.
+	// State is current, behind, or offline where its node is not there.
 	State string `json:"state"`
 	// Lag is how many operations it is behind the leader.
 	Lag uint64 `json:"lag"`
@@ -145,7 +145,7 @@ func Read(ctx context.Context, g Grid, name, node string) Status {
 		of(p.Owner).Owns++
 		for _, r := range p.Replicas {
 			of(r.Node).Replicas++
-			out.Replicas = append(out.Replicas, Replica{Node: r.Node, State: state(r), Lag: r.Lag})
+			out.Replicas = append(out.Replicas, Replica{Node: r.Node, State: state(r, of(r.Node).Connected), Lag: r.Lag})
 		}
 		s.Partitions = append(s.Partitions, out)
 	}
@@ -160,9 +160,10 @@ func roles(m grid.Member) []string {
 	return out
 }
 
-func state(r grid.Replica) string {
+// state is a replica's. The servers take up to a minute to call one offline whose node was killed; the nodes miss each other at once.
+func state(r grid.Replica, connected bool) string {
 	switch {
-	case r.Offline:
+	case r.Offline, !connected:
 		return "offline"
 	case r.Current:
 		return "current"

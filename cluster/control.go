@@ -79,7 +79,7 @@ func (c *controller) step(ctx context.Context) (busy bool) {
 	for _, stream := range slices.Sorted(maps.Keys(c.moving)) {
 		r.Current = append(r.Current, c.moving[stream])
 	}
-	out := report{Rebalancing: r, Draining: v.decision.Draining, Removing: v.decision.Removing, Voices: v.voices, Health: healthOf(v.groups)}
+	out := report{Rebalancing: r, Draining: v.decision.Draining, Removing: v.decision.Removing, Voices: v.voices, Health: healthOf(v.groups, v.connected)}
 	if err == nil {
 		for _, name := range v.decision.Draining {
 			if v.has(name) == 0 {

@@ -24,8 +24,8 @@ type Health struct {
 	Offline int `json:"offline"`
 }
 
-// healthOf counts; nil where there is nothing to count.
-func healthOf(groups []grid.Group) *Health {
+// healthOf counts; nil where there is nothing to count. connected are the nodes that are there.
+func healthOf(groups []grid.Group, connected map[string]bool) *Health {
 	if len(groups) == 0 {
 		return nil
 	}
@@ -36,7 +36,7 @@ func healthOf(groups []grid.Group) *Health {
 		}
 		for _, r := range g.Replicas {
 			switch {
-			case r.Offline:
+			case !connected[r.Node], r.Offline && g.Leader != "": // without a leader nobody knows
 				h.Offline++
 			case !r.Current && g.Leader != "":
 				h.Behind++

@@ -25,7 +25,7 @@ func (c *command) waitEven(ctx context.Context, cl *client.Client, limit time.Du
 	for {
 		s, err := cl.Cluster(waiting)
 		var refused *client.Error
-		why := ""
+		var why string
 		switch {
 		case errors.As(err, &refused) && refused.Status < http.StatusInternalServerError:
 			return s, fmt.Errorf("ask for the cluster: %w", err)

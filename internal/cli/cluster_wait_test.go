@@ -90,9 +90,9 @@ func TestStatusWaitsForAll(t *testing.T) {
 					answer(t, s)(w, r)
 					return
 				}
-				http.Error(w, `{"error": "no token", "code": "unauthorized"}`, http.StatusUnauthorized)
+				http.Error(w, `{"error": "no token", "code": "forbidden"}`, http.StatusForbidden)
 			}, "--wait")
-			if code != 1 || out != "" || said != want+"\nmillrace: ask for the cluster: no token (unauthorized, 401)\n" {
+			if code != 1 || out != "" || said != want+"\nmillrace: ask for the cluster: no token (forbidden, 403)\n" {
 				t.Errorf("code %d, stdout %q, stderr %q", code, out, said)
 			}
 		})

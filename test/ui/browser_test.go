@@ -18,6 +18,8 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"github.com/millrace/millrace/internal/cli"
 )
 
 // patience is how long the page may take for anything; a loaded machine is slow.
@@ -92,6 +94,9 @@ var browser = sync.OnceValues(func() (context.Context, error) {
 var closeBrowser = func() error { return nil }
 
 func TestMain(m *testing.M) {
+	if config := os.Getenv(asNode); config != "" { // this process is a node that a test started
+		os.Exit(cli.Main(context.Background(), []string{"serve", "-c", config}, cli.Process{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}))
+	}
 	code := m.Run()
 	if err := closeBrowser(); err != nil {
 		fmt.Fprintln(os.Stderr, "close the browser:", err)

@@ -7,6 +7,7 @@ import * as burst from './burst.js';
 import * as caches from './caches.js';
 import * as charts from './charts.js';
 import * as choice from './choice.js';
+import * as cluster from './cluster.js';
 import * as confirm from './confirm.js';
 import * as damage from './damage.js';
 import * as exchange from './exchange.js';
@@ -54,6 +55,7 @@ async function look() {
       versions = now;
     }
     connection('stats', 'live');
+    cluster.know(stats.node.cluster);
     write(byId('node'), `${stats.node.name}, Millrace ${stats.node.version}, up ${span(stats.node.uptime_s)}.`);
     await show(stats);
   } catch (error) {
@@ -125,6 +127,7 @@ charts.prepare();
 caches.prepare();
 tiers.prepare();
 confirm.prepare();
+cluster.prepare();
 choice.prepare(again);
 manage.prepare(again);
 burst.prepare(ask.samples);
