@@ -28,7 +28,7 @@ func (c *command) clusterStatus(open opener) *cobra.Command {
 		Use:   "status",
 		Short: "Print the nodes, and the partitions with their leaders, owners and replicas",
 		Long: "Says which nodes are there, who leads, owns and keeps each partition, and what is being moved. --wait prints it once the cluster is even: all nodes are there, each " +
-			"partition has a leader, an owner and replicas that are up to date, and nothing is to be moved. Until then stderr says what is missing.",
+			"partition has a leader, an owner and replicas that are up to date, and nothing is to be moved, all that for 3 s. Until then stderr says what is missing.",
 		Example: "  millrace cluster status\n  millrace cluster status --json\n  millrace cluster status --wait --timeout 2m",
 		Args:    args(),
 	}

@@ -13,6 +13,9 @@ import (
 	"github.com/millrace/millrace/internal/client"
 )
 
+// evenFor is how long a cluster has to be even: of a node that comes others hear at once, and the controller within two seconds, when it looks next.
+const evenFor = 3 * time.Second
+
 // waitEven asks until nothing is left to be done, and returns the cluster as it is then. It says on stderr what it waits for. A node that does not answer yet, or not
 // now, is asked again; one that refuses is not. limit is how long all that may take, 0 for as long as it takes.
 func (c *command) waitEven(ctx context.Context, cl *client.Client, limit time.Duration) (cluster.Status, error) {
@@ -22,6 +25,7 @@ func (c *command) waitEven(ctx context.Context, cl *client.Client, limit time.Du
 	}
 	defer cancel()
 	said := ""
+	var since time.Time // it is even
 	for {
 		s, err := cl.Cluster(waiting)
 		var refused *client.Error
@@ -29,16 +33,25 @@ func (c *command) waitEven(ctx context.Context, cl *client.Client, limit time.Du
 		switch {
 		case errors.As(err, &refused) && refused.Status < http.StatusInternalServerError:
 			return s, fmt.Errorf("ask for the cluster: %w", err)
+		case refused != nil:
+			told := *refused
+			told.ID = "" // another one each time
+			why = told.Error()
 		case err != nil:
 			why = err.Error()
 		case s.Cluster == "":
 			return s, fmt.Errorf("node %s is alone: its configuration has no cluster to wait for", s.Node)
 		default:
-			if why = unsettled(s); why == "" {
-				return s, nil
-			}
+			why = unsettled(s)
 		}
-		if why != said && waiting.Err() == nil {
+		if why != "" {
+			since = time.Time{}
+		} else if since.IsZero() {
+			since = time.Now()
+		} else if time.Since(since) >= evenFor {
+			return s, nil
+		}
+		if why != "" && why != said && waiting.Err() == nil {
 			said = why
 			fmt.Fprintln(c.Stderr, why)
 		}

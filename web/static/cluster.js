@@ -114,7 +114,7 @@ function lead() {
 }
 
 const sentences = {
-  even: () => 'Every node has its share.',
+  even: () => (last.nodes.every((n) => n.connected) ? 'Every node has its share.' : 'Nothing moves yet: what a node has that stays away is built again on others after cluster.grace.'),
   moving: ({ done, total }) => `${count(done)} of ${counted(total, 'move', 'moves')} done.`,
   paused: ({ done, total }) => `${total > done ? `${counted(total - done, 'move waits', 'moves wait')}. ` : ''}No move is begun until somebody resumes it.`,
   waiting: ({ done, total }) => (total > done ? `${counted(total - done, 'move waits', 'moves wait')}.` : ''),
@@ -148,6 +148,7 @@ function moves(current) {
     const [what, bar, more] = li.children;
     write(what, `${m.class ? `${m.class} ${m.partition}` : "the grid's description"}: ${m.from || 'nobody'} → ${m.to || 'the node that is chosen'}`);
     const most = furthest.get(moveKey(m));
+    bar.toggleAttribute('data-known', most > 0);
     bar.max = most || 1;
     bar.value = most ? most - m.lag : 0;
     mark(bar, 'aria-label', 'How much of it has come');
