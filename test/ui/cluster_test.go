@@ -447,6 +447,7 @@ func TestSmallClusterPage(t *testing.T) {
 	s.Partitions[5].Leader, s.Partitions[5].Owner = "", ""
 	s.Partitions[4].Replicas[2].State, s.Partitions[4].Replicas[2].Lag = "behind", 1234567
 	s.Rebalancing.Current[0].From, s.Rebalancing.Current[0].To = "node-003", "node-005"
+	s.Nodes = append(s.Nodes, cluster.Node{Name: "node-006", Version: "v1.2.3", Roles: []string{"compute"}, Connected: true})
 	address, asked := front(t, s, func(*cluster.Status, int64) {})
 	// A tab that nobody sees asks nothing.
 	p := open(t, address, desktop)
@@ -465,6 +466,9 @@ func TestSmallClusterPage(t *testing.T) {
 	}
 	everyScreen(t, address, "Draw a digit", func(p *tab) {
 		p.until(`document.querySelectorAll('#partitions table').length === 2`)
+		// A node that keeps nothing is there, and neither drained nor a row of the partitions.
+		p.until(`(() => { const r = document.querySelector('#nodes tbody').lastChild; return r.textContent.startsWith('node-006') && r.textContent.includes('has compute only') && r.cells[8].firstChild.hidden; })()`)
+		p.until(`document.querySelectorAll('.matrix tbody tr').length === 10`)
 		p.until(`document.getElementById('partition-faults').innerText === 'durable 5: no leader: nothing can be written to it.'`)
 		p.until(`['L', 'O', '✓', '×', '1.2M', '+'].every((m) => [...document.querySelectorAll('.matrix .cell')].some((c) => c.textContent === m))`)
 		p.until(`document.querySelector('#moves b').textContent === 'durable 3: node-003 → node-005' && document.querySelector('#moves small').textContent.startsWith('5,120 behind, since ')`)
