@@ -265,7 +265,8 @@ type ONNXRuntimeConfig struct {
 
 // CacheConfig describes one cache.
 type CacheConfig struct {
-	// `durable` (on the disk) or `volatile` (in memory, gone after a restart; with a store, what an orderly stop saved there comes back).
+	// `durable` (on the disk) or `volatile` (in memory). What is volatile is gone after a restart; with a store, a node alone has what an orderly stop saved there. In a
+	// cluster the nodes that stay have it, and it is gone when most of them have ended at a time, or one after the other until none is left.
 	Class string `yaml:"class" default:"durable"`
 	// The most entries in memory; over them `evict` says what happens. 0 is no limit.
 	MaxEntries int64 `yaml:"max_entries" default:"0"`
