@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// A server that led a partition's stream, and was cut off or stood still, answers as its leader for up to 10 s more. So before a read that is to see every write, the
+// A server that led a partition's stream, and was cut off or stood still, answers as its leader for up to 5 s more. So before a read that is to see every write, the
 // leader proves that it leads: most replicas must agree to a change after the read began. The change is a purge of a subject that no entry has: it alone goes through
 // the replicas' agreement, stores nothing and takes no sequence. The former leader gets no agreement, and from it that it is none. Reads of a
 // partition that come together wait for one proof.
