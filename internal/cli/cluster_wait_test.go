@@ -52,7 +52,7 @@ func TestStatusWaits(t *testing.T) {
 		switch n := asked.Add(1); n {
 		case 1, 2:
 			http.Error(w, fmt.Sprintf(`{"error": "it is being started", "code": "unavailable", "request_id": "%d"}`, n), http.StatusServiceUnavailable)
-		case 4: // a node comes, and goes again
+		case 5: // a node is missed
 			answer(t, away)(w, r)
 		default:
 			answer(t, evenly())(w, r)
@@ -62,7 +62,7 @@ func TestStatusWaits(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &got); err != nil || code != 0 || got.Node != "n1" {
 		t.Errorf("code %d, %v: %s", code, err, out)
 	}
-	if want := "it is being started (unavailable, 503)\naway: n2\n"; said != want || asked.Load() < 6 {
+	if want := "it is being started (unavailable, 503)\naway: n2\n"; said != want || asked.Load() < 7 {
 		t.Errorf("asked %d times, it says %q, want %q", asked.Load(), said, want)
 	}
 }
