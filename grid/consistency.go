@@ -20,7 +20,8 @@ import (
 type Consistency string
 
 const (
-	// ConsistencySession is answered by any replica, and sees every write through this node that was acknowledged before the get began.
+	// ConsistencySession is answered by any replica, and sees every write through this node that was acknowledged before the get began. A node that was started
+	// again does not know of those before.
 	ConsistencySession Consistency = "session"
 	// ConsistencyLeader is answered by the partition's leader once most replicas agree that it leads, and sees every write that was acknowledged before the
 	// get began. So does a condition of a write that is said not to hold.

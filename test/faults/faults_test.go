@@ -171,6 +171,7 @@ func (r *run) targets() (list []target) {
 // once makes a fault happen once under load, and checks all that was done and seen meanwhile.
 func (r *run) once(f fault, res *result) {
 	r.round++
+	res.Times++
 	r.afterwards = nil
 	clear(r.seen)
 	began := time.Now()

@@ -41,7 +41,6 @@ func acknowledged(ops []*op) (n int) {
 }
 
 func (r *result) add(ops []*op, v *verdict, write, read, whole time.Duration) {
-	r.Times++
 	r.Operations += len(ops)
 	r.Acknowledged += acknowledged(ops)
 	for _, o := range ops {
