@@ -41,6 +41,8 @@ type partition struct {
 
 	first    atomic.Uint64 // where the stream begins; 0 as any
 	replicas atomic.Int32  // how many the stream has; 0 as 1
+	// outletsMade is how many outlets there were on this node.
+	outletsMade atomic.Uint64
 	// fresh says that the stream was promoted a moment ago: a replica may lack what this node wrote before.
 	fresh atomic.Bool
 

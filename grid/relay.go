@@ -51,7 +51,7 @@ type outlet struct {
 	nKeys, nWhole uint64    // of the last messages sent
 }
 
-// outletSpan is between the first numbers of two outlets of one cache that follow one another in a tenure: whoever had
+// outletSpan is between the first numbers of two outlets of one partition that follow one another on a node, also in two tenures under one lease: whoever had
 // messages of the one notices that those of the other are not the next.
 const outletSpan = 1 << 40
 
@@ -66,8 +66,8 @@ func (t *tenure) relayOut(q question) (answer, error) {
 	defer t.index.mu.Unlock()
 	o := t.outlets[q.Cache]
 	if o == nil {
-		t.outletsMade++
-		o = &outlet{t: t, cache: q.Cache, nKeys: t.outletsMade * outletSpan, nWhole: t.outletsMade * outletSpan}
+		made := t.p.outletsMade.Add(1) * outletSpan
+		o = &outlet{t: t, cache: q.Cache, nKeys: made, nWhole: made}
 		t.outlets[q.Cache] = o
 	}
 	t.p.hub.remove(q.Cache, o) // what it wants may have changed

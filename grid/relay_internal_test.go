@@ -77,6 +77,24 @@ func TestRelayBehindBeforeNext(t *testing.T) {
 	}
 }
 
+// TestOutletsOfOneLease: the messages of a tenure that follows another under the same lease have other numbers, so that nobody takes them for older ones.
+func TestOutletsOfOneLease(t *testing.T) {
+	p := newPartition("g", Durable, 0)
+	sent := map[uint64]bool{}
+	for range 2 {
+		ten := &tenure{p: p, fence: 7, index: newIndex(time.Hour, nil, nil), outlets: map[string]*outlet{}}
+		a, err := ten.relayOut(question{Op: askRelay, Cache: "c"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent[a.Sent/outletSpan] = true
+		ten.closeOutlets(true)
+	}
+	if len(sent) != 2 {
+		t.Errorf("two tenures number their messages alike: %v", sent)
+	}
+}
+
 // TestRelayAskedOften: what was sent a moment ago, and is on its way, is not missing, however many ask at a time.
 func TestRelayAskedOften(t *testing.T) {
 	f := &follower{behind: func() {}}

@@ -30,8 +30,6 @@ type tenure struct {
 	cursors   map[*Reader]*cursor
 	outlets   map[string]*outlet
 	readers   map[string]readerList // by cache
-	// outletsMade is how many there were.
-	outletsMade uint64
 	ended       bool
 }
 
