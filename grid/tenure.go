@@ -30,7 +30,7 @@ type tenure struct {
 	cursors   map[*Reader]*cursor
 	outlets   map[string]*outlet
 	readers   map[string]readerList // by cache
-	ended       bool
+	ended     bool
 }
 
 // ownTerm holds the tenure of a partition while there is one.
