@@ -5,50 +5,52 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
-
-	"github.com/nats-io/nats.go/jetstream"
+	"time"
 )
 
-// A server that led a partition's stream, and was cut off or stood still, answers as its leader for up to 5 s more. So before a read that is to see every write, the
-// leader proves that it leads: most replicas must agree to a change after the read began. The change is a purge of a subject that no entry has: it alone goes through
-// the replicas' agreement, stores nothing and takes no sequence. The former leader gets no agreement, and from it that it is none. Reads of a
-// partition that come together wait for one proof.
+// A read that is to see every write must not be answered from a replica that lacks one. Even the leader may be one: a server that led a partition's stream, and was cut off or stood
+// still, answers as its leader for up to 5 s more, and a request to JetStream's API goes to all servers, so that the first answer may be its own. So a message is written to the
+// partition after the read began, a barrier: most replicas agree to it, behind all that was acknowledged before. Then any replica is asked for the entry and for the barrier at one moment: where it
+// has the barrier it has all before it, and elsewhere another one is asked. Reads of a partition that come together wait for one barrier.
 
-// purgeStream is followed by the name of a stream.
-const purgeStream = "$JS.API.STREAM.PURGE."
+// barrierToken is the reserved subject of barriers.
+const barrierToken = "barrier"
 
-// barriers are the proofs of a partition's leader.
+// barriers are those of a partition.
 type barriers struct {
-	// turn is taken by whoever asks for a proof.
+	// turn is taken by whoever writes one.
 	turn chan struct{}
 	mu   sync.Mutex
-	next *barrier // the one that has not begun, for whoever comes now
+	next *barrier // the one that is not begun, for whoever comes now
 }
 
-// barrier is one proof. What it came to is there once done is closed.
+// barrier is one message. Its sequence, or why it is not there, is known once done is closed.
 type barrier struct {
 	done chan struct{}
+	seq  Sequence
 	err  error
-	left bool // whoever asked for it gave up
+	left bool // whoever wrote it gave up
 }
 
 func newBarriers() barriers { return barriers{turn: make(chan struct{}, 1)} }
 
-// proveLeader returns once a partition's leader has proved that it leads, since the call began.
-func (g *Grid) proveLeader(ctx context.Context, p *partition) error {
+// raiseBarrier returns the sequence of a barrier that was written since the call began.
+func (g *Grid) raiseBarrier(ctx context.Context, p *partition) (Sequence, error) {
 	for {
-		b := p.barriers.wait(ctx, func() error { return g.prove(ctx, p) })
+		b := p.barriers.wait(ctx, func() (Sequence, error) {
+			return g.writeOwn(ctx, write{place: place{partition: p, subject: p.subject(reserved, barrierToken)}})
+		})
 		switch {
 		case ctx.Err() != nil:
-			return contextError(ctx)
+			return 0, contextError(ctx)
 		case !b.left:
-			return b.err
+			return b.seq, b.err
 		}
 	}
 }
 
-// wait returns a proof that began after the call, or when ctx has ended. One of those who wait for it asks for it.
-func (bs *barriers) wait(ctx context.Context, prove func() error) *barrier {
+// wait returns a barrier that was begun after the call, or when ctx has ended. One of those who wait for it writes it.
+func (bs *barriers) wait(ctx context.Context, raise func() (Sequence, error)) *barrier {
 	bs.mu.Lock()
 	if bs.next == nil {
 		bs.next = &barrier{done: make(chan struct{})}
@@ -70,45 +72,53 @@ func (bs *barriers) wait(ctx context.Context, prove func() error) *barrier {
 	}
 	bs.mu.Unlock()
 	if !begun { // who began it has ended it: it had the turn
-		b.err = prove()
+		b.seq, b.err = raise()
 		b.left = ctx.Err() != nil
 		close(b.done)
 	}
 	return b
 }
 
-// prove asks again while a leader is elected.
-func (g *Grid) prove(ctx context.Context, p *partition) error {
-	// The prefix without its last dot is no entry's subject.
-	body, err := json.Marshal(map[string]string{"filter": p.prefix[:len(p.prefix)-1]})
+// barrierAgain is the pause before another replica is asked, where one had not come to the barrier.
+const barrierAgain = time.Millisecond
+
+// readBehind asks for the last message of a subject, as it is after all that was acknowledged before the call; the sequence is 0 where there is none.
+func (g *Grid) readBehind(ctx context.Context, p *partition, subject string) (reply, Sequence, error) {
+	floor, err := g.raiseBarrier(ctx, p)
 	if err != nil {
-		return fmt.Errorf("have the leader of %s prove itself: %w", p.stream, err)
+		return reply{}, 0, fmt.Errorf("have all of %s before it is read: %w", p.stream, err)
+	}
+	barrier := p.subject(reserved, barrierToken)
+	body, err := json.Marshal(map[string]any{"multi_last": []string{subject, barrier}})
+	if err != nil {
+		return reply{}, 0, fmt.Errorf("read behind %s: %w", barrier, err)
 	}
 	for {
-		err := g.proveOnce(ctx, p.stream, body)
-		if g.cfg.Cluster == nil || !inElection(err) || !g.asks.link.comesBack(ctx) {
-			return err
+		all, err := g.asks.readAll(ctx, directGet+p.stream, body)
+		if err != nil {
+			return reply{}, 0, fmt.Errorf("read %s: %w", p.stream, err)
+		}
+		var found reply
+		var seq, at Sequence
+		for _, m := range all {
+			n, err := m.stored()
+			if err != nil {
+				return reply{}, 0, err
+			}
+			switch of, _ := m.header.Value(headerSubject); string(of) {
+			case subject:
+				found, seq = m, n
+			case barrier:
+				at = n
+			}
+		}
+		if at >= floor {
+			return found, seq, nil
+		}
+		select {
+		case <-ctx.Done():
+			return reply{}, 0, contextError(ctx)
+		case <-time.After(barrierAgain):
 		}
 	}
-}
-
-func (g *Grid) proveOnce(ctx context.Context, stream string, body []byte) error {
-	m, err := g.asks.read(ctx, purgeStream+stream, body)
-	if err != nil {
-		return fmt.Errorf("have the leader of %s prove itself: %w", stream, err)
-	}
-	var a struct {
-		Error   *jetstream.APIError `json:"error"`
-		Success bool                `json:"success"`
-	}
-	err = json.Unmarshal(m.data, &a)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%w: the leader of %s: %w", ErrUnavailable, stream, err)
-	case a.Error != nil:
-		return fmt.Errorf("%w: the leader of %s: %w", ErrUnavailable, stream, apiError(a.Error))
-	case !a.Success:
-		return fmt.Errorf("%w: the leader of %s answers %q", ErrUnavailable, stream, m.data)
-	}
-	return nil
 }

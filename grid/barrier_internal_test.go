@@ -9,38 +9,38 @@ import (
 	"time"
 )
 
-// TestBarriers: whoever waits gets a proof that began after the call, and those who come together get the same one.
+// TestBarriers: whoever waits gets a barrier that began after the call, and those who come together get the same one.
 func TestBarriers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bs := newBarriers()
-		proofs := 0
-		prove := func() error {
-			proofs++ // one at a time
+		raised := 0
+		raise := func() (Sequence, error) {
+			raised++ // one at a time
 			time.Sleep(10 * time.Millisecond)
-			return nil
+			return Sequence(raised), nil
 		}
 		var callers sync.WaitGroup
 		for i := range 100 {
 			callers.Go(func() {
-				time.Sleep(time.Duration(i/50) * time.Millisecond) // half of them while the first proof is under way
+				time.Sleep(time.Duration(i/50) * time.Millisecond) // half of them while the first one is under way
 				came := time.Now()
-				b := bs.wait(t.Context(), prove)
-				if b.err != nil || b.left {
-					t.Errorf("%v, %v", b.err, b.left)
+				b := bs.wait(t.Context(), raise)
+				if b.err != nil || b.left || b.seq == 0 {
+					t.Errorf("%v, %v, %d", b.err, b.left, b.seq)
 				}
 				if took := time.Since(came); took < 10*time.Millisecond || took > 20*time.Millisecond {
-					t.Errorf("an answer after %v: a proof takes 10ms, and at most one is waited for before it", took)
+					t.Errorf("an answer after %v: one takes 10ms, and at most one is waited for before it", took)
 				}
 			})
 		}
 		callers.Wait()
-		if proofs > 3 {
-			t.Errorf("%d proofs for 100 callers at two moments", proofs)
+		if raised > 3 {
+			t.Errorf("%d barriers for 100 callers at two moments", raised)
 		}
 	})
 }
 
-// TestBarriersLeft: those who wait for a proof whose asker gives up are told, and one that fails is told to all.
+// TestBarriersLeft: those who wait for a barrier whose asker gives up are told, and one that fails is told to all.
 func TestBarriersLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bs := newBarriers()
@@ -49,16 +49,16 @@ func TestBarriersLeft(t *testing.T) {
 		defer cancel()
 		var callers sync.WaitGroup
 		callers.Go(func() {
-			bs.wait(hasty, func() error {
+			bs.wait(hasty, func() (Sequence, error) {
 				<-hasty.Done()
-				return hasty.Err()
+				return 0, hasty.Err()
 			})
 		})
 		synctest.Wait()
 		for range 3 {
 			callers.Go(func() {
 				for {
-					b := bs.wait(t.Context(), func() error { return failed })
+					b := bs.wait(t.Context(), func() (Sequence, error) { return 0, failed })
 					if b.left {
 						continue
 					}

@@ -23,8 +23,8 @@ const (
 	// ConsistencySession is answered by any replica, and sees every write through this node that was acknowledged before the get began. A node that was started
 	// again does not know of those before.
 	ConsistencySession Consistency = "session"
-	// ConsistencyLeader is answered by the partition's leader once most replicas agree that it leads, and sees every write that was acknowledged before the
-	// get began. So does a condition of a write that is said not to hold.
+	// ConsistencyLeader is answered by a replica that has what most replicas agree to after the get began, and sees every write that was acknowledged before. So does a
+	// condition of a write that is said not to hold.
 	ConsistencyLeader Consistency = "leader"
 	// ConsistencyLocal is answered by any replica, which may lag behind.
 	ConsistencyLocal Consistency = "local"
@@ -132,8 +132,8 @@ func (c *Cache) askStream(ctx context.Context, at place) (m reply, seq Sequence,
 	return c.readLeader(ctx, at)
 }
 
-// readLeader asks the leader of a key's partition. It first proves that it is that, where the cache's gets are the leader's; else where its answer is older than what
-// is known to be there: one that leads no more, or that has just begun to, would have a change taken for one that is over.
+// readLeader asks for a key so that the answer has all that was acknowledged, where the cache's gets are the leader's; else the leader, and in that way where its answer is older than
+// what is known to be there: one that leads no more, or that has just begun to, would have a change taken for one that is over.
 func (c *Cache) readLeader(ctx context.Context, at place) (m reply, seq Sequence, err error) {
 	if !c.fromLeader(at.partition) {
 		m, seq, err = c.grid.readLeader(ctx, at.partition, at.subject)
@@ -141,10 +141,7 @@ func (c *Cache) readLeader(ctx context.Context, at place) (m reply, seq Sequence
 			return m, seq, err
 		}
 	}
-	if err := c.grid.proveLeader(ctx, at.partition); err != nil {
-		return reply{}, 0, err
-	}
-	return c.grid.readLeader(ctx, at.partition, at.subject)
+	return c.grid.readBehind(ctx, at.partition, at.subject)
 }
 
 // readLast is read for what a write is made conditional on: the answer of a replica that lags would have the condition fail again and again.

@@ -20,6 +20,7 @@ const (
 	headerOperation = "KV-Operation"
 	headerMarker    = "Nats-Marker-Reason"
 	headerTTL       = "Nats-TTL"
+	headerSubject   = "Nats-Subject"
 	headerExpected  = "Nats-Expected-Last-Subject-Sequence"
 	headerMsgID     = "Nats-Msg-Id"
 	headerSequence  = "Nats-Sequence"

@@ -56,12 +56,11 @@ func (p *partition) positionSubject(cache, reader string) string {
 }
 
 func (g *Grid) readPosition(ctx context.Context, p *partition, cache, reader string) (position, error) {
+	read := g.readStored
 	if p.replicated() {
-		if err := g.proveLeader(ctx, p); err != nil {
-			return position{}, fmt.Errorf("read the position of %s in partition %d: %w", reader, p.number, err)
-		}
+		read = g.readBehind
 	}
-	m, seq, err := g.readLeader(ctx, p, p.positionSubject(cache, reader))
+	m, seq, err := read(ctx, p, p.positionSubject(cache, reader))
 	if err != nil {
 		return position{}, fmt.Errorf("read the position of %s in partition %d: %w", reader, p.number, err)
 	}
