@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -210,4 +211,19 @@ func Take(ctx context.Context, g *Grid, numbers ...int) error {
 		}
 	}
 	return taking.Wait()
+}
+
+// Replicas are the streams of a node's own server: the first and the last sequence, and how many messages each has.
+func Replicas(t testing.TB, g *Grid) map[string][3]uint64 {
+	info, err := g.server.running().Jsz(&server.JSzOptions{Account: server.DEFAULT_GLOBAL_ACCOUNT, Accounts: true, Streams: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][3]uint64{}
+	for _, a := range info.AccountDetails {
+		for _, s := range a.Streams {
+			out[s.Name] = [3]uint64{s.State.FirstSeq, s.State.LastSeq, s.State.Msgs}
+		}
+	}
+	return out
 }

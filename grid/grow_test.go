@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/grid"
@@ -318,5 +319,76 @@ func isClosed(done <-chan struct{}) bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// TestGrowAgain: what is interrupted while the cluster copies, and begun again, ends with replicas that are alike and can be read whole, each of them.
+func TestGrowAgain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("as TestGrow")
+	}
+	t.Parallel()
+	ctx := t.Context()
+	old, err := grid.Open(ctx, grid.Config{Dir: filepath.Join(t.TempDir(), "alone"), Partitions: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeGrid(t, old) })
+	for _, c := range []grid.CacheConfig{{Name: "d"}, {Name: "v", Class: grid.Volatile}} {
+		if err := old.CreateCache(ctx, c); err != nil {
+			t.Fatal(err)
+		}
+		cache, err := old.Cache(ctx, c.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 60 {
+			put(t, cache, fmt.Sprint("k", i), fmt.Sprint(i))
+		}
+	}
+	w := openWaiting(t, 3)
+	interrupted, interrupt := context.WithCancel(ctx)
+	growing := w.growing()
+	growing.Progress = func(p grid.GrowProgress) {
+		if p.Step == grid.GrowCopying {
+			interrupt()
+		}
+	}
+	if err := old.Grow(interrupted, growing); err == nil {
+		t.Fatal("it was not interrupted")
+	}
+	if err := old.Grow(ctx, w.growing()); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("GROWN %v", time.Now())
+	nodes := w.opened()
+	t.Logf("OPENED %v", time.Now())
+	var diff string
+	eventually(t, "the replicas are alike", func() bool {
+		want := grid.Replicas(t, nodes[0])
+		for _, g := range nodes[1:] {
+			if diff = cmp.Diff(want, grid.Replicas(t, g)); diff != "" {
+				return false
+			}
+		}
+		return true
+	})
+	t.Logf("ALIKE %v", time.Now())
+	for _, g := range nodes {
+		for number := range 8 {
+			for _, class := range g.Classes() {
+				for range 3 { // its reader is on any node
+					began := time.Now()
+					reading, cancel := context.WithTimeout(ctx, 10*time.Second)
+					if _, err := g.Dump(reading, class, number, grid.DumpOptions{}, func(grid.Kept) error { return nil }); err != nil {
+						t.Errorf("%v", err)
+					}
+					cancel()
+					if d := time.Since(began); d > time.Second {
+						t.Logf("SLOW %d %v %v", number, class, d)
+					}
+				}
+			}
+		}
 	}
 }

@@ -105,16 +105,19 @@ func TestRolesSurviveKill(t *testing.T) {
 	nodes[5].ready(door)
 	load.check(nodes[5], door)
 	c.bases = [3]string(bases[:3])
-	s := c.status(1)
-	for _, n := range s.Nodes {
-		keeps := slices.Equal(n.Roles, []string{"grid"})
-		if n.Name < "n3" && !keeps || n.Connected && keeps != (n.Replicas > 0) || keeps != (n.Leads > 0) {
-			t.Errorf("node %s: %+v", n.Name, n)
+	nodes[1].wait("the killed node is nobody's any more", 20*time.Second, func() error {
+		s := c.status(1)
+		for _, n := range s.Nodes {
+			keeps := slices.Equal(n.Roles, []string{"grid"})
+			if n.Name < "n3" && !keeps || n.Connected && keeps != (n.Replicas > 0) || keeps != (n.Leads > 0) {
+				return fmt.Errorf("node %s: %+v", n.Name, n)
+			}
 		}
-	}
-	if len(s.Nodes) != 5 {
-		t.Errorf("the cluster has %+v", s.Nodes)
-	}
+		if len(s.Nodes) != 5 {
+			return fmt.Errorf("the cluster has %+v", s.Nodes)
+		}
+		return nil
+	})
 
 	// A folder with replicas is of a node that keeps them.
 	if err := nodes[2].stop(30 * time.Second); err != nil {

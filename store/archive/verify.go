@@ -32,7 +32,7 @@ type Verified struct {
 	Damaged    int64 `json:"damaged"`
 }
 
-// Verify reads every copy of a store, or of one cache, and holds it against its checksums. Damaged is called with each that fails, and progress,
+// Verify reads every copy of a store, or of one cache, and holds it against its checksums; what the store keeps of its grid too, which is not counted. Damaged is called with each that fails, and progress,
 // which may be nil, with each that was read.
 func Verify(ctx context.Context, s store.Store, cache string, damaged func(Damaged), progress func(Progress)) (out Verified, err error) {
 	namespaces := []string{cache}
@@ -53,6 +53,9 @@ func Verify(ctx context.Context, s store.Store, cache string, damaged func(Damag
 				return out, fmt.Errorf("read cache %s: %w", namespace, err)
 			case e.Deleted:
 				out.Tombstones++
+				continue
+			}
+			if namespace == store.GridNamespace { // no entries: what the store knows of its grid
 				continue
 			}
 			out.Entries, out.Bytes = out.Entries+1, out.Bytes+int64(len(e.Value))
