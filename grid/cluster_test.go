@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"testing"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/internal/natstest"
 )
 
 const clusterSecret = "a secret of the tests"
@@ -22,12 +22,10 @@ func clusterConfigs(t testing.TB, n int) []grid.Config {
 	t.Helper()
 	addresses := make([]string, n)
 	for i := range addresses {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+		var err error
+		if addresses[i], err = natstest.Address(); err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
-		addresses[i] = l.Addr().String()
 	}
 	var out []grid.Config
 	for i, addr := range addresses {

@@ -246,12 +246,7 @@ func (w *grower) connect(ctx context.Context) error {
 	g.growing.mu.Lock()
 	g.growing.bridge = b
 	g.growing.mu.Unlock()
-	if err := g.server.join(b, w.with.Offer.Password); err != nil {
-		return err
-	}
-	joining, cancel := context.WithTimeout(ctx, leafTime)
-	defer cancel()
-	if err := g.server.joined(joining, b); err != nil {
+	if err := w.join(ctx, b); err != nil {
 		return err
 	}
 	if w.nc, err = g.connect("grow"); err != nil {
@@ -264,6 +259,26 @@ func (w *grower) connect(ctx context.Context) error {
 		return fmt.Errorf("use JetStream: %w", err)
 	}
 	return nil
+}
+
+// join returns when the server in this process has a connection to the cluster.
+func (w *grower) join(ctx context.Context, b *bridge) error {
+	joining, cancel := context.WithTimeout(ctx, leafTime)
+	defer cancel()
+	for {
+		if err := w.g.server.join(b, w.with.Offer.Password); err != nil {
+			return err
+		}
+		try, cancel := context.WithTimeout(joining, leafTry)
+		err := w.g.server.joined(try, b)
+		cancel()
+		if err == nil || joining.Err() != nil {
+			return err
+		}
+		if err := w.g.server.leave(); err != nil {
+			return err
+		}
+	}
 }
 
 // giveUp undoes what was done on this side.

@@ -16,8 +16,10 @@ import (
 const (
 	// leafAgain is the pause before the server of a node alone looks for the cluster again.
 	leafAgain = 100 * time.Millisecond
-	// leafTime is how long a connection to the cluster may take.
-	leafTime = 10 * time.Second
+	// leafTime is how long a connection to the cluster may take, and leafTry after what time it is begun anew: where the cluster still knows the one before, the server waits for 30 s
+	// before it tries again by itself.
+	leafTime = 20 * time.Second
+	leafTry  = 3 * time.Second
 )
 
 // bridge is a listener on loopback. What the server in this process sends there goes to the cluster, whichever way leads to it.
@@ -130,12 +132,18 @@ func (e *embedded) join(b *bridge, password string) error {
 	return e.reload()
 }
 
-// leave ends that connection.
+// leave ends that connection, and returns when it is over, or leafTry later: the next one would be taken for it.
 func (e *embedded) leave() error {
 	e.mu.Lock()
 	e.leaf = nil
 	e.mu.Unlock()
-	return e.reload()
+	err := e.reload()
+	for began := time.Now(); err == nil && time.Since(began) < leafTry; time.Sleep(time.Millisecond) {
+		if srv := e.running(); srv == nil || srv.NumLeafNodes() == 0 {
+			break
+		}
+	}
+	return err
 }
 
 func (e *embedded) reload() error {

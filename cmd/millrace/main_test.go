@@ -12,7 +12,6 @@ import (
 	"image/png"
 	"io/fs"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,6 +24,7 @@ import (
 	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/internal/client"
+	"github.com/millrace/millrace/internal/natstest"
 	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/tensor"
 )
@@ -52,11 +52,10 @@ func TestScript(t *testing.T) {
 
 // address sets ADDRESS to a free one on loopback, and MILLRACE_SERVER to it.
 func address(ts *testscript.TestScript, _ bool, _ []string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := natstest.Address()
 	ts.Check(err)
-	ts.Setenv("ADDRESS", l.Addr().String())
-	ts.Setenv("MILLRACE_SERVER", "http://"+l.Addr().String())
-	ts.Check(l.Close())
+	ts.Setenv("ADDRESS", addr)
+	ts.Setenv("MILLRACE_SERVER", "http://"+addr)
 }
 
 // ready waits for the node at MILLRACE_SERVER.

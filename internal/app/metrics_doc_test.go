@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -15,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/millrace/millrace/internal/app"
+	"github.com/millrace/millrace/internal/natstest"
 )
 
 const metricsDoc = "../../docs/metrics.md"
@@ -40,12 +40,8 @@ func clusterMetrics(t *testing.T) string {
 	t.Helper()
 	var listen [2]string
 	for i := range listen {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		listen[i] = l.Addr().String()
-		if err := l.Close(); err != nil {
+		var err error
+		if listen[i], err = natstest.Address(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,7 +3,6 @@ package app_test
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/millrace/millrace/cluster"
 	"github.com/millrace/millrace/internal/app"
+	"github.com/millrace/millrace/internal/natstest"
 )
 
 // clusterOf returns configurations of nodes that are one cluster, by their roles. The first one is the seed of all.
@@ -20,12 +20,11 @@ func clusterOf(t *testing.T, roles ...string) []func(*app.Config) {
 	t.Helper()
 	var peers []string
 	for range roles {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		addr, err := natstest.Address()
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
-		peers = append(peers, l.Addr().String())
+		peers = append(peers, addr)
 	}
 	var out []func(*app.Config)
 	for i, r := range roles {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	tcp "net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/millrace/millrace/cluster"
 	"github.com/millrace/millrace/internal/cli"
+	"github.com/millrace/millrace/internal/natstest"
 )
 
 // asNode names the configuration that a process of this test's program serves, in place of running tests.
@@ -41,12 +41,11 @@ type process struct {
 // port is an address that is free now.
 func port(tb testing.TB) string {
 	tb.Helper()
-	l, err := tcp.Listen("tcp", "127.0.0.1:0")
+	addr, err := natstest.Address()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return addr
 }
 
 // nodes are n1, n2, ... of one cluster, which are not started yet.
