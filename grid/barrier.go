@@ -9,7 +9,7 @@ import (
 )
 
 // A read that is to see every write must not be answered from a replica that lacks one. Even the leader may be one: a server that led a partition's stream, and was cut off or stood
-// still, answers as its leader for up to 5 s more, and a request to JetStream's API goes to all servers, so that the first answer may be its own. So a message is written to the
+// still, answers as its leader for up to 20 s more, and a request to JetStream's API goes to all servers, so that the first answer may be its own. So a message is written to the
 // partition after the read began, a barrier: most replicas agree to it, behind all that was acknowledged before. Then any replica is asked for the entry and for the barrier at one moment: where it
 // has the barrier it has all before it, and elsewhere another one is asked. Reads of a partition that come together wait for one barrier.
 

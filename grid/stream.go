@@ -96,7 +96,7 @@ func (g *Grid) stream(ctx context.Context, p *partition) (jetstream.Stream, erro
 	}
 }
 
-// ofLeader reports whether what is said of a stream comes from its leader. Of a group that is younger than 3 s, or has no leader, another replica may answer too, by
+// ofLeader reports whether what is said of a stream comes from its leader. Of a group that is younger than 10 s, or has no leader, another replica may answer too, by
 // what it has itself: who answers is not among the replicas.
 func ofLeader(info *jetstream.StreamInfo) bool {
 	c := info.Cluster
