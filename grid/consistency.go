@@ -133,9 +133,10 @@ func (c *Cache) askStream(ctx context.Context, at place) (m reply, seq Sequence,
 }
 
 // readLeader asks for a key so that the answer has all that was acknowledged, where the cache's gets are the leader's; else the leader, and in that way where its answer is older than
-// what is known to be there: one that leads no more, or that has just begun to, would have a change taken for one that is over.
+// what is known to be there: one that leads no more, or that has just begun to, would have a change taken for one that is over. While a cluster takes the grid over, writes are held, a barrier
+// too; the leader has all that there is then.
 func (c *Cache) readLeader(ctx context.Context, at place) (m reply, seq Sequence, err error) {
-	if !c.fromLeader(at.partition) {
+	if !c.fromLeader(at.partition) || c.grid.standstill.Load() != nil {
 		m, seq, err = c.grid.readLeader(ctx, at.partition, at.subject)
 		if err != nil || seq >= at.least || !at.partition.replicated() {
 			return m, seq, err

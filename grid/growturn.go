@@ -218,6 +218,13 @@ func (w *grower) goOver(all []*copied) error {
 	if err := promote(ctx, w.far, w.state.Streams); err != nil {
 		return err
 	}
+	// From here on reads are answered in the cluster, where a replica may lack what this node wrote.
+	for _, c := range all {
+		if c.p != nil {
+			c.p.fresh.Store(c.config.Replicas > 1)
+			c.p.replicas.Store(int32(c.config.Replicas))
+		}
+	}
 	if err := g.server.remap(apiSubject, clusterAPI+">"); err != nil {
 		return err
 	}
@@ -232,7 +239,6 @@ func (w *grower) goOver(all []*copied) error {
 			if err != nil {
 				return fmt.Errorf("open stream %s: %w", c.name, apiError(err))
 			}
-			c.p.fresh.Store(c.config.Replicas > 1)
 			c.p.made(s)
 			return nil
 		})
