@@ -1,0 +1,74 @@
+package grid
+
+import (
+	"context"
+
+	"github.com/millrace/millrace/grid/internal/wire"
+)
+
+// several is a request with any number of answers, which ends with one that has a status. They are copied for whoever waits for them.
+type several struct {
+	got []reply // by the one goroutine that reads the connection
+	c   chan []reply
+	err chan error
+}
+
+func (s *several) answer(m *wire.Msg, err error) bool {
+	if err == nil {
+		err = noResponders(m)
+	}
+	if err != nil {
+		select {
+		case s.err <- err:
+		default: // told already
+		}
+		return true
+	}
+	own := append(append(make([]byte, 0, len(m.Header)+len(m.Data)), m.Header...), m.Data...)
+	n := len(m.Header)
+	r := reply{header: wire.Header(own[:n:n]), data: own[n:]}
+	switch code, _ := r.header.Status(); code {
+	case 0:
+		s.got = append(s.got, r)
+		return false
+	case 204, 404: // the end, of some or of none
+	default:
+		s.got = append(s.got, r)
+	}
+	s.c <- s.got
+	return true
+}
+
+// readAll sends a request for stored messages and waits for all answers. A server that is being restarted is waited for.
+func (r *requester) readAll(ctx context.Context, subject string, body []byte) ([]reply, error) {
+	for {
+		all, err := r.readAllOnce(ctx, subject, body)
+		if !isAway(err) && (r.attempt.Load() == 0 || !inElection(err)) || !r.link.comesBack(ctx) {
+			return all, err
+		}
+	}
+}
+
+func (r *requester) readAllOnce(ctx context.Context, subject string, body []byte) ([]reply, error) {
+	s := &several{c: make(chan []reply, 1), err: make(chan error, 1)}
+	id, inbox, err := r.expect(asked{by: s, subject: subject, many: true})
+	if err != nil {
+		return nil, err
+	}
+	defer r.forget(id)
+	if err := r.sendOne(ctx, subject, inbox, nil, body); err != nil {
+		return nil, err
+	}
+	late, stop := r.patience()
+	defer stop()
+	select {
+	case all := <-s.c:
+		return all, nil
+	case err := <-s.err:
+		return nil, err
+	case <-late:
+		return nil, errLate
+	case <-ctx.Done():
+		return nil, contextError(ctx)
+	}
+}
