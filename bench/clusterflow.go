@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -20,15 +19,11 @@ func clusterFlowRows(ctx context.Context, o options) (rows []Row, err error) {
 	if o.short {
 		return nil, nil
 	}
-	dir, err := os.MkdirTemp("", "millrace-bench-cluster-")
+	dir, program, end, err := programDir(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	program, err := buildProgram(ctx, dir)
-	if err != nil {
-		return nil, err
-	}
+	defer func() { err = errors.Join(err, end()) }()
 	const keys = 50_000
 	type shape struct{ size, replicas int }
 	shapes := []shape{{1, 1}, {2, 1}, {3, 1}, {3, 3}}

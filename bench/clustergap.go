@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -17,15 +16,11 @@ import (
 
 // clusterGapRows are how long puts are not acknowledged when one node of three ends: the longest of all keys, whose partitions are led by all nodes.
 func clusterGapRows(ctx context.Context, o options) (rows []Row, err error) {
-	dir, err := os.MkdirTemp("", "millrace-bench-cluster-")
+	dir, program, end, err := programDir(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	program, err := buildProgram(ctx, dir)
-	if err != nil {
-		return nil, err
-	}
+	defer func() { err = errors.Join(err, end()) }()
 	c, err := startNodes(ctx, program, filepath.Join(dir, "nodes"), clusterSize, clusterSize)
 	if err != nil {
 		return nil, err

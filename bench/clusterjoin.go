@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -24,15 +23,11 @@ func clusterJoinRows(ctx context.Context, o options) (rows []Row, err error) {
 	if o.short {
 		entries, label = 8_192, "128 MB"
 	}
-	dir, err := os.MkdirTemp("", "millrace-bench-cluster-")
+	dir, program, end, err := programDir(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	program, err := buildProgram(ctx, dir)
-	if err != nil {
-		return nil, err
-	}
+	defer func() { err = errors.Join(err, end()) }()
 	c, err := startNodes(ctx, program, filepath.Join(dir, "nodes"), clusterSize, clusterSize)
 	if err != nil {
 		return nil, err

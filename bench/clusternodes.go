@@ -187,6 +187,18 @@ func (c *nodes) close() error {
 	return errors.Join(errs...)
 }
 
+// programDir returns a new folder and the command in it; end removes both.
+func programDir(ctx context.Context) (dir, program string, end func() error, err error) {
+	if dir, err = os.MkdirTemp("", "millrace-bench-cluster-"); err != nil {
+		return "", "", nil, err
+	}
+	end = func() error { return os.RemoveAll(dir) }
+	if program, err = buildProgram(ctx, dir); err != nil {
+		return "", "", nil, errors.Join(err, end())
+	}
+	return dir, program, end, nil
+}
+
 // buildProgram builds the command into a folder.
 func buildProgram(ctx context.Context, dir string) (string, error) {
 	program := filepath.Join(dir, "millrace")

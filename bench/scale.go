@@ -32,15 +32,11 @@ func scaleRows(ctx context.Context, o options) (rows []Row, err error) {
 	if o.short {
 		return nil, nil
 	}
-	dir, err := os.MkdirTemp("", "millrace-bench-scale-")
+	dir, program, end, err := programDir(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	program, err := buildProgram(ctx, dir)
-	if err != nil {
-		return nil, err
-	}
+	defer func() { err = errors.Join(err, end()) }()
 	const few, many, larger = 8, 128, 5
 	base, err := onScale(ctx, program, dir, clusterSize, few, (*nodes).usage)
 	if err != nil {
