@@ -605,7 +605,9 @@ func TestCheckOnly(t *testing.T) {
 	}
 	for {
 		changed := compute.Changed()
-		if s, err := compute.Serving(t.Context(), "m"); err == nil && s.Version == 1 && s.Pinned {
+		s, err := compute.Serving(t.Context(), "m")
+		_, unheard := compute.Get(t.Context(), "m", 2) // what is heard of is heard key by key
+		if err == nil && s.Version == 1 && s.Pinned && unheard == nil {
 			break
 		}
 		select {
