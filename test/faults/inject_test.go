@@ -43,6 +43,7 @@ var faults = []fault{
 	}},
 	{name: "stop of the minority", what: "SIGTERM to one node; 10 s away", inject: func(r *run) error { return r.away(syscall.SIGTERM, r.anyNode()) }},
 	{name: "stop of the majority", what: "two nodes killed at once; 20 s away", ci: true, inject: (*run).majority},
+	{name: "kill -9 of all nodes", what: "at once; 10 s away", inject: (*run).all},
 	{name: "SIGSTOP", what: "a leader frozen for 15 s", ci: true, inject: (*run).freeze},
 	{name: "partition", what: "a leader without the other nodes for 15 s", ci: true, inject: func(r *run) error {
 		node, err := r.nodes.leader(r.random.IntN(partitions))
@@ -61,6 +62,7 @@ var faults = []fault{
 		return r.cut("every packet takes 100 ms")
 	}},
 	{name: "full disk", what: "of a node, for 10 s", inject: (*run).fullDisk},
+	{name: "lost disk", what: "a leader dies while what it sends to one of the others takes 300 ms, and starts again at once on an empty disk", inject: (*run).loseDisk},
 	{name: "rolling restart", what: "SIGTERM to each node in turn", inject: (*run).rolling},
 	{name: "join and drain", what: "a fourth node gets its share, gives it away, and leaves", inject: (*run).joinAndDrain},
 	{name: "clock skew", what: "of a node by an hour, ahead and then behind", inject: (*run).skew, prepare: func(r *run) { go r.skewed() }},
@@ -121,6 +123,24 @@ func (r *run) majority() error {
 	return nil
 }
 
+func (r *run) all() error {
+	r.t.Log("  no node is left")
+	for i := range members {
+		if err := r.nodes.end(i, syscall.SIGKILL); err != nil {
+			return err
+		}
+	}
+	if err := r.wait(downFor); err != nil {
+		return err
+	}
+	for i := range members {
+		if err := r.nodes.start(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (r *run) freeze() error {
 	node, err := r.nodes.leader(r.random.IntN(partitions))
 	if err != nil {
@@ -173,6 +193,25 @@ func (r *run) fullDisk() error {
 		return err
 	}
 	return errors.Join(r.wait(downFor), free())
+}
+
+// loseDisk has a node begin anew before the others have elected leaders. One of these lacks what the two others had acknowledged last, and it must not come to lead what it lacks
+// with the voice of the node that has forgotten.
+func (r *run) loseDisk() error {
+	node, err := r.nodes.leader(r.random.IntN(partitions))
+	if err != nil {
+		return err
+	}
+	slow := (node + 1 + r.random.IntN(members-1)) % members
+	r.t.Logf("  n%d loses its disk, and n%d hears it late", node, slow)
+	r.nodes.network.impair(node, slow, impairment{delay: 300 * time.Millisecond})
+	err = r.wait(5 * time.Second)
+	if err == nil {
+		err = r.nodes.end(node, syscall.SIGKILL)
+	}
+	r.nodes.network.heal()
+	x := r.nodes.all[node]
+	return errors.Join(err, x.unmount(), x.mount(), r.nodes.start(node))
 }
 
 func (r *run) rolling() error {
