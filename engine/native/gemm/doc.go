@@ -1,6 +1,6 @@
 // Package gemm is the arithmetic core of the native engine: single-precision
 // matrix products, convolutions and element-wise vector functions, in assembly
-// for AVX-512 and AVX2 and in plain Go for every other processor. It leaves
+// for AVX-512, AVX2 and NEON and in plain Go for every other processor. It leaves
 // graphs, tensors, shapes, broadcasting, threads and memory plans to its
 // callers: everything here works on slices that the caller owns.
 //

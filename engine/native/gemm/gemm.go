@@ -310,23 +310,33 @@ func (p *Product) block(t *tileArgs, bufA, bufB []float32, ic, mc, jc, nc, pc, k
 
 // tiles computes mr rows and w columns of one panel.
 func (k *Kernel) tiles(t *tileArgs, mr, w int) {
-	t.cols = w
-	if k.isa != isaAVX2 || w == k.cols || w <= k.lanes {
-		k.tile(t, mr)
+	first := k.firstColumns(w)
+	t.cols = first
+	k.tile(t, mr)
+	if first == w {
 		return
 	}
-	// AVX2 has no masks for two vectors: one at a time.
 	b, c, col := t.b, t.c, t.col
-	t.cols = k.lanes
-	k.tile(t, mr)
 	if t.depth > 0 {
-		t.b = unsafe.Add(t.b, 4*k.lanes)
+		t.b = unsafe.Add(t.b, 4*first)
 	}
-	t.c = unsafe.Add(t.c, 4*k.lanes)
+	t.c = unsafe.Add(t.c, 4*first)
 	if col != nil {
-		t.col = unsafe.Add(col, 4*k.lanes)
+		t.col = unsafe.Add(col, 4*first)
 	}
-	t.cols = w - k.lanes
+	t.cols = w - first
 	k.tile(t, mr)
 	t.b, t.c, t.col = b, c, col
+}
+
+// firstColumns is how many of w columns a first tile has: without masks, the rest is for a second one.
+func (k *Kernel) firstColumns(w int) int {
+	switch {
+	case w <= k.lanes || w == k.cols:
+	case k.isa == isaAVX2: // has a mask for one vector
+		return k.lanes
+	case k.isa == isaNEON || k.isa == isaNEONDot:
+		return w &^ (k.lanes - 1)
+	}
+	return w
 }

@@ -11,7 +11,8 @@ type integerKernel struct {
 	isa         isa
 	rows, lanes int
 	quad        int
-	size        int // bytes of an element in memory: one, or two where the instruction wants int16
+	size        int  // bytes of an element in memory: one, or two where the instruction wants int16
+	flip        byte // with what the left side is flipped for the instruction, which the sums do not show: 0, or 0x80 where it wants int8
 }
 
 var integersGo = integerKernel{isa: isaGo, rows: 4, lanes: 8, quad: 2, size: 2}
@@ -59,6 +60,7 @@ type IntegerWeights struct {
 	panels []int // where each begins, and the end
 	depth  int   // steps
 	Sums   []int32
+	begin  []int32 // what each sum begins with, where the kernel flips the left side; else nil
 }
 
 // packIntegers packs columns of depth steps; at returns element i of step s, or 0 where that is beyond the reduction.
@@ -90,6 +92,12 @@ func (k *integerKernel) packIntegers(cols, depth int, at func(col, step, i int) 
 		}
 	}
 	w.panels = append(w.panels, pos)
+	if k.flip != 0 { // x - 128 is multiplied instead of x
+		w.begin = make([]int32, padded)
+		for j, s := range w.Sums {
+			w.begin[j] = s << 7
+		}
+	}
 	return w
 }
 
@@ -150,6 +158,9 @@ func (k *integerKernel) sums(t *tileArgs, w *IntegerWeights, panel, mr int) (col
 	}
 	t.depth, t.b, t.ldb = w.depth, unsafe.Pointer(&w.data[w.panels[panel]]), 4*cols
 	t.ldc = 4 * cols
+	if w.begin != nil {
+		t.col = unsafe.Pointer(&w.begin[2*panel*k.lanes])
+	}
 	k.tile(t, mr, vecs)
 	return cols
 }
@@ -194,7 +205,7 @@ func transposeBytesGo(dst []byte, ldd int, src []byte, lds, rows, cols int, flip
 }
 
 func (k *integerKernel) transposeBytes(dst []byte, ldd int, src []byte, lds, rows, cols int, flip byte) {
-	if k.isa == isaAVX512 {
+	if k.isa != isaGo && k.isa != isaAVX2 {
 		transposeBytesAsm(dst, ldd, src, lds, rows, cols, flip)
 		return
 	}

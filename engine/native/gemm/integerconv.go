@@ -90,6 +90,7 @@ func (c *IntegerConv) FrameRows() int { return c.s.Height + c.s.PadTop + c.s.Pad
 func (c *IntegerConv) Fill(frame, image []byte, flip, pad byte, lo, hi int) {
 	s, size := &c.s, c.k.size
 	line := c.fw * s.Channels * size
+	flip, pad = flip^c.k.flip, pad^c.k.flip
 	for y := lo; y < hi; y++ {
 		row := frame[y*line:][:line]
 		iy := y - s.PadTop

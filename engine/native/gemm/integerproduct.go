@@ -38,6 +38,7 @@ func (p *IntegerProduct) RowBytes() int { return p.line }
 
 // Fill prepares rows of A, each byte with the bits of flip flipped.
 func (p *IntegerProduct) Fill(dst, a []byte, flip byte, rows int) {
+	flip ^= p.k.flip
 	for r := range rows {
 		src := a[r*p.K:][:p.K]
 		to := dst[r*p.line:][:p.line]

@@ -9,6 +9,8 @@ const (
 	isaGo isa = iota
 	isaAVX2
 	isaAVX512
+	isaNEON
+	isaNEONDot // with SDOT
 )
 
 // Depth of one block of the reduction: a panel of B of this depth stays in the
@@ -55,7 +57,7 @@ func newKernel(name string, set isa, rows, cols, lanes int, vector *vectorFuncs)
 	return k
 }
 
-// Name is "avx512", "avx2" or "go".
+// Name is "avx512", "avx2", "neon-dot", "neon" or "go".
 func (k *Kernel) Name() string { return k.name }
 
 // available is made when the program starts, best first; it never changes.

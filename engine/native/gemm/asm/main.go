@@ -17,7 +17,7 @@ import (
 	"github.com/mmcloughlin/avo/printer"
 )
 
-// files are what is generated: one assembly file and one file of declarations each.
+// files are what is generated for amd64: one assembly file and one file of declarations each.
 var files = []struct {
 	name     string
 	generate func(g *gen)
@@ -70,6 +70,12 @@ func main() {
 	flag.Parse()
 	for _, f := range files {
 		if err := write(*out, f.name, f.generate); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	for _, f := range neonFiles {
+		if err := writeNEON(*out, f.name, f.generate); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
