@@ -29,6 +29,13 @@ func pos(shape ...int) arg { return arg{shape: shape, low: 0.3, up: 2} }
 
 func apart(shape ...int) arg { return arg{shape: shape, distinct: true} }
 
+func within(low, up float64, shape ...int) arg { return arg{shape: shape, low: low, up: up} }
+
+// matrix is a constant of whole numbers.
+func matrix(rows, columns int, x ...int64) arg {
+	return fixed(tensor.Must(tensor.Of(x, rows, columns)))
+}
+
 func ints(x ...int64) arg { return arg{constant: tensor.Vector(x...)} }
 
 func fixed(t *tensor.Tensor) arg { return arg{constant: t} }

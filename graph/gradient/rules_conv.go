@@ -6,7 +6,6 @@ import (
 
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/infer"
-	"github.com/millrace/millrace/tensor"
 )
 
 // A window is how a kernel goes over the spatial dimensions; pads are the begins, then the ends.
@@ -189,15 +188,48 @@ func averagePoolGradient(t *tape, n *graph.Node, dy []string) ([]string, error) 
 	if err != nil {
 		return nil, err
 	}
-	share := t.op("Div", dy[0], count)
-	planes := t.op("Reshape", share, t.concatSizes([]string{t.ints(-1, 1), t.dims(y, 2, 2+len(w.kernel))}))
+	return one(t.spread(t.op("Div", dy[0], count), w, x, y))
+}
+
+// spread gives each element of x the sum of g, which has the shape of y, over the windows that it is in.
+func (t *tape) spread(g string, w window, x, y string) string {
+	planes := t.op("Reshape", g, t.concatSizes([]string{t.ints(-1, 1), t.dims(y, 2, 2+len(w.kernel))}))
 	shape := append([]int{1, 1}, toInts(w.kernel)...)
-	ones := tensor.Must(tensor.New(t.dtype, shape...))
-	unit := scalarOf(t.dtype, 1).Bytes()
-	for i := range ones.Size() {
-		copy(ones.Bytes()[i*len(unit):], unit)
+	ones := floatsOf(t.dtype, slices.Repeat([]float64{1}, int(w.taps())), shape...)
+	return t.reshapeLike(t.scatter(planes, t.constant(ones), w, 1, x, y), x)
+}
+
+// power is |x|^(p-1) with the sign of x: the slope of |x|^p over p.
+func (t *tape) power(x string, p int64) string {
+	switch p {
+	case 1:
+		return t.op("Sign", x)
+	case 2:
+		return x
 	}
-	return one(t.reshapeLike(t.scatter(planes, t.constant(ones), w, 1, x, y), x))
+	return t.op("Mul", t.op("Sign", x), t.op("Pow", t.op("Abs", x), t.num(float64(p-1))))
+}
+
+// normShare is y^(1-p), 0 where y is 0: a norm of nothing has no slope.
+func (t *tape) normShare(y, dy string, p int64) string {
+	zero := t.op("Equal", y, t.num(0))
+	safe := t.op("Where", zero, t.num(1), y)
+	return t.op("Where", zero, t.num(0), t.op("Mul", dy, t.op("Pow", safe, t.num(float64(1-p)))))
+}
+
+// lpPoolGradient is that of the p-norm of each window.
+func lpPoolGradient(t *tape, n *graph.Node, dy []string) ([]string, error) {
+	x, y, p := n.Input(0), n.Output(0), n.Attrs.Int("p", 2)
+	w, err := t.window(n, x, nil)
+	if err != nil {
+		return nil, err
+	}
+	return one(t.op("Mul", t.power(x, p), t.spread(t.normShare(y, dy[0], p), w, x, y)))
+}
+
+func globalLpPoolGradient(t *tape, n *graph.Node, dy []string) ([]string, error) {
+	p := n.Attrs.Int("p", 2)
+	return one(t.op("Mul", t.power(n.Input(0), p), t.normShare(n.Output(0), dy[0], p)))
 }
 
 func toInts(v []int64) []int {
@@ -240,12 +272,7 @@ func (t *tape) poolCount(n *graph.Node, w window, x, y string) (string, error) {
 		}
 		counts, shape = next, append(shape, int(sy[2+i].Size))
 	}
-	c := tensor.Must(tensor.New(t.dtype, shape...))
-	size := t.dtype.Size()
-	for i, v := range counts {
-		copy(c.Bytes()[i*size:], scalarOf(t.dtype, v).Bytes())
-	}
-	return t.constant(c), nil
+	return t.constant(floatsOf(t.dtype, counts, shape...)), nil
 }
 
 func spatialAxes(rank int) []int64 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/tensor"
 )
 
 func batchNormalizationGradient(t *tape, n *graph.Node, dy []string) ([]string, error) {
@@ -109,4 +110,94 @@ func groupNormalizationGradient(t *tape, n *graph.Node, dy []string) ([]string, 
 	dx[1] = t.reduce("ReduceSum", t.op("Mul", dy[0], t.reshapeLike(xhat, x)), false, axesBut(1, rank)...)
 	dx[2] = t.reduce("ReduceSum", dy[0], false, axesBut(1, rank)...)
 	return dx, nil
+}
+
+func rmsNormalizationGradient(t *tape, n *graph.Node, dy []string) ([]string, error) {
+	x, scale := n.Input(0), n.Input(1)
+	rank, err := t.rank(n, x)
+	if err != nil {
+		return nil, err
+	}
+	axis, err := axisOf(n, n.Attrs.Int("axis", -1), rank)
+	if err != nil {
+		return nil, err
+	}
+	var axes []int64
+	for i := axis; i < int64(rank); i++ {
+		axes = append(axes, i)
+	}
+	square := t.reduce("ReduceMean", t.square(x), true, axes...)
+	inv := t.rsqrt(t.op("Add", square, t.num(float64(n.Attrs.Float("epsilon", 1e-5)))))
+	xhat, g := t.op("Mul", x, inv), t.op("Mul", dy[0], scale)
+	along := t.op("Mul", xhat, t.reduce("ReduceMean", t.op("Mul", g, xhat), true, axes...))
+	dx := []string{t.op("Mul", t.op("Sub", g, along), inv), ""}
+	if t.want(n, 1) {
+		dx[1] = t.sumTo(t.op("Mul", dy[0], xhat), n.Output(0), scale, x)
+	}
+	return dx, nil
+}
+
+// meanVarianceNormalizationGradient leaves out the 1e-9 that the operator adds to the deviation.
+func meanVarianceNormalizationGradient(t *tape, n *graph.Node, dy []string) ([]string, error) {
+	rank, err := t.rank(n, n.Input(0))
+	if err != nil {
+		return nil, err
+	}
+	var axes []int64
+	for _, a := range n.Attrs.Ints("axes", []int64{0, 2, 3}) {
+		axis, err := axisOf(n, a, rank)
+		if err != nil {
+			return nil, err
+		}
+		axes = append(axes, axis)
+	}
+	dx, _ := t.normGradient(n.Input(0), dy[0], t.num(0), axes...)
+	return one(dx)
+}
+
+// lpNormalizationGradient is that of x over its norm along one axis.
+func lpNormalizationGradient(t *tape, n *graph.Node, dy []string) ([]string, error) {
+	x, y, axis := n.Input(0), n.Output(0), n.Attrs.Int("axis", -1)
+	along := t.reduce("ReduceSum", t.op("Mul", dy[0], y), true, axis)
+	norm, turn := t.reduce("ReduceL2", x, true, axis), y
+	if n.Attrs.Int("p", 2) == 1 {
+		norm, turn = t.reduce("ReduceL1", x, true, axis), t.op("Sign", x)
+	}
+	return one(t.op("Div", t.op("Sub", dy[0], t.op("Mul", turn, along)), norm))
+}
+
+// lrnGradient is that of x * s^-beta, where s is bias + alpha/size times the sum of the squares of the channels near by. That sum is a product with
+// a matrix of ones in a band.
+func lrnGradient(t *tape, n *graph.Node, dy []string) ([]string, error) {
+	x := n.Input(0)
+	shape := t.shape(x)
+	if len(shape) < 2 || !shape[1].Known() || shape[1].Size > 1<<12 {
+		return nil, fmt.Errorf("%w: %s: how many channels it has is not known, or too much", ErrNoGradient, nodeName(n))
+	}
+	channels, size := int(shape[1].Size), int(n.Attrs.Int("size", 1))
+	band := make([]float64, channels*channels)
+	for c := range channels {
+		for k := max(0, c-(size-1)/2); k <= min(channels-1, c+size/2); k++ {
+			band[c*channels+k] = 1
+		}
+	}
+	nearby := t.constant(floatsOf(t.dtype, band, channels, channels))
+	flat := t.op("Reshape", x, t.ints(0, 0, -1))
+	g := t.op("Reshape", dy[0], t.ints(0, 0, -1))
+	ratio, beta := float64(n.Attrs.Float("alpha", 1e-4))/float64(size), float64(n.Attrs.Float("beta", 0.75))
+	s := t.op("Add", t.num(float64(n.Attrs.Float("bias", 1))), t.op("Mul", t.num(ratio), t.op("MatMul", nearby, t.square(flat))))
+	scaled := t.op("Mul", g, t.op("Pow", s, t.num(-beta)))
+	back := t.op("MatMul", t.transpose(nearby, 1, 0), t.op("Div", t.op("Mul", scaled, flat), s))
+	rest := t.op("Mul", t.op("Mul", t.num(2*ratio*beta), flat), back)
+	return one(t.reshapeLike(t.op("Sub", scaled, rest), x))
+}
+
+// floatsOf returns a constant of a floating-point type.
+func floatsOf(d tensor.DType, v []float64, shape ...int) *tensor.Tensor {
+	c := tensor.Must(tensor.New(d, shape...))
+	size := d.Size()
+	for i, x := range v {
+		copy(c.Bytes()[i*size:], scalarOf(d, x).Bytes())
+	}
+	return c
 }

@@ -132,3 +132,7 @@ func reduceLogSumExpGradient(t *tape, n *graph.Node, dy []string) ([]string, err
 		return t.op("Mul", dy, t.op("Exp", t.op("Sub", x, y)))
 	})
 }
+
+func reduceLogSumGradient(t *tape, n *graph.Node, dy []string) ([]string, error) {
+	return t.reduced(n, dy, func(_ reduction, x, y, dy string) string { return t.expandLike(t.op("Div", dy, t.op("Exp", y)), x) })
+}
