@@ -88,6 +88,8 @@ var opCases = []opCase{
 	{op: "Slice", args: []arg{v(4, 5), ints(1, -3), ints(3, 100), ints(0, 1)}},
 	{name: "steps", op: "Slice", args: []arg{v(4, 7), ints(3, 0), ints(-100, 7), ints(0, 1), ints(-2, 3)}},
 	{name: "one step", op: "Slice", args: []arg{v(4, 7), ints(6), ints(0), ints(1), ints(-2)}},
+	{name: "computed", op: "Slice", args: []arg{v(4, 7), computed(3, 0), computed(-100, 7), ints(0, 1), computed(-2, 3)}},
+	{name: "computed, no axes", op: "Slice", args: []arg{v(4, 5), computed(1, 2), computed(3, 5)}},
 	{name: "no axes", op: "Slice", args: []arg{v(4, 5), ints(2, 1), ints(4, 4)}},
 	{op: "Gather", args: []arg{v(5, 3), fixed(tensor.Must(tensor.Of([]int64{0, 4, -1, 0}, 2, 2)))}},
 	{name: "axis 1", op: "Gather", attrs: attrs{"axis": int64(1)}, args: []arg{v(2, 5, 3), ints(1, 1, 3)}},
@@ -137,6 +139,7 @@ var opCases = []opCase{
 	{name: "linear", op: "Resize", attrs: attrs{"mode": "linear"}, args: []arg{v(1, 2, 3, 4), absent, absent, ints(1, 2, 5, 6)}},
 	{name: "linear, down, align corners", op: "Resize", attrs: attrs{"mode": "linear", "coordinate_transformation_mode": "align_corners"},
 		args: []arg{v(1, 1, 5, 6), absent, absent, ints(1, 1, 3, 4)}},
+	{name: "computed sizes", op: "Resize", attrs: attrs{"mode": "linear"}, args: []arg{v(1, 2, 3, 4), absent, absent, computed(1, 2, 5, 6)}},
 	{name: "cubic", op: "Resize", attrs: attrs{"mode": "cubic"}, args: []arg{v(1, 1, 4, 5), absent, absent, ints(1, 1, 6, 7)}},
 
 	{op: "ReduceSum", args: []arg{v(2, 3, 4), ints(1)}},

@@ -20,6 +20,7 @@ type arg struct {
 	low, up  float64 // of the random numbers
 	distinct bool    // the numbers lie far apart, so that no small step changes an order
 	constant *tensor.Tensor
+	computed bool // the constant is the result of an operator
 	none     bool // left out
 }
 
@@ -37,6 +38,8 @@ func matrix(rows, columns int, x ...int64) arg {
 }
 
 func ints(x ...int64) arg { return arg{constant: tensor.Vector(x...)} }
+
+func computed(x ...int64) arg { return arg{constant: tensor.Vector(x...), computed: true} }
 
 func fixed(t *tensor.Tensor) arg { return arg{constant: t} }
 
@@ -109,7 +112,14 @@ func (c opCase) build(r *rand.Rand) *graph.Graph {
 		t := a.tensor(r)
 		n.Inputs = append(n.Inputs, name)
 		if a.constant != nil {
-			g.Nodes = append(g.Nodes, &graph.Node{Name: name, OpType: "Constant", Outputs: []string{name}, Attrs: graph.Attrs{"value": t}})
+			made := name
+			if a.computed {
+				made += "of"
+			}
+			g.Nodes = append(g.Nodes, &graph.Node{Name: made, OpType: "Constant", Outputs: []string{made}, Attrs: graph.Attrs{"value": t}})
+			if a.computed {
+				g.Nodes = append(g.Nodes, &graph.Node{Name: name, OpType: "Identity", Inputs: []string{made}, Outputs: []string{name}})
+			}
 			continue
 		}
 		g.Initializers = append(g.Initializers, graph.Initializer{Name: name, Tensor: t})

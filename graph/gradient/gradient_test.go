@@ -224,7 +224,7 @@ func TestRefuses(t *testing.T) {
 	unknown := func() *graph.Graph {
 		b := graph.NewBuilder("unknown")
 		w := b.Op("MatMul", nil, b.Input("x", tensor.Float64, symbol("N", 3)), b.Init("w", random(r, 3, 3)))
-		b.Output(b.Name(b.Op("LRN", graph.Attrs{"size": int64(3)}, w), "y"))
+		b.Output(b.Name(b.Op("Det", nil, b.Op("Reshape", nil, w, b.Ints(-1, 3, 3))), "y"))
 		return build(t, b)
 	}
 	named := func(from, to string) *graph.Graph {
@@ -246,7 +246,7 @@ func TestRefuses(t *testing.T) {
 		is   error
 		says string
 	}{
-		{"operator", unknown(), gradient.Options{Loss: gradient.MSE}, gradient.ErrNoGradient, "LRN"},
+		{"operator", unknown(), gradient.Options{Loss: gradient.MSE}, gradient.ErrNoGradient, "Det"},
 		{"loss", dense(t, false), gradient.Options{Loss: "hinge"}, gradient.ErrOptions, "hinge"},
 		{"optimizer", dense(t, false), gradient.Options{Loss: gradient.MSE, Optimizer: &gradient.Optimizer{Kind: "magic", Momentum: 2}}, gradient.ErrOptions, "magic"},
 		{"smoothing of mse", dense(t, false), gradient.Options{Loss: gradient.MSE, LabelSmoothing: 0.1}, gradient.ErrOptions, "smoothing"},

@@ -2,6 +2,7 @@ package gradient
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/infer"
@@ -43,71 +44,96 @@ func (t *tape) countAlong(x string, axis int) string {
 	return t.op("Range", t.constant(tensor.Scalar[int64](0)), limit, t.constant(tensor.Scalar[int64](1)))
 }
 
-// sliceGradient puts the gradient back where it was cut out: by padding where all steps are 1, else by index.
+// A cut is a Slice along one axis: values of the graph, and whole numbers where they are constant.
+type cut struct {
+	axis                int
+	starts, ends, steps string // vectors of one element; steps may be ""
+	start, end, step    int64
+	constant            bool // start, end and step are known
+}
+
+// cuts reads what a Slice cuts. Its axes must be constant; starts, ends and steps may be computed.
+func (t *tape) cuts(n *graph.Node, rank int) ([]cut, error) {
+	starts, ok1 := t.constInts(n.Input(1))
+	ends, ok2 := t.constInts(n.Input(2))
+	axes, ok3 := t.constInts(n.Input(3))
+	steps, ok4 := t.constInts(n.Input(4))
+	if n.Input(3) == "" {
+		s := t.shape(n.Input(1))
+		if len(s) != 1 || !s[0].Known() || s[0].Size > int64(rank) {
+			return nil, fmt.Errorf("%w: %s: along how many axes it cuts is not known", ErrNoGradient, nodeName(n))
+		}
+		for i := range s[0].Size {
+			axes = append(axes, i)
+		}
+	} else if !ok3 {
+		return nil, fmt.Errorf("%w: %s: its axes are not constant", ErrNoGradient, nodeName(n))
+	}
+	if n.Input(4) == "" {
+		ok4 = true
+		steps = slices.Repeat([]int64{1}, len(axes))
+	}
+	constant := ok1 && ok2 && ok4
+	if constant && (len(starts) != len(axes) || len(ends) != len(axes) || len(steps) != len(axes)) {
+		return nil, fmt.Errorf("%w: %s: it has %d axes, %d starts, %d ends and %d steps", ErrNoGradient, nodeName(n), len(axes), len(starts), len(ends), len(steps))
+	}
+	list := make([]cut, len(axes))
+	for i := range axes {
+		axis, err := axisOf(n, axes[i], rank)
+		if err != nil {
+			return nil, err
+		}
+		c := cut{axis: int(axis), constant: constant}
+		if constant {
+			c.start, c.end, c.step = starts[i], ends[i], steps[i]
+			c.starts, c.ends, c.steps = t.ints(starts[i]), t.ints(ends[i]), t.ints(steps[i])
+		} else {
+			part := func(v string) string { return t.cast(t.section(v, int64(i), int64(i+1)), tensor.Int64) }
+			c.starts, c.ends = part(n.Input(1)), part(n.Input(2))
+			if n.Input(4) != "" {
+				c.steps = part(n.Input(4))
+			}
+		}
+		list[i] = c
+	}
+	return list, nil
+}
+
+// sliceGradient puts the gradient back where it was cut out: by padding where all steps are 1 and all lengths known, else by index, one axis after the other.
 func sliceGradient(t *tape, n *graph.Node, dy []string) ([]string, error) {
 	x := n.Input(0)
 	rank, err := t.rank(n, x)
 	if err != nil {
 		return nil, err
 	}
-	starts, ok1 := t.constInts(n.Input(1))
-	ends, ok2 := t.constInts(n.Input(2))
-	axes, ok3 := t.constInts(n.Input(3))
-	steps, ok4 := t.constInts(n.Input(4))
-	if n.Input(3) == "" {
-		ok3 = true
-		for i := range starts {
-			axes = append(axes, int64(i))
-		}
-	}
-	if n.Input(4) == "" {
-		ok4 = true
-		for range starts {
-			steps = append(steps, 1)
-		}
-	}
-	if !ok1 || !ok2 || !ok3 || !ok4 || len(starts) != len(axes) || len(ends) != len(axes) || len(steps) != len(axes) {
-		return nil, fmt.Errorf("%w: %s: its starts, ends, axes and steps are not constant", ErrNoGradient, nodeName(n))
+	list, err := t.cuts(n, rank)
+	if err != nil {
+		return nil, err
 	}
 	g, shape := dy[0], t.shape(x)
 	pads := make([]int64, 2*rank)
-	var byIndex []int
-	for i := range axes {
-		axis, err := axisOf(n, axes[i], rank)
+	plain := true
+	for _, c := range list {
+		d := shape[c.axis]
+		if !c.constant || c.step != 1 || !d.Known() {
+			plain = false
+			break
+		}
+		length, from, _, err := infer.SliceRange(d.Size, c.start, c.end, 1)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %s: %w", ErrNoGradient, nodeName(n), err)
 		}
-		axes[i] = axis
-		if d := shape[axis]; steps[i] == 1 && d.Known() {
-			length, from, _, err := infer.SliceRange(d.Size, starts[i], ends[i], 1)
-			if err != nil {
-				return nil, fmt.Errorf("%w: %s: %w", ErrNoGradient, nodeName(n), err)
-			}
-			pads[axis], pads[int(axis)+rank] = from, d.Size-from-length
-		} else {
-			byIndex = append(byIndex, i)
+		pads[c.axis], pads[c.axis+rank] = from, d.Size-from-length
+	}
+	if plain {
+		return one(t.op("Pad", g, t.ints(pads...)))
+	}
+	for _, c := range slices.Backward(list) {
+		in := []string{t.countAlong(x, c.axis), c.starts, c.ends, t.ints(0)}
+		if c.steps != "" {
+			in = append(in, c.steps)
 		}
-	}
-	if len(byIndex) > 0 && len(axes) > 1 {
-		// Each axis undoes its own cut; the others' lengths are then those of neither side, so all go by index in turn,
-		// the last axis first, over shapes that are computed.
-		return t.sliceByIndex(n, g, starts, ends, axes, steps, rank)
-	}
-	if len(byIndex) == 1 {
-		axis := int(axes[0])
-		indices := t.op("Slice", t.countAlong(x, axis), t.ints(starts[0]), t.ints(ends[0]), t.ints(0), t.ints(steps[0]))
-		return one(t.takeGradient(g, indices, x, axis, rank))
-	}
-	return one(t.op("Pad", g, t.ints(pads...)))
-}
-
-// sliceByIndex undoes a slice of several axes one axis at a time.
-func (t *tape) sliceByIndex(n *graph.Node, g string, starts, ends, axes, steps []int64, rank int) ([]string, error) {
-	x := n.Input(0)
-	for i := len(axes) - 1; i >= 0; i-- {
-		axis := int(axes[i])
-		indices := t.op("Slice", t.countAlong(x, axis), t.ints(starts[i]), t.ints(ends[i]), t.ints(0), t.ints(steps[i]))
-		g = t.takeAlong(g, indices, x, axis, rank)
+		g = t.takeAlong(g, t.op("Slice", in...), x, c.axis, rank)
 	}
 	return one(g)
 }
@@ -209,36 +235,54 @@ func resizeGradient(t *tape, n *graph.Node, dy []string) ([]string, error) {
 	scales := t.known[n.Input(2)]
 	sizes, haveSizes := t.constInts(n.Input(3))
 	haveScales := scales != nil && scales.DType() == tensor.Float32 && scales.Size() == len(axes)
-	if !haveScales && !(haveSizes && len(sizes) == len(axes)) {
-		return refuse("its scales or sizes are not constant")
-	}
+	haveSizes = haveSizes && len(sizes) == len(axes)
+	part := func(v string, i int) string { return t.section(v, int64(i), int64(i+1)) }
 	g := dy[0]
 	for i := len(axes) - 1; i >= 0; i-- {
 		axis, err := axisOf(n, axes[i], rank)
 		if err != nil {
 			return nil, err
 		}
-		d := t.shape(x)[axis]
+		d, length := t.shape(x)[axis], t.dims(x, int(axis), int(axis)+1)
 		var scale, size string
-		if haveScales {
-			s := tensor.Data[float32](scales)[i]
-			if s == 1 {
+		switch {
+		case haveScales:
+			if tensor.Data[float32](scales)[i] == 1 {
 				continue
 			}
-			scale = t.constant(tensor.Vector(1, s))
-		} else {
+			scale = t.constant(tensor.Vector(1, tensor.Data[float32](scales)[i]))
+		case n.Input(2) != "" && !t.empty(n.Input(2)):
+			scale = t.concat(t.constant(tensor.Vector[float32](1)), part(n.Input(2), i))
+		case haveSizes:
 			if d.Known() && sizes[i] == d.Size {
 				continue
 			}
-			size = t.ints(d.Size, sizes[i])
+			size = t.concat(length, t.ints(sizes[i]))
+		default:
+			size = t.concat(length, part(n.Input(3), i))
 		}
-		if !d.Known() || d.Size > 1<<12 {
-			return refuse(fmt.Sprintf("the length of its axis %d is not known, or too large", axis))
-		}
-		m := t.with(attrs, "Resize", t.constant(identity(t.dtype, int(d.Size))), "", scale, size)
-		g = t.alongAxis(g, t.ints(d.Size), int(axis), rank, func(grouped string) string { return t.op("MatMul", m, grouped) })
+		m := t.with(attrs, "Resize", t.identityOf(d, length), "", scale, size)
+		g = t.alongAxis(g, length, int(axis), rank, func(grouped string) string { return t.op("MatMul", m, grouped) })
 	}
 	return one(g)
+}
+
+// empty reports whether a value has no elements, as scales have where sizes are given.
+func (t *tape) empty(name string) bool {
+	if c := t.known[name]; c != nil {
+		return c.Size() == 0
+	}
+	s := t.shape(name)
+	return len(s) == 1 && s[0].Known() && s[0].Size == 0
+}
+
+// identityOf is the identity matrix of a dimension, of which length is the value.
+func (t *tape) identityOf(d graph.Dim, length string) string {
+	if d.Known() && d.Size <= 1<<10 {
+		return t.constant(identity(t.dtype, int(d.Size)))
+	}
+	square := t.with(graph.Attrs{"value": zeroOf(t.dtype)}, "ConstantOfShape", t.concat(length, length))
+	return t.op("EyeLike", square)
 }
 
 // identity returns the identity matrix.
