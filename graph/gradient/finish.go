@@ -90,9 +90,9 @@ func (t *tape) output(from, to string, like graph.Value) graph.Value {
 	return graph.Value{Name: to, DType: like.DType, Shape: slices.Clone(like.Shape)}
 }
 
-// applyNames gives the values the names that output promised.
+// applyNames gives the values the names that output promised, in subgraphs too, which see the values around them.
 func (t *tape) applyNames() {
-	for _, n := range t.nodes {
+	graph.Walk(t.nodes, func(n *graph.Node) {
 		for _, list := range [][]string{n.Inputs, n.Outputs} {
 			for k, name := range list {
 				if to, ok := t.names[name]; ok {
@@ -100,7 +100,7 @@ func (t *tape) applyNames() {
 				}
 			}
 		}
-	}
+	})
 }
 
 // findStatistics makes the BatchNormalization nodes in training mode give their running statistics.

@@ -41,6 +41,8 @@ func ints(x ...int64) arg { return arg{constant: tensor.Vector(x...)} }
 
 func computed(x ...int64) arg { return arg{constant: tensor.Vector(x...), computed: true} }
 
+func lengths(x ...int32) arg { return arg{constant: tensor.Vector(x...)} }
+
 func fixed(t *tensor.Tensor) arg { return arg{constant: t} }
 
 func num(x float64) arg { return arg{constant: tensor.Scalar(x)} }

@@ -68,6 +68,9 @@ var rules = map[string]rule{
 	"GlobalMaxPool": {f: globalMaxPoolGradient}, "LpPool": {f: lpPoolGradient}, "GlobalLpPool": {f: globalLpPoolGradient},
 	"BatchNormalization": {f: batchNormalizationGradient, inputs: 3}, "LayerNormalization": {f: layerNormalizationGradient},
 	"InstanceNormalization": {f: instanceNormalizationGradient}, "GroupNormalization": {f: groupNormalizationGradient},
+	"RNN":              {f: recurrentGradient(1, rnnCell, "Tanh"), many: true},
+	"GRU":              {f: recurrentGradient(3, gruCell, "Sigmoid", "Tanh"), many: true},
+	"LSTM":             {f: recurrentGradient(4, lstmCell, "Sigmoid", "Tanh", "Tanh"), many: true},
 	"RMSNormalization": {f: rmsNormalizationGradient}, "MeanVarianceNormalization": {f: meanVarianceNormalizationGradient},
 	"LpNormalization": {f: lpNormalizationGradient}, "LRN": {f: lrnGradient},
 }
