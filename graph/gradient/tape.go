@@ -212,6 +212,11 @@ func (t *tape) trace(prediction string, explicit []string) error {
 					t.matters[in] = true
 				}
 			}
+			for _, sub := range n.Subgraphs() {
+				for _, name := range sub.Captures() {
+					t.matters[name] = true
+				}
+			}
 		}
 	}
 	for _, v := range t.variables {
@@ -229,18 +234,7 @@ func (t *tape) trace(prediction string, explicit []string) error {
 		}
 		t.depends[v] = true
 	}
-	for _, n := range t.forward {
-		for k, in := range n.Inputs {
-			if !t.depends[in] || !t.differentiable(n, k) {
-				continue
-			}
-			for _, out := range n.Outputs {
-				if d := t.values[out].DType; out != "" && (d.IsFloat() || d == tensor.Invalid) {
-					t.depends[out] = true
-				}
-			}
-		}
-	}
+	t.follow()
 	if !t.depends[prediction] {
 		return fmt.Errorf("%w: the prediction %q depends on no variable", ErrOptions, prediction)
 	}
@@ -251,6 +245,9 @@ func (t *tape) trace(prediction string, explicit []string) error {
 func (t *tape) differentiable(n *graph.Node, k int) bool {
 	op := n.Op()
 	if zeroGradient[op] {
+		return false
+	}
+	if op == "If" || op == "Loop" && k < 2 {
 		return false
 	}
 	if op == "Cast" && !tensor.DType(n.Attrs.Int("to", 0)).IsFloat() {
@@ -264,7 +261,7 @@ func (t *tape) differentiable(n *graph.Node, k int) bool {
 func (t *tape) backward() error {
 	for i := len(t.forward) - 1; i >= 0; i-- {
 		n := t.forward[i]
-		if !slices.ContainsFunc(n.Inputs, func(in string) bool { return in != "" && t.depends[in] }) || zeroGradient[n.Op()] {
+		if zeroGradient[n.Op()] || !slices.ContainsFunc(n.Uses(), func(in string) bool { return t.depends[in] }) {
 			continue
 		}
 		dy := make([]string, len(n.Outputs))
@@ -278,7 +275,7 @@ func (t *tape) backward() error {
 		if !some {
 			continue
 		}
-		r, ok := rules[n.Op()]
+		r, ok := ruleOf(n.Op())
 		if !ok {
 			return fmt.Errorf("%w: %s is between a variable and the loss, and %s has no gradient", ErrNoGradient, nodeName(n), n.Op())
 		}
@@ -287,7 +284,7 @@ func (t *tape) backward() error {
 				return fmt.Errorf("%w: %s: output %d has no gradient", ErrNoGradient, nodeName(n), k)
 			}
 		}
-		if d := t.values[n.Output(0)].DType; d.IsFloat() && d != t.dtype && n.Op() != "Cast" {
+		if d := t.values[n.Output(0)].DType; d.IsFloat() && d != t.dtype && n.Op() != "Cast" && len(n.Subgraphs()) == 0 {
 			return fmt.Errorf("%w: %s computes in %v, the variables are %v", ErrNoGradient, nodeName(n), d, t.dtype)
 		}
 		dx, err := r.f(t, n, dy)

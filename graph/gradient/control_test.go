@@ -1,0 +1,180 @@
+package gradient_test
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/gradient"
+	"github.com/millrace/millrace/graph/infer"
+	"github.com/millrace/millrace/tensor"
+)
+
+// A net is a graph that a test writes by hand, in float64.
+type net struct{ *graph.Graph }
+
+func newNet() net {
+	return net{&graph.Graph{Name: "net", IRVersion: 8, Opset: map[string]int64{"": 17}}}
+}
+
+func (n net) init(name string, t *tensor.Tensor) {
+	n.Initializers = append(n.Initializers, graph.Initializer{Name: name, Tensor: t})
+}
+
+func (n net) op(op string, a graph.Attrs, out string, in ...string) {
+	n.Nodes = append(n.Nodes, &graph.Node{Name: out, OpType: op, Inputs: in, Outputs: []string{out}, Attrs: a})
+}
+
+func (n net) ops(op string, a graph.Attrs, outs []string, in ...string) {
+	n.Nodes = append(n.Nodes, &graph.Node{Name: outs[0], OpType: op, Inputs: in, Outputs: outs, Attrs: a})
+}
+
+// body is a subgraph in float64 but for what the types say.
+func body(inputs, outputs []string, types map[string]tensor.DType, nodes func(net)) *graph.Graph {
+	n := net{&graph.Graph{Name: "body"}}
+	value := func(name string) graph.Value {
+		if d, ok := types[name]; ok {
+			return graph.Value{Name: name, DType: d}
+		}
+		return graph.Value{Name: name, DType: tensor.Float64}
+	}
+	for _, in := range inputs {
+		n.Inputs = append(n.Inputs, value(in))
+	}
+	for _, out := range outputs {
+		n.Outputs = append(n.Outputs, value(out))
+	}
+	nodes(n)
+	return n.Graph
+}
+
+// done makes "y" the prediction, and checks the gradients with a target of its shape.
+func (n net) check(t *testing.T, r *rand.Rand, inputs map[string]*tensor.Tensor, shape ...int) {
+	t.Helper()
+	n.Outputs = []graph.Value{{Name: "y", DType: tensor.Float64}}
+	if err := infer.Shapes(n.Graph); err != nil {
+		t.Fatal(err)
+	}
+	in := map[string]*tensor.Tensor{"target": random(r, shape...)}
+	for k, x := range inputs {
+		in[k] = x
+	}
+	checkGradients(t, n.Graph, gradient.Options{Loss: gradient.MSE}, in)
+}
+
+// TestIf takes each branch: both use what is around them, one of them alone a variable and a state.
+func TestIf(t *testing.T) {
+	for _, yes := range []bool{true, false} {
+		r := rand.New(rand.NewPCG(20, 1))
+		n := newNet()
+		n.Inputs = []graph.Value{{Name: "x", DType: tensor.Float64, Shape: symbol("N", 3)}, {Name: "yes", DType: tensor.Bool, Shape: graph.Shape{}}}
+		n.init("w", random(r, 3, 3))
+		n.init("v", random(r, 3))
+		n.op("MatMul", nil, "h", "x", "w")
+		then := body(nil, []string{"a", "b"}, nil, func(n net) {
+			n.op("Mul", nil, "a", "h", "v")
+			n.op("Tanh", nil, "b", "h")
+		})
+		other := body(nil, []string{"h", "c"}, nil, func(n net) { n.op("MatMul", nil, "c", "h", "w") })
+		n.ops("If", graph.Attrs{"then_branch": then, "else_branch": other}, []string{"p", "q"}, "yes")
+		n.op("Mul", nil, "y", "p", "q")
+		n.check(t, r, map[string]*tensor.Tensor{"x": random(r, 4, 3), "yes": tensor.Scalar(yes)}, 4, 3)
+	}
+}
+
+// cell is a step of a small recurrent net: s' = tanh(s W + x), and gives s' * v.
+func cell(n net) {
+	n.op("MatMul", nil, "sw", "s", "w")
+	n.op("Add", nil, "sum", "sw", "e")
+	n.op("Tanh", nil, "next", "sum")
+	n.op("Mul", nil, "given", "next", "v")
+	n.op("Identity", nil, "last", "next")
+}
+
+// TestScan goes through elements in each direction, along the first axis and another.
+func TestScan(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		attrs graph.Attrs
+		x, y  []int
+	}{
+		{"forward", nil, []int{4, 2, 3}, []int{4, 2, 3}},
+		{"backward", graph.Attrs{"scan_input_directions": []int64{1}}, []int{4, 2, 3}, []int{4, 2, 3}},
+		{"given backward", graph.Attrs{"scan_output_directions": []int64{1}}, []int{4, 2, 3}, []int{4, 2, 3}},
+		{"along other axes", graph.Attrs{"scan_input_axes": []int64{1}, "scan_output_axes": []int64{-1}, "scan_input_directions": []int64{1}}, []int{2, 4, 3}, []int{2, 3, 4}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(21, 1))
+			n := newNet()
+			n.init("w", random(r, 3, 3))
+			n.init("v", random(r, 3))
+			n.init("s0", random(r, 2, 3))
+			n.init("x", random(r, c.x...))
+			attrs := graph.Attrs{"num_scan_inputs": int64(1), "body": body([]string{"s", "e"}, []string{"last", "given"}, nil, cell)}
+			for k, v := range c.attrs {
+				attrs[k] = v
+			}
+			n.ops("Scan", attrs, []string{"end", "all"}, "s0", "x")
+			n.init("flat", tensor.Vector[int64](-1))
+			n.op("Reshape", nil, "p", "end", "flat")
+			n.op("Reshape", nil, "q", "all", "flat")
+			n.op("Concat", graph.Attrs{"axis": int64(0)}, "y", "p", "q")
+			n.check(t, r, nil, 6+24)
+		})
+	}
+}
+
+// TestLoop ends by its count or by its condition, counts in a state that is no variable's, and uses the number of the step.
+func TestLoop(t *testing.T) {
+	for _, limit := range []int64{0, 1, 3, 10} {
+		r := rand.New(rand.NewPCG(22, 1))
+		n := newNet()
+		n.Inputs = []graph.Value{{Name: "n", DType: tensor.Int64, Shape: graph.Shape{}}}
+		n.init("w", random(r, 3, 3))
+		n.init("v", random(r, 3))
+		n.init("s0", random(r, 2, 3))
+		n.init("one", tensor.Scalar[int64](1))
+		n.init("five", tensor.Scalar[int64](5))
+		types := map[string]tensor.DType{"i": tensor.Int64, "go": tensor.Bool, "count": tensor.Int64, "more": tensor.Int64, "goes": tensor.Bool}
+		step := body([]string{"i", "go", "count", "s"}, []string{"goes", "more", "last", "given"}, types, func(n net) {
+			n.op("Cast", graph.Attrs{"to": int64(tensor.Float64)}, "at", "i")
+			n.op("Mul", nil, "e", "v", "at")
+			cell(n)
+			n.op("Add", nil, "more", "count", "one")
+			n.op("Less", nil, "goes", "more", "five")
+		})
+		n.ops("Loop", graph.Attrs{"body": step}, []string{"counted", "end", "all"}, "n", "", "one", "s0")
+		n.op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, "sum", "all")
+		n.op("Add", nil, "y", "end", "sum")
+		n.check(t, r, map[string]*tensor.Tensor{"n": tensor.Scalar(limit)}, 2, 3)
+	}
+}
+
+// TestNested has a Loop in an If in a Scan, all of which use one variable, and names that are alike.
+func TestNested(t *testing.T) {
+	r := rand.New(rand.NewPCG(23, 1))
+	n := newNet()
+	n.init("w", random(r, 3, 3))
+	n.init("x", random(r, 4, 2, 3))
+	n.init("s0", random(r, 2, 3))
+	n.init("two", tensor.Scalar[int64](2))
+	n.init("nothing", tensor.Scalar(0.0))
+	types := map[string]tensor.DType{"i": tensor.Int64, "go": tensor.Bool, "goes": tensor.Bool}
+	inner := body([]string{"i", "go", "s"}, []string{"goes", "last"}, types, func(n net) {
+		n.op("MatMul", nil, "sw", "s", "w")
+		n.op("Mul", nil, "prod", "sw", "e")
+		n.op("Sin", nil, "last", "prod")
+		n.op("Identity", nil, "goes", "go")
+	})
+	then := body(nil, []string{"a"}, nil, func(n net) { n.ops("Loop", graph.Attrs{"body": inner}, []string{"a"}, "two", "", "t") })
+	other := body(nil, []string{"a"}, nil, func(n net) { n.op("MatMul", nil, "a", "t", "w") })
+	step := body([]string{"s", "e"}, []string{"last", "given"}, nil, func(n net) {
+		n.op("Add", nil, "t", "s", "e")
+		n.op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, "sum", "e")
+		n.op("Greater", nil, "yes", "sum", "nothing")
+		n.op("If", graph.Attrs{"then_branch": then, "else_branch": other}, "last", "yes")
+		n.op("Identity", nil, "given", "last")
+	})
+	n.ops("Scan", graph.Attrs{"num_scan_inputs": int64(1), "body": step}, []string{"end", "y"}, "s0", "x")
+	n.check(t, r, nil, 4, 2, 3)
+}
