@@ -42,13 +42,15 @@ func (t *tape) finish(opts Options, target graph.Value) (*graph.Graph, error) {
 			outputs = append(outputs, t.output(norm, GradNorm, graph.Value{DType: t.dtype, Shape: graph.Shape{}}))
 		}
 	}
+	t.findStatistics()
 	if opts.Optimizer != nil {
-		t.findStatistics()
 		news, err := t.update(*opts.Optimizer, grads)
 		if err != nil {
 			return nil, err
 		}
 		outputs = append(outputs, news...)
+	} else {
+		outputs = append(outputs, t.updateStatistics()...)
 	}
 	t.applyNames()
 	g := t.g
@@ -103,22 +105,22 @@ func (t *tape) applyNames() {
 	})
 }
 
-// findStatistics makes the BatchNormalization nodes in training mode give their running statistics.
+// findStatistics makes the BatchNormalization nodes in training mode give their running statistics, as the standard has them do.
 func (t *tape) findStatistics() {
 	for _, n := range t.forward {
 		if n.Op() != "BatchNormalization" || n.Attrs.Int("training_mode", 0) == 0 {
 			continue
 		}
 		for k := 1; k <= 2; k++ {
-			name := n.Input(2 + k)
-			if t.known[name] == nil || t.makers[name] != nil {
-				continue
-			}
 			for len(n.Outputs) <= k {
 				n.Outputs = append(n.Outputs, "")
 			}
 			if n.Outputs[k] == "" {
 				n.Outputs[k] = t.name("statistic")
+			}
+			name := n.Input(2 + k)
+			if t.known[name] == nil || t.makers[name] != nil {
+				continue
 			}
 			t.stats = append(t.stats, statistic{name, n.Outputs[k]})
 		}

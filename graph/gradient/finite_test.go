@@ -99,6 +99,11 @@ func (a arg) tensor(r *rand.Rand) *tensor.Tensor {
 
 // build makes a graph whose prediction is the outputs of the operator on the operands, flattened and joined.
 func (c opCase) build(r *rand.Rand) *graph.Graph {
+	return c.buildIn(r, func(x *tensor.Tensor) *tensor.Tensor { return x })
+}
+
+// buildIn is build with what the tensors become.
+func (c opCase) buildIn(r *rand.Rand, in func(*tensor.Tensor) *tensor.Tensor) *graph.Graph {
 	opset := c.opset
 	if opset == 0 {
 		opset = 17
@@ -111,7 +116,7 @@ func (c opCase) build(r *rand.Rand) *graph.Graph {
 			continue
 		}
 		name := fmt.Sprintf("in%d", i)
-		t := a.tensor(r)
+		t := in(a.tensor(r))
 		n.Inputs = append(n.Inputs, name)
 		if a.constant != nil {
 			made := name
@@ -136,7 +141,7 @@ func (c opCase) build(r *rand.Rand) *graph.Graph {
 		join.Inputs = append(join.Inputs, out+"flat")
 	}
 	g.Nodes = append(append(append(g.Nodes, n), tail...), join)
-	g.Outputs = []graph.Value{{Name: "out", DType: tensor.Float64, Shape: graph.Dims(-1)}}
+	g.Outputs = []graph.Value{{Name: "out", DType: in(tensor.Scalar(0.0)).DType(), Shape: graph.Dims(-1)}}
 	return g
 }
 

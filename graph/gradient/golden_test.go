@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -126,7 +127,11 @@ func optimizerOf(kind string, hyper map[string]float64) gradient.Optimizer {
 func TestGolden(t *testing.T) { runGolden(t, native.New(native.Config{})) }
 
 // TestGoldenOnnxruntime holds the same training graphs, functions and all, in the other engine.
-func TestGoldenOnnxruntime(t *testing.T) {
+func TestGoldenOnnxruntime(t *testing.T) { runGolden(t, otherEngine(t)) }
+
+// otherEngine is onnxruntime. The test is skipped where there is none.
+func otherEngine(t *testing.T) engine.Engine {
+	t.Helper()
 	paths := onnxruntime.SearchPaths(os.Getenv("ONNXRUNTIME_SHARED_LIBRARY_PATH"), "")
 	e, err := onnxruntime.New(onnxruntime.Config{Paths: paths})
 	if errors.Is(err, engine.ErrUnavailable) && os.Getenv("ONNXRUNTIME_SHARED_LIBRARY_PATH") == "" {
@@ -135,7 +140,60 @@ func TestGoldenOnnxruntime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	runGolden(t, e)
+	return e
+}
+
+// refusedThere are the operators, and their forms, that onnxruntime does not have for float32.
+var refusedThere = []string{"batch first", "Einsum ellipsis", "LRN even size"}
+
+// TestOperatorsAlike has both engines run the training graph of each operator in float32.
+func TestOperatorsAlike(t *testing.T) {
+	other := otherEngine(t)
+	single := func(x *tensor.Tensor) *tensor.Tensor {
+		if x.DType() != tensor.Float64 {
+			return x
+		}
+		y := tensor.Must(tensor.New(tensor.Float32, x.Shape()...))
+		for i, v := range tensor.Data[float64](x) {
+			tensor.Data[float32](y)[i] = float32(v)
+		}
+		return y
+	}
+	for i, c := range opCases {
+		if c.op == "Cast" {
+			continue // to float64
+		}
+		t.Run(strings.ReplaceAll(c.String(), "/", "_"), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(7, uint64(i)))
+			g := c.buildIn(r, single)
+			tg, err := gradient.Build(g, gradient.Options{Loss: gradient.MSE, Optimizer: &gradient.Optimizer{Kind: gradient.SGD}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tg = throughFile(t, tg)
+			in := map[string]*tensor.Tensor{"target": single(random(r, outputSize(t, g)))}
+			s, err := other.Open(t.Context(), tg, engine.Options{Threads: 1})
+			if err != nil {
+				if !slices.ContainsFunc(refusedThere, func(form string) bool { return strings.Contains(c.String(), form) }) {
+					t.Errorf("%s: %v", c, err)
+				}
+				return
+			}
+			defer s.Close()
+			got, err := engine.Run(t.Context(), s, in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, want := range runOnce(t, native.New(native.Config{}), tg, in) {
+				w, x := floats(t, want), floats(t, got[name])
+				for k := range w {
+					if !(math.Abs(x[k]-w[k]) <= 1e-5+1e-4*math.Abs(w[k])) {
+						t.Fatalf("%s[%d] is %v in onnxruntime and %v in native", name, k, x[k], w[k])
+					}
+				}
+			}
+		})
+	}
 }
 
 func runGolden(t *testing.T, e engine.Engine) {

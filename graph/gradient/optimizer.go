@@ -150,16 +150,21 @@ func (t *tape) update(o Optimizer, grads []string) (outputs []graph.Value, err e
 			states = append(states, t.output(out[1+k], NewPrefix+StatePrefix+slot+"."+v, t.values[v]))
 		}
 	}
-	for _, s := range t.stats {
-		t.inputs = append(t.inputs, graph.Value{Name: s.name, DType: t.values[s.name].DType, Shape: t.shape(s.name), Doc: "a statistic before this step"})
-		news = append(news, t.output(s.updated, NewPrefix+s.name, t.values[s.name]))
-	}
-	outputs = append(news, states...)
+	outputs = slices.Concat(news, t.updateStatistics(), states)
 	if adam {
 		next := t.op("Add", Step, t.constant(tensor.Scalar[int64](1)))
 		outputs = append(outputs, t.output(next, NewPrefix+Step, graph.Value{DType: tensor.Int64, Shape: graph.Shape{}}))
 	}
 	return outputs, nil
+}
+
+// updateStatistics gives the running statistics of the nodes in training mode.
+func (t *tape) updateStatistics() (news []graph.Value) {
+	for _, s := range t.stats {
+		t.inputs = append(t.inputs, graph.Value{Name: s.name, DType: t.values[s.name].DType, Shape: t.shape(s.name), Doc: "a statistic before this step"})
+		news = append(news, t.output(s.updated, NewPrefix+s.name, t.values[s.name]))
+	}
+	return news
 }
 
 // updates are the functions of the optimizers.
