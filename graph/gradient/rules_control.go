@@ -411,14 +411,10 @@ func (r *rewalk) gradient() ([]string, error) {
 		}
 		return ""
 	}
-	var after []string // the gradients of the states after a step
 	for i, depends := range r.depends {
-		name := ""
 		if depends {
-			name = r.state(t.orZeros(grads(i), n.Outputs[i]))
-			nt.add(nt.g.Outputs[w.out+i].Name, name)
+			nt.add(nt.g.Outputs[w.out+i].Name, r.state(t.orZeros(grads(i), n.Outputs[i])))
 		}
-		after = append(after, name)
 	}
 	var sums []string
 	for _, name := range r.captured {
@@ -467,7 +463,7 @@ func (r *rewalk) build(sums []string) []string {
 	if len(given) > 0 {
 		attrs["scan_output_axes"], attrs["scan_output_directions"] = r.giveAxes, r.gives
 	}
-	outs := t.node(graph.OnnxDomain, "Scan", attrs, len(outputs), slices.Concat(r.first, r.elements)...)
+	outs := r.scan(attrs, len(outputs))
 	dx := make([]string, len(n.Inputs))
 	for i, depends := range r.depends {
 		if depends {
@@ -482,4 +478,31 @@ func (r *rewalk) build(sums []string) []string {
 		dx[w.in+w.states+k] = outs[i]
 	}
 	return dx
+}
+
+// scan appends the Scan. A Loop may have made no step at all, which onnxruntime's Scan does not take: the states are the first ones then.
+func (r *rewalk) scan(attrs graph.Attrs, outputs int) []string {
+	t, n := r.t, r.w.n
+	inputs := slices.Concat(r.first, r.elements)
+	if n.OpType != "Loop" {
+		return t.node(graph.OnnxDomain, "Scan", attrs, outputs, inputs...)
+	}
+	branch := func(what string, make func(b *builder) []string) *graph.Graph {
+		b := t.inner(what)
+		g := &graph.Graph{Name: b.name(what)}
+		for _, out := range make(b) {
+			g.Outputs = append(g.Outputs, graph.Value{Name: out, DType: t.dtype})
+		}
+		g.Nodes = b.nodes
+		return g
+	}
+	some := branch("steps", func(b *builder) []string { return b.node(graph.OnnxDomain, "Scan", attrs, outputs, inputs...) })
+	none := branch("none", func(b *builder) (same []string) {
+		for _, first := range r.first {
+			same = append(same, b.op("Identity", first))
+		}
+		return same
+	})
+	any := t.op("Greater", t.op("Size", r.elements[0]), t.constant(tensor.Scalar[int64](0)))
+	return t.node(graph.OnnxDomain, "If", graph.Attrs{"then_branch": some, "else_branch": none}, outputs, any)
 }
