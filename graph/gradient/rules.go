@@ -68,6 +68,9 @@ var rules = map[string]rule{
 	"GlobalMaxPool": {f: globalMaxPoolGradient}, "LpPool": {f: lpPoolGradient}, "GlobalLpPool": {f: globalLpPoolGradient},
 	"BatchNormalization": {f: batchNormalizationGradient, inputs: 3}, "LayerNormalization": {f: layerNormalizationGradient},
 	"InstanceNormalization": {f: instanceNormalizationGradient}, "GroupNormalization": {f: groupNormalizationGradient},
+	"Attention": {f: attentionGradient, inputs: 4, many: true}, "RotaryEmbedding": {f: rotaryEmbeddingGradient, inputs: 1},
+	"CenterCropPad": {f: centerCropPadGradient, inputs: 1}, "AffineGrid": {f: affineGridGradient, inputs: 1}, "GridSample": {f: gridSampleGradient},
+
 	"RNN":              {f: recurrentGradient(1, rnnCell, "Tanh"), many: true},
 	"GRU":              {f: recurrentGradient(3, gruCell, "Sigmoid", "Tanh"), many: true},
 	"LSTM":             {f: recurrentGradient(4, lstmCell, "Sigmoid", "Tanh", "Tanh"), many: true},
