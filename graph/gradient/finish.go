@@ -36,6 +36,11 @@ func (t *tape) finish(opts Options, target graph.Value) (*graph.Graph, error) {
 			outputs = append(outputs, t.output(grads[i], GradPrefix+v, t.values[v]))
 		}
 	}
+	if opts.MaxValue > 0 {
+		for i, g := range grads {
+			grads[i] = t.op("Clip", g, t.num(-opts.MaxValue), t.num(opts.MaxValue))
+		}
+	}
 	if opts.MaxNorm > 0 {
 		norm := t.clip(opts.MaxNorm, grads)
 		if !opts.NoGradients {

@@ -49,8 +49,14 @@ type Options struct {
 	Loss Loss
 	// LabelSmoothing s makes CrossEntropy's target (1-s)*onehot + s/C.
 	LabelSmoothing float64
+	// ClassWeights multiplies the part of each class in CrossEntropy, which is divided by the sum of the rows' weights then. Empty means 1 for all.
+	ClassWeights []float64
+	// IgnoreLabel is a class of CrossEntropy's target whose rows count for nothing; nil means none. It need not be one of the prediction's classes.
+	IgnoreLabel *int64
 	// HuberDelta is Huber's delta; 0 means 1.
 	HuberDelta float64
+	// Mode says how BatchNormalization and Dropout work.
+	Mode Mode
 	// Prediction names the output that the loss is taken of; "" is the only output. Where it is a Softmax's (or a
 	// LogSoftmax's over the classes) and the loss CrossEntropy, the loss is taken of that node's input, the logits.
 	Prediction string
@@ -61,6 +67,8 @@ type Options struct {
 	Frozen []string
 	// Optimizer, where it is there, adds the update.
 	Optimizer *Optimizer
+	// MaxValue, where it is over 0, brings each element of a gradient to between -MaxValue and MaxValue before the update, and before MaxNorm.
+	MaxValue float64
 	// MaxNorm, where it is over 0, scales all gradients by min(1, MaxNorm / (norm + 1e-6)) before the update, norm being
 	// the 2-norm over all of them.
 	MaxNorm float64
@@ -95,7 +103,7 @@ func Build(g *graph.Graph, opts Options) (*graph.Graph, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	out, err := prepare(g)
+	out, err := prepare(g, opts.Mode)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +137,13 @@ func (o Options) Validate() error {
 	l.Check(slices.Contains(Losses, o.Loss), "loss", "%q is not one of %v", o.Loss, Losses)
 	l.Check(o.LabelSmoothing >= 0 && o.LabelSmoothing < 1, "label_smoothing", "%v is not from 0 to below 1", o.LabelSmoothing)
 	l.Check(o.LabelSmoothing == 0 || o.Loss == CrossEntropy, "label_smoothing", "is for %s alone", CrossEntropy)
+	l.Check(len(o.ClassWeights) == 0 && o.IgnoreLabel == nil || o.Loss == CrossEntropy, "loss", "class weights and an ignored label are for %s alone", CrossEntropy)
+	for i, w := range o.ClassWeights {
+		l.Check(w >= 0 && w <= 1e9, "class_weights", "%v of class %d is not from 0 to 1e9", w, i)
+	}
 	l.Check(o.HuberDelta >= 0, "huber_delta", "%v is not from 0", o.HuberDelta)
+	l.Check(o.Mode == AsWritten || slices.Contains(Modes, o.Mode), "mode", "%q is not one of %v", o.Mode, Modes)
+	l.Check(o.MaxValue >= 0, "max_value", "%v is not from 0", o.MaxValue)
 	l.Check(o.MaxNorm >= 0, "max_norm", "%v is not from 0", o.MaxNorm)
 	if o.Optimizer != nil {
 		l.Take(o.Optimizer.Validate(), func(path string) (string, bool) {
@@ -147,7 +161,7 @@ func (o Options) Validate() error {
 
 // prepare copies g in the form that the rules read: functions inlined, sorted, opset 17 at least, initializers that are
 // listed as inputs only initializers, shapes inferred.
-func prepare(g *graph.Graph) (*graph.Graph, error) {
+func prepare(g *graph.Graph, mode Mode) (*graph.Graph, error) {
 	out := g.Clone()
 	for _, step := range []func() error{out.Sort, out.Validate, func() error { return out.Inline(nil) }} {
 		if err := step(); err != nil {
@@ -169,6 +183,9 @@ func prepare(g *graph.Graph) (*graph.Graph, error) {
 	// From 13 on, every operator that has a gradient here keeps its meaning up to 17.
 	out.Opset[graph.OnnxDomain] = max(opset, bodyOpset)
 	out.Inputs = out.Placeholders()
+	if err := mode.apply(out); err != nil {
+		return nil, err
+	}
 	if err := infer.Shapes(out); err != nil {
 		return nil, fmt.Errorf("training graph: %w", err)
 	}

@@ -37,7 +37,7 @@ func (t *tape) prediction(opts Options) (string, error) {
 
 // Logits returns the value of g that Build would take the loss of, under these options.
 func Logits(g *graph.Graph, opts Options) (string, error) {
-	out, err := prepare(g)
+	out, err := prepare(g, opts.Mode)
 	if err != nil {
 		return "", err
 	}
@@ -54,6 +54,7 @@ func (t *tape) addLoss(opts Options, prediction string) (graph.Value, error) {
 	p := t.values[prediction]
 	target := graph.Value{Name: Target, DType: t.dtype, Shape: slices.Clone(p.Shape), Doc: "what the prediction should be"}
 	var loss, grad string
+	var err error
 	switch opts.Loss {
 	case CrossEntropy:
 		if p.Shape != nil && len(p.Shape) != 2 {
@@ -63,6 +64,12 @@ func (t *tape) addLoss(opts Options, prediction string) (graph.Value, error) {
 		target.Shape = graph.Shape{{Size: -1}}
 		if p.Shape != nil {
 			target.Shape = slices.Clone(p.Shape[:1])
+		}
+		if len(opts.ClassWeights) > 0 || opts.IgnoreLabel != nil {
+			if loss, grad, err = t.weightedCrossEntropy(opts, prediction); err != nil {
+				return target, err
+			}
+			break
 		}
 		out := t.call(FuncSoftmaxCrossEntropy, graph.Attrs{"label_smoothing": float32(opts.LabelSmoothing)}, 2, prediction, Target)
 		loss, grad = out[0], out[1]
@@ -99,4 +106,44 @@ func (t *tape) size(name string) string {
 		return t.numLike(name, float64(s.Size()))
 	}
 	return t.cast(t.op("Size", name), t.dtype)
+}
+
+// weightedCrossEntropy is the sum of the rows' cross-entropies, each class with its weight, over the sum of the weights of their classes. Rows of the ignored label have
+// the weight 0, and where there is no other, loss and gradient are 0.
+func (t *tape) weightedCrossEntropy(opts Options, prediction string) (loss, grad string, err error) {
+	s := t.shape(prediction)
+	if len(s) != 2 || !s[1].Known() {
+		return "", "", fmt.Errorf("%w: class weights and an ignored label need to know how many classes %q has", ErrOptions, prediction)
+	}
+	classes := s[1].Size
+	weights := opts.ClassWeights
+	if len(weights) == 0 {
+		weights = slices.Repeat([]float64{1}, int(classes))
+	}
+	if int64(len(weights)) != classes {
+		return "", "", fmt.Errorf("%w: %d class weights for the %d classes of %q", ErrOptions, len(weights), classes, prediction)
+	}
+	label, kept := Target, ""
+	if opts.IgnoreLabel != nil {
+		ignored := t.op("Equal", Target, t.constant(tensor.Scalar(*opts.IgnoreLabel)))
+		label = t.op("Where", ignored, t.constant(tensor.Scalar[int64](0)), Target)
+		kept = t.op("Sub", t.num(1), t.mask(ignored))
+	}
+	each := t.constant(floatsOf(t.dtype, weights, len(weights)))
+	row := t.op("Gather", each, label)
+	if kept != "" {
+		row = t.op("Mul", row, kept)
+	}
+	total := t.reduce("ReduceSum", row, false)
+	total = t.op("Where", t.op("Equal", total, t.num(0)), t.num(1), total)
+	off := opts.LabelSmoothing / float64(classes)
+	values := t.constant(floatsOf(t.dtype, []float64{off, off + 1 - opts.LabelSmoothing}, 2))
+	want := t.op("Mul", t.with(graph.Attrs{"axis": int64(-1)}, "OneHot", label, t.ints(classes), values), each)
+	if kept != "" {
+		want = t.op("Mul", want, t.op("Unsqueeze", kept, t.ints(1)))
+	}
+	logp := t.with(graph.Attrs{"axis": int64(1)}, "LogSoftmax", prediction)
+	loss = t.op("Neg", t.op("Div", t.reduce("ReduceSum", t.op("Mul", want, logp), false), total))
+	all := t.op("Mul", t.op("Exp", logp), t.reduce("ReduceSum", want, true, 1))
+	return loss, t.op("Div", t.op("Sub", all, want), total), nil
 }

@@ -2,6 +2,7 @@ package gradient
 
 import (
 	"fmt"
+	"path"
 	"slices"
 
 	"github.com/millrace/millrace/fault"
@@ -26,20 +27,29 @@ const (
 	Adam Kind = "adam"
 	// AdamW is Adam after p -= lr*weight_decay*p (Loshchilov and Hutter).
 	AdamW Kind = "adamw"
+	// Lion is p -= lr * (sign(beta1*m + (1-beta1)*g) + weight_decay*p); m = beta2*m + (1-beta2)*g (Chen and others, 2023).
+	Lion Kind = "lion"
+	// LAMB is r = m^ / (sqrt(v^) + eps) + weight_decay*p; p -= lr * |p|/|r| * r, with Adam's m^ and v^; a norm of 0 makes the ratio 1 (You and others, 2020).
+	LAMB Kind = "lamb"
 )
 
 // Kinds lists every Kind.
-var Kinds = []Kind{SGD, Momentum, Nesterov, RMSProp, Adam, AdamW}
+var Kinds = []Kind{SGD, Momentum, Nesterov, RMSProp, Adam, AdamW, Lion, LAMB}
 
 // An Optimizer is a kind with its hyper-parameters; what is 0 is the default, and what the kind does not use is ignored.
 type Optimizer struct {
 	Kind         Kind
-	LearningRate float64 // the default of the input learning_rate; 0.1 for sgd, momentum and nesterov, else 0.001
+	LearningRate float64 // the default of the input learning_rate; 0.1 for sgd, momentum and nesterov, 0.0001 for lion, else 0.001
 	Momentum     float64 // 0.9
 	Alpha        float64 // 0.99
-	Beta1, Beta2 float64 // 0.9, 0.999
-	Epsilon      float64 // 1e-8
-	WeightDecay  float64 // 0.01; adamw only
+	Beta1, Beta2 float64 // 0.9 and 0.999; lion 0.99
+	Epsilon      float64 // 1e-8; lamb 1e-6
+	WeightDecay  float64 // 0.01; adamw, lion and lamb only
+	// NoDecay are patterns of path.Match: variables whose names fit one have no weight decay.
+	NoDecay []string
+	// Average, where it is over 0, keeps an exponential moving average of each variable, a = Average*a + (1-Average)*p after each step, as the
+	// state "average". It begins with the variable.
+	Average float64
 }
 
 // Defaults returns o with its zeros filled in.
@@ -53,12 +63,19 @@ func (o Optimizer) Defaults() Optimizer {
 	if o.Kind == SGD || o.Kind == Momentum || o.Kind == Nesterov {
 		rate = 0.1
 	}
+	beta2, eps := 0.999, 1e-8
+	switch o.Kind {
+	case Lion:
+		rate, beta2 = 0.0001, 0.99
+	case LAMB:
+		eps = 1e-6
+	}
 	fill(&o.LearningRate, rate)
 	fill(&o.Momentum, 0.9)
 	fill(&o.Alpha, 0.99)
 	fill(&o.Beta1, 0.9)
-	fill(&o.Beta2, 0.999)
-	fill(&o.Epsilon, 1e-8)
+	fill(&o.Beta2, beta2)
+	fill(&o.Epsilon, eps)
 	fill(&o.WeightDecay, 0.01)
 	return o
 }
@@ -77,6 +94,11 @@ func (o Optimizer) Validate() error {
 	check("beta2", o.Beta2, 0.9999999)
 	check("epsilon", o.Epsilon, 1)
 	check("weight_decay", o.WeightDecay, 1e6)
+	check("average", o.Average, 0.9999999)
+	for _, p := range o.NoDecay {
+		_, err := path.Match(p, "")
+		l.Check(err == nil, "no_decay", "%q is no pattern: %v", p, err)
+	}
 	return l.Err()
 }
 
@@ -87,11 +109,33 @@ func (o Optimizer) Slots() []string {
 		return []string{"momentum"}
 	case RMSProp:
 		return []string{"square"}
-	case Adam, AdamW:
+	case Lion:
+		return []string{"momentum"}
+	case Adam, AdamW, LAMB:
 		return []string{"mean", "square"}
 	}
 	return nil
 }
+
+// averageSlot is the state that Average keeps.
+const averageSlot = "average"
+
+// AverageOf is the name of a variable's average in a training graph.
+func AverageOf(variable string) string { return StatePrefix + averageSlot + "." + variable }
+
+// decays reports whether a variable has weight decay.
+func (o Optimizer) decays(variable string) bool {
+	if o.WeightDecay == 0 || o.Kind != AdamW && o.Kind != Lion && o.Kind != LAMB {
+		return false
+	}
+	return !slices.ContainsFunc(o.NoDecay, func(pattern string) bool {
+		fits, err := path.Match(pattern, variable)
+		return err == nil && fits
+	})
+}
+
+// corrects reports whether the optimizer counts steps.
+func (o Optimizer) corrects() bool { return o.Kind == Adam || o.Kind == AdamW || o.Kind == LAMB }
 
 // input adds an input with a default to the graph.
 func (t *tape) input(name string, def *tensor.Tensor, doc string) error {
@@ -113,18 +157,20 @@ func (t *tape) update(o Optimizer, grads []string) (outputs []graph.Value, err e
 	for _, v := range t.variables {
 		t.inputs = append(t.inputs, graph.Value{Name: v, DType: t.dtype, Shape: t.shape(v), Doc: "a variable before this step"})
 	}
-	adam := o.Kind == Adam || o.Kind == AdamW
+	adam := o.corrects()
 	hyper := t.hyper(o)
 	if adam {
 		if err := t.input(Step, tensor.Scalar[int64](0), "the steps done before this one"); err != nil {
 			return nil, err
 		}
-		hyper = t.adamHyper(o)
+		if hyper = t.adamHyper(o); o.Kind == LAMB {
+			hyper = t.lambHyper(o)
+		}
 	}
 	var news, states []graph.Value
 	for i, v := range t.variables {
 		in := []string{v, grads[i]}
-		if o.Kind == AdamW {
+		if o.Kind == AdamW && o.decays(v) {
 			keep := t.op("Sub", t.num(1), t.op("Mul", LearningRate, t.num(o.WeightDecay)))
 			in[0] = t.op("Mul", v, keep)
 		}
@@ -140,14 +186,26 @@ func (t *tape) update(o Optimizer, grads []string) (outputs []graph.Value, err e
 			in = append(in, name)
 		}
 		var out []string
-		if o.Kind == SGD {
+		switch o.Kind {
+		case SGD:
 			out = []string{t.op("Sub", v, t.op("Mul", grads[i], LearningRate))}
-		} else {
+		case Lion:
+			out = t.lion(o, v, grads[i], in[2])
+		case LAMB:
+			out = t.lamb(o, v, grads[i], in[2], in[3], hyper)
+		default:
 			out = t.call(updates[o.Kind], nil, 1+len(o.Slots()), append(in, hyper...)...)
 		}
 		news = append(news, t.output(out[0], NewPrefix+v, t.values[v]))
 		for k, slot := range o.Slots() {
 			states = append(states, t.output(out[1+k], NewPrefix+StatePrefix+slot+"."+v, t.values[v]))
+		}
+		if o.Average > 0 {
+			if err := t.input(AverageOf(v), t.known[v], "the variable's average before this step"); err != nil {
+				return nil, err
+			}
+			next := t.op("Add", t.op("Mul", AverageOf(v), t.num(o.Average)), t.op("Mul", NewPrefix+v, t.num(1-o.Average)))
+			states = append(states, t.output(next, NewPrefix+AverageOf(v), t.values[v]))
 		}
 	}
 	outputs = slices.Concat(news, t.updateStatistics(), states)
@@ -156,6 +214,34 @@ func (t *tape) update(o Optimizer, grads []string) (outputs []graph.Value, err e
 		outputs = append(outputs, t.output(next, NewPrefix+Step, graph.Value{DType: tensor.Int64, Shape: graph.Shape{}}))
 	}
 	return outputs, nil
+}
+
+// lion returns the variable and its momentum after a step.
+func (t *tape) lion(o Optimizer, v, g, m string) []string {
+	mixed := func(beta float64) string {
+		return t.op("Add", t.op("Mul", m, t.num(beta)), t.op("Mul", g, t.num(1-beta)))
+	}
+	step := t.op("Sign", mixed(o.Beta1))
+	if o.decays(v) {
+		step = t.op("Add", step, t.op("Mul", v, t.num(o.WeightDecay)))
+	}
+	return []string{t.op("Sub", v, t.op("Mul", step, LearningRate)), mixed(o.Beta2)}
+}
+
+// lamb returns the variable, its mean and its square after a step.
+func (t *tape) lamb(o Optimizer, v, g, m, s string, hyper []string) []string {
+	mean := t.op("Add", t.op("Mul", m, t.num(o.Beta1)), t.op("Mul", g, t.num(1-o.Beta1)))
+	square := t.op("Add", t.op("Mul", s, t.num(o.Beta2)), t.op("Mul", t.square(g), t.num(1-o.Beta2)))
+	step := t.op("Div", t.op("Div", mean, hyper[0]), t.op("Add", t.op("Div", t.op("Sqrt", square), hyper[1]), t.num(o.Epsilon)))
+	if o.decays(v) {
+		step = t.op("Add", step, t.op("Mul", v, t.num(o.WeightDecay)))
+	}
+	norm := func(x string) string { return t.op("Sqrt", t.reduce("ReduceSum", t.square(x), false)) }
+	p, r := norm(v), norm(step)
+	zero := t.num(0)
+	some := t.op("And", t.op("Greater", p, zero), t.op("Greater", r, zero))
+	ratio := t.op("Where", some, t.op("Div", p, t.op("Where", some, r, t.num(1))), t.num(1))
+	return []string{t.op("Sub", v, t.op("Mul", step, t.op("Mul", ratio, LearningRate))), mean, square}
 }
 
 // updateStatistics gives the running statistics of the nodes in training mode.
@@ -182,12 +268,21 @@ func (t *tape) hyper(o Optimizer) []string {
 	return nil
 }
 
-// adamHyper computes the scalars of Adam's update in float64: a power of a beta near 1 loses its digits in float32.
-func (t *tape) adamHyper(o Optimizer) []string {
+// correction is 1 - beta^t as a float64: a power of a beta near 1 loses its digits in float32.
+func (t *tape) correction(beta float64) string {
 	wide := func(v float64) string { return t.constant(tensor.Scalar(v)) }
 	done := t.op("Add", t.cast(Step, tensor.Float64), wide(1))
-	correction := func(beta float64) string { return t.op("Sub", wide(1), t.op("Pow", wide(beta), done)) }
-	rate := t.cast(t.op("Div", t.cast(LearningRate, tensor.Float64), correction(o.Beta1)), t.dtype)
-	root := t.cast(t.op("Sqrt", correction(o.Beta2)), t.dtype)
+	return t.op("Sub", wide(1), t.op("Pow", wide(beta), done))
+}
+
+// adamHyper are the scalars of Adam's update.
+func (t *tape) adamHyper(o Optimizer) []string {
+	rate := t.cast(t.op("Div", t.cast(LearningRate, tensor.Float64), t.correction(o.Beta1)), t.dtype)
+	root := t.cast(t.op("Sqrt", t.correction(o.Beta2)), t.dtype)
 	return []string{rate, t.num(o.Beta1), t.num(1 - o.Beta1), t.num(o.Beta2), t.num(1 - o.Beta2), root, t.num(o.Epsilon)}
+}
+
+// lambHyper are the corrections of LAMB's mean, and the root of that of its square.
+func (t *tape) lambHyper(o Optimizer) []string {
+	return []string{t.cast(t.correction(o.Beta1), t.dtype), t.cast(t.op("Sqrt", t.correction(o.Beta2)), t.dtype)}
 }
