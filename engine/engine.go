@@ -56,12 +56,24 @@ type Options struct {
 	Settings map[string]string
 }
 
+// A Device is where an engine runs sessions.
+type Device struct {
+	// Name is what Options.Device says: "cpu" or "cuda:N". It is "cuda" where no device of that kind can be seen, with the reason.
+	Name string `json:"name"`
+	// Model is what its maker calls it.
+	Model string `json:"model,omitempty"`
+	// Memory is how much the device has of its own, in bytes; 0 where that is not known.
+	Memory int64 `json:"memory_bytes,omitempty"`
+	// Reason says why no session can run there; empty where one can.
+	Reason string `json:"reason,omitempty"`
+}
+
 // Capabilities describe an engine on this machine.
 type Capabilities struct {
 	// Version of the engine, for logs and people.
 	Version string
-	// Devices that Options.Device may name.
-	Devices []string
+	// Devices are those that Options.Device may name, and with a reason those that it may not.
+	Devices []Device
 	// MaxOpset is the newest opset of ONNX's own domain that the engine reads.
 	MaxOpset int
 	// Notes say what a person should know, such as which instructions the kernels use.

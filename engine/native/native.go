@@ -101,7 +101,7 @@ func (e *Engine) Name() string { return Name }
 func (e *Engine) Capabilities() engine.Capabilities {
 	return engine.Capabilities{
 		Version:  runtime.Version(),
-		Devices:  []string{"cpu"},
+		Devices:  []engine.Device{{Name: "cpu"}},
 		MaxOpset: MaxOpset,
 		Notes:    []string{"matrix kernels: " + e.kernel.Name()},
 	}

@@ -25,6 +25,7 @@ type port struct {
 
 // adapted is a graph for the library.
 type adapted struct {
+	library string // its path
 	graph   *graph.Graph
 	inputs  []port
 	outputs []port

@@ -21,6 +21,13 @@ const (
 	MaxIR    = 13
 )
 
+// CUDAVersion is the version of the library that Install gives with the CUDA provider, and CUDADir the folder that it goes to, in the library's own. The provider
+// and the library have to be of one version.
+const (
+	CUDAVersion = "1.29.0"
+	CUDADir     = "onnxruntime-cuda-" + CUDAVersion
+)
+
 // Config says where the library is.
 type Config struct {
 	// Library is the shared library's path. Where it is empty, Paths are tried in order.
@@ -30,14 +37,15 @@ type Config struct {
 }
 
 // SearchPaths returns where the library is looked for: what the environment variable
-// ONNXRUNTIME_SHARED_LIBRARY_PATH says (given by the caller), Millrace's own folder, and the system's.
+// ONNXRUNTIME_SHARED_LIBRARY_PATH says (given by the caller), Millrace's own folder, and the system's. In Millrace's folder the library with the CUDA provider, where
+// somebody installed it, goes before the one without: a process can have one library.
 func SearchPaths(fromEnvironment, dir string) []string {
 	var paths []string
 	if fromEnvironment != "" {
 		paths = append(paths, fromEnvironment)
 	}
 	if dir != "" {
-		paths = append(paths, filepath.Join(dir, LibraryName()))
+		paths = append(paths, filepath.Join(dir, CUDADir, LibraryName()), filepath.Join(dir, LibraryName()))
 	}
 	switch runtime.GOOS {
 	case "linux":

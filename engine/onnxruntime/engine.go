@@ -16,6 +16,7 @@ import (
 	ort "github.com/yalue/onnxruntime_go"
 
 	"github.com/millrace/millrace/engine"
+	"github.com/millrace/millrace/engine/onnxruntime/cuda"
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
@@ -42,12 +43,38 @@ func New(cfg Config) (*Engine, error) {
 // Name is "onnxruntime".
 func (e *Engine) Name() string { return Name }
 
-// Capabilities describe the library. Whether a CUDA device is there shows when a model is opened on it.
+// Capabilities describe the library and the devices. A CUDA device is tried: the library's provider is loaded for it, which may take a second.
 func (e *Engine) Capabilities() engine.Capabilities {
 	return engine.Capabilities{
-		Version: ort.GetVersion(), Devices: []string{"cpu", "cuda:N"}, MaxOpset: MaxOpset,
+		Version: ort.GetVersion(), Devices: append([]engine.Device{{Name: "cpu"}}, e.cudaDevices(cuda.Places{})...), MaxOpset: MaxOpset,
 		Notes: []string{"library: " + e.path, "settings: " + strings.Join(settingNames(), ", ")},
 	}
+}
+
+// cudaDevices lists the CUDA devices, or a device "cuda" with the reason where none can be seen.
+func (e *Engine) cudaDevices(places cuda.Places) []engine.Device {
+	driver, gpus, err := cuda.Look(places)
+	if err != nil {
+		return []engine.Device{{Name: "cuda", Reason: err.Error()}}
+	}
+	devices := make([]engine.Device, len(gpus))
+	for i, g := range gpus {
+		err := driver.Old()
+		if err == nil {
+			err = e.try(fmt.Sprintf("cuda:%d", g.Ordinal))
+		}
+		devices[i] = describe(g, err)
+	}
+	return devices
+}
+
+// try sets up a session's options for a device, which loads what the library needs for it.
+func (e *Engine) try(device string) error {
+	o, err := sessionOptions(engine.Options{Device: device}, e.path, 0)
+	if err != nil {
+		return err
+	}
+	return o.Destroy()
 }
 
 // Doubts are the function's, as engine.Doubter wants it.
@@ -61,14 +88,14 @@ const smallModel = 8 << 20
 // Open prepares g. Where the library has no kernel for an operator's type, the operator computes in the nearest type
 // that has one; Session.Notes says where.
 func (e *Engine) Open(ctx context.Context, g *graph.Graph, opts engine.Options) (engine.Session, error) {
-	s, err := open(ctx, g, opts)
+	s, err := e.open(ctx, g, opts)
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func open(ctx context.Context, g *graph.Graph, opts engine.Options) (*Session, error) {
+func (e *Engine) open(ctx context.Context, g *graph.Graph, opts engine.Options) (*Session, error) {
 	if err := engine.TensorsOnly(Name, g); err != nil {
 		return nil, err
 	}
@@ -81,6 +108,7 @@ func open(ctx context.Context, g *graph.Graph, opts engine.Options) (*Session, e
 			return nil, &engine.UnsupportedError{Engine: Name, Ops: []string{fmt.Sprintf("input %s of %v", p.value.Name, p.dtype)}}
 		}
 	}
+	a.library = e.path
 	tries := map[string]*widening{}
 	inlined := false
 	last := "" // the node that was changed before this try
@@ -147,7 +175,7 @@ func (a *adapted) open(opts engine.Options) (_ *ort.DynamicAdvancedSession, err 
 	if err != nil {
 		return nil, err
 	}
-	settings, err := sessionOptions(opts, len(data))
+	settings, err := sessionOptions(opts, a.library, len(data))
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +204,7 @@ func (a *adapted) unknown(opts engine.Options, first error) error {
 			continue
 		}
 		asked[n.Op()] = true
-		alone := &adapted{graph: &graph.Graph{Name: "one", Opset: a.graph.Opset, Nodes: []*graph.Node{n}, IRVersion: a.graph.IRVersion}}
+		alone := &adapted{library: a.library, graph: &graph.Graph{Name: "one", Opset: a.graph.Opset, Nodes: []*graph.Node{n}, IRVersion: a.graph.IRVersion}}
 		for _, in := range n.Inputs {
 			if v := (graph.Value{Name: in, DType: cmp.Or(a.types[in], tensor.Float32)}); in != "" && !slices.ContainsFunc(alone.inputs, func(p port) bool { return p.name == in }) {
 				alone.graph.Inputs = append(alone.graph.Inputs, v)
@@ -217,6 +245,9 @@ func missingKernel(err error) (op, node string) {
 
 // explain turns the library's refusal into ours.
 func explain(err error) error {
+	if errors.Is(err, engine.ErrUnavailable) {
+		return err
+	}
 	text := err.Error()
 	if _, reason, ok := strings.Cut(text, "Exception during initialization: "); ok {
 		// A kernel that exists, but not with these attributes.
@@ -247,18 +278,18 @@ var settings = map[string]func(o *ort.SessionOptions, value string) error{
 	},
 }
 
-func sessionOptions(opts engine.Options, bytes int) (*ort.SessionOptions, error) {
+func sessionOptions(opts engine.Options, library string, bytes int) (*ort.SessionOptions, error) {
 	o, err := ort.NewSessionOptions()
 	if err != nil {
 		return nil, err
 	}
-	if err := configure(o, opts, bytes); err != nil {
+	if err := configure(o, opts, library, bytes); err != nil {
 		return nil, errors.Join(err, o.Destroy())
 	}
 	return o, nil
 }
 
-func configure(o *ort.SessionOptions, opts engine.Options, bytes int) error {
+func configure(o *ort.SessionOptions, opts engine.Options, library string, bytes int) error {
 	threads := opts.Threads
 	if threads == 0 {
 		threads = 1
@@ -287,11 +318,12 @@ func configure(o *ort.SessionOptions, opts engine.Options, bytes int) error {
 			return fmt.Errorf("onnxruntime setting %s=%q: %w", name, value, err)
 		}
 	}
-	return device(o, opts.Device)
+	return putOn(o, opts, library)
 }
 
-// device puts a session on a CUDA device where one is asked for.
-func device(o *ort.SessionOptions, name string) (err error) {
+// putOn puts a session on a CUDA device where one is asked for.
+func putOn(o *ort.SessionOptions, opts engine.Options, library string) (err error) {
+	name := opts.Device
 	if name == "" || name == "cpu" {
 		return nil
 	}
@@ -299,16 +331,24 @@ func device(o *ort.SessionOptions, name string) (err error) {
 	if _, err := strconv.ParseUint(id, 10, 16); !ok || err != nil {
 		return fmt.Errorf("%w: onnxruntime has no device %q, only cpu and cuda:N", engine.ErrUnavailable, name)
 	}
-	cuda, err := ort.NewCUDAProviderOptions()
+	if err := hasProvider(library); err != nil {
+		return fmt.Errorf("device %s: %w", name, err)
+	}
+	options, err := ort.NewCUDAProviderOptions()
 	if err != nil {
-		return fmt.Errorf("%w: device %s: the onnxruntime library here has no CUDA; name one that has by engines.onnxruntime.library: %w", engine.ErrUnavailable, name, err)
+		return unusable(name, err)
 	}
-	defer func() { err = errors.Join(err, cuda.Destroy()) }()
-	if err := cuda.Update(map[string]string{"device_id": id}); err != nil {
-		return fmt.Errorf("%w: device %s: %w", engine.ErrUnavailable, name, err)
+	defer func() { err = errors.Join(err, options.Destroy()) }()
+	if err := options.Update(map[string]string{"device_id": id}); err != nil {
+		return unusable(name, err)
 	}
-	if err := o.AppendExecutionProviderCUDA(cuda); err != nil {
-		return fmt.Errorf("%w: device %s cannot be used: %w", engine.ErrUnavailable, name, err)
+	if err := o.AppendExecutionProviderCUDA(options); err != nil {
+		return unusable(name, err)
 	}
 	return nil
+}
+
+// unusable says what the library says of a device, and who tells more.
+func unusable(device string, err error) error {
+	return fmt.Errorf("%w: device %s cannot be used (`millrace engine ls` says what is here, and docs/gpu.md what has to be): %w", engine.ErrUnavailable, device, err)
 }

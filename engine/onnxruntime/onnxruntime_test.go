@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -340,24 +339,6 @@ func resident(t *testing.T) int64 {
 		t.Fatal(err)
 	}
 	return pages * int64(os.Getpagesize())
-}
-
-func TestInstallRefuses(t *testing.T) {
-	dir := t.TempDir()
-	archive := filepath.Join(dir, "a.tgz")
-	if err := os.WriteFile(archive, []byte("no archive"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	to := filepath.Join(dir, "lib")
-	if _, err := onnxruntime.Install(t.Context(), onnxruntime.InstallOptions{From: archive, Dir: to}); !errors.Is(err, onnxruntime.ErrIntegrity) {
-		t.Errorf("another archive: %v", err)
-	}
-	if _, err := os.Stat(to); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the folder was made: %v", err)
-	}
-	if _, err := onnxruntime.Install(t.Context(), onnxruntime.InstallOptions{From: filepath.Join(dir, "none.tgz"), Dir: to}); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("no archive: %v", err)
-	}
 }
 
 func BenchmarkRun(b *testing.B) {

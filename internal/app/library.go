@@ -16,7 +16,16 @@ func FindONNXRuntime(fromEnvironment, dir string) Path {
 	return Path(path)
 }
 
-// InstallONNXRuntime puts the library into dir and returns its path. from is the archive, a file or a URL; empty asks npm for it.
-func InstallONNXRuntime(ctx context.Context, from, dir string) (string, error) {
-	return onnxruntime.Install(ctx, onnxruntime.InstallOptions{From: from, Dir: dir})
+// InstallONNXRuntime puts the library into dir, with cuda the one that has the CUDA provider beside it, and returns its path. from are the archives, files or URLs; none
+// asks npm for them.
+func InstallONNXRuntime(ctx context.Context, from []string, dir string, cuda bool) (string, error) {
+	return onnxruntime.Install(ctx, onnxruntime.InstallOptions{From: from, Dir: dir, CUDA: cuda})
+}
+
+// CUDAReport says whether models can run on CUDA devices of this machine, and what is missing.
+type CUDAReport = onnxruntime.CUDAReport
+
+// InspectCUDA looks at what a library of onnxruntime needs to run on CUDA devices. loaderPath is what LD_LIBRARY_PATH says.
+func InspectCUDA(library, loaderPath string) (CUDAReport, error) {
+	return onnxruntime.InspectCUDA(library, loaderPath)
 }
