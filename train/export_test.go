@@ -14,3 +14,6 @@ func Augmenter(s *Set, a Augment) func(seed, i uint64) []float32 {
 func Augmented(s *Set, a Augment, seed, i uint64) []float32 {
 	return Augmenter(s, a)(seed, i)
 }
+
+// Balance is the weights of classes.
+var Balance = balance

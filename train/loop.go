@@ -137,6 +137,17 @@ func (l *loop) variables() map[string]*tensor.Tensor {
 	return m
 }
 
+// values returns what the model is: the variables' averages where they are kept, else the variables, and the statistics.
+func (l *loop) values() map[string]*tensor.Tensor {
+	m := l.variables()
+	for _, s := range l.swaps {
+		if name, ok := strings.CutPrefix(l.names[s[0]], gradient.AverageOf("")); ok {
+			m[name] = l.in[s[0]]
+		}
+	}
+	return m
+}
+
 // checkpoint returns the state as it is; it shares the loop's tensors.
 func (l *loop) checkpoint(s Settings) *Checkpoint {
 	c := &Checkpoint{Settings: s, Epoch: l.epoch, Batch: l.batch, Steps: l.steps}

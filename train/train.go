@@ -151,6 +151,12 @@ func newRun(ctx context.Context, s settled) (_ *run, err error) {
 		return nil, fmt.Errorf("%w: %d training examples do not fill the model's batch of %d", ErrData, training.Len(), shape[0])
 	}
 	opts := s.gradient(training)
+	if s.Balanced {
+		if training.targets != nil {
+			return nil, fmt.Errorf("%w: balanced is for classes, and these are numbers", ErrData)
+		}
+		opts.ClassWeights = balance(training.labels, len(m.Labels))
+	}
 	g, number := r.g, scaled{std: 1}
 	if output, ok, err := m.Number(); err != nil {
 		return nil, err
@@ -324,7 +330,7 @@ func (r *run) evaluate(ctx context.Context, m *meter) error {
 	p := m.progress(r.loop.epoch, r.loop.steps)
 	r.result.Loss, r.result.Accuracy = p.Loss, p.Accuracy
 	if r.evaluator != nil {
-		e, err := r.evaluator.run(ctx, r.loop.variables())
+		e, err := r.evaluator.run(ctx, r.loop.values())
 		if err != nil {
 			return err
 		}
@@ -340,7 +346,7 @@ func (r *run) evaluate(ctx context.Context, m *meter) error {
 // export returns the model with the trained values.
 func (r *run) export() *graph.Graph {
 	g := inference(r.g)
-	values := r.loop.variables()
+	values := r.loop.values()
 	for i, in := range g.Initializers {
 		if t := values[in.Name]; t != nil {
 			g.Initializers[i] = graph.Initializer{Name: in.Name, Tensor: t}

@@ -157,6 +157,73 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// TestAverage holds that the written model is the average, which is what was evaluated, and that it goes on to the same bits.
+func TestAverage(t *testing.T) {
+	cfg := config(t, train.MLP)
+	cfg.Optimizer, cfg.Schedule, cfg.Epochs, cfg.NoDecay = "lamb", "constant", 2, []string{"*.bias"}
+	plain, err := train.Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Average = 0.9
+	averaged, err := train.Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if averaged.Loss != plain.Loss || bytes.Equal(file(t, plain), file(t, averaged)) || averaged.Evaluation.Loss == plain.Evaluation.Loss {
+		t.Errorf("the average changes training (loss %v and %v), or nothing", averaged.Loss, plain.Loss)
+	}
+	_, kept, err := cfg.Set.Split("100", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := train.Evaluate(t.Context(), cfg.Engine, engine.Options{}, averaged.Model, kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Loss != averaged.Evaluation.Loss {
+		t.Errorf("the written model has loss %v, %v was evaluated", again.Loss, averaged.Evaluation.Loss)
+	}
+	cfg.Checkpoint, cfg.Epochs = filepath.Join(t.TempDir(), "state"), 1
+	if _, err := train.Run(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Epochs, cfg.Resume = 2, true
+	resumed, err := train.Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(file(t, resumed), file(t, averaged)) {
+		t.Error("training that went on gives another average")
+	}
+}
+
+// TestBalanced holds that a class that is rare counts as much as another.
+func TestBalanced(t *testing.T) {
+	all := shapes(t, 600)
+	cfg := config(t, train.MLP)
+	cfg.Epochs, cfg.Optimizer = 1, "sgd"
+	plain, err := train.Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Balanced = true
+	balanced, err := train.Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Equal(file(t, plain), file(t, balanced)) {
+		t.Error("weights of 500 examples, which three classes cannot share alike, change nothing")
+	}
+	if got := train.Balance([]int64{0, 0, 0, 2}, 3); !slices.Equal(got, []float64{4.0 / 6, 0, 2}) {
+		t.Errorf("weights %v", got)
+	}
+	cfg.Set, cfg.Loss = all, "mae"
+	if _, err := train.Run(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "classes have cross_entropy") {
+		t.Errorf("a loss of numbers for classes: %v", err)
+	}
+}
+
 // TestCutOff cancels training within an epoch, several times, and goes on.
 func TestCutOff(t *testing.T) {
 	cfg := config(t, train.MLP)
@@ -383,6 +450,8 @@ func TestSchedules(t *testing.T) {
 		{train.Constant, map[int]float64{0: 1, 99: 1}},
 		{train.StepDown, map[int]float64{0: 1, 49: 1, 50: 0.1, 75: 0.01, 99: 0.01}},
 		{train.Cosine, map[int]float64{0: 0.2, 4: 1, 5: 1, 100: 0}},
+		{train.WarmUp, map[int]float64{0: 0.2, 4: 1, 50: 1, 99: 1}},
+		{train.OneCycle, map[int]float64{0: 0.04, 15: 0.52, 30: 1, 65: 0.500002, 100: 0.000004}},
 	} {
 		for step, want := range c.want {
 			if got := c.s.Rate(1, step, 100); math.Abs(got-want) > 1e-12 {
