@@ -48,6 +48,7 @@ fuzz: ## run every fuzz target for FUZZTIME (2m)
 docs: ## write the generated pages of docs/ anew
 	go test ./internal/app -run 'TestConfigDoc|TestMetricsDoc' -update
 	go test ./graph/tensorflow -run TestGolden -update
+	go test ./graph/gradient -run TestOperators -update
 	go test ./engine/native -run TestOperatorsDoc -update
 	go test ./engine/onnxruntime -run TestOperatorsDoc -update
 

@@ -13,6 +13,7 @@ func axes(v ...int64) attrs { return attrs{"axes": v} }
 var opCases = []opCase{
 	{op: "Identity", args: []arg{v(2, 3)}},
 	{op: "Cast", attrs: attrs{"to": int64(tensor.Float64)}, args: []arg{v(3)}},
+	{op: "CastLike", args: []arg{v(3), fixed(tensor.Scalar(0.0))}},
 	{op: "Relu", args: []arg{v(4, 5)}},
 	{op: "LeakyRelu", attrs: attrs{"alpha": float32(0.25)}, args: []arg{v(4, 5)}},
 	{op: "PRelu", args: []arg{v(2, 3, 4), v(3, 1)}},

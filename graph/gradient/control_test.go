@@ -1,6 +1,7 @@
 package gradient_test
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -53,8 +54,8 @@ func body(inputs, outputs []string, types map[string]tensor.DType, nodes func(ne
 	return n.Graph
 }
 
-// done makes "y" the prediction, and checks the gradients with a target of its shape.
-func (n net) check(t *testing.T, r *rand.Rand, inputs map[string]*tensor.Tensor, shape ...int) {
+// check makes "y" the prediction, and checks the gradients with a target of its shape. It returns what checkGradients does.
+func (n net) check(t *testing.T, r *rand.Rand, inputs map[string]*tensor.Tensor, shape ...int) (worst float64, shapes string) {
 	t.Helper()
 	n.Outputs = []graph.Value{{Name: "y", DType: tensor.Float64}}
 	if err := infer.Shapes(n.Graph); err != nil {
@@ -64,9 +65,9 @@ func (n net) check(t *testing.T, r *rand.Rand, inputs map[string]*tensor.Tensor,
 	for k, x := range inputs {
 		in[k] = x
 	}
-	checkGradients(t, n.Graph, gradient.Options{Loss: gradient.MSE}, in)
+	worst, shapes = checkGradients(t, n.Graph, gradient.Options{Loss: gradient.MSE}, in)
 	if n.only {
-		return
+		return worst, shapes
 	}
 	tg, err := gradient.Build(n.Graph, gradient.Options{Loss: gradient.MSE})
 	if err != nil {
@@ -82,10 +83,11 @@ func (n net) check(t *testing.T, r *rand.Rand, inputs map[string]*tensor.Tensor,
 			}
 		}
 	}
+	return worst, shapes
 }
 
-// TestIf takes each branch: both use what is around them, one of them alone a variable. An output may be a value from around the branch, which onnxruntime does not allow.
-func TestIf(t *testing.T) {
+// checkIf takes each branch: both use what is around them, one of them alone a variable. An output may be a value from around the branch, which onnxruntime does not allow.
+func checkIf(t *testing.T) (rows []docRow) {
 	for k := range 4 {
 		yes, direct := k%2 == 0, k > 1
 		r := rand.New(rand.NewPCG(20, 1))
@@ -108,8 +110,14 @@ func TestIf(t *testing.T) {
 		})
 		n.ops("If", graph.Attrs{"then_branch": then, "else_branch": other}, []string{"p", "q"}, "yes")
 		n.op("Mul", nil, "y", "p", "q")
-		n.check(t, r, map[string]*tensor.Tensor{"x": random(r, 4, 3), "yes": tensor.Scalar(yes)}, 4, 3)
+		form := fmt.Sprintf("condition %v", yes)
+		if direct {
+			form += ", an output from around the branch"
+		}
+		worst, shapes := n.check(t, r, map[string]*tensor.Tensor{"x": random(r, 4, 3), "yes": tensor.Scalar(yes)}, 4, 3)
+		rows = append(rows, docRow{"If", form, shapes, worst})
 	}
+	return rows
 }
 
 // cell is a step of a small recurrent net: s' = tanh(s W + x), and gives s' * v.
@@ -121,17 +129,17 @@ func cell(n net) {
 	n.op("Identity", nil, "last", "next")
 }
 
-// TestScan goes through elements in each direction, along the first axis and another.
-func TestScan(t *testing.T) {
+// checkScan goes through elements in each direction, along the first axis and another.
+func checkScan(t *testing.T) (rows []docRow) {
 	for _, c := range []struct {
 		name  string
 		attrs graph.Attrs
-		x, y  []int
+		x     []int
 	}{
-		{"forward", nil, []int{4, 2, 3}, []int{4, 2, 3}},
-		{"backward", graph.Attrs{"scan_input_directions": []int64{1}}, []int{4, 2, 3}, []int{4, 2, 3}},
-		{"given backward", graph.Attrs{"scan_output_directions": []int64{1}}, []int{4, 2, 3}, []int{4, 2, 3}},
-		{"along other axes", graph.Attrs{"scan_input_axes": []int64{1}, "scan_output_axes": []int64{-1}, "scan_input_directions": []int64{1}}, []int{2, 4, 3}, []int{2, 3, 4}},
+		{"forward", nil, []int{4, 2, 3}},
+		{"backward", graph.Attrs{"scan_input_directions": []int64{1}}, []int{4, 2, 3}},
+		{"given backward", graph.Attrs{"scan_output_directions": []int64{1}}, []int{4, 2, 3}},
+		{"along other axes", graph.Attrs{"scan_input_axes": []int64{1}, "scan_output_axes": []int64{-1}, "scan_input_directions": []int64{1}}, []int{2, 4, 3}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(21, 1))
@@ -149,13 +157,15 @@ func TestScan(t *testing.T) {
 			n.op("Reshape", nil, "p", "end", "flat")
 			n.op("Reshape", nil, "q", "all", "flat")
 			n.op("Concat", graph.Attrs{"axis": int64(0)}, "y", "p", "q")
-			n.check(t, r, nil, 6+24)
+			worst, shapes := n.check(t, r, nil, 6+24)
+			rows = append(rows, docRow{"Scan", c.name, shapes, worst})
 		})
 	}
+	return rows
 }
 
-// TestLoop ends by its count or by its condition, counts in a state that is no variable's, and uses the number of the step.
-func TestLoop(t *testing.T) {
+// checkLoop ends by its count or by its condition, counts in a state that is no variable's, and uses the number of the step.
+func checkLoop(t *testing.T) (rows []docRow) {
 	for _, limit := range []int64{0, 1, 3, 10} {
 		r := rand.New(rand.NewPCG(22, 1))
 		n := newNet()
@@ -176,12 +186,14 @@ func TestLoop(t *testing.T) {
 		n.ops("Loop", graph.Attrs{"body": step}, []string{"counted", "end", "all"}, "n", "", "one", "s0")
 		n.op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, "sum", "all")
 		n.op("Add", nil, "y", "end", "sum")
-		n.check(t, r, map[string]*tensor.Tensor{"n": tensor.Scalar(limit)}, 2, 3)
+		worst, shapes := n.check(t, r, map[string]*tensor.Tensor{"n": tensor.Scalar(limit)}, 2, 3)
+		rows = append(rows, docRow{"Loop", fmt.Sprintf("at most %d steps", limit), shapes, worst})
 	}
+	return rows
 }
 
-// TestNested has a Loop in an If in a Scan, all of which use one variable, and names that are alike.
-func TestNested(t *testing.T) {
+// checkNested has a Loop in an If in a Scan, all of which use one variable, and names that are alike.
+func checkNested(t *testing.T) (rows []docRow) {
 	r := rand.New(rand.NewPCG(23, 1))
 	n := newNet()
 	n.init("w", random(r, 3, 3))
@@ -206,5 +218,6 @@ func TestNested(t *testing.T) {
 		n.op("Identity", nil, "given", "last")
 	})
 	n.ops("Scan", graph.Attrs{"num_scan_inputs": int64(1), "body": step}, []string{"end", "y"}, "s0", "x")
-	n.check(t, r, nil, 4, 2, 3)
+	worst, shapes := n.check(t, r, nil, 4, 2, 3)
+	return []docRow{{"Scan", "of an If of a Loop", shapes, worst}}
 }

@@ -145,8 +145,9 @@ func (c opCase) buildIn(r *rand.Rand, in func(*tensor.Tensor) *tensor.Tensor) *g
 	return g
 }
 
-// checkGradients holds a training graph's grad.* against central differences of its loss.
-func checkGradients(t *testing.T, g *graph.Graph, opts gradient.Options, inputs map[string]*tensor.Tensor) {
+// checkGradients holds a training graph's grad.* against central differences of its loss, and returns the largest difference, relative to what is above 1, and the shapes of the
+// variables.
+func checkGradients(t *testing.T, g *graph.Graph, opts gradient.Options, inputs map[string]*tensor.Tensor) (worst float64, shapes string) {
 	t.Helper()
 	opts.Optimizer = &gradient.Optimizer{Kind: gradient.SGD}
 	tg, err := gradient.Build(g, opts)
@@ -171,6 +172,7 @@ func checkGradients(t *testing.T, g *graph.Graph, opts gradient.Options, inputs 
 		t.Fatal(err)
 	}
 	checked := 0
+	var all []string
 	for _, name := range gradient.Variables(tg) {
 		grad, ok := out["grad."+name]
 		if !ok {
@@ -180,6 +182,7 @@ func checkGradients(t *testing.T, g *graph.Graph, opts gradient.Options, inputs 
 		if !grad.Shape().Equal(feeds[name].Shape()) {
 			t.Fatalf("grad.%s has shape %v, the variable %v", name, grad.Shape(), feeds[name].Shape())
 		}
+		all = append(all, strings.Trim(grad.Shape().String(), "[]"))
 		for i := range x {
 			const h = 1e-5
 			was := x[i]
@@ -197,15 +200,18 @@ func checkGradients(t *testing.T, g *graph.Graph, opts gradient.Options, inputs 
 			if !(math.Abs(d[i]-want) <= 2e-7+2e-6*math.Abs(want)) {
 				t.Errorf("grad.%s[%d] = %.9g, by finite differences %.9g", name, i, d[i], want)
 			}
+			worst = max(worst, math.Abs(d[i]-want)/max(1, math.Abs(want)))
 			checked++
 		}
 	}
 	if checked == 0 {
 		t.Error("the training graph has no gradients")
 	}
+	return worst, strings.Join(all, "; ")
 }
 
-func TestOperators(t *testing.T) {
+// checkOperators holds every rule in its forms.
+func checkOperators(t *testing.T) (rows []docRow) {
 	for i, c := range opCases {
 		t.Run(strings.ReplaceAll(c.String(), "/", "_"), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(7, uint64(i)))
@@ -215,9 +221,11 @@ func TestOperators(t *testing.T) {
 			for k := range tensor.Data[float64](target) {
 				tensor.Data[float64](target)[k] = r.NormFloat64()
 			}
-			checkGradients(t, g, gradient.Options{Loss: gradient.MSE}, map[string]*tensor.Tensor{"target": target})
+			worst, shapes := checkGradients(t, g, gradient.Options{Loss: gradient.MSE}, map[string]*tensor.Tensor{"target": target})
+			rows = append(rows, docRow{c.op, c.name, shapes, worst})
 		})
 	}
+	return rows
 }
 
 // outputSize runs the model itself.

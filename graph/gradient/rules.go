@@ -27,7 +27,7 @@ var zeroGradient = map[string]bool{
 
 // rules has every operator with a gradient.
 var rules = map[string]rule{
-	"Identity": {f: pass}, "Cast": {f: castGradient},
+	"Identity": {f: pass}, "Cast": {f: castGradient}, "CastLike": {f: castGradient, inputs: 1},
 
 	"Relu": {f: reluGradient}, "LeakyRelu": {f: leakyReluGradient}, "PRelu": {f: preluGradient}, "Elu": {f: eluGradient},
 	"Celu": {f: celuGradient}, "Selu": {f: seluGradient}, "ThresholdedRelu": {f: thresholdedReluGradient},

@@ -284,7 +284,7 @@ func (t *tape) backward() error {
 				return fmt.Errorf("%w: %s: output %d has no gradient", ErrNoGradient, nodeName(n), k)
 			}
 		}
-		if d := t.values[n.Output(0)].DType; d.IsFloat() && d != t.dtype && n.Op() != "Cast" && len(n.Subgraphs()) == 0 {
+		if d := t.values[n.Output(0)].DType; d.IsFloat() && d != t.dtype && n.Op() != "Cast" && n.Op() != "CastLike" && len(n.Subgraphs()) == 0 {
 			return fmt.Errorf("%w: %s computes in %v, the variables are %v", ErrNoGradient, nodeName(n), d, t.dtype)
 		}
 		dx, err := r.f(t, n, dy)
