@@ -133,7 +133,7 @@ func (c *Cold) Tier(cache *grid.Cache, config grid.CacheConfig) (grid.Tier, erro
 	if config.Store != "" {
 		var ok bool
 		if s, ok = c.cfg.Stores[config.Store]; !ok {
-			return nil, fmt.Errorf("%w: no store %q on this node; there %s", grid.ErrConfig, config.Store, c.storeNames())
+			return nil, fmt.Errorf("%w: no store %q on this node; there %s; add stores.%[2]s to its configuration, as it was before or is on the other nodes", grid.ErrConfig, config.Store, c.storeNames())
 		}
 	}
 	c.mu.Lock()
@@ -164,13 +164,11 @@ func (c *Cold) storeNames() string {
 	if len(c.cfg.Stores) == 0 {
 		return "are none"
 	}
-	var names []string
-	for name := range c.cfg.Stores {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return "is " + strings.Join(names, ", ")
+	return "is " + strings.Join(c.Stores(), ", ")
 }
+
+// Stores implements grid.Tiers.
+func (c *Cold) Stores() []string { return slices.Sorted(maps.Keys(c.cfg.Stores)) }
 
 // stop ends a tier, which goes on ending after it. Lock is held.
 func (c *Cold) stop(t *tier) {

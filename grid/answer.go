@@ -95,6 +95,9 @@ func (t *tenure) answer(ctx context.Context, q question) (answer, error) {
 		return a, t.admit(ctx, q)
 	case askBack:
 		return a, t.bringBack(ctx, q)
+	case askValue:
+		a.Value, a.Live, a.More, err = t.coldValue(ctx, q)
+		return a, err
 	case askStored, askUsed:
 		return a, t.answerTier(ctx, q)
 	case askLeave:

@@ -38,6 +38,8 @@ type question struct {
 	Newest  bool     `json:"newest,omitempty"`
 	Reader  string   `json:"reader,omitempty"`
 	To      *seekTo  `json:"to,omitempty"`
+	// Offset is where in a value to begin.
+	Offset int `json:"offset,omitempty"`
 	// Within is how long a write may wait for its room.
 	Within time.Duration `json:"within,omitempty"`
 }
@@ -66,6 +68,7 @@ type answer struct {
 	Position  *Position    `json:"position,omitempty"`
 	Unread    bool         `json:"unread,omitempty"` // the partition has nothing of the reader
 	Left      []wireLeft   `json:"left,omitempty"`
+	Value     []byte       `json:"value,omitempty"`
 }
 
 // wireChange is a keyChange on its way.
@@ -90,6 +93,7 @@ const (
 	askSeek     = "seek"     // move a reader's position
 	askAdmit    = "admit"    // take room for a value of Size
 	askBack     = "back"     // bring the cold entry whose stub is From back into memory
+	askValue    = "value"    // the value of the cold entry whose stub is From, a part of it from Offset on
 	askStored   = "stored"   // wait until what was written up to From is in the store
 	askUsed     = "used"     // Keys were read
 	askLeave    = "leave"    // have the values of Keys leave memory
@@ -113,7 +117,9 @@ func (g *Grid) ownerSubject(p *partition) string {
 }
 
 // ofStore reports whether the answer waits for a store. Such questions go by a subject of their own: where a store is away, they keep no others waiting.
-func (q question) ofStore() bool { return q.Op == askBack || q.Op == askStored || q.Op == askLeave }
+func (q question) ofStore() bool {
+	return q.Op == askBack || q.Op == askValue || q.Op == askStored || q.Op == askLeave
+}
 
 const ofStoreSuffix = ".store"
 

@@ -15,6 +15,8 @@ import (
 // opened again, share the map.
 type attic struct {
 	shelf *shelf
+	bare  bool // the node has no store
+	late  bool // the node has none, and said before that it has
 
 	mu    sync.Mutex
 	tiers map[string]*atticTier
@@ -40,6 +42,9 @@ func (a *attic) Tier(c *grid.Cache, config grid.CacheConfig) (grid.Tier, error) 
 	if config.Store == "" {
 		return nil, nil
 	}
+	if a.late || !slices.Contains(a.Stores(), config.Store) {
+		return nil, fmt.Errorf("%w: no store %q on this node", grid.ErrConfig, config.Store)
+	}
 	if a.tiers[c.Name()] == nil {
 		a.tiers[c.Name()] = &atticTier{c: c, shelf: a.shelf, hot: make(map[string]int), used: make(map[string]int)}
 	}
@@ -47,6 +52,13 @@ func (a *attic) Tier(c *grid.Cache, config grid.CacheConfig) (grid.Tier, error) 
 }
 
 func (a *attic) Apart(context.Context, string) (bool, error) { return false, nil }
+
+func (a *attic) Stores() []string {
+	if a.bare {
+		return nil
+	}
+	return []string{"attic"}
+}
 
 func (a *attic) Deleted(string) {}
 

@@ -53,6 +53,9 @@ func (g *Grid) CreateCache(ctx context.Context, config CacheConfig) error {
 	config = config.withDefaults()
 	ctx, cancel := g.limited(ctx)
 	defer cancel()
+	if err := g.haveStore(ctx, config); err != nil {
+		return err
+	}
 	b, err := json.Marshal(config)
 	if err != nil {
 		return fmt.Errorf("create cache %s: %w", config.Name, err)
@@ -100,6 +103,9 @@ func (g *Grid) UpdateCache(ctx context.Context, config CacheConfig) error {
 	if err != nil {
 		return err
 	}
+	if err := g.haveStore(ctx, config); err != nil {
+		return err
+	}
 	if config, err = c.altered(ctx, config); err != nil {
 		return err
 	}
@@ -142,6 +148,9 @@ func (c *Cache) altered(ctx context.Context, config CacheConfig) (CacheConfig, e
 // CheckCache returns what CreateCache, or UpdateCache where there is such a cache, would make of a configuration, and its error; nothing changes.
 func (g *Grid) CheckCache(ctx context.Context, config CacheConfig) (CacheConfig, error) {
 	if err := config.Validate(); err != nil {
+		return config, err
+	}
+	if err := g.haveStore(ctx, config); err != nil {
 		return config, err
 	}
 	c, err := g.Cache(ctx, config.Name)
@@ -228,73 +237,6 @@ func (g *Grid) adoptEntry(ctx context.Context, name string, value []byte, rev ui
 		return nil, err
 	}
 	return g.adopt(ctx, config.withDefaults(), rev)
-}
-
-// loadCaches reads the configurations, and follows them for as long as the grid is open, however short ctx lives.
-func (g *Grid) loadCaches(ctx context.Context) error {
-	watching, cancel := context.WithCancel(until(g.done))
-	bound := context.AfterFunc(ctx, cancel)
-	defer bound()
-	watch, err := g.meta.Watch(watching, cachePrefix+"*")
-	if err != nil {
-		cancel()
-		return fmt.Errorf("read the caches: %w", apiError(err))
-	}
-	for {
-		select {
-		case entry := <-watch.Updates():
-			if entry == nil {
-				if !bound() {
-					cancel()
-					return contextError(ctx)
-				}
-				g.loops.Go(func() {
-					defer cancel()
-					g.followCaches(watch)
-				})
-				return nil
-			}
-			if entry.Operation() != jetstream.KeyValuePut {
-				continue
-			}
-			if _, err := g.adoptEntry(ctx, strings.TrimPrefix(entry.Key(), cachePrefix), entry.Value(), entry.Revision()); err != nil {
-				return errors.Join(err, watch.Stop())
-			}
-		case <-ctx.Done():
-			return errors.Join(contextError(ctx), watch.Stop())
-		}
-	}
-}
-
-func (g *Grid) followCaches(watch jetstream.KeyWatcher) {
-	for {
-		select {
-		case entry, ok := <-watch.Updates():
-			if !ok {
-				if !g.isDone() {
-					g.cfg.Logger.Error("caches that other nodes make, change and delete are not followed any more; restart this node")
-				}
-				return
-			}
-			if entry == nil {
-				continue
-			}
-			if entry.Operation() != jetstream.KeyValuePut {
-				g.forgetCache(strings.TrimPrefix(entry.Key(), cachePrefix), entry.Revision())
-				continue
-			}
-			ctx, cancel := context.WithTimeout(until(g.done), g.cfg.Timeout)
-			if _, err := g.adoptEntry(ctx, strings.TrimPrefix(entry.Key(), cachePrefix), entry.Value(), entry.Revision()); err != nil && !g.isDone() && !errors.Is(err, ErrNoCache) {
-				g.cfg.Logger.Error("cache configuration not used", "key", entry.Key(), "error", err)
-			}
-			cancel()
-		case <-g.done:
-			if err := watch.Stop(); err != nil {
-				g.cfg.Logger.Debug("stop watching caches", "error", err)
-			}
-			return
-		}
-	}
 }
 
 // Caches returns the configurations of all caches, by name.

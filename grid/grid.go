@@ -55,6 +55,7 @@ type Grid struct {
 	caches    map[string]*Cache
 	revisions map[string]uint64 // of the cache configurations in caches and of those removed
 	stats     map[string]*counters
+	unusable  map[string]error // caches that other nodes have made and this one cannot have
 	classes   map[Class][]*partition
 	readers   map[*Reader]struct{}
 	closed    bool
@@ -98,7 +99,7 @@ func Open(ctx context.Context, cfg Config) (*Grid, error) {
 	}
 	cfg = cfg.withDefaults()
 	g := &Grid{
-		cfg: cfg, node: nuid.Next(), caches: make(map[string]*Cache), revisions: make(map[string]uint64), stats: make(map[string]*counters),
+		cfg: cfg, node: nuid.Next(), caches: make(map[string]*Cache), revisions: make(map[string]uint64), stats: make(map[string]*counters), unusable: make(map[string]error),
 		classes: make(map[Class][]*partition), readers: make(map[*Reader]struct{}), sweep: make(chan struct{}, 1),
 		done: make(chan struct{}), ids: make(map[string]string),
 	}
@@ -293,6 +294,9 @@ func (g *Grid) Ready(ctx context.Context) error {
 		return fmt.Errorf("%w: the connection of the feeds: %w", ErrUnavailable, err)
 	}
 	if err := g.owners.settled(); err != nil {
+		return err
+	}
+	if err := g.cannotUse(); err != nil {
 		return err
 	}
 	if err := g.othersReady(ctx); err != nil {

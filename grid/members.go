@@ -18,6 +18,8 @@ type members struct {
 	version map[string]string
 	// roles are those that have said them.
 	roles map[string][]Role
+	// stores are the names of those that caches may name there, of nodes that have said so.
+	stores map[string][]string
 	// avoided are the names of those that are to get nothing.
 	avoided []string
 }
@@ -64,6 +66,7 @@ func (m *members) alive(self string, now time.Time) []string {
 			delete(m.last, node)
 			delete(m.version, node)
 			delete(m.roles, node)
+			delete(m.stores, node)
 			continue
 		}
 		out = append(out, node)
@@ -119,6 +122,11 @@ func (o *owners) listen() error {
 				o.members.hasRoles(node, roles)
 			}
 			return
+		case "stores":
+			if node, stores, ok := strings.Cut(node, " "); ok {
+				o.members.hasStores(node, stores)
+			}
+			return
 		case "bye":
 			o.members.left(node)
 		}
@@ -129,7 +137,7 @@ func (o *owners) listen() error {
 	if err != nil {
 		return fmt.Errorf("hear of other nodes: %w", connError(err))
 	}
-	o.hint = sub
+	o.hint, o.listening = sub, time.Now()
 	return nil
 }
 
@@ -162,6 +170,7 @@ func (o *owners) announce() {
 	defer ticker.Stop()
 	for {
 		o.tellRoles() // first: whoever hears that it is here is to know them
+		o.tellStores()
 		o.say("here")
 		if v := o.g.cfg.Version; v != "" && o.g.cfg.Cluster != nil {
 			o.publish("version " + o.g.node + " " + v)

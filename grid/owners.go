@@ -22,6 +22,8 @@ type owners struct {
 
 	wake chan struct{}
 	hint *nats.Subscription
+	// listening is since when this node hears of the others.
+	listening time.Time
 
 	mu      sync.Mutex
 	seen    []seenLease
@@ -49,7 +51,7 @@ func newOwners(g *Grid, durable []*partition) *owners {
 	n := len(durable)
 	return &owners{
 		g: g, durable: durable, wake: make(chan struct{}, 1), seen: make([]seenLease, n), held: make([]*lease, n), leaving: make([]bool, n),
-		begun: make([]sync.Mutex, n), looking: make([]atomic.Bool, n), members: members{last: make(map[string]time.Time), version: make(map[string]string), roles: make(map[string][]Role)},
+		begun: make([]sync.Mutex, n), looking: make([]atomic.Bool, n), members: members{last: make(map[string]time.Time), version: make(map[string]string), roles: make(map[string][]Role), stores: make(map[string][]string)},
 	}
 }
 

@@ -96,6 +96,26 @@ func (g *Grid) stream(ctx context.Context, p *partition) (jetstream.Stream, erro
 	}
 }
 
+// subjects asks the leader of a stream which subjects below one it has, in any order.
+func (g *Grid) subjects(ctx context.Context, stream, filter string) ([]string, error) {
+	for {
+		s, err := g.js.Stream(ctx, stream)
+		var info *jetstream.StreamInfo
+		if err == nil {
+			info, err = s.Info(ctx, jetstream.WithSubjectFilter(filter))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("open stream %s: %w", stream, apiError(err))
+		}
+		if ofLeader(info) {
+			return slices.Collect(maps.Keys(info.State.Subjects)), nil
+		}
+		if g.settleDown(ctx) != nil {
+			return nil, fmt.Errorf("open stream %s: %w: its leader does not answer", stream, ErrUnavailable)
+		}
+	}
+}
+
 // ofLeader reports whether what is said of a stream comes from its leader. Of a group that is younger than 10 s, or has no leader, another replica may answer too, by
 // what it has itself: who answers is not among the replicas.
 func ofLeader(info *jetstream.StreamInfo) bool {

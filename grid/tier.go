@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -45,6 +46,8 @@ type Tiers interface {
 	// Tier returns what a cache has behind it on this node; nil for nothing. It is called when the cache is taken into use, and
 	// again when its configuration has changed. It must not call the grid.
 	Tier(c *Cache, config CacheConfig) (Tier, error)
+	// Stores returns the names of the stores that caches may name on this node, in order. They do not change.
+	Stores() []string
 	// Apart reports whether the streams of a grid that are made now have to begin above all that was before: a store that the grid has or may
 	// take has revisions of others.
 	Apart(ctx context.Context, grid string) (bool, error)
@@ -94,8 +97,11 @@ func (g *Grid) makeTier(c *Cache, config CacheConfig) error {
 	if g.cfg.Tiers == nil {
 		return nil
 	}
-	tier, err := g.cfg.Tiers.Tier(c, config)
-	if err != nil {
+	var tier Tier
+	var err error
+	if config.Store != "" && g.guest() && !slices.Contains(g.cfg.Tiers.Stores(), config.Store) {
+		tier = elsewhere{c}
+	} else if tier, err = g.cfg.Tiers.Tier(c, config); err != nil {
 		return fmt.Errorf("cache %s: %w", config.Name, err)
 	}
 	if tier == nil {

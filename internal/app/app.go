@@ -216,6 +216,10 @@ func (n *Node) makeCaches(ctx context.Context) error {
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		err := n.grid.CreateCache(ctx, want[name])
 		_, configured := n.cfg.Caches[name]
+		if n.shared() && errors.Is(err, grid.ErrLacking) { // what a file of this node says must not keep it from its work for the others
+			n.log.Error("a cache of the configuration file is not made", "cache", name, "error", err)
+			continue
+		}
 		if errors.Is(err, grid.ErrCacheExists) {
 			err = nil
 			switch {

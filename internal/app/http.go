@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -24,7 +23,7 @@ import (
 // route hangs the protocols and the page under their paths.
 func (n *Node) route(routes *serve.Routes, page http.Handler) error {
 	api, err := rest.New(rest.Config{
-		Grid: n.grid, Models: n.registry, Pipelines: pipelines{n}, Backup: n.backup, Stores: slices.Sorted(maps.Keys(n.cfg.Stores)), Evaluator: native.Evaluator(),
+		Grid: n.grid, Models: n.registry, Pipelines: pipelines{n}, Backup: n.backup, Evaluator: native.Evaluator(),
 		MaxModelBytes: int64(n.cfg.HTTP.Limits.ModelBody), Listeners: n.listeners, Logger: n.log,
 	})
 	if err != nil {

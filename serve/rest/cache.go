@@ -1,14 +1,12 @@
 package rest
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -292,9 +290,6 @@ func (h *Handler) make(w http.ResponseWriter, r *http.Request, escaped string) e
 func (h *Handler) checkCache(w http.ResponseWriter, r *http.Request, config grid.CacheConfig, refused error) error {
 	if refused != nil {
 		return refused
-	}
-	if s := config.Store; s != "" && !slices.Contains(h.cfg.Stores, s) {
-		return fmt.Errorf("%w: cache %s: this node has no store %q, but %s", grid.ErrConfig, config.Name, s, cmp.Or(strings.Join(h.cfg.Stores, ", "), "none"))
 	}
 	config, err := h.cfg.Grid.CheckCache(r.Context(), config)
 	if err != nil {

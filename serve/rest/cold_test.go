@@ -21,7 +21,16 @@ import (
 func startCold(t *testing.T) (*node, *faultstore.Store) {
 	t.Helper()
 	s := faultstore.New(storetest.NewMemory(nil), 1, faultstore.Faults{})
-	c, err := cold.New(cold.Config{Stores: map[string]cold.Store{"cold": {Store: s}}, Wait: 50 * time.Millisecond})
+	g := openCold(t, map[string]cold.Store{"cold": {Store: s}}, s.Up)
+	n := start(t, rest.Config{Grid: g}, serve.Config{}, nil)
+	n.grid = g
+	return n, s
+}
+
+// openCold opens a grid whose caches may have some stores. Before it is closed, up makes them usable.
+func openCold(t *testing.T, stores map[string]cold.Store, up func()) *grid.Grid {
+	t.Helper()
+	c, err := cold.New(cold.Config{Stores: stores, Wait: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +39,7 @@ func startCold(t *testing.T) (*node, *faultstore.Store) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		s.Up()
+		up()
 		for _, close := range []func(context.Context) error{c.Close, g.Close} {
 			if err := close(context.Background()); err != nil {
 				t.Error(err)
@@ -40,9 +49,7 @@ func startCold(t *testing.T) (*node, *faultstore.Store) {
 	if err := c.Start(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}
-	n := start(t, rest.Config{Grid: g}, serve.Config{}, nil)
-	n.grid = g
-	return n, s
+	return g
 }
 
 // TestColdEntries: clients of REST see no difference but in the statistics, until the store is away.

@@ -290,7 +290,7 @@ var exercise = []struct {
 // exercised with an answer of the form that it says, and every method that a path answers is in it.
 func TestOpenAPI(t *testing.T) {
 	d := readDocument(t)
-	g := openGrid(t)
+	g := openCold(t, nil, func() {})
 	r := newRegistry(t, g)
 	good := newModel(t, "Mul", map[string]string{"millrace.labels": `["a","b","c","d"]`})
 	m, err := model.Decode(good)

@@ -58,8 +58,6 @@ type Config struct {
 	Models    Models
 	Pipelines Pipelines
 	Backup    Backup
-	// Stores are the names of those that caches may name on this node.
-	Stores []string
 	// Evaluator computes the constants of a model of TensorFlow's; without it such models are refused.
 	Evaluator graph.Evaluator
 	// MaxModelBytes bounds the body of a model, 1 KiB to registry.MaxModelBytes (256 MiB), and twice that what an archive unpacks to.
