@@ -21,6 +21,10 @@ type Metrics struct {
 	Errors *Errors
 	// Confusion counts examples by label and, within, by the label that the model gave.
 	Confusion [][]int
+	// Classes are by label, Calibration and Worst of all examples, the worst first; a regression has none.
+	Classes     []ClassMetrics
+	Calibration *Calibration
+	Worst       []Miss
 }
 
 // Accuracy is the share of examples whose label is the model's first choice.
@@ -171,6 +175,7 @@ func (e *evaluator) run(ctx context.Context, variables map[string]*tensor.Tensor
 	row := make([]float32, max(classes, 1))
 	var loss float64
 	var off errorSums
+	j := newJudge(e.set.Len(), classes)
 	for from := 0; from < e.set.Len(); from += rows {
 		x, n := tensor.Data[float32](e.x), min(rows, e.set.Len()-from)
 		for r := range rows { // a last batch that is not full repeats its last example
@@ -200,6 +205,7 @@ func (e *evaluator) run(ctx context.Context, variables map[string]*tensor.Tensor
 			if m.Examples++; label == choice {
 				m.Correct++
 			}
+			j.add(from+r, label, choice, row)
 			loss -= math.Log(max(float64(row[label]), 1e-12))
 		}
 	}
@@ -208,6 +214,7 @@ func (e *evaluator) run(ctx context.Context, variables map[string]*tensor.Tensor
 		return m, nil
 	}
 	m.Loss = loss / float64(m.Examples)
+	j.finish(&m)
 	return m, nil
 }
 

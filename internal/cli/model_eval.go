@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -20,6 +21,57 @@ type evaluated struct {
 	Loss      float64  `json:"loss"`
 	Labels    []string `json:"labels"`
 	Confusion [][]int  `json:"confusion"` // by label, then by the model's answer
+
+	Classes     []classOut     `json:"classes"`
+	Calibration calibrationOut `json:"calibration"`
+}
+
+// classOut says how well a model does on one label against all others; an area is null where all examples have the label, or none.
+type classOut struct {
+	Label     string   `json:"label"`
+	Examples  int      `json:"examples"`
+	Given     int      `json:"given"` // how often the model gave it
+	Precision float64  `json:"precision"`
+	Recall    float64  `json:"recall"`
+	F1        float64  `json:"f1"`
+	ROC       *float64 `json:"roc_area"`
+	PR        *float64 `json:"pr_area"`
+}
+
+// calibrationOut says whether probabilities are what they say: by tenths of the first choice's.
+type calibrationOut struct {
+	Error float64  `json:"error"`
+	Bins  []binOut `json:"bins"`
+}
+
+type binOut struct {
+	From       float64 `json:"from"`
+	To         float64 `json:"to"`
+	Examples   int     `json:"examples"`
+	Confidence float64 `json:"confidence"`
+	Accuracy   float64 `json:"accuracy"`
+}
+
+func classesOut(labels []string, classes []train.ClassMetrics) []classOut {
+	area := func(v float64) *float64 {
+		if math.IsNaN(v) {
+			return nil
+		}
+		return &v
+	}
+	out := make([]classOut, len(classes))
+	for i, c := range classes {
+		out[i] = classOut{Label: labels[i], Examples: c.Examples, Given: c.Given, Precision: c.Precision, Recall: c.Recall, F1: c.F1, ROC: area(c.ROC), PR: area(c.PR)}
+	}
+	return out
+}
+
+func calibrationOf(c *train.Calibration) (out calibrationOut) {
+	out.Error, out.Bins = c.Error, make([]binOut, len(c.Bins))
+	for i, b := range c.Bins {
+		out.Bins[i] = binOut{From: float64(i) / 10, To: float64(i+1) / 10, Examples: b.Examples, Confidence: b.Confidence, Accuracy: b.Accuracy}
+	}
+	return out
 }
 
 // measured says how far a regression's numbers are off.
@@ -36,7 +88,8 @@ func (c *command) modelEval() *cobra.Command {
 		Use:   "eval FILE --data DATA",
 		Short: "Measure a classifier or a regression on a data set",
 		Long: `Runs a model on every example of a data set (or with --part on what train keeps of it by --eval) and prints the share that a classifier gets
-right, and for each label how often it gave which answer; of a regression how far its numbers are off. A model that was trained on a table takes its columns by name.`,
+right, for each label how often it gave which answer, precision, recall and the areas under the ROC and the precision-recall curve, and how far its probabilities are from what is right
+(the expected calibration error); of a regression how far its numbers are off. A model that was trained on a table takes its columns by name.`,
 		Example: `  millrace model eval digits.onnx --data mnist --part 10000
   millrace model eval digits.onnx --data photos/ --engine onnxruntime --json`,
 		Args: args("FILE"),
@@ -116,9 +169,10 @@ func (c *command) printEvaluation(engine string, labels []string, r train.Metric
 	if asJSON {
 		return printJSON(c.Stdout, evaluated{
 			Engine: engine, Examples: r.Examples, Correct: r.Correct, Accuracy: r.Accuracy(), Loss: r.Loss, Labels: labels, Confusion: r.Confusion,
+			Classes: classesOut(labels, r.Classes), Calibration: calibrationOf(r.Calibration),
 		})
 	}
-	if _, err := fmt.Fprintf(c.Stdout, "%.2f %% of %d examples, loss %.4f, on %s\n\n", 100*r.Accuracy(), r.Examples, r.Loss, engine); err != nil {
+	if _, err := fmt.Fprintf(c.Stdout, "%.2f %% of %d examples, loss %.4f, calibration error %.2f %%, on %s\n\n", 100*r.Accuracy(), r.Examples, r.Loss, 100*r.Calibration.Error, engine); err != nil {
 		return err
 	}
 	const most = 20
@@ -132,5 +186,21 @@ func (c *command) printEvaluation(engine string, labels []string, r train.Metric
 			rows[i] = append(rows[i], strconv.Itoa(n))
 		}
 	}
-	return printRows(c.Stdout, append([][]string{append([]string{`is \ said`}, labels...)}, rows...))
+	if err := printRows(c.Stdout, append([][]string{append([]string{`is \ said`}, labels...)}, rows...)); err != nil {
+		return err
+	}
+	share := func(v float64) string {
+		if math.IsNaN(v) {
+			return "-"
+		}
+		return strconv.FormatFloat(v, 'f', 4, 64)
+	}
+	table := [][]string{{"LABEL", "EXAMPLES", "PRECISION", "RECALL", "F1", "ROC AREA", "PR AREA"}}
+	for i, k := range r.Classes {
+		table = append(table, []string{labels[i], strconv.Itoa(k.Examples), share(k.Precision), share(k.Recall), share(k.F1), share(k.ROC), share(k.PR)})
+	}
+	if _, err := fmt.Fprintln(c.Stdout); err != nil {
+		return err
+	}
+	return printRows(c.Stdout, table)
 }
