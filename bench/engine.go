@@ -46,6 +46,8 @@ func engineRows(ctx context.Context, o options) ([]Row, error) {
 		{"native: LeNet of 8 bits, QLinear operators", own, lenetInt8(true), []int{1, 1, 28, 28}, "us", 1e6, peer, 1.2},
 		{"native: ResNet-18 of 8 bits, QDQ", own, resnet18Int8(false), []int{1, 3, 224, 224}, "ms", 1e3, peer, 1.2},
 		{"native: ResNet-18 of 8 bits, QLinear operators", own, resnet18Int8(true), []int{1, 3, 224, 224}, "ms", 1e3, peer, 1.2},
+		{"native: MobileNet of 8 bits, QDQ", own, mobilenetInt8, []int{1, 3, 224, 224}, "ms", 1e3, peer, 1.2},
+		{"native: 768-3072-768, 8 bits by what is in a batch of 128", own, dynamicInt8, []int{128, 768}, "ms", 1e3, peer, 1.2},
 		{"native: 1,000 trees of depth 8, batch 1", own, forest, []int{1, forestColumns}, "us", 1e6, peer, 1},
 		{"native: 1,000 trees of depth 8, an item of a batch of 1,024", own, forest, []int{1024, forestColumns}, "us", 1e6 / 1024, peer, 1},
 	} {

@@ -68,9 +68,14 @@ func (q *quantizer) weights(x bytesOf, fanIn, filters int, shape ...int) (w, sca
 
 // conv is a convolution, perhaps with a Relu.
 func (q *quantizer) conv(x bytesOf, in, out, kernel, stride int, relu bool) bytesOf {
+	return q.groups(x, in, out, 1, kernel, stride, relu)
+}
+
+// groups is a convolution in groups.
+func (q *quantizer) groups(x bytesOf, in, out, groups, kernel, stride int, relu bool) bytesOf {
 	k, s, p := int64(kernel), int64(stride), int64(kernel/2)
-	attrs := graph.Attrs{"kernel_shape": []int64{k, k}, "strides": []int64{s, s}, "pads": []int64{p, p, p, p}}
-	w, scale, zero, bias, biasScale := q.weights(x, in*kernel*kernel, out, out, in, kernel, kernel)
+	attrs := graph.Attrs{"kernel_shape": []int64{k, k}, "strides": []int64{s, s}, "pads": []int64{p, p, p, p}, "group": int64(groups)}
+	w, scale, zero, bias, biasScale := q.weights(x, in/groups*kernel*kernel, out, out, in/groups, kernel, kernel)
 	y := q.sums(x, relu)
 	if q.operators {
 		y.name = q.Op("QLinearConv", attrs, x.name, x.scale, x.zero, w, scale, zero, y.scale, y.zero, bias)
@@ -159,4 +164,35 @@ func resnet18Int8(operators bool) func() (*graph.Graph, error) {
 		x = q.quantize(q.Op("GlobalAveragePool", nil, q.dequantize(x)), q.params(x.squares/2, true))
 		return q.finish(q.dense(q.flatten(x), 512, 1000, false))
 	}
+}
+
+// mobilenetInt8 is MobileNet (Howard and others, 2017), its normalizations folded into the weights: half of its convolutions are depthwise.
+func mobilenetInt8() (*graph.Graph, error) {
+	q := &quantizer{newNet("mobilenet-int8", 3, 224, 224), false}
+	x, in := q.conv(q.input(), 3, 32, 3, 2, true), 32
+	for _, block := range [][2]int{{64, 1}, {128, 2}, {128, 1}, {256, 2}, {256, 1}, {512, 2}, {512, 1}, {512, 1}, {512, 1}, {512, 1}, {512, 1}, {1024, 2}, {1024, 1}} {
+		x, in = q.conv(q.groups(x, in, in, in, 3, block[1], true), in, block[0], 1, 1, true), block[0]
+	}
+	x = q.quantize(q.Op("GlobalAveragePool", nil, q.dequantize(x)), q.params(x.squares/2, true))
+	return q.finish(q.dense(q.flatten(x), 1024, 1000, false))
+}
+
+// dynamicInt8 is two layers whose inputs are quantized by what is in them, as tools write them that know no examples.
+func dynamicInt8() (*graph.Graph, error) {
+	n := newNet("dynamic-int8", 768)
+	x := "x"
+	for _, layer := range [][2]int{{768, 3072}, {3072, 768}} {
+		in, out := layer[0], layer[1]
+		w := tensor.Must(tensor.New(tensor.Int8, in, out))
+		for i := range tensor.Data[int8](w) {
+			tensor.Data[int8](w)[i] = int8(min(max(math.Round(n.random.NormFloat64()*40), -127), 127))
+		}
+		q := n.Ops("DynamicQuantizeLinear", 3, nil, x)
+		sums := n.Op("MatMulInteger", nil, q[0], n.Init("weights", w), q[2], n.Init("zero", tensor.Scalar(int8(0))))
+		scale := n.Op("Mul", nil, q[1], n.Init("scale", tensor.Scalar(float32(math.Sqrt(2/float64(in))/40))))
+		x = n.Op("Mul", nil, n.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, sums), scale)
+		x = n.relu(n.Op("Add", nil, x, n.bias("bias", out)))
+	}
+	n.Output(n.Name(x, "y"))
+	return infer.Build(n.Builder)
 }

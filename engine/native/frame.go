@@ -21,6 +21,7 @@ type frame struct {
 
 	product gemm.Product // the call in progress
 	conv    gemm.ConvCall
+	deep    gemm.IntegerDepthwiseCall
 
 	convWeights gemm.ConvWeightCall
 }

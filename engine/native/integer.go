@@ -97,7 +97,13 @@ func (c *prep) quantizedProduct(columns int) *quantizedProduct {
 	if b := c.opt(8); b.has() {
 		q.bias = tensor.Data[int32](b.value)
 	}
-	q.weights = derive(c, w, "signed bytes", func(t *tensor.Tensor) []int8 {
+	q.weights = c.signedBytes(w)
+	return q
+}
+
+// signedBytes are weights as int8: less 128 where they are uint8.
+func (c *prep) signedBytes(w *info) []int8 {
+	return derive(c, w, "signed bytes", func(t *tensor.Tensor) []int8 {
 		if t.DType() == tensor.Int8 {
 			return tensor.Data[int8](t)
 		}
@@ -107,7 +113,6 @@ func (c *prep) quantizedProduct(columns int) *quantizedProduct {
 		}
 		return s
 	})
-	return q
 }
 
 // requantization is for columns first to first + n of the product, whose packed weights w are.
@@ -139,53 +144,84 @@ func (c *prep) convBytes() (done bool, err error) {
 		return false, nil // which is an error that the definition reports
 	}
 	q := c.quantizedProduct(cv.filters)
-	plan, refused := c.pl.e.kernel.NewIntegerConv(cv.shape())
-	if q == nil || refused != nil || cv.groups > 1 && cv.filters/cv.groups < leastFilters {
+	if q != nil && cv.groups > 1 {
+		if done, err := c.depthwiseBytes(cv, q); done || err != nil {
+			return done, err
+		}
+	}
+	plan := c.tiledBytes(cv)
+	if q == nil || plan == nil {
 		return false, nil
 	}
-	key := cv.shape()
-	key.Height, key.Width, key.PadTop, key.PadLeft, key.PadBottom, key.PadRight = 0, 0, 0, 0, 0, 0
-	groups := derive(c, &c.in[3], fmt.Sprintf("bytes %+v", key), func(*tensor.Tensor) (p []*gemm.IntegerWeights) {
-		p, err = plan.Pack(q.weights)
-		return p
-	})
+	groups, err := c.packFilters(cv, plan, "bytes", q.weights)
 	if err != nil {
-		return false, c.errf("%w", err)
+		return false, err
 	}
 	to, fg := make([]gemm.Requantization, len(groups)), cv.filters/cv.groups
 	for g := range groups {
 		to[g] = q.requantization(groups[g], g*fg, fg)
 	}
-	frames, err := c.scratch(tensor.Uint8, cv.n*plan.FrameBytes())
-	if err != nil {
-		return false, err
-	}
 	o, err := c.out(0, c.in[7].dtype, cv.w.outShape(cv.n, cv.filters))
 	if err != nil {
 		return false, err
 	}
+	result, pad := cv.filters*cv.w.outSize(), q.xZero
+	return true, c.frames(cv, plan, q.flip, func(*frame) byte { return pad }, len(q.weights), func(f *frame, from []byte, n, block int) {
+		plan.Bytes(f.t[o].Bytes()[n*result:][:result], from, groups, to, block)
+	})
+}
+
+// tiledBytes is the plan of a convolution of bytes by the tile, or nil where it has none, or groups are too thin for it.
+func (c *prep) tiledBytes(cv *convolution) *gemm.IntegerConv {
+	plan, err := c.pl.e.kernel.NewIntegerConv(cv.shape())
+	if err != nil || cv.groups > 1 && cv.filters/cv.groups < leastFilters {
+		return nil
+	}
+	return plan
+}
+
+// packFilters packs a convolution's weights, once for all sizes of images.
+func (c *prep) packFilters(cv *convolution, plan *gemm.IntegerConv, kind string, weights []int8) (p []*gemm.IntegerWeights, err error) {
+	key := cv.shape()
+	key.Height, key.Width, key.PadTop, key.PadLeft, key.PadBottom, key.PadRight = 0, 0, 0, 0, 0, 0
+	groups := derive(c, c.filters(), fmt.Sprintf("%s %+v", kind, key), func(*tensor.Tensor) (p []*gemm.IntegerWeights) {
+		p, err = plan.Pack(weights)
+		return p
+	})
+	if err != nil {
+		return nil, c.errf("%w", err)
+	}
+	return groups, nil
+}
+
+// frames adds the steps that copy images into frames, flipped and padded, and compute blocks of each image's result.
+func (c *prep) frames(cv *convolution, plan *gemm.IntegerConv, flip byte, pad func(f *frame) byte, weights int, block func(f *frame, from []byte, n, block int)) error {
+	frames, err := c.scratch(tensor.Uint8, cv.n*plan.FrameBytes())
+	if err != nil {
+		return err
+	}
 	x, size, image := c.in[0].slot, plan.FrameBytes(), cv.channels*cv.w.inSize()
-	rows, blocks, result := plan.FrameRows(), plan.Blocks(), cv.filters*cv.w.outSize()
+	rows, blocks := plan.FrameRows(), plan.Blocks()
 	fill := func(f *frame, lo, hi int) {
-		src, dst := f.t[x].Bytes(), data[uint8](f, frames)
+		src, dst, around := f.t[x].Bytes(), data[uint8](f, frames), pad(f)
 		for at := lo; at < hi; {
 			n, y := at/rows, at%rows
 			end := min(hi-at, rows-y)
-			plan.Fill(dst[n*size:][:size], src[n*image:][:image], q.flip, q.xZero, y, y+end)
+			plan.Fill(dst[n*size:][:size], src[n*image:][:image], flip, around, y, y+end)
 			at += end
 		}
 	}
 	compute := func(f *frame, lo, hi int) {
-		dst, from := f.t[o].Bytes(), data[uint8](f, frames)
+		from := data[uint8](f, frames)
 		for at := lo; at < hi; at++ {
 			n := at / blocks
-			plan.Bytes(dst[n*result:][:result], from[n*size:][:size], groups, to, at%blocks)
+			block(f, from[n*size:][:size], n, at%blocks)
 		}
 	}
-	work := result / blocks * len(q.weights) / cv.filters / integerSpeed
+	work := cv.w.outSize() / blocks * weights / integerSpeed
 	c.do(func(f *frame) { f.parallel(cv.n*rows, max(1, grain*rows/max(1, image)), fill) })
 	c.do(func(f *frame) { f.parallel(cv.n*blocks, max(1, grain/max(1, work)), compute) })
-	return true, nil
+	return nil
 }
 
 // integerSpeed is how many products of bytes take as long as one element of a loop in plain Go.

@@ -79,6 +79,9 @@ func matmulInteger(c *prep) error {
 	if err := c.need(2); err != nil {
 		return err
 	}
+	if done, err := c.matmulSums(); done || err != nil {
+		return err
+	}
 	p, a, b, err := c.integerMatrices(0, 1, 2, 3)
 	if err != nil {
 		return err
@@ -107,6 +110,9 @@ func (c *prep) integerMatrices(a, b, aZero, bZero int) (p *matrices, left, right
 // convInteger is a convolution of 8-bit integers, exactly. The padding is the zero point.
 func convInteger(c *prep) error {
 	if err := c.need(2); err != nil {
+		return err
+	}
+	if done, err := c.convSums(); done || err != nil {
 		return err
 	}
 	cv, err := c.integerConvolution(0, 1, 2, 3, &info{slot: -1})

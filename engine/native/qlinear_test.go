@@ -1,6 +1,7 @@
 package native_test
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -71,6 +72,67 @@ func TestIntegerProducts(t *testing.T) {
 			sums[i] = (v + float64(bias[f])) * 0.02 * float64(scale[f]) / 1.7
 		}
 		checkQuantized(t, got, want, cast(t, yzero, tensor.Float64))
+	}
+}
+
+// TestIntegerSums holds products and convolutions with weights that are constants, which have kernels of their own, against the same ones with weights
+// that are inputs, which are computed by the definition: with zero points on both sides, one or one for each column, or none; in groups, and depthwise.
+func TestIntegerSums(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	types := []tensor.DType{tensor.Int8, tensor.Uint8}
+	for i := range 200 {
+		dt, du := types[r.IntN(2)], types[r.IntN(2)]
+		n := node("MatMulInteger", nil, nil, "y0")
+		shape, columns := []int{1 + r.IntN(3), 1 + r.IntN(70), 1 + r.IntN(300)}, 1+r.IntN(40)
+		weights := []int{shape[2], columns}
+		if i%2 == 0 {
+			groups := 1 + r.IntN(3)
+			per, filters := 1+r.IntN(4), 1+r.IntN(20)
+			if i%4 == 0 {
+				groups, per, filters = 2+r.IntN(3), 1, 1+r.IntN(2)
+			}
+			n = node("ConvInteger", graph.Attrs{"pads": []int64{1, 0, 2, 1}, "strides": []int64{1, int64(1 + r.IntN(2))}, "group": int64(groups)}, nil, "y0")
+			shape, columns = []int{1 + r.IntN(2), groups * per, 3 + r.IntN(9), 3 + r.IntN(9)}, groups*filters
+			weights = []int{columns, per, 1 + r.IntN(3), 1 + r.IntN(3)}
+		}
+		in := list{bytesOf(r, dt, shape...), bytesOf(r, du, weights...)}
+		if r.IntN(4) > 0 {
+			in = append(in, bytesOf(r, dt))
+			switch r.IntN(4) {
+			case 0:
+				in = append(in, bytesOf(r, du))
+			case 1:
+				in = append(in, bytesOf(r, du, columns))
+			case 2: // small weights, so that they fit into int8 less their zero points
+				in = append(in, tensor.Must(tensor.New(du, columns)))
+				for _, x := range []*tensor.Tensor{in[1], in[3]} {
+					for j, b := range x.Bytes() {
+						x.Bytes()[j] = b & 63
+					}
+				}
+			}
+		}
+		for j := range in {
+			n.Inputs = append(n.Inputs, fmt.Sprintf("x%d", j))
+		}
+		want := apply(t, 17, n, in...)[0]
+		b := graph.NewBuilder("sums")
+		args := []string{b.Input("x", dt, graph.Dims(shape...)), b.Init("w", in[1])}
+		given := list{in[0]}
+		for j, x := range in[2:] {
+			if j == 0 && r.IntN(2) == 0 {
+				args, given = append(args, b.Input("zero", dt, graph.Dims(x.Shape()...))), append(given, x)
+				continue
+			}
+			args = append(args, b.Init(fmt.Sprint("zero", j), x))
+		}
+		b.Output(b.Name(b.Op(n.OpType, n.Attrs, args...), "y"))
+		for _, threads := range []int{1, 3} {
+			got, _ := runGraph(t, tensorGraph(b), threads, given...)
+			if err := conformance.Alike(got, want); err != nil {
+				t.Fatalf("%s of %v %v and %v %v, attributes %v, %d inputs: %v", n.OpType, dt, shape, du, weights, n.Attrs, len(in), err)
+			}
+		}
 	}
 }
 

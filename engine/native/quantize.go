@@ -359,10 +359,7 @@ func dynamicQuantizeLinear(c *prep) error {
 	k := c.pl.e.kernel
 	c.do(func(f *frame) {
 		src := data[float32](f, x)
-		var low, high float32
-		for _, v := range src {
-			low, high = min(low, v), max(high, v)
-		}
+		low, high := min(0, k.Smallest(src)), max(0, k.Largest(src))
 		s := (high - low) / 255
 		if s == 0 {
 			s = 1 // all are zero

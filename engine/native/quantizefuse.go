@@ -106,10 +106,12 @@ func (p *program) quantizedWeights(v graphView, i int, n *pnode, to scaled) int 
 	}
 	shape, columns, axis := p.consts[w.in[0]].Shape(), 0, 0
 	attrs, transposed := m.node.Attrs, m.node.Attrs.Bool("transB", false)
-	op, prepare := "QLinearConv", qlinearConv
+	op, prepare, depthwise := "QLinearConv", qlinearConv, false
 	switch {
 	case m.node.OpType == "Conv" && (len(shape) == 3 || len(shape) == 4):
-		if groups := int(min(attrs.Int("group", 1), 1<<30)); groups > 1 && shape[0]/groups < leastFilters {
+		groups := int(min(attrs.Int("group", 1), 1<<30))
+		depthwise = groups > 1 && shape[1] == 1 && shape[2:].Size() <= depthwiseTaps
+		if groups > 1 && shape[0]/groups < leastFilters && !depthwise {
 			return -1 // float32 has a kernel for them
 		}
 		columns = shape[0]
@@ -149,6 +151,9 @@ func (p *program) quantizedWeights(v graphView, i int, n *pnode, to scaled) int 
 	bias := -1
 	if len(m.in) == 3 && m.in[2] >= 0 {
 		if bias = p.quantizedBias(m.in[2], columns, from.by, scales); bias < 0 {
+			return -1
+		}
+		if depthwise && slices.ContainsFunc(tensor.Data[int32](p.consts[bias]), func(b int32) bool { return b <= -depthwiseReach || b >= depthwiseReach }) {
 			return -1
 		}
 	}

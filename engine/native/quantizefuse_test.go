@@ -34,6 +34,9 @@ type parts struct {
 
 func (q quantizedCase) parts(r *rand.Rand) parts {
 	channels, filters, groups := 8, 12, max(1, q.groups)
+	if groups == channels { // depthwise
+		filters = 16
+	}
 	p := parts{attrs: graph.Attrs{}}
 	xShape, wShape := []int{5, channels}, []int{channels, filters}
 	p.axis = 1
@@ -133,6 +136,9 @@ func quantizedCases() []quantizedCase {
 			if op == "Conv" && i%4 == 1 {
 				q.groups = 2
 			}
+			if op == "Conv" && i%5 == 2 {
+				q.groups = 8
+			}
 			all = append(all, q)
 		}
 	}
@@ -175,6 +181,7 @@ func TestQuantizedPairsAreExact(t *testing.T) {
 			levels += len(want)
 		})
 	}
+	t.Logf("%d of %d levels differ from the nodes alone", changed, levels)
 	if changed*200 > levels {
 		t.Errorf("%d of %d levels changed", changed, levels)
 	}
@@ -266,9 +273,10 @@ func (q quantizedCase) exact(p parts) []int {
 func TestQuantizedStepsLoseNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(13, 14))
 	// What integers would not compute as float32 does, or not sooner.
-	stays := map[string]bool{"MaxPool other": true, "weights with a zero point": true, "bias of float32": true, "depthwise": true}
+	stays := map[string]bool{"MaxPool other": true, "weights with a zero point": true, "bias of float32": true, "thin groups": true, "depthwise with a large bias": true}
 	for _, signed := range []bool{false, true} {
-		for _, op := range []string{"Add", "AddRelu", "AddRow", "MaxPool", "MaxPool other", "Transpose", "Flatten", "weights with a zero point", "bias of float32", "depthwise"} {
+		for _, op := range []string{"Add", "AddRelu", "AddRow", "MaxPool", "MaxPool other", "Transpose", "Flatten", "weights with a zero point", "bias of float32", "thin groups",
+			"depthwise with a large bias"} {
 			t.Run(fmt.Sprint(op, " signed ", signed), func(t *testing.T) {
 				p := quantizedCase{op: "Conv", signed: signed, each: true, bias: true}.parts(r)
 				b := graph.NewBuilder("steps")
@@ -304,10 +312,17 @@ func TestQuantizedStepsLoseNothing(t *testing.T) {
 					v = b.Op("Conv", p.attrs, v, b.Op("DequantizeLinear", axis, b.Init("w", p.w), b.Init("ws", p.ws), b.Init("wz", p.wz)))
 				case "bias of float32":
 					v = b.Op("Conv", p.attrs, v, b.Op("DequantizeLinear", axis, b.Init("w", p.w), b.Init("ws", p.ws)), b.Init("bias", tensor.Must(tensor.New(tensor.Float32, 12))))
-				case "depthwise":
-					w := tensor.Must(tensor.New(tensor.Int8, 8, 1, 3, 3))
+				case "thin groups":
+					w := tensor.Must(tensor.New(tensor.Int8, 8, 2, 3, 3))
 					copy(w.Bytes(), p.w.Bytes())
-					v = b.Op("Conv", graph.Attrs{"group": int64(8)}, v, b.Op("DequantizeLinear", axis, b.Init("w", w), b.Init("s", tensor.Scalar(float32(0.01)))))
+					v = b.Op("Conv", graph.Attrs{"group": int64(4)}, v, b.Op("DequantizeLinear", axis, b.Init("w", w), b.Init("s", tensor.Scalar(float32(0.01)))))
+				case "depthwise with a large bias":
+					w, bias := tensor.Must(tensor.New(tensor.Int8, 8, 1, 3, 3)), tensor.Must(tensor.New(tensor.Int32, 8))
+					copy(w.Bytes(), p.w.Bytes())
+					tensor.Data[int32](bias)[5] = -1 << 23
+					ws, bs := tensor.Scalar(float32(0.01)), tensor.Scalar(float32(0.01)*tensor.Data[float32](p.xs)[0])
+					v = b.Op("Conv", graph.Attrs{"group": int64(8)}, v, b.Op("DequantizeLinear", axis, b.Init("w", w), b.Init("s", ws)),
+						b.Op("DequantizeLinear", axis, b.Init("bias", bias), b.Init("bs", bs)))
 				}
 				b.Output(b.Name(b.Op("QuantizeLinear", nil, v, ys, yz), "y"))
 				g := tensorGraph(b)

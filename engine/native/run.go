@@ -63,7 +63,7 @@ func (s *Session) release(p *plan, f *frame) {
 			f.t[i] = nil
 		}
 	}
-	f.ctx, f.product, f.conv, f.convWeights = nil, gemm.Product{}, gemm.ConvCall{}, gemm.ConvWeightCall{}
+	f.ctx, f.product, f.conv, f.deep, f.convWeights = nil, gemm.Product{}, gemm.ConvCall{}, gemm.IntegerDepthwiseCall{}, gemm.ConvWeightCall{}
 	size, limit := int64(p.arena), s.e.cfg.MaxIdleBytes
 	p.mu.Lock()
 	keep := !p.closed && len(p.idle) < maxIdleFrames && (len(p.idle) == 0 || s.idle.Load()+size <= limit)

@@ -1,6 +1,7 @@
 package gemm_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -67,7 +68,7 @@ func TestIntegerProductIsExact(t *testing.T) {
 					got, sums := slices.Repeat([]byte{1}, m*n), slices.Repeat([]int32{1}, m*n)
 					for block := range p.Blocks(m) {
 						p.Run(got, prepared, packed, &q, m, block)
-						p.Sums(prepared, packed, m, block, func(row, col int, sum int32) { sums[row*n+col] = sum })
+						p.Sums(sums, prepared, packed, q.Add, m, block)
 					}
 					for i := range m {
 						for j := range n {
@@ -76,8 +77,8 @@ func TestIntegerProductIsExact(t *testing.T) {
 								sum += int32(a[i*depth+s]^flip) * int32(w[s*n+j])
 							}
 							at := i*n + j
-							if sums[at] != sum {
-								t.Fatalf("the sum of %d, %d is %d, not %d", i, j, sums[at], sum)
+							if want := sum + q.Add[j]; sums[at] != want {
+								t.Fatalf("the sum of %d, %d is %d, not %d", i, j, sums[at], want)
 							}
 							if want := requantized(&q, j, sum); got[at] != want {
 								t.Fatalf("byte %d, %d is %d, not %d", i, j, got[at], want)
@@ -135,9 +136,13 @@ func exactConv(t *testing.T, k *gemm.Kernel, r *rand.Rand, s gemm.ConvShape) {
 	c.Fill(frame, x, flip, pad, 0, c.FrameRows()/2)
 	c.Fill(frame, x, flip, pad, c.FrameRows()/2, c.FrameRows())
 	got, sums := slices.Repeat([]byte{1}, s.Filters*h*w), slices.Repeat([]int32{1}, s.Filters*h*w)
+	var add []int32
+	for g := range to {
+		add = append(add, to[g].Add[:fg]...)
+	}
 	for b := range c.Blocks() {
 		c.Bytes(got, frame, groups, to, b)
-		c.Sums(frame, groups, b, func(filter, pixel int, sum int32) { sums[filter*h*w+pixel] = sum })
+		c.Sums(sums, frame, groups, add, b)
 	}
 	for f := range s.Filters {
 		g := f / fg
@@ -154,8 +159,8 @@ func exactConv(t *testing.T, k *gemm.Kernel, r *rand.Rand, s gemm.ConvShape) {
 					}
 				}
 				at := (f*h+oy)*w + ox
-				if sums[at] != sum {
-					t.Fatalf("filter %d, pixel %d, %d: the sum is %d, not %d", f, oy, ox, sums[at], sum)
+				if want := sum + add[f]; sums[at] != want {
+					t.Fatalf("filter %d, pixel %d, %d: the sum is %d, not %d", f, oy, ox, sums[at], want)
 				}
 				if want := requantized(&to[g], f%fg, sum); got[at] != want {
 					t.Fatalf("filter %d, pixel %d, %d is %d, not %d", f, oy, ox, got[at], want)
@@ -205,6 +210,77 @@ func TestQuantizeIsExact(t *testing.T) {
 					}
 				}
 			}
+		}
+	})
+}
+
+// TestIntegerDepthwiseIsExact holds convolutions with a channel a group against their definition, on every kernel: sums and bytes.
+func TestIntegerDepthwiseIsExact(t *testing.T) {
+	each(t, func(t *testing.T, k *gemm.Kernel) {
+		r := rand.New(rand.NewPCG(7, 8))
+		for range rounds(60) {
+			s := randomShape(r)
+			s.Groups = 1 + r.IntN(5)
+			s.Channels, s.Filters = s.Groups, s.Groups*(1+r.IntN(2))
+			h, w := s.Output()
+			d, err := k.NewIntegerDepthwise(s, 1000)
+			if err != nil {
+				t.Fatalf("%+v: %v", s, err)
+			}
+			call := gemm.IntegerDepthwiseCall{Batch: 1 + r.IntN(2), Signed: r.IntN(2) == 0, SrcZero: int32(r.IntN(256))}
+			if call.Signed {
+				call.SrcZero -= 128
+			}
+			if r.IntN(2) == 0 {
+				call.Parallel = parallel(3)
+			}
+			taps := s.KernelHeight * s.KernelWidth
+			weights := signed(bytesOf(r, s.Filters*taps))
+			if call.Weights, err = d.Pack(weights); err != nil {
+				t.Fatal(err)
+			}
+			call.Src = bytesOf(r, call.Batch*s.Channels*s.Height*s.Width)
+			call.Scratch = random(r, d.Scratch(&call)) // what an earlier run left
+			q := requantization(r, s.Filters, s.Filters, 0.01/math.Sqrt(float64(taps)))
+			for _, a := range q.Add {
+				call.Bias = append(call.Bias, float32(a))
+			}
+			call.By, call.Low, call.High, call.Zero = q.By, q.Low, q.High, q.Zero
+			sums, got := make([]int32, call.Batch*s.Filters*h*w), make([]byte, call.Batch*s.Filters*h*w)
+			call.Dst = got
+			if err := d.Run(&call); err != nil {
+				t.Fatal(err)
+			}
+			call.Sums = sums
+			if err := d.Run(&call); err != nil {
+				t.Fatal(err)
+			}
+			for at := range sums {
+				x, y, f := at%w, at/w%h, at/w/h%s.Filters
+				src := call.Src[(at/w/h/s.Filters*s.Channels+f/(s.Filters/s.Groups))*s.Height*s.Width:]
+				var sum int32
+				for tap := range taps {
+					iy := y*max(1, s.StrideHeight) - s.PadTop + tap/s.KernelWidth*max(1, s.DilationHeight)
+					ix := x*max(1, s.StrideWidth) - s.PadLeft + tap%s.KernelWidth*max(1, s.DilationWidth)
+					if iy < 0 || iy >= s.Height || ix < 0 || ix >= s.Width {
+						continue
+					}
+					v := int32(src[iy*s.Width+ix])
+					if call.Signed {
+						v = int32(int8(v))
+					}
+					sum += (v - call.SrcZero) * int32(weights[f*taps+tap])
+				}
+				if sums[at] != sum {
+					t.Fatalf("%+v: sum %d is %d, not %d", s, at, sums[at], sum)
+				}
+				if want := requantized(&q, f, sum); got[at] != want {
+					t.Fatalf("%+v: byte %d is %d, not %d", s, at, got[at], want)
+				}
+			}
+		}
+		if _, err := k.NewIntegerDepthwise(gemm.ConvShape{Channels: 2, Height: 30, Width: 30, Filters: 2, KernelHeight: 23, KernelWidth: 23, Groups: 2}, 0); !errors.Is(err, gemm.ErrShape) {
+			t.Errorf("529 products are not exact: %v", err)
 		}
 	})
 }

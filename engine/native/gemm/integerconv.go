@@ -9,6 +9,7 @@ import (
 // channels innermost, so that the elements under a row of the window are neighbours; then pixels are rows and filters are
 // columns of the tile. Its methods are safe for concurrent use.
 type IntegerConv struct {
+	kernel        *Kernel
 	k             integerKernel
 	s             ConvShape
 	height, width int // of the output
@@ -28,7 +29,7 @@ func (k *Kernel) NewIntegerConv(shape ConvShape) (*IntegerConv, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	c := &IntegerConv{k: k.integers, s: s, filters: s.Filters / s.Groups, cg: s.Channels / s.Groups}
+	c := &IntegerConv{kernel: k, k: k.integers, s: s, filters: s.Filters / s.Groups, cg: s.Channels / s.Groups}
 	c.height, c.width = s.Output()
 	c.fw = s.Width + s.PadLeft + s.PadRight
 	pixel := s.Channels * c.k.size
@@ -157,6 +158,34 @@ func (c *IntegerConv) Bytes(dst, frame []byte, groups []*IntegerWeights, to []Re
 			c.k.transposeBytes(dst[(g*c.filters+first)*plane+lo:], plane, out[:], cols, hi-lo, n, 0)
 		}
 	}
+}
+
+// Sums computes one block of an image's exact sums, modulo 2^32, plus what add has for each filter: dst is the whole image.
+func (c *IntegerConv) Sums(dst []int32, frame []byte, groups []*IntegerWeights, add []int32, block int) {
+	var acc accumulators
+	var out [5 * maxTileRows * maxIntegerCols]int32
+	plane := c.height * c.width
+	lo, hi := share(plane, c.blocks, block)
+	for g, w := range groups {
+		for panel := range c.panels {
+			first := panel * 2 * c.k.lanes
+			n := min(2*c.k.lanes, c.filters-first)
+			for at := lo; at < hi; {
+				mr := c.k.tileRows(hi-lo, at-lo)
+				cols := c.tile(&acc, frame, w, g, panel, at, mr)
+				for row := range mr {
+					addInto(out[(at-lo+row)*n:][:n], acc[row*cols:], add[g*c.filters+first:])
+				}
+				at += mr
+			}
+			c.kernel.transpose(words(dst[(g*c.filters+first)*plane+lo:]), plane, words(out[:]), n, hi-lo, n)
+		}
+	}
+}
+
+// words are int32 as what only moves float32 takes them.
+func words(x []int32) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
 }
 
 // tileRows shares rows out evenly among tiles, and returns how many the one at a place has.

@@ -83,6 +83,33 @@ func (p *IntegerProduct) Run(dst, a []byte, w *IntegerWeights, to *Requantizatio
 	}
 }
 
+// Sums computes one block of a product of so many rows: the exact sums, modulo 2^32, plus what add has for each column.
+func (p *IntegerProduct) Sums(dst []int32, a []byte, w *IntegerWeights, add []int32, rows, block int) {
+	var acc accumulators
+	_, blocks := p.k.block(rows)
+	lo, hi := share(rows, blocks, block)
+	for panel := range len(w.panels) - 1 {
+		first := panel * 2 * p.k.lanes
+		for at := lo; at < hi; {
+			mr := p.k.tileRows(hi-lo, at-lo)
+			cols := p.tile(&acc, a, w, panel, at, mr)
+			n := min(cols, p.N-first)
+			for r := range mr {
+				addInto(dst[(at+r)*p.N+first:][:n], acc[r*cols:], add[first:])
+			}
+			at += mr
+		}
+	}
+}
+
+// addInto sets dst to x + y.
+func addInto(dst, x, y []int32) {
+	x, y = x[:len(dst)], y[:len(dst)]
+	for i := range dst {
+		dst[i] = x[i] + y[i]
+	}
+}
+
 func (p *IntegerProduct) tile(acc *accumulators, a []byte, w *IntegerWeights, panel, at, mr int) (cols int) {
 	t := tileArgs{c: unsafe.Pointer(acc)}
 	if len(p.steps) > 0 {

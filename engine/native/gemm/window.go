@@ -37,12 +37,17 @@ func (k *Kernel) MaxWindows(dst []float32, index []int64, src []float32, w *Wind
 	if index != nil && len(index) < w.Rows*w.Cols {
 		return fmt.Errorf("%w: %d indices for %d x %d windows", ErrShape, len(index), w.Rows, w.Cols)
 	}
+	k.maxWindows(dst, index, src, w, base)
+	return nil
+}
+
+// maxWindows is MaxWindows for sizes that fit and are not 0.
+func (k *Kernel) maxWindows(dst []float32, index []int64, src []float32, w *Windows, base int64) {
 	if k.isa != isaGo && (w.Stride == 1 || w.Stride == 2) && (k.isa == isaAVX512 || w.Cols >= k.lanes) {
 		windowsAsm(k.isa, dst, index, src, w, base)
-		return nil
+		return
 	}
 	windowsGo(dst, index, src, w, base)
-	return nil
 }
 
 func windowsGo(dst []float32, index []int64, src []float32, w *Windows, base int64) {
