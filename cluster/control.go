@@ -336,7 +336,7 @@ func (c *controller) begin(ctx context.Context, v view, moves []plan.Move, now t
 			waits = why
 			continue
 		}
-		if g.Leader == move.From {
+		if g.Leader == move.From && len(g.Replicas) > 1 { // a replica that has no other leads until the new one has everything
 			to := v.successor(*g, move.From)
 			if to == "" {
 				waits = fmt.Sprintf("%s leads %s, and no other node could now", move.From, g.Stream)

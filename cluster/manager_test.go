@@ -1,7 +1,9 @@
 package cluster_test
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -56,7 +58,7 @@ func open(t *testing.T, grace time.Duration, configs ...grid.Config) []*node {
 			if err != nil {
 				return err
 			}
-			m := cluster.New(cluster.Config{Name: "test", Node: cfg.Cluster.Node, Replicas: 3, Grace: grace, Moves: 1, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))}, g)
+			m := cluster.New(cluster.Config{Name: "test", Node: cfg.Cluster.Node, Replicas: cmp.Or(cfg.Cluster.Replicas, 3), Grace: grace, Moves: 1, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))}, g)
 			ctx, cancel := context.WithCancel(context.Background())
 			done := make(chan error, 1)
 			go func() { done <- m.Run(ctx) }()
@@ -105,9 +107,12 @@ func (n *node) until(t *testing.T, what string, limit time.Duration, ok func(clu
 	}
 }
 
-// even returns what is not as it should be of a cluster of these nodes: their replicas and their leaders differ by one at most in each class, and everything
+// even returns what is not as it should be of a cluster of these nodes with three replicas: see evenOf.
+func even(s cluster.Status, names ...string) error { return evenOf(s, 3, names...) }
+
+// evenOf returns what is not as it should be of a cluster of these nodes: their replicas and their leaders differ by one at most in each class, and everything
 // is up to date.
-func even(s cluster.Status, names ...string) error {
+func evenOf(s cluster.Status, each int, names ...string) error {
 	if s.Rebalancing.State != cluster.Evenly {
 		return fmt.Errorf("it is %s: %s", s.Rebalancing.State, s.Rebalancing.Reason)
 	}
@@ -117,7 +122,7 @@ func even(s cluster.Status, names ...string) error {
 			if p.Class != class {
 				continue
 			}
-			if len(p.Replicas) != 3 || p.Leader == "" || p.Leader != p.Owner {
+			if len(p.Replicas) != each || p.Leader == "" || p.Leader != p.Owner {
 				return fmt.Errorf("%+v", p)
 			}
 			leads[p.Leader]++
@@ -196,4 +201,87 @@ func TestJoinAndDrain(t *testing.T) {
 		}
 		return even(s, left...)
 	})
+}
+
+// TestOneReplica: where each partition is on one node alone, nodes that join get their share too, one that drains gives everything away, and what was acknowledged
+// meanwhile is there afterwards.
+func TestOneReplica(t *testing.T) {
+	if testing.Short() {
+		t.Skip("three nodes of one process that move their partitions take more than a minute under the race detector")
+	}
+	ctx := t.Context()
+	all := configs(t, 3)
+	for i := range all {
+		all[i].Cluster.Replicas = 1
+	}
+	nodes := open(t, time.Hour, all[:2]...)
+	classes := []grid.Class{grid.Durable, grid.Volatile}
+	caches := map[grid.Class]*grid.Cache{}
+	for _, class := range classes {
+		if err := nodes[0].grid.CreateCache(ctx, grid.CacheConfig{Name: string(class), Class: class, Consistency: grid.ConsistencyLeader}); err != nil {
+			t.Fatal(err)
+		}
+		c, err := nodes[0].grid.Cache(ctx, string(class))
+		if err != nil {
+			t.Fatal(err)
+		}
+		caches[class] = c
+	}
+	nodes[1].until(t, "two nodes are even", 60*time.Second, func(s cluster.Status) error { return evenOf(s, 1, "n0", "n1") })
+
+	acked := map[grid.Class]map[string]grid.Revision{grid.Durable: {}, grid.Volatile: {}}
+	writing, stop := context.WithCancel(ctx)
+	var writers errgroup.Group
+	for _, class := range classes {
+		writers.Go(func() error {
+			for i := 0; writing.Err() == nil; i++ {
+				key := fmt.Sprint("k", i%200)
+				rev, err := caches[class].Put(writing, key, []byte(key), grid.PutOptions{})
+				if writing.Err() != nil {
+					break
+				}
+				if err != nil {
+					return fmt.Errorf("put %s/%s: %w", class, key, err)
+				}
+				if before := acked[class][key]; rev <= before {
+					return fmt.Errorf("%s/%s went from revision %d to %d", class, key, before, rev)
+				}
+				acked[class][key] = rev
+			}
+			return nil
+		})
+	}
+	nodes = append(nodes, open(t, time.Hour, all[2:]...)...)
+	nodes[1].until(t, "three nodes are even", 120*time.Second, func(s cluster.Status) error { return evenOf(s, 1, "n0", "n1", "n2") })
+	if err := nodes[2].manager.Drain(ctx, "n1"); err != nil {
+		t.Fatal(err)
+	}
+	nodes[2].until(t, "a node is drained", 120*time.Second, func(s cluster.Status) error {
+		for _, n := range s.Nodes {
+			if n.Name == "n1" && (!n.Drained || n.Replicas > 0 || n.Leads > 0) {
+				return fmt.Errorf("%+v", n)
+			}
+		}
+		return evenOf(s, 1, "n0", "n2")
+	})
+	stop()
+	if err := writers.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for _, class := range classes {
+		if len(acked[class]) == 0 {
+			t.Errorf("nothing was put into %s", class)
+		}
+		for key, rev := range acked[class] {
+			// One more may have been stored whose answer nobody waited for.
+			if e, err := caches[class].Get(ctx, key); err != nil || e.Revision < rev || string(e.Value) != key {
+				t.Errorf("%s/%s was put at %d: %+v, %v", class, key, rev, e, err)
+			}
+		}
+		t.Logf("%d keys of %s", len(acked[class]), class)
+	}
+	// Two that stay are needed: one node alone has no majority of its own.
+	if err := nodes[2].manager.Drain(ctx, "n0"); !errors.Is(err, cluster.ErrRefused) {
+		t.Errorf("drain the last but one: %v", err)
+	}
 }

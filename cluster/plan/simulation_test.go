@@ -10,11 +10,17 @@ import (
 	"github.com/millrace/millrace/cluster/plan"
 )
 
-// TestSimulation has 100 nodes with 256 partitions of three replicas. Nodes join, drain, die and come back; after each event the moves are made one by one, and
-// while they are, no partition has fewer replicas than three, those on dead nodes included until they are built again. After each: even within one, in replicas
+// TestSimulation has 100 nodes with 256 partitions of three replicas, and of one. Nodes join, drain, die and come back; after each event the moves are made one by one, and
+// while they are, no partition has fewer replicas than it had, those on dead nodes included until they are built again. After each: even within one, in replicas
 // and in leaders, by the fewest moves that a bound allows, and then nothing to do.
 func TestSimulation(t *testing.T) {
-	const nodesWanted, partitions, r = 100, 256, 3
+	for _, r := range []int{1, 3} {
+		t.Run(fmt.Sprint(r, " replicas"), func(t *testing.T) { simulate(t, r) })
+	}
+}
+
+func simulate(t *testing.T, r int) {
+	const nodesWanted, partitions = 100, 256
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -29,7 +35,11 @@ func TestSimulation(t *testing.T) {
 	join(3)
 	var groups []plan.Group
 	for i := range partitions {
-		groups = append(groups, plan.Group{ID: fmt.Sprintf("p%03d", i), Replicas: []string{"n000", "n001", "n002"}, Able: []string{"n000", "n001", "n002"}, Leader: fmt.Sprintf("n%03d", i%3)})
+		var has []string
+		for j := range r {
+			has = append(has, fmt.Sprintf("n%03d", (i+j)%3))
+		}
+		groups = append(groups, plan.Group{ID: fmt.Sprintf("p%03d", i), Replicas: has, Able: slices.Clone(has), Leader: has[0]})
 	}
 	var slowest time.Duration
 	total, bounds := 0, 0
