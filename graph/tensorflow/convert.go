@@ -39,6 +39,7 @@ type converter struct {
 	bodies    map[string]map[string]*graphdef.Node
 	opOutputs map[string][]string
 	fed       map[string]*value // inputs by "node:output"
+	fedNames  []string          // its keys in order
 	variables *variables
 	load      *loader
 	decoded   map[*graphdef.Node]*value // constants that were read
@@ -46,11 +47,12 @@ type converter struct {
 
 	names     map[string]int
 	nodes     []*graph.Node
-	late      map[*graph.Node]bool // whose outputs are constants that settle computes
-	constants map[string]*value    // that nodes use, by name
-	shared    map[string]*value    // small constants by type, shape and bytes
-	left      int                  // nodes that may still be visited
-	grown     int                  // bytes of constants that may still be added
+	late      map[*graph.Node]bool   // whose outputs are constants that settle computes
+	constants map[string]*value      // that nodes use, by name
+	made      map[string]*graph.Node // the nodes by what they give
+	shared    map[string]*value      // small constants by type, shape and bytes
+	left      int                    // nodes that may still be visited
+	grown     int                    // bytes of constants that may still be added
 }
 
 // demand converts the nodes that edges come from, and all before them. It goes by a stack of its own, since graphs may be very deep.
@@ -169,8 +171,11 @@ func (c *converter) convert(st *state) (err error) {
 			return nil
 		}
 	}
-	fn, known := operators[st.node.Op]
-	if !known {
+	fn := operators[st.node.Op]
+	if fn == nil {
+		fn = controlOp(st.node.Op)
+	}
+	if fn == nil {
 		st.fail(c.unknown(st))
 		return nil
 	}
@@ -215,6 +220,7 @@ type stopped struct {
 // lenient are the operators that may do without some of their inputs.
 var lenient = map[string]bool{
 	"Shape": true, "ShapeN": true, "Size": true, "Rank": true, "ZerosLike": true, "OnesLike": true, "Merge": true, "RefMerge": true,
+	"While": true, "StatelessWhile": true, "If": true, "StatelessIf": true, "Case": true, "StatelessCase": true,
 	"Switch": true, "RefSwitch": true, "SelectV2": true, "Select": true, "IdentityN": true, "Identity": true,
 }
 

@@ -97,8 +97,16 @@ func (c *call) multi(op string, outputs int, attrs graph.Attrs, in ...*value) []
 	if constant && c.fold(n, in, out) {
 		return out
 	}
-	c.nodes = append(c.nodes, n)
+	c.add(n)
 	return out
+}
+
+// add adds a node that is whole.
+func (c *converter) add(n *graph.Node) {
+	c.nodes = append(c.nodes, n)
+	for _, out := range n.Outputs {
+		c.made[out] = n
+	}
 }
 
 // followed makes a constant of a value of integers all of which shape inference has found.

@@ -35,23 +35,36 @@ func (c *converter) finish(g *graph.Graph, sel *selection, edges []edge) error {
 		}
 		g.Nodes = append(g.Nodes, &graph.Node{Name: c.unique("output/" + name), OpType: "Identity", Inputs: []string{c.use(v)}, Outputs: []string{name}})
 	}
-	for _, n := range g.Nodes {
-		for _, names := range [][]string{n.Inputs, n.Outputs} {
-			for i, name := range names {
-				if to := renamed[name]; to != "" {
-					names[i] = to
-				}
-			}
-		}
-	}
+	rename(g.Nodes, renamed)
 	for _, name := range slices.Sorted(maps.Keys(c.constants)) {
 		g.Initializers = append(g.Initializers, graph.Initializer{Name: name, Tensor: c.constants[name].con})
 	}
+	trim(g)
 	g.Prune()
 	if err := g.Sort(); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return nil
+}
+
+// rename gives values other names, in subgraphs too.
+func rename(nodes []*graph.Node, to map[string]string) {
+	graph.Walk(nodes, func(n *graph.Node) {
+		for _, names := range [][]string{n.Inputs, n.Outputs} {
+			for i, name := range names {
+				if to[name] != "" {
+					names[i] = to[name]
+				}
+			}
+		}
+		for _, sub := range n.Subgraphs() {
+			for i, v := range sub.Outputs {
+				if to[v.Name] != "" {
+					sub.Outputs[i].Name = to[v.Name]
+				}
+			}
+		}
+	})
 }
 
 // check sets the opset of a graph that is whole, and finds its shapes.
@@ -87,12 +100,12 @@ func raiseReductions(g *graph.Graph) {
 		return
 	}
 	lists := map[string]string{}
-	for _, n := range g.Nodes {
+	graph.Walk(g.Nodes, func(n *graph.Node) {
 		switch n.OpType {
 		case "ReduceMax", "ReduceMin", "ReduceMean", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare":
 			axes := n.Attrs.Ints("axes", nil)
 			if axes == nil {
-				continue
+				return
 			}
 			key := fmt.Sprint(axes)
 			if lists[key] == "" {
@@ -108,5 +121,5 @@ func raiseReductions(g *graph.Graph) {
 				n.Attrs["num_outputs"] = int64(len(n.Outputs))
 			}
 		}
-	}
+	})
 }

@@ -35,45 +35,56 @@ func (c *converter) enter(st *state) (bool, error) {
 			return false, nil // convert passes that on
 		}
 	}
+	body, returns, err := c.open(st, name, attrs, args)
+	if err != nil || st.stage == done {
+		return false, err
+	}
+	st.body, st.returns = body, returns
+	return true, nil
+}
+
+// open makes the scope of a function's call, and says what the function returns. Where it cannot, it fails the node.
+func (c *converter) open(st *state, name string, attrs graphdef.Attrs, args []edge) (*scope, []edge, error) {
 	f := c.functions[name]
 	if f == nil {
 		st.fail(&fault{reason: fmt.Sprintf("there is no function %q", name), damaged: true})
-		return false, nil
+		return nil, nil, nil
 	}
 	for sc := st.sc; sc != nil; sc = sc.outer {
 		if sc.fn == f {
 			st.fail(&fault{op: "function " + name, reason: "it calls itself"})
-			return false, nil
+			return nil, nil, nil
 		}
 	}
 	if st.sc.depth >= maxCalls {
-		return false, fmt.Errorf("%w: functions call each other more than %d deep", ErrInvalid, maxCalls)
+		return nil, nil, fmt.Errorf("%w: functions call each other more than %d deep", ErrInvalid, maxCalls)
 	}
 	sc, err := c.call(st, f, attrs, args)
 	if err != nil {
-		return st.damage(err), nil
+		st.damage(err)
+		return nil, nil, nil
 	}
-	st.body = sc
+	var returns []edge
 	for _, out := range f.Outputs {
 		text, ok := f.Return[out.Name]
 		if !ok {
 			st.fail(&fault{reason: fmt.Sprintf("function %q does not say what its output %q is", f.Name, out.Name), damaged: true})
-			return false, nil
+			return nil, nil, nil
 		}
 		n, err := argLength(out, attrs)
 		if err != nil {
-			return st.damage(err), nil
+			st.damage(err)
+			return nil, nil, nil
 		}
 		if n < 0 {
-			st.returns = append(st.returns, c.resolve(sc, text))
+			returns = append(returns, c.resolve(sc, text))
 			continue
 		}
 		for i := range n {
-			e := c.resolve(sc, fmt.Sprintf("%s:%d", text, i))
-			st.returns = append(st.returns, e)
+			returns = append(returns, c.resolve(sc, fmt.Sprintf("%s:%d", text, i)))
 		}
 	}
-	return true, nil
+	return sc, returns, nil
 }
 
 // damage fails a node for an error in its attributes; it returns false.
@@ -218,12 +229,8 @@ var refusals = map[string][]string{
 		"DecodeJpeg", "DecodePng", "DecodeBmp", "DecodeGif", "DecodeImage", "DecodeAndCropJpeg", "DecodeWebP", "ReadFile", "ExtractJpegShape",
 	},
 	"it runs a Python function, which the file does not have": {"PyFunc", "PyFuncStateless", "EagerPyFunc"},
-	"loops are not converted yet":                             {"While", "StatelessWhile", "Enter", "Exit", "NextIteration", "LoopCond", "RefEnter", "RefExit", "RefNextIteration", "For"},
-	"a condition that is not constant is not converted yet":   {"If", "StatelessIf", "Case", "StatelessCase"},
-	"lists of tensors are not converted yet": {
-		"TensorListReserve", "EmptyTensorList", "TensorListFromTensor", "TensorListGetItem", "TensorListSetItem", "TensorListPushBack",
-		"TensorListPopBack", "TensorListStack", "TensorListGather", "TensorListConcatV2", "TensorListLength", "TensorListElementShape",
-		"TensorListScatterV2", "TensorListSplit", "TensorListConcat", "TensorListResize",
+	"loops of TensorFlow 1 are not converted yet":             {"Enter", "Exit", "NextIteration", "LoopCond", "RefEnter", "RefExit", "RefNextIteration", "For"},
+	"lists of tensors of TensorFlow 1 are not converted yet": {
 		"TensorArrayV3", "TensorArrayReadV3", "TensorArrayWriteV3", "TensorArrayGatherV3", "TensorArrayScatterV3", "TensorArraySizeV3",
 		"TensorArraySplitV3", "TensorArrayConcatV3", "TensorArrayCloseV3",
 	},

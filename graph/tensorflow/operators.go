@@ -1,6 +1,7 @@
 package tensorflow
 
 import (
+	"iter"
 	"maps"
 	"slices"
 
@@ -13,10 +14,26 @@ type operator func(c *call) []*value
 
 // operators are all that are converted. The files are named after the families.
 var operators = merge(structureOps, randomOps, elementOps, arithmeticOps, compareOps, activationOps, reduceOps, productOps, convOps, poolOps, normOps,
-	shapeOps, moveOps, gatherOps, imageOps, patchOps, spaceOps, quantizeOps, bitwiseOps, segmentOps, indexOps, matrixOps)
+	shapeOps, moveOps, gatherOps, imageOps, patchOps, spaceOps, quantizeOps, bitwiseOps, segmentOps, indexOps, matrixOps, listOps)
 
-// Operators lists the operators that are converted, sorted. Calls of functions are converted too, and branches whose condition is constant.
-func Operators() []string { return slices.Sorted(maps.Keys(operators)) }
+// Operators lists the operators that are converted, sorted. Calls of functions are converted too.
+func Operators() []string { return slices.Sorted(maps.Keys(maps.Collect(every()))) }
+
+// every goes through the table and the operators that call functions, which the table cannot have: they convert by the table themselves.
+func every() iter.Seq2[string, operator] {
+	return func(yield func(string, operator) bool) {
+		for _, name := range controlNames {
+			if !yield(name, controlOp(name)) {
+				return
+			}
+		}
+		for name, fn := range operators {
+			if !yield(name, fn) {
+				return
+			}
+		}
+	}
+}
 
 func merge(families ...map[string]operator) map[string]operator {
 	all := map[string]operator{}

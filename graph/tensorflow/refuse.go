@@ -162,7 +162,7 @@ func (w *blame) visit(i int) {
 		return
 	}
 	further := st.fault != nil || st.stage != done // one behind a loop was never looked at
-	for _, e := range st.in {
+	for _, e := range slices.Concat(st.within, st.in) {
 		further = further || e.value().bad
 		w.push(e, i, "")
 	}

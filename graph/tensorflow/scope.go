@@ -34,7 +34,9 @@ type state struct {
 	// body and returns are what a call of a function, or the branch that is taken, runs.
 	body    *scope
 	returns []edge
-	fault   *fault
+	// within are the edges in the functions of a loop or a branch whose values could not be converted.
+	within []edge
+	fault  *fault
 }
 
 // Stages of a state.

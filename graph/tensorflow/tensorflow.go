@@ -106,7 +106,7 @@ func assemble(ctx context.Context, sel *selection, from *checkpoint.Checkpoint, 
 		ctx: ctx, ev: ev, step: infer.NewStepper(stepOpset), variables: vs, load: load, advice: sel.advice,
 		functions: map[string]*graphdef.Function{}, bodies: map[string]map[string]*graphdef.Node{}, opOutputs: map[string][]string{},
 		fed: map[string]*value{}, names: map[string]int{}, constants: map[string]*value{}, shared: map[string]*value{},
-		late: map[*graph.Node]bool{}, decoded: map[*graphdef.Node]*value{},
+		late: map[*graph.Node]bool{}, made: map[string]*graph.Node{}, decoded: map[*graphdef.Node]*value{},
 		left: maxNodes + moreNodes*len(sel.graph.Nodes), grown: maxGrown,
 	}
 	for _, f := range sel.graph.Functions {
@@ -175,6 +175,7 @@ func (c *converter) feed(g *graph.Graph, sel *selection) error {
 		if err := c.step.Value(v); err != nil {
 			return err
 		}
+		c.fedNames = append(c.fedNames, in.tensor)
 		c.fed[in.tensor] = &value{name: in.name, dtype: v.DType, shape: v.Shape}
 		g.Inputs = append(g.Inputs, v)
 	}

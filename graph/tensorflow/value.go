@@ -20,6 +20,8 @@ type value struct {
 	dead bool
 	// handle says what a value is that is no tensor: "variable", "resource", "variant".
 	handle string
+	// list is what a list of tensors has, whose handle is "list of tensors".
+	list *list
 	// by is the node that gave it, and byOut which of its outputs it is, for messages.
 	by    *state
 	byOut int
