@@ -22,7 +22,8 @@ var smallNets = []string{
 	"tf1-mlp-f64-ckpt", "m-scalars", "tf1-partitioned-v2", "tf1-partitioned-v1", "k2-mlp-sequential", "tf1-batchnorm-frozen", "m-string-refused",
 	"k3-attention-dot", "m-unused-string", "tf1-snappy-v1", "m-nested-functions", "m-int-uint8-preprocess", "m-topk-argsort", "k3-preprocessing",
 	"k3-fake-quant", "tf1-layers-ckpt", "m-large-int-math", "k2-unet-any-size", "tf1-static-rnn-lstm", "k3-permute", "m-gather-scatter",
-	"tf1-builder-train-tag",
+	"tf1-builder-train-tag", "m-cond", "m-while", "k3-lstm-any-length", "k3-lstm-masked", "k3-simple-rnn", "k2-gru", "k2-convlstm2d", "tf1-while-nested",
+	"tf1-while-cumsum", "tf1-dynamic-rnn-ckpt",
 }
 
 // TestCases imports and runs the cases that are in the repository.

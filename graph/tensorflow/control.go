@@ -264,10 +264,10 @@ func trimNodes(nodes []*graph.Node, needed map[string]bool) []*graph.Node {
 		if !slices.ContainsFunc(n.Outputs, func(out string) bool { return needed[out] && out != "" }) {
 			continue
 		}
-		switch {
-		case n.OpType == "Loop":
+		switch n.OpType {
+		case "Loop":
 			trimLoop(n, needed)
-		case n.OpType == "If":
+		case "If":
 			trimIf(n, needed)
 		}
 		kept = append(kept, n)

@@ -197,7 +197,7 @@ func (lp *loop) settle() bool {
 		case out.name == v.arg.name:
 			v.fixed, lp.again = true, true
 		default:
-			lp.generalize(v, v.arg, out)
+			lp.widen(v, v.arg, out)
 		}
 	}
 	for k, v := range lp.vars {
@@ -208,8 +208,8 @@ func (lp *loop) settle() bool {
 	return lp.again
 }
 
-// generalize supposes of a state what it has in common with what the body makes of it.
-func (lp *loop) generalize(v *loopVar, arg, out *value) {
+// widen supposes of a state what it has in common with what the body makes of it.
+func (lp *loop) widen(v *loopVar, arg, out *value) {
 	switch {
 	case v.shape == nil:
 	case out.shape == nil || len(out.shape) != len(v.shape):
@@ -266,7 +266,7 @@ func (lp *loop) settleList(v *loopVar, out *value) {
 		for i, item := range l.items {
 			switch {
 			case v.written[i]:
-				lp.generalize(v, v.arg.list.items[i], item)
+				lp.widen(v, v.arg.list.items[i], item)
 			case item != base.items[i]:
 				v.written[i], lp.again = true, true
 			}
@@ -277,7 +277,7 @@ func (lp *loop) settleList(v *loopVar, out *value) {
 			lp.nodes = append(lp.nodes, lp.aside(func() { l = &list{dtype: l.dtype, shape: l.shape, all: lp.all(&made)} })...)
 			lp.outs[slices.Index(lp.vars, v)] = listValue(l)
 		}
-		lp.generalize(v, v.arg.list.all, l.all)
+		lp.widen(v, v.arg.list.all, l.all)
 	}
 }
 
