@@ -14,25 +14,26 @@ DATA lowest<>+24(SB)/4, $0x80808080
 DATA lowest<>+28(SB)/4, $0x80808080
 GLOBL lowest<>(SB), RODATA|NOPTR, $32
 
-// func requantizeAVX2(dst *byte, sums *int32, add *int32, by *float32, n int, low float32, high float32, zero int32)
+// func requantizeAVX2(dst *byte, sums *int32, add *int32, by *float32, rows int, n int, low float32, high float32, zero int32)
 // Requires: AVX, AVX2
-TEXT ·requantizeAVX2(SB), NOSPLIT, $0-52
+TEXT ·requantizeAVX2(SB), NOSPLIT, $0-60
 	MOVQ         dst+0(FP), AX
 	MOVQ         sums+8(FP), CX
-	MOVQ         add+16(FP), DX
-	MOVQ         by+24(FP), BX
-	MOVQ         n+32(FP), SI
-	VBROADCASTSS low+40(FP), Y0
-	VBROADCASTSS high+44(FP), Y1
-	VBROADCASTSS zero+48(FP), Y2
+	MOVQ         rows+32(FP), DX
+	VBROADCASTSS low+48(FP), Y0
+	VBROADCASTSS high+52(FP), Y1
+	VBROADCASTSS zero+56(FP), Y2
 
-loop1:
-	SUBQ         $+8, SI
-	JL           end2
+row1:
+	MOVQ add+16(FP), BX
+	MOVQ by+24(FP), SI
+	MOVQ n+40(FP), DI
+
+loop2:
 	VMOVUPS      (CX), Y3
-	VPADDD       (DX), Y3, Y3
+	VPADDD       (BX), Y3, Y3
 	VCVTDQ2PS    Y3, Y3
-	VMULPS       (BX), Y3, Y3
+	VMULPS       (SI), Y3, Y3
 	VMAXPS       Y0, Y3, Y3
 	VMINPS       Y1, Y3, Y3
 	VCVTPS2DQ    Y3, Y3
@@ -43,11 +44,12 @@ loop1:
 	VMOVQ        X4, (AX)
 	ADDQ         $+8, AX
 	ADDQ         $+32, CX
-	ADDQ         $+32, DX
 	ADDQ         $+32, BX
-	JMP          loop1
-
-end2:
+	ADDQ         $+32, SI
+	SUBQ         $+8, DI
+	JG           loop2
+	DECQ         DX
+	JNZ          row1
 	VZEROUPPER
 	RET
 
@@ -85,6 +87,38 @@ end4:
 	VZEROUPPER
 	RET
 
+// func quantizeByAVX2(dst *byte, x *float32, n int, by float32, low float32, high float32, zero int32)
+// Requires: AVX, AVX2
+TEXT ·quantizeByAVX2(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VBROADCASTSS by+24(FP), Y0
+	VBROADCASTSS low+28(FP), Y1
+	VBROADCASTSS high+32(FP), Y2
+	VBROADCASTSS zero+36(FP), Y3
+
+loop5:
+	SUBQ         $+8, DX
+	JL           end6
+	VMOVUPS      (CX), Y4
+	VMULPS       Y0, Y4, Y4
+	VMAXPS       Y1, Y4, Y4
+	VMINPS       Y2, Y4, Y4
+	VCVTPS2DQ    Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VPSHUFB      lowest<>+0(SB), Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPUNPCKLDQ   X5, X4, X5
+	VMOVQ        X5, (AX)
+	ADDQ         $+8, AX
+	ADDQ         $+32, CX
+	JMP          loop5
+
+end6:
+	VZEROUPPER
+	RET
+
 // func dequantizeUnsignedAVX2(dst *float32, x *byte, n int, zero int32, scale float32)
 // Requires: AVX, AVX2
 TEXT ·dequantizeUnsignedAVX2(SB), NOSPLIT, $0-32
@@ -94,9 +128,9 @@ TEXT ·dequantizeUnsignedAVX2(SB), NOSPLIT, $0-32
 	VBROADCASTSS zero+24(FP), Y0
 	VBROADCASTSS scale+28(FP), Y1
 
-loop5:
+loop7:
 	SUBQ      $+8, DX
-	JL        end6
+	JL        end8
 	VPMOVZXBD (CX), Y2
 	VPSUBD    Y0, Y2, Y2
 	VCVTDQ2PS Y2, Y2
@@ -104,9 +138,9 @@ loop5:
 	VMOVUPS   Y2, (AX)
 	ADDQ      $+8, CX
 	ADDQ      $+32, AX
-	JMP       loop5
+	JMP       loop7
 
-end6:
+end8:
 	VZEROUPPER
 	RET
 
@@ -119,9 +153,9 @@ TEXT ·dequantizeSignedAVX2(SB), NOSPLIT, $0-32
 	VBROADCASTSS zero+24(FP), Y0
 	VBROADCASTSS scale+28(FP), Y1
 
-loop7:
+loop9:
 	SUBQ      $+8, DX
-	JL        end8
+	JL        end10
 	VPMOVSXBD (CX), Y2
 	VPSUBD    Y0, Y2, Y2
 	VCVTDQ2PS Y2, Y2
@@ -129,8 +163,8 @@ loop7:
 	VMOVUPS   Y2, (AX)
 	ADDQ      $+8, CX
 	ADDQ      $+32, AX
-	JMP       loop7
+	JMP       loop9
 
-end8:
+end10:
 	VZEROUPPER
 	RET

@@ -4,15 +4,20 @@
 
 package gemm
 
-// requantizeAVX512 is zero + round(limit(float32(sums+add)*by)).
+// requantizeAVX512 is zero + round(limit(float32(sums+add)*by)), for rows of n elements, at least one of each.
 //
 //go:noescape
-func requantizeAVX512(dst *byte, sums *int32, add *int32, by *float32, n int, low float32, high float32, zero int32)
+func requantizeAVX512(dst *byte, sums *int32, add *int32, by *float32, rows int, n int, low float32, high float32, zero int32)
 
 // quantizeAVX512 is zero + round(limit(x/scale)), and zero where that is NaN.
 //
 //go:noescape
 func quantizeAVX512(dst *byte, x *float32, n int, scale float32, low float32, high float32, zero int32)
+
+// quantizeByAVX512 is zero + round(limit(x*by)).
+//
+//go:noescape
+func quantizeByAVX512(dst *byte, x *float32, n int, by float32, low float32, high float32, zero int32)
 
 // dequantizeUnsignedAVX512 is float32(x-zero)*scale.
 //

@@ -4,25 +4,26 @@
 
 #include "textflag.h"
 
-// func requantizeAVX512(dst *byte, sums *int32, add *int32, by *float32, n int, low float32, high float32, zero int32)
+// func requantizeAVX512(dst *byte, sums *int32, add *int32, by *float32, rows int, n int, low float32, high float32, zero int32)
 // Requires: AVX, AVX512F
-TEXT ·requantizeAVX512(SB), NOSPLIT, $0-52
+TEXT ·requantizeAVX512(SB), NOSPLIT, $0-60
 	MOVQ         dst+0(FP), AX
 	MOVQ         sums+8(FP), CX
-	MOVQ         add+16(FP), DX
-	MOVQ         by+24(FP), BX
-	MOVQ         n+32(FP), SI
-	VBROADCASTSS low+40(FP), Z0
-	VBROADCASTSS high+44(FP), Z1
-	VBROADCASTSS zero+48(FP), Z2
+	MOVQ         rows+32(FP), DX
+	VBROADCASTSS low+48(FP), Z0
+	VBROADCASTSS high+52(FP), Z1
+	VBROADCASTSS zero+56(FP), Z2
 
-loop1:
-	SUBQ      $+16, SI
-	JL        end2
+row1:
+	MOVQ add+16(FP), BX
+	MOVQ by+24(FP), SI
+	MOVQ n+40(FP), DI
+
+loop2:
 	VMOVUPS   (CX), Z3
-	VPADDD    (DX), Z3, Z3
+	VPADDD    (BX), Z3, Z3
 	VCVTDQ2PS Z3, Z3
-	VMULPS    (BX), Z3, Z3
+	VMULPS    (SI), Z3, Z3
 	VMAXPS    Z0, Z3, Z3
 	VMINPS    Z1, Z3, Z3
 	VCVTPS2DQ Z3, Z3
@@ -30,11 +31,12 @@ loop1:
 	VPMOVDB   Z3, (AX)
 	ADDQ      $+16, AX
 	ADDQ      $+64, CX
-	ADDQ      $+64, DX
 	ADDQ      $+64, BX
-	JMP       loop1
-
-end2:
+	ADDQ      $+64, SI
+	SUBQ      $+16, DI
+	JG        loop2
+	DECQ      DX
+	JNZ       row1
 	VZEROUPPER
 	RET
 
@@ -69,6 +71,35 @@ end4:
 	VZEROUPPER
 	RET
 
+// func quantizeByAVX512(dst *byte, x *float32, n int, by float32, low float32, high float32, zero int32)
+// Requires: AVX, AVX512F
+TEXT ·quantizeByAVX512(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VBROADCASTSS by+24(FP), Z0
+	VBROADCASTSS low+28(FP), Z1
+	VBROADCASTSS high+32(FP), Z2
+	VBROADCASTSS zero+36(FP), Z3
+
+loop5:
+	SUBQ      $+16, DX
+	JL        end6
+	VMOVUPS   (CX), Z4
+	VMULPS    Z0, Z4, Z4
+	VMAXPS    Z1, Z4, Z4
+	VMINPS    Z2, Z4, Z4
+	VCVTPS2DQ Z4, Z4
+	VPADDD    Z3, Z4, Z4
+	VPMOVDB   Z4, (AX)
+	ADDQ      $+16, AX
+	ADDQ      $+64, CX
+	JMP       loop5
+
+end6:
+	VZEROUPPER
+	RET
+
 // func dequantizeUnsignedAVX512(dst *float32, x *byte, n int, zero int32, scale float32)
 // Requires: AVX, AVX512F
 TEXT ·dequantizeUnsignedAVX512(SB), NOSPLIT, $0-32
@@ -78,9 +109,9 @@ TEXT ·dequantizeUnsignedAVX512(SB), NOSPLIT, $0-32
 	VBROADCASTSS zero+24(FP), Z0
 	VBROADCASTSS scale+28(FP), Z1
 
-loop5:
+loop7:
 	SUBQ      $+16, DX
-	JL        end6
+	JL        end8
 	VPMOVZXBD (CX), Z2
 	VPSUBD    Z0, Z2, Z2
 	VCVTDQ2PS Z2, Z2
@@ -88,9 +119,9 @@ loop5:
 	VMOVUPS   Z2, (AX)
 	ADDQ      $+16, CX
 	ADDQ      $+64, AX
-	JMP       loop5
+	JMP       loop7
 
-end6:
+end8:
 	VZEROUPPER
 	RET
 
@@ -103,9 +134,9 @@ TEXT ·dequantizeSignedAVX512(SB), NOSPLIT, $0-32
 	VBROADCASTSS zero+24(FP), Z0
 	VBROADCASTSS scale+28(FP), Z1
 
-loop7:
+loop9:
 	SUBQ      $+16, DX
-	JL        end8
+	JL        end10
 	VPMOVSXBD (CX), Z2
 	VPSUBD    Z0, Z2, Z2
 	VCVTDQ2PS Z2, Z2
@@ -113,9 +144,9 @@ loop7:
 	VMOVUPS   Z2, (AX)
 	ADDQ      $+16, CX
 	ADDQ      $+64, AX
-	JMP       loop7
+	JMP       loop9
 
-end8:
+end10:
 	VZEROUPPER
 	RET
 
@@ -139,67 +170,67 @@ TEXT ·transposeBytesAVX512(SB), NOSPLIT, $0-56
 	MOVQ       rows+32(FP), DI
 	VMOVDQU8.Z (SI), K1, X0
 	CMPQ       DI, $0x01
-	JE         loaded9
+	JE         loaded11
 	ADDQ       DX, SI
 	VMOVDQU8.Z (SI), K1, X1
 	CMPQ       DI, $0x02
-	JE         loaded9
+	JE         loaded11
 	ADDQ       DX, SI
 	VMOVDQU8.Z (SI), K1, X2
 	CMPQ       DI, $0x03
-	JE         loaded9
+	JE         loaded11
 	ADDQ       DX, SI
 	VMOVDQU8.Z (SI), K1, X3
 	CMPQ       DI, $0x04
-	JE         loaded9
+	JE         loaded11
 	ADDQ       DX, SI
 	VMOVDQU8.Z (SI), K1, X4
 	CMPQ       DI, $0x05
-	JE         loaded9
+	JE         loaded11
 	ADDQ       DX, SI
 	VMOVDQU8.Z (SI), K1, X5
 	CMPQ       DI, $0x06
-	JE         loaded9
+	JE         loaded11
 	ADDQ       DX, SI
 	VMOVDQU8.Z (SI), K1, X6
 	CMPQ       DI, $0x07
-	JE         loaded9
+	JE         loaded11
 	ADDQ       DX, SI
 	VMOVDQU8.Z (SI), K1, X7
 	CMPQ       DI, $0x08
-	JE         loaded9
+	JE         loaded11
 	ADDQ       DX, SI
 	VMOVDQU8.Z (SI), K1, X8
 	CMPQ       DI, $0x09
-	JE         loaded9
+	JE         loaded11
 	ADDQ       DX, SI
 	VMOVDQU8.Z (SI), K1, X9
 	CMPQ       DI, $0x0a
-	JE         loaded9
+	JE         loaded11
 	ADDQ       DX, SI
 	VMOVDQU8.Z (SI), K1, X10
 	CMPQ       DI, $0x0b
-	JE         loaded9
+	JE         loaded11
 	ADDQ       DX, SI
 	VMOVDQU8.Z (SI), K1, X11
 	CMPQ       DI, $0x0c
-	JE         loaded9
+	JE         loaded11
 	ADDQ       DX, SI
 	VMOVDQU8.Z (SI), K1, X12
 	CMPQ       DI, $0x0d
-	JE         loaded9
+	JE         loaded11
 	ADDQ       DX, SI
 	VMOVDQU8.Z (SI), K1, X13
 	CMPQ       DI, $0x0e
-	JE         loaded9
+	JE         loaded11
 	ADDQ       DX, SI
 	VMOVDQU8.Z (SI), K1, X14
 	CMPQ       DI, $0x0f
-	JE         loaded9
+	JE         loaded11
 	ADDQ       DX, SI
 	VMOVDQU8.Z (SI), K1, X15
 
-loaded9:
+loaded11:
 	VPUNPCKLBW   X8, X0, X16
 	VPUNPCKHBW   X8, X0, X17
 	VPUNPCKLBW   X9, X1, X18
@@ -270,81 +301,81 @@ loaded9:
 	VPXORD       X16, X0, X0
 	VMOVDQU8     X0, K2, (AX)
 	CMPQ         DI, $0x01
-	JE           done10
+	JE           done12
 	ADDQ         BX, AX
 	VPXORD       X16, X1, X1
 	VMOVDQU8     X1, K2, (AX)
 	CMPQ         DI, $0x02
-	JE           done10
+	JE           done12
 	ADDQ         BX, AX
 	VPXORD       X16, X2, X2
 	VMOVDQU8     X2, K2, (AX)
 	CMPQ         DI, $0x03
-	JE           done10
+	JE           done12
 	ADDQ         BX, AX
 	VPXORD       X16, X3, X3
 	VMOVDQU8     X3, K2, (AX)
 	CMPQ         DI, $0x04
-	JE           done10
+	JE           done12
 	ADDQ         BX, AX
 	VPXORD       X16, X4, X4
 	VMOVDQU8     X4, K2, (AX)
 	CMPQ         DI, $0x05
-	JE           done10
+	JE           done12
 	ADDQ         BX, AX
 	VPXORD       X16, X5, X5
 	VMOVDQU8     X5, K2, (AX)
 	CMPQ         DI, $0x06
-	JE           done10
+	JE           done12
 	ADDQ         BX, AX
 	VPXORD       X16, X6, X6
 	VMOVDQU8     X6, K2, (AX)
 	CMPQ         DI, $0x07
-	JE           done10
+	JE           done12
 	ADDQ         BX, AX
 	VPXORD       X16, X7, X7
 	VMOVDQU8     X7, K2, (AX)
 	CMPQ         DI, $0x08
-	JE           done10
+	JE           done12
 	ADDQ         BX, AX
 	VPXORD       X16, X8, X8
 	VMOVDQU8     X8, K2, (AX)
 	CMPQ         DI, $0x09
-	JE           done10
+	JE           done12
 	ADDQ         BX, AX
 	VPXORD       X16, X9, X9
 	VMOVDQU8     X9, K2, (AX)
 	CMPQ         DI, $0x0a
-	JE           done10
+	JE           done12
 	ADDQ         BX, AX
 	VPXORD       X16, X10, X10
 	VMOVDQU8     X10, K2, (AX)
 	CMPQ         DI, $0x0b
-	JE           done10
+	JE           done12
 	ADDQ         BX, AX
 	VPXORD       X16, X11, X11
 	VMOVDQU8     X11, K2, (AX)
 	CMPQ         DI, $0x0c
-	JE           done10
+	JE           done12
 	ADDQ         BX, AX
 	VPXORD       X16, X12, X12
 	VMOVDQU8     X12, K2, (AX)
 	CMPQ         DI, $0x0d
-	JE           done10
+	JE           done12
 	ADDQ         BX, AX
 	VPXORD       X16, X13, X13
 	VMOVDQU8     X13, K2, (AX)
 	CMPQ         DI, $0x0e
-	JE           done10
+	JE           done12
 	ADDQ         BX, AX
 	VPXORD       X16, X14, X14
 	VMOVDQU8     X14, K2, (AX)
 	CMPQ         DI, $0x0f
-	JE           done10
+	JE           done12
 	ADDQ         BX, AX
 	VPXORD       X16, X15, X15
 	VMOVDQU8     X15, K2, (AX)
 
-done10:
+done12:
 	VZEROUPPER
 	RET

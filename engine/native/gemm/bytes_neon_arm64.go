@@ -4,15 +4,20 @@
 
 package gemm
 
-// requantizeNEON is zero + round(limit(float32(sums+add)*by)).
+// requantizeNEON is zero + round(limit(float32(sums+add)*by)), for rows of n elements, at least one of each.
 //
 //go:noescape
-func requantizeNEON(dst *byte, sums, add *int32, by *float32, n int, low, high float32, zero int32)
+func requantizeNEON(dst *byte, sums, add *int32, by *float32, rows, n int, low, high float32, zero int32)
 
 // quantizeNEON is zero + round(limit(x/scale)), and zero where that is NaN.
 //
 //go:noescape
 func quantizeNEON(dst *byte, x *float32, n int, scale, low, high float32, zero int32)
+
+// quantizeByNEON is zero + round(limit(x*by)).
+//
+//go:noescape
+func quantizeByNEON(dst *byte, x *float32, n int, by, low, high float32, zero int32)
 
 // dequantizeUnsignedNEON is float32(x-zero)*scale.
 //

@@ -4,20 +4,22 @@
 
 #include "textflag.h"
 
-// func requantizeNEON(dst *byte, sums, add *int32, by *float32, n int, low, high float32, zero int32)
-TEXT ·requantizeNEON(SB), NOSPLIT, $0-52
+// func requantizeNEON(dst *byte, sums, add *int32, by *float32, rows, n int, low, high float32, zero int32)
+TEXT ·requantizeNEON(SB), NOSPLIT, $0-60
 	MOVD	dst+0(FP), R0
 	MOVD	sums+8(FP), R1
+	MOVD	rows+32(FP), R6
+	MOVWU	low+48(FP), R4
+	WORD	$0x4e040c9f // dup v31.4s, w4
+	MOVWU	high+52(FP), R4
+	WORD	$0x4e040c9e // dup v30.4s, w4
+	MOVWU	zero+56(FP), R4
+	WORD	$0x4e040c9d // dup v29.4s, w4
+row1:
 	MOVD	add+16(FP), R2
 	MOVD	by+24(FP), R5
-	MOVD	n+32(FP), R3
-	MOVWU	low+40(FP), R4
-	WORD	$0x4e040c9f // dup v31.4s, w4
-	MOVWU	high+44(FP), R4
-	WORD	$0x4e040c9e // dup v30.4s, w4
-	MOVWU	zero+48(FP), R4
-	WORD	$0x4e040c9d // dup v29.4s, w4
-eight1:
+	MOVD	n+40(FP), R3
+eight2:
 	WORD	$0x3dc00020 // ldr q0, [x1]
 	WORD	$0x3dc00041 // ldr q1, [x2]
 	WORD	$0x4ea18402 // add v2.4s, v0.4s, v1.4s
@@ -47,7 +49,9 @@ eight1:
 	WORD	$0xfd000002 // str d2, [x0]
 	ADD	$8, R0
 	SUBS	$8, R3
-	BGT	eight1
+	BGT	eight2
+	SUB	$1, R6
+	CBNZ	R6, row1
 	RET
 
 // func quantizeNEON(dst *byte, x *float32, n int, scale, low, high float32, zero int32)
@@ -63,7 +67,7 @@ TEXT ·quantizeNEON(SB), NOSPLIT, $0-40
 	WORD	$0x4e040c9d // dup v29.4s, w4
 	MOVWU	zero+36(FP), R4
 	WORD	$0x4e040c9c // dup v28.4s, w4
-eight2:
+eight3:
 	WORD	$0x3dc00020 // ldr q0, [x1]
 	WORD	$0x6e3ffc01 // fdiv v1.4s, v0.4s, v31.4s
 	WORD	$0x4e21e420 // fcmeq v0.4s, v1.4s, v1.4s
@@ -87,7 +91,43 @@ eight2:
 	WORD	$0xfd000003 // str d3, [x0]
 	ADD	$8, R0
 	SUBS	$8, R3
-	BGT	eight2
+	BGT	eight3
+	RET
+
+// func quantizeByNEON(dst *byte, x *float32, n int, by, low, high float32, zero int32)
+TEXT ·quantizeByNEON(SB), NOSPLIT, $0-40
+	MOVD	dst+0(FP), R0
+	MOVD	x+8(FP), R1
+	MOVD	n+16(FP), R3
+	MOVWU	by+24(FP), R4
+	WORD	$0x4e040c9f // dup v31.4s, w4
+	MOVWU	low+28(FP), R4
+	WORD	$0x4e040c9e // dup v30.4s, w4
+	MOVWU	high+32(FP), R4
+	WORD	$0x4e040c9d // dup v29.4s, w4
+	MOVWU	zero+36(FP), R4
+	WORD	$0x4e040c9c // dup v28.4s, w4
+eight4:
+	WORD	$0x3dc00020 // ldr q0, [x1]
+	WORD	$0x6e3fdc01 // fmul v1.4s, v0.4s, v31.4s
+	WORD	$0x3dc00420 // ldr q0, [x1, #16]
+	WORD	$0x6e3fdc02 // fmul v2.4s, v0.4s, v31.4s
+	ADD	$32, R1
+	WORD	$0x4e3ec420 // fmaxnm v0.4s, v1.4s, v30.4s
+	WORD	$0x4ebdf401 // fmin v1.4s, v0.4s, v29.4s
+	WORD	$0x4e21a820 // fcvtns v0.4s, v1.4s
+	WORD	$0x4ebc8401 // add v1.4s, v0.4s, v28.4s
+	WORD	$0x0e612820 // xtn v0.4h, v1.4s
+	WORD	$0x4e3ec441 // fmaxnm v1.4s, v2.4s, v30.4s
+	WORD	$0x4ebdf422 // fmin v2.4s, v1.4s, v29.4s
+	WORD	$0x4e21a841 // fcvtns v1.4s, v2.4s
+	WORD	$0x4ebc8422 // add v2.4s, v1.4s, v28.4s
+	WORD	$0x4e612840 // xtn2 v0.8h, v2.4s
+	WORD	$0x0e212802 // xtn v2.8b, v0.8h
+	WORD	$0xfd000002 // str d2, [x0]
+	ADD	$8, R0
+	SUBS	$8, R3
+	BGT	eight4
 	RET
 
 // func dequantizeUnsignedNEON(dst *float32, x *byte, n int, zero int32, scale float32)
@@ -99,7 +139,7 @@ TEXT ·dequantizeUnsignedNEON(SB), NOSPLIT, $0-32
 	WORD	$0x4e040c9f // dup v31.4s, w4
 	MOVWU	scale+28(FP), R4
 	WORD	$0x4e040c9e // dup v30.4s, w4
-eight3:
+eight5:
 	WORD	$0xfd400020 // ldr d0, [x1]
 	ADD	$8, R1
 	WORD	$0x2f08a401 // uxtl v1.8h, v0.8b
@@ -115,7 +155,7 @@ eight3:
 	WORD	$0x3d800401 // str q1, [x0, #16]
 	ADD	$32, R0
 	SUBS	$8, R3
-	BGT	eight3
+	BGT	eight5
 	RET
 
 // func dequantizeSignedNEON(dst *float32, x *byte, n int, zero int32, scale float32)
@@ -127,7 +167,7 @@ TEXT ·dequantizeSignedNEON(SB), NOSPLIT, $0-32
 	WORD	$0x4e040c9f // dup v31.4s, w4
 	MOVWU	scale+28(FP), R4
 	WORD	$0x4e040c9e // dup v30.4s, w4
-eight4:
+eight6:
 	WORD	$0xfd400020 // ldr d0, [x1]
 	ADD	$8, R1
 	WORD	$0x0f08a401 // sxtl v1.8h, v0.8b
@@ -143,7 +183,7 @@ eight4:
 	WORD	$0x3d800401 // str q1, [x0, #16]
 	ADD	$32, R0
 	SUBS	$8, R3
-	BGT	eight4
+	BGT	eight6
 	RET
 
 // func transposeBytesNEON(dst *byte, ldd int, src *byte, lds, blocks int, flip uint64)
@@ -155,7 +195,7 @@ TEXT ·transposeBytesNEON(SB), NOSPLIT, $0-48
 	MOVD	blocks+32(FP), R4
 	MOVD	flip+40(FP), R5
 	WORD	$0x4e080cbf // dup v31.2d, x5
-block5:
+block7:
 	MOVD	R2, R6
 	WORD	$0xfd4000c0 // ldr d0, [x6]
 	ADD	R3, R6
@@ -222,5 +262,5 @@ block5:
 	WORD	$0xfd000003 // str d3, [x0]
 	ADD	R1, R0
 	SUB	$1, R4
-	CBNZ	R4, block5
+	CBNZ	R4, block7
 	RET

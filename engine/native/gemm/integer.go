@@ -120,17 +120,21 @@ type Requantization struct {
 // Padded is the number of columns with which Add and By are filled up.
 func (w *IntegerWeights) Padded() int { return len(w.Sums) }
 
-func (k *integerKernel) requantize(dst []byte, sums, add []int32, by []float32, r *Requantization) {
+// requantize makes bytes of rows of sums, which follow each other, as they do in dst.
+func (k *integerKernel) requantize(dst []byte, sums, add []int32, by []float32, r *Requantization, rows int) {
 	if k.isa == isaGo {
-		requantizeGo(dst, sums, add, by, r)
+		requantizeGo(dst, sums, add, by, r, rows)
 		return
 	}
-	requantizeAsm(k.isa, dst, sums, add, by, r)
+	requantizeAsm(k.isa, dst, sums, add, by, r, rows)
 }
 
-func requantizeGo(dst []byte, sums, add []int32, by []float32, r *Requantization) {
-	for i, s := range sums {
-		dst[i] = toByte(float32(s+add[i])*by[i], r.Low, r.High, r.Zero)
+func requantizeGo(dst []byte, sums, add []int32, by []float32, r *Requantization, rows int) {
+	n := len(sums) / rows
+	for at := 0; at < len(sums); at += n {
+		for j, s := range sums[at:][:n] {
+			dst[at+j] = toByte(float32(s+add[j])*by[j], r.Low, r.High, r.Zero)
+		}
 	}
 }
 
@@ -177,6 +181,17 @@ func (k *Kernel) Quantize(dst []byte, x []float32, scale, low, high float32, zer
 			q = 0
 		}
 		dst[i] = toByte(q, low, high, zero)
+	}
+}
+
+// quantizeBy sets dst to zero + round(limit(x*by)), with halves to even; no product is NaN.
+func (k *Kernel) quantizeBy(dst []byte, x []float32, by, low, high float32, zero int32) {
+	at := 0
+	if k.isa != isaGo {
+		at = quantizeByAsm(k.isa, dst, x, by, low, high, zero)
+	}
+	for i := at; i < len(x); i++ {
+		dst[i] = toByte(x[i]*by, low, high, zero)
 	}
 }
 

@@ -113,16 +113,16 @@ func integersAsm(set isa, t *tileArgs, mr, vecs int) {
 	}
 }
 
-func requantizeAsm(set isa, dst []byte, sums, add []int32, by []float32, r *Requantization) {
-	n := len(sums)
+func requantizeAsm(set isa, dst []byte, sums, add []int32, by []float32, r *Requantization, rows int) {
+	n := len(sums) / rows
 	if set == isaAVX512 {
-		requantizeAVX512(&dst[0], &sums[0], &add[0], &by[0], n, r.Low, r.High, r.Zero)
+		requantizeAVX512(&dst[0], &sums[0], &add[0], &by[0], rows, n, r.Low, r.High, r.Zero)
 		return
 	}
-	requantizeAVX2(&dst[0], &sums[0], &add[0], &by[0], n, r.Low, r.High, r.Zero)
+	requantizeAVX2(&dst[0], &sums[0], &add[0], &by[0], rows, n, r.Low, r.High, r.Zero)
 }
 
-// quantizeAsm and dequantizeAsm do whole vectors, and return how many elements that were.
+// quantizeAsm, quantizeByAsm and dequantizeAsm do whole vectors, and return how many elements that were.
 func quantizeAsm(set isa, dst []byte, x []float32, scale, low, high float32, zero int32) int {
 	n := len(x) &^ 15
 	switch {
@@ -131,6 +131,18 @@ func quantizeAsm(set isa, dst []byte, x []float32, scale, low, high float32, zer
 		quantizeAVX512(&dst[0], &x[0], n, scale, low, high, zero)
 	default:
 		quantizeAVX2(&dst[0], &x[0], n, scale, low, high, zero)
+	}
+	return n
+}
+
+func quantizeByAsm(set isa, dst []byte, x []float32, by, low, high float32, zero int32) int {
+	n := len(x) &^ 15
+	switch {
+	case n == 0:
+	case set == isaAVX512:
+		quantizeByAVX512(&dst[0], &x[0], n, by, low, high, zero)
+	default:
+		quantizeByAVX2(&dst[0], &x[0], n, by, low, high, zero)
 	}
 	return n
 }

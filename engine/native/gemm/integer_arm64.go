@@ -24,15 +24,23 @@ func integersAsm(set isa, t *tileArgs, mr, vecs int) {
 	tilePairsNEON((*byte)(unsafe.Pointer(t)), mr, 8*vecs)
 }
 
-func requantizeAsm(_ isa, dst []byte, sums, add []int32, by []float32, r *Requantization) {
-	requantizeNEON(&dst[0], &sums[0], &add[0], &by[0], len(sums), r.Low, r.High, r.Zero)
+func requantizeAsm(_ isa, dst []byte, sums, add []int32, by []float32, r *Requantization, rows int) {
+	requantizeNEON(&dst[0], &sums[0], &add[0], &by[0], rows, len(sums)/rows, r.Low, r.High, r.Zero)
 }
 
-// quantizeAsm and dequantizeAsm do whole vectors, and return how many elements that were.
+// quantizeAsm, quantizeByAsm and dequantizeAsm do whole vectors, and return how many elements that were.
 func quantizeAsm(_ isa, dst []byte, x []float32, scale, low, high float32, zero int32) int {
 	n := len(x) &^ 7
 	if n > 0 {
 		quantizeNEON(&dst[0], &x[0], n, scale, low, high, zero)
+	}
+	return n
+}
+
+func quantizeByAsm(_ isa, dst []byte, x []float32, by, low, high float32, zero int32) int {
+	n := len(x) &^ 7
+	if n > 0 {
+		quantizeByNEON(&dst[0], &x[0], n, by, low, high, zero)
 	}
 	return n
 }

@@ -140,18 +140,17 @@ func (c *IntegerConv) Bytes(dst, frame []byte, groups []*IntegerWeights, to []Re
 	var out [5 * maxTileRows * maxIntegerCols]byte
 	plane := c.height * c.width
 	lo, hi := share(plane, c.blocks, block)
+	t := c.args(&acc)
 	for g, w := range groups {
 		r := &to[g]
+		t.a = unsafe.Pointer(&frame[g*c.cg*c.k.size])
 		for panel := range c.panels {
 			first := panel * 2 * c.k.lanes
 			cols := 0
 			for at := lo; at < hi; {
 				mr := c.k.tileRows(hi-lo, at-lo)
-				cols = c.tile(&acc, frame, w, g, panel, at, mr)
-				for row := range mr {
-					line := (at - lo + row) * cols
-					c.k.requantize(out[line:], acc[row*cols:][:cols], r.Add[first:], r.By[first:], r)
-				}
+				cols = c.tile(&t, w, panel, at, mr)
+				c.k.requantize(out[(at-lo)*cols:], acc[:mr*cols], r.Add[first:], r.By[first:], r, mr)
 				at += mr
 			}
 			n := min(cols, c.filters-first)
@@ -166,13 +165,15 @@ func (c *IntegerConv) Sums(dst []int32, frame []byte, groups []*IntegerWeights, 
 	var out [5 * maxTileRows * maxIntegerCols]int32
 	plane := c.height * c.width
 	lo, hi := share(plane, c.blocks, block)
+	t := c.args(&acc)
 	for g, w := range groups {
+		t.a = unsafe.Pointer(&frame[g*c.cg*c.k.size])
 		for panel := range c.panels {
 			first := panel * 2 * c.k.lanes
 			n := min(2*c.k.lanes, c.filters-first)
 			for at := lo; at < hi; {
 				mr := c.k.tileRows(hi-lo, at-lo)
-				cols := c.tile(&acc, frame, w, g, panel, at, mr)
+				cols := c.tile(&t, w, panel, at, mr)
 				for row := range mr {
 					addInto(out[(at-lo+row)*n:][:n], acc[row*cols:], add[g*c.filters+first:])
 				}
@@ -195,15 +196,22 @@ func (k *integerKernel) tileRows(rows, at int) int {
 	return (left + tiles - 1) / tiles
 }
 
-func (c *IntegerConv) tile(acc *accumulators, frame []byte, w *IntegerWeights, group, panel, at, mr int) int {
-	t := tileArgs{a: unsafe.Pointer(&frame[group*c.cg*c.k.size]), steps: &c.steps[0], c: unsafe.Pointer(acc)}
+// args is what all tiles have alike; the groups begin at t.a.
+func (c *IntegerConv) args(acc *accumulators) tileArgs {
+	return tileArgs{steps: &c.steps[0], c: unsafe.Pointer(acc)}
+}
+
+func (c *IntegerConv) tile(t *tileArgs, w *IntegerWeights, panel, at, mr int) int {
 	pixel := c.s.Channels * c.k.size
+	right, down := c.s.StrideWidth*pixel, c.s.StrideHeight*c.fw*pixel
 	y, x := at/c.width, at%c.width
+	offset := y*down + x*right
 	for r := range mr {
-		t.rows[r] = (y*c.s.StrideHeight*c.fw + x*c.s.StrideWidth) * pixel
+		t.rows[r] = offset
+		offset += right
 		if x++; x == c.width {
-			y, x = y+1, 0
+			x, offset = 0, offset+down-c.width*right
 		}
 	}
-	return c.k.sums(&t, w, panel, mr)
+	return c.k.sums(t, w, panel, mr)
 }

@@ -168,8 +168,7 @@ func (call *IntegerDepthwiseCall) Do(i int) {
 				}
 				continue
 			}
-			k.Scale(result, result, call.By[filter])
-			k.Quantize(call.Dst[at:][:out], result, 1, call.Low, call.High, call.Zero)
+			k.quantizeBy(call.Dst[at:][:out], result, call.By[filter], call.Low, call.High, call.Zero)
 		}
 	}
 }

@@ -126,10 +126,10 @@ func (p *IntegerProduct) put(dst []byte, sums []int32, to *Requantization, row, 
 	at, n := row*p.N+first, min(len(sums), p.N-first)
 	add, by := to.Add[first:][:len(sums)], to.By[first:]
 	if n == len(sums) {
-		p.k.requantize(dst[at:], sums, add, by, to)
+		p.k.requantize(dst[at:], sums, add, by, to, 1)
 		return
 	}
 	var out [maxIntegerCols]byte
-	p.k.requantize(out[:], sums, add, by, to)
+	p.k.requantize(out[:], sums, add, by, to, 1)
 	copy(dst[at:][:n], out[:])
 }

@@ -74,31 +74,34 @@ func (v *vec) toBytes(x, low, high, zero value, dst reg.GPVirtual) {
 }
 
 func (v *vec) requantize() {
-	v.begin("requantize", "func(dst *byte, sums, add *int32, by *float32, n int, low, high float32, zero int32)",
-		"is zero + round(limit(float32(sums+add)*by)).")
-	dst, sums, add, by, n := v.pointer("dst"), v.pointer("sums"), v.pointer("add"), v.pointer("by"), v.pointer("n")
+	v.begin("requantize", "func(dst *byte, sums, add *int32, by *float32, rows, n int, low, high float32, zero int32)",
+		"is zero + round(limit(float32(sums+add)*by)), for rows of n elements, at least one of each.")
+	dst, sums, rows := v.pointer("dst"), v.pointer("sums"), v.pointer("rows")
 	low, high, zero := v.broadcast("low"), v.broadcast("high"), v.broadcast("zero")
-	v.each(n, func() {
-		x := v.new()
-		v.VMOVUPS(operand.Mem{Base: sums}, x)
-		v.VPADDD(operand.Mem{Base: add}, x, x)
-		v.VCVTDQ2PS(x, x)
-		v.VMULPS(operand.Mem{Base: by}, x, x)
-		v.toBytes(x, low, high, zero, dst)
-		for _, p := range []reg.GPVirtual{sums, add, by} {
-			v.ADDQ(operand.I32(v.bytes), p)
-		}
-	})
+	row, again := v.label("row"), v.label("loop")
+	v.Label(row)
+	add, by, n := v.pointer("add"), v.pointer("by"), v.pointer("n")
+	v.Label(again)
+	x := v.new()
+	v.VMOVUPS(operand.Mem{Base: sums}, x)
+	v.VPADDD(operand.Mem{Base: add}, x, x)
+	v.VCVTDQ2PS(x, x)
+	v.VMULPS(operand.Mem{Base: by}, x, x)
+	v.toBytes(x, low, high, zero, dst)
+	for _, p := range []reg.GPVirtual{sums, add, by} {
+		v.ADDQ(operand.I32(v.bytes), p)
+	}
+	v.SUBQ(operand.I32(v.bytes/4), n)
+	v.JG(operand.LabelRef(again))
+	v.DECQ(rows)
+	v.JNZ(operand.LabelRef(row))
+	v.end()
 }
 
 func (v *vec) quantize() {
 	v.begin("quantize", "func(dst *byte, x *float32, n int, scale, low, high float32, zero int32)",
 		"is zero + round(limit(x/scale)), and zero where that is NaN.")
-	dst, x, n := v.pointer("dst"), v.pointer("x"), v.pointer("n")
-	scale, low, high, zero := v.broadcast("scale"), v.broadcast("low"), v.broadcast("high"), v.broadcast("zero")
-	v.each(n, func() {
-		q := v.new()
-		v.VMOVUPS(operand.Mem{Base: x}, q)
+	v.floats("scale", func(q, scale value) {
 		v.VDIVPS(scale, q, q)
 		if v.bytes == 64 {
 			k := v.K()
@@ -109,6 +112,19 @@ func (v *vec) quantize() {
 			v.VCMPPS(operand.U8(7), q, q, m)
 			v.VANDPS(m, q, q)
 		}
+	})
+	v.begin("quantizeBy", "func(dst *byte, x *float32, n int, by, low, high float32, zero int32)", "is zero + round(limit(x*by)).")
+	v.floats("by", func(q, by value) { v.VMULPS(by, q, q) })
+}
+
+// floats makes bytes of what change makes of numbers.
+func (v *vec) floats(number string, change func(q, number value)) {
+	dst, x, n := v.pointer("dst"), v.pointer("x"), v.pointer("n")
+	with, low, high, zero := v.broadcast(number), v.broadcast("low"), v.broadcast("high"), v.broadcast("zero")
+	v.each(n, func() {
+		q := v.new()
+		v.VMOVUPS(operand.Mem{Base: x}, q)
+		change(q, with)
 		v.toBytes(q, low, high, zero, dst)
 		v.ADDQ(operand.I32(v.bytes), x)
 	})

@@ -5,7 +5,11 @@ import "fmt"
 // neonBytes writes what turns int32 sums and float32 numbers into bytes and back, 8 at a time; lengths are multiples of 8.
 func neonBytes(g *neon) {
 	g.requantize()
-	g.quantize()
+	g.quantize("quantize", "scale", "is zero + round(limit(x/scale)), and zero where that is NaN.", func(x, scale vreg) vreg {
+		q := g.div(x, scale)
+		return g.and(q, g.equal(q, q))
+	})
+	g.quantize("quantizeBy", "by", "is zero + round(limit(x*by)).", g.mul)
 	g.dequantize("Unsigned", 0x20000000, "uxtl")
 	g.dequantize("Signed", 0, "sxtl")
 	g.transposeBytes()
@@ -17,8 +21,6 @@ func (g *neon) eights(body func()) {
 		body()
 		g.do("\tSUBS\t$8, R%d", vecN)
 	}, func(l string) { g.do("\tBGT\t%s", l) })
-	g.do("\tRET")
-	g.end()
 }
 
 // toBytes limits two vectors, rounds halves to even, adds the zero point, and stores the lowest bytes. NaN becomes the lower limit.
@@ -39,42 +41,51 @@ func (g *neon) toBytes(x [2]vreg, low, high, zero vreg, dst int) {
 }
 
 func (g *neon) requantize() {
-	const dst, sums, add, n, by = 0, 1, 2, vecN, 5
-	g.function("requantizeNEON", "(dst *byte, sums, add *int32, by *float32, n int, low, high float32, zero int32)",
-		"is zero + round(limit(float32(sums+add)*by)).", 52)
-	for i, to := range []int{dst, sums, add, by, n} {
-		g.argument([]string{"dst", "sums", "add", "by", "n"}[i], 8*i, to)
-	}
-	low, high, zero := g.number("low", 40), g.number("high", 44), g.number("zero", 48)
-	g.eights(func() {
-		var x [2]vreg
-		for i := range x {
-			x[i] = g.mul(g.toFloat(g.addInt(g.load(mem{sums, 16 * i}), g.load(mem{add, 16 * i}))), g.load(mem{by, 16 * i}))
-		}
-		for _, p := range []int{sums, add, by} {
-			g.do("\tADD\t$32, R%d", p)
-		}
-		g.toBytes(x, low, high, zero, dst)
-	})
+	const dst, sums, add, n, by, rows = 0, 1, 2, vecN, 5, 6
+	g.function("requantizeNEON", "(dst *byte, sums, add *int32, by *float32, rows, n int, low, high float32, zero int32)",
+		"is zero + round(limit(float32(sums+add)*by)), for rows of n elements, at least one of each.", 60)
+	g.argument("dst", 0, dst)
+	g.argument("sums", 8, sums)
+	g.argument("rows", 32, rows)
+	low, high, zero := g.number("low", 48), g.number("high", 52), g.number("zero", 56)
+	g.loop("row", func() {
+		g.argument("add", 16, add)
+		g.argument("by", 24, by)
+		g.argument("n", 40, n)
+		g.eights(func() {
+			var x [2]vreg
+			for i := range x {
+				x[i] = g.mul(g.toFloat(g.addInt(g.load(mem{sums, 16 * i}), g.load(mem{add, 16 * i}))), g.load(mem{by, 16 * i}))
+			}
+			for _, p := range []int{sums, add, by} {
+				g.do("\tADD\t$32, R%d", p)
+			}
+			g.toBytes(x, low, high, zero, dst)
+		})
+		g.do("\tSUB\t$1, R%d", rows)
+	}, func(l string) { g.do("\tCBNZ\tR%d, %s", rows, l) })
+	g.do("\tRET")
+	g.end()
 }
 
-func (g *neon) quantize() {
+// quantize is zero + round(limit(f(x, number))).
+func (g *neon) quantize(name, number, doc string, f func(x, number vreg) vreg) {
 	const dst, from = 0, 1
-	g.function("quantizeNEON", "(dst *byte, x *float32, n int, scale, low, high float32, zero int32)",
-		"is zero + round(limit(x/scale)), and zero where that is NaN.", 40)
+	g.function(name+"NEON", fmt.Sprintf("(dst *byte, x *float32, n int, %s, low, high float32, zero int32)", number), doc, 40)
 	g.argument("dst", 0, dst)
 	g.argument("x", 8, from)
 	g.argument("n", 16, vecN)
-	scale, low, high, zero := g.number("scale", 24), g.number("low", 28), g.number("high", 32), g.number("zero", 36)
+	with, low, high, zero := g.number(number, 24), g.number("low", 28), g.number("high", 32), g.number("zero", 36)
 	g.eights(func() {
 		var x [2]vreg
 		for i := range x {
-			q := g.div(g.load(mem{from, 16 * i}), scale)
-			x[i] = g.and(q, g.equal(q, q))
+			x[i] = f(g.load(mem{from, 16 * i}), with)
 		}
 		g.do("\tADD\t$32, R%d", from)
 		g.toBytes(x, low, high, zero, dst)
 	})
+	g.do("\tRET")
+	g.end()
 }
 
 func (g *neon) dequantize(kind string, unsigned uint32, widen string) {
@@ -96,6 +107,8 @@ func (g *neon) dequantize(kind string, unsigned uint32, widen string) {
 		}
 		g.do("\tADD\t$32, R%d", dst)
 	})
+	g.do("\tRET")
+	g.end()
 }
 
 // transposeBytes mixes neighbouring rows, then pairs, then halves.
