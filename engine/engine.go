@@ -49,6 +49,14 @@ type Options struct {
 	Threads int
 	// Device is "cpu" (or empty) or "cuda:N". An engine without the device returns ErrUnavailable.
 	Device string
+	// TF32 lets matrix products and convolutions in float32 round their operands to 10 bits, which NVIDIA's devices compute faster: results are off by up to some percent then.
+	// Without it the engine's results are those that engines owe each other. It is for CUDA devices alone.
+	TF32 bool
+	// Precision is Float32 (or empty), or Float16: convolutions and matrix products, and what stands between them, compute in float16 or more
+	// exactly; inputs and outputs keep their types.
+	Precision string
+	// MemoryLimit is how many bytes of a CUDA device's memory the session may take; 0 is no limit. A run that needs more fails with ErrTooLarge.
+	MemoryLimit int64
 	// Values says that the caller knows ValueSession, so the graph may have inputs and outputs that are no tensors. Otherwise an
 	// engine refuses them with an UnsupportedError, as does one whose sessions are no ValueSessions.
 	Values bool
@@ -120,6 +128,12 @@ type Session interface {
 	Run(ctx context.Context, in, out []*tensor.Tensor) error
 	// Close frees what the session holds, after the runs in progress. Runs that begin later return ErrClosed.
 	Close() error
+}
+
+// A Noter is a session that has something to say about how it computes.
+type Noter interface {
+	// Notes say where it computes in another type than the model says, for want of a kernel or because Options.Precision says so.
+	Notes() []string
 }
 
 // Run computes a session's outputs by name. Unknown and missing names are ErrInput.

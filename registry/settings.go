@@ -21,14 +21,23 @@ type Settings struct {
 	Engine  string `json:"engine,omitempty"`
 	Device  string `json:"device,omitempty"`
 	Threads int    `json:"threads,omitempty"`
+	// TF32, Precision and MemoryLimit (bytes of a device's memory) are those of engine.Options.
+	TF32        bool   `json:"tf32,omitempty"`
+	Precision   string `json:"precision,omitempty"`
+	MemoryLimit int64  `json:"memory_limit,omitempty"`
 	// Keep is how many versions the grid keeps beside those in use.
 	Keep int `json:"keep,omitempty"`
+}
+
+// Options are what the settings say of the model's sessions.
+func (s Settings) Options() engine.Options {
+	return engine.Options{Threads: s.Threads, Device: s.Device, TF32: s.TF32, Precision: s.Precision, MemoryLimit: s.MemoryLimit}
 }
 
 // Validate reports every fault at once, as fault.Errors. Which engines there are is asked of Config.Open, when a model is opened.
 func (s Settings) Validate() error {
 	var l fault.Errors
-	l.Take(engine.Options{Threads: s.Threads, Device: s.Device}.Validate(), func(path string) (string, bool) { return path, true })
+	l.Take(s.Options().Validate(), func(path string) (string, bool) { return path, true })
 	l.Check(s.Keep >= 0, "keep", "%d must not be negative", s.Keep)
 	return l.Err()
 }

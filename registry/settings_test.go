@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,6 +70,10 @@ func TestSettings(t *testing.T) {
 	// What is refused changes nothing; what cannot be opened is tried again once the settings are others.
 	if err := one.Configure(t.Context(), "plus", registry.Settings{Device: "gpu"}); !errors.Is(err, registry.ErrSettings) {
 		t.Errorf("a device that there is not: %v", err)
+	}
+	if err := one.Configure(t.Context(), "plus", registry.Settings{Precision: "half", MemoryLimit: -1}); !errors.Is(err, registry.ErrSettings) ||
+		!strings.Contains(err.Error(), "precision: ") || !strings.Contains(err.Error(), "memory_limit: ") {
+		t.Errorf("options that there are not: %v", err)
 	}
 	if err := one.Configure(t.Context(), "plus", registry.Settings{Engine: "none"}); err != nil {
 		t.Fatal(err)

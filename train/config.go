@@ -185,6 +185,7 @@ func (c Config) settle() (settled, error) {
 	l.Check(!c.Resume || c.Checkpoint != "", "checkpoint", "is missing: to resume, name the checkpoint")
 	l.Check(c.Engine != nil, "engine", "is missing: there is no engine")
 	l.Take(c.EngineOptions.Validate(), same)
+	l.Check(c.EngineOptions.Precision != engine.Float16, "precision", "training computes in float32: float16 is for a model that is trained")
 	if err := l.Err(); err != nil {
 		return s, fmt.Errorf("train: %w", err)
 	}

@@ -351,7 +351,7 @@ func FuzzReadCheckpoint(f *testing.F) {
 func TestConfigFaults(t *testing.T) {
 	bad := train.Config{
 		Epochs: -1, Batch: 1<<20 + 1, Optimizer: "magic", LearningRate: -1, Momentum: 2, WeightDecay: math.NaN(), Schedule: "never", LabelSmoothing: 1, MaxNorm: math.NaN(),
-		Augment: "glow=1", Eval: "half", Resume: true, Options: train.Options{Header: "maybe", Orientation: "up"}, EngineOptions: engine.Options{Threads: -1, Device: "tpu"},
+		Augment: "glow=1", Eval: "half", Resume: true, Options: train.Options{Header: "maybe", Orientation: "up"}, EngineOptions: engine.Options{Threads: -1, Device: "tpu", Precision: engine.Float16},
 	}
 	var faults fault.Errors
 	if err := bad.Validate(); !errors.As(err, &faults) {
@@ -361,7 +361,7 @@ func TestConfigFaults(t *testing.T) {
 	for _, f := range faults {
 		paths = append(paths, f.Path)
 	}
-	want := []string{"data", "header", "orientation", "epochs", "batch", "label_smoothing", "max_norm", "optimizer", "learning_rate", "momentum", "weight_decay", "schedule", "eval", "augment", "checkpoint", "engine", "threads", "device"}
+	want := []string{"data", "header", "orientation", "epochs", "batch", "label_smoothing", "max_norm", "optimizer", "learning_rate", "momentum", "weight_decay", "schedule", "eval", "augment", "checkpoint", "engine", "threads", "device", "precision"}
 	if !slices.Equal(paths, want) {
 		t.Errorf("faults of %q, want %q", paths, want)
 	}

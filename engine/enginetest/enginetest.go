@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/millrace/millrace/engine"
@@ -38,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) engine.Engine) {
 		"Unsupported":     unsupported,
 		"BadGraphs":       badGraphs,
 		"Options":         options,
+		"Precision":       halfPrecision,
 		"Concurrent":      concurrent,
 		"Cancelled":       cancelled,
 		"CancelledInside": cancelledInside,
@@ -367,6 +369,27 @@ func unsupported(t *testing.T, e engine.Engine) {
 	}
 }
 
+// halfPrecision asks for float16: a product of numbers that float16 holds is exact, another one is as near as float16 comes (an engine may compute more exactly), inputs and outputs stay
+// float32, and a session that has notes says what it does.
+func halfPrecision(t *testing.T, e engine.Engine) {
+	g := model([]graph.Value{value("x", tensor.Float32, free("N"), size(2))}, []graph.Value{value("y", tensor.Float32, free("N"), size(2))},
+		node("MatMul", nil, []string{"x", "w"}, "m"), node("Relu", nil, []string{"m"}, "y"))
+	g.Initializers = []graph.Initializer{{Name: "w", Tensor: of[float32](tensor.Shape{2, 2}, 1, 2, 0, 0.5)}}
+	s, err := e.Open(t.Context(), g, engine.Options{Precision: engine.Float16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	want[float32](t, run(t, s, of[float32](tensor.Shape{2, 2}, 1, 2, -3, 4))[0], tensor.Shape{2, 2}, 1, 3, 0, 0)
+	odd := run(t, s, of[float32](tensor.Shape{1, 2}, 2049, 0))[0] // halfway between two numbers of float16
+	if y := tensor.Data[float32](odd); math.Abs(float64(y[0])-2049) > 1 || math.Abs(float64(y[1])-4098) > 2 {
+		t.Errorf("got %v", odd)
+	}
+	if n, ok := s.(engine.Noter); ok && !slices.ContainsFunc(n.Notes(), func(s string) bool { return strings.Contains(s, "2 of 2 operators compute in float16") }) {
+		t.Errorf("the session does not say that it computes in float16: %q", n.Notes())
+	}
+}
+
 // badGraphs opens graphs that contradict themselves.
 func badGraphs(t *testing.T, e engine.Engine) {
 	in, out := []graph.Value{value("x", tensor.Float32, size(2))}, []graph.Value{value("y", tensor.Float32, size(2))}
@@ -400,6 +423,13 @@ func options(t *testing.T, e engine.Engine) {
 		want[float32](t, run(t, s, of[float32](tensor.Shape{1, 3}, 1, 2, 3))[0], tensor.Shape{1, 3}, 3, 5, 7)
 		if err := s.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+	for name, o := range map[string]engine.Options{
+		"precision": {Precision: "half"}, "tf32": {Device: "cpu", TF32: true}, "memory_limit": {Device: "cpu", MemoryLimit: 1 << 30},
+	} {
+		if _, err := e.Open(t.Context(), linear(), o); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%+v: got %v, want an error that names %s", o, err, name)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())

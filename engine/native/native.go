@@ -15,6 +15,7 @@ import (
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/native/gemm"
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/precision"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -123,8 +124,11 @@ func (e *Engine) open(ctx context.Context, g *graph.Graph, opts engine.Options) 
 	for name := range opts.Settings {
 		return nil, fmt.Errorf("engine native has no setting %q", name)
 	}
-	if opts.Threads < 0 {
-		return nil, fmt.Errorf("engine native: %d threads make no sense", opts.Threads)
+	if err := opts.Validate(); err != nil {
+		return nil, fmt.Errorf("engine native: %w", err)
+	}
+	if err := opts.CheckDevice(); err != nil {
+		return nil, fmt.Errorf("engine native: %w", err)
 	}
 	threads := opts.Threads
 	if threads == 0 {
@@ -140,11 +144,22 @@ func (e *Engine) open(ctx context.Context, g *graph.Graph, opts engine.Options) 
 			return nil, err
 		}
 	}
-	p, err := e.compile(ctx, g)
+	computed := g
+	var notes []string
+	if opts.Precision == engine.Float16 {
+		if computed, notes, err = precision.Float16(g); err != nil {
+			return nil, fmt.Errorf("engine native: %w", err)
+		}
+	}
+	p, err := e.compile(ctx, computed)
 	if err != nil {
 		return nil, err
 	}
-	return newSession(ctx, e, g, p, min(threads, e.cfg.MaxThreads))
+	if s, err = newSession(ctx, e, computed, p, min(threads, e.cfg.MaxThreads)); err != nil {
+		return nil, err
+	}
+	s.notes = notes
+	return s, nil
 }
 
 // Evaluator returns what runs small graphs for constant folding, with plain limits and one thread.

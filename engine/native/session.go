@@ -16,9 +16,10 @@ import (
 
 // A Session runs one graph. It is safe for concurrent use; runs at the same time have their own memory.
 type Session struct {
-	e    *Engine
-	prog *program
-	pool *pool
+	e     *Engine
+	prog  *program
+	pool  *pool
+	notes []string
 
 	runs   sync.RWMutex // held for reading during a run
 	closed bool
@@ -33,7 +34,13 @@ type Session struct {
 	nested *atomic.Int64 // plans of such parts, of all programs of the session
 }
 
-var _ engine.Session = (*Session)(nil)
+var (
+	_ engine.Session = (*Session)(nil)
+	_ engine.Noter   = (*Session)(nil)
+)
+
+// Notes say what the session computes in another precision than the model says, on request.
+func (s *Session) Notes() []string { return s.notes }
 
 func newSession(ctx context.Context, e *Engine, g *graph.Graph, prog *program, threads int) (*Session, error) {
 	s := &Session{e: e, prog: prog, pool: newPool(threads), idle: new(atomic.Int64), nested: new(atomic.Int64)}

@@ -18,7 +18,7 @@ import (
 
 // TestRandomGraphs: both engines answer alike on 400 random graphs, without a tolerance of their own.
 func TestRandomGraphs(t *testing.T) {
-	library, own := open(t), native.New(native.Config{})
+	library, own := openOn(t), native.New(native.Config{})
 	ops := map[string]bool{}
 	for seed := range uint64(400) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -82,7 +82,7 @@ var apart = map[string]string{
 // TestConformanceAlike: on each of ONNX's cases that both engines take, the library gives what native gives.
 func TestConformanceAlike(t *testing.T) {
 	const dir = "/usr/share/libonnx-testdata/data"
-	library := open(t)
+	library := openOn(t)
 	if _, err := os.Stat(dir); err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatal(err)
@@ -139,7 +139,7 @@ var edgesApart = map[string]string{
 
 // TestEdges: the library passes the other cases.
 func TestEdges(t *testing.T) {
-	r, err := conformance.Run(t.Context(), "../enginetest/testdata/edges", open(t))
+	r, err := conformance.Run(t.Context(), "../enginetest/testdata/edges", openOn(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestEdges(t *testing.T) {
 // TestDoubtsAreTrue: the library is wrong, and native right, on each case that was reported. One that the library mends has to leave
 // Doubts and docs/engines.md.
 func TestDoubtsAreTrue(t *testing.T) {
-	library := open(t)
+	library := openOn(t)
 	right, err := conformance.Run(t.Context(), cases, native.New(native.Config{}))
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +174,7 @@ func TestDoubtsAreTrue(t *testing.T) {
 
 // TestDoubtsAreEnough: the library is right where Doubts has no doubt although it has of the operator.
 func TestDoubtsAreEnough(t *testing.T) {
-	library, own := open(t), native.New(native.Config{})
+	library, own := openOn(t), native.New(native.Config{})
 	hold := func(g *graph.Graph, x *tensor.Tensor) {
 		t.Helper()
 		if d := onnxruntime.Doubts(g); len(d) > 0 {
@@ -223,7 +223,7 @@ func TestRandomNewer(t *testing.T) { agreeOn(t, random.Newer) }
 
 // TestRandomLinear: the same on 200 graphs of the two operators of opset 27, which the library has under its own domain.
 func TestRandomLinear(t *testing.T) {
-	library, own := open(t), native.New(native.Config{})
+	library, own := openOn(t), native.New(native.Config{})
 	for seed := range uint64(200) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			c, err := random.Linear(seed)
@@ -245,7 +245,7 @@ func TestRandomLinear(t *testing.T) {
 }
 
 func agreeOn(t *testing.T, make func(seed uint64) (random.Case, error)) {
-	library, own := open(t), native.New(native.Config{})
+	library, own := openOn(t), native.New(native.Config{})
 	for seed := range uint64(600) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			c, err := make(seed)

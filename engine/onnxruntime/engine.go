@@ -20,6 +20,7 @@ import (
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
+	"github.com/millrace/millrace/graph/precision"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -99,7 +100,22 @@ func (e *Engine) open(ctx context.Context, g *graph.Graph, opts engine.Options) 
 	if err := engine.TensorsOnly(Name, g); err != nil {
 		return nil, err
 	}
-	a, err := adapt(g)
+	if err := opts.CheckDevice(); err != nil {
+		return nil, fmt.Errorf("open on onnxruntime: %w", err)
+	}
+	computed := g
+	var notes []string
+	switch opts.Precision {
+	case "", engine.Float32:
+	case engine.Float16:
+		var err error
+		if computed, notes, err = precision.Float16(g); err != nil {
+			return nil, fmt.Errorf("open on onnxruntime: %w", err)
+		}
+	default:
+		return nil, fmt.Errorf("open on onnxruntime: precision %q must be float32 or float16", opts.Precision)
+	}
+	a, err := adapt(computed)
 	if err != nil {
 		return nil, fmt.Errorf("open on onnxruntime: %w", err)
 	}
@@ -122,6 +138,7 @@ func (e *Engine) open(ctx context.Context, g *graph.Graph, opts engine.Options) 
 				a.notes = append(a.notes, w.String())
 			}
 			slices.Sort(a.notes)
+			a.notes = append(notes, a.notes...)
 			return newSession(g, a, dyn), nil
 		}
 		op, node := missingKernel(err)
@@ -339,13 +356,26 @@ func putOn(o *ort.SessionOptions, opts engine.Options, library string) (err erro
 		return unusable(name, err)
 	}
 	defer func() { err = errors.Join(err, options.Destroy()) }()
-	if err := options.Update(map[string]string{"device_id": id}); err != nil {
+	if err := options.Update(cudaOptions(id, opts)); err != nil {
 		return unusable(name, err)
 	}
 	if err := o.AppendExecutionProviderCUDA(options); err != nil {
 		return unusable(name, err)
 	}
 	return nil
+}
+
+// cudaOptions are the settings of the library's CUDA provider, by its names for them.
+func cudaOptions(id string, opts engine.Options) map[string]string {
+	o := map[string]string{"device_id": id, "use_tf32": "0"} // the library's own default is 1, which rounds to 10 bits
+	if opts.TF32 {
+		o["use_tf32"] = "1"
+	}
+	if opts.MemoryLimit > 0 {
+		// What is asked for, not the next power of two: otherwise half of the limit may lie idle.
+		o["gpu_mem_limit"], o["arena_extend_strategy"] = strconv.FormatInt(opts.MemoryLimit, 10), "kSameAsRequested"
+	}
+	return o
 }
 
 // unusable says what the library says of a device, and who tells more.

@@ -34,8 +34,11 @@ func open(tb testing.TB) engine.Engine {
 	return e
 }
 
+// openOn is open on the device that MILLRACE_DEVICE names. What holds on the processor alone (kernels that it lacks, its faults, its memory) is tested there in any case.
+func openOn(tb testing.TB) engine.Engine { return enginetest.OnDevice(open(tb)) }
+
 func TestContract(t *testing.T) {
-	enginetest.Run(t, func(t *testing.T) engine.Engine { return open(t) })
+	enginetest.Run(t, func(t *testing.T) engine.Engine { return openOn(t) })
 }
 
 // build makes a graph and opens it.

@@ -29,6 +29,8 @@ type Session struct {
 	frames frames
 }
 
+var _ engine.Noter = (*Session)(nil)
+
 func newSession(g *graph.Graph, a *adapted, dyn *ort.DynamicAdvancedSession) *Session {
 	s := &Session{inputs: g.Placeholders(), outputs: g.Outputs, in: a.inputs, out: a.outputs, notes: a.notes, dyn: dyn}
 	s.bound.room = 2 * (len(s.in) + len(s.out))
@@ -38,7 +40,7 @@ func newSession(g *graph.Graph, a *adapted, dyn *ort.DynamicAdvancedSession) *Se
 	return s
 }
 
-// Notes say where the session computes in another type than the model says, for want of a kernel.
+// Notes say where the session computes in another type than the model says, on request or for want of a kernel.
 func (s *Session) Notes() []string { return s.notes }
 
 // Inputs are the graph's placeholders.

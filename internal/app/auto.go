@@ -20,6 +20,6 @@ func (auto) Name() string { return "auto" }
 func (a auto) Capabilities() engine.Capabilities { return a.all.list[0].Capabilities() }
 
 func (a auto) Open(ctx context.Context, g *graph.Graph, o engine.Options) (engine.Session, error) {
-	s, _, err := a.all.Open(ctx, &model.Model{Name: g.Name, Graph: g}, ModelConfig{Engine: "auto", Threads: o.Threads, Device: o.Device})
+	s, _, err := a.all.Open(ctx, &model.Model{Name: g.Name, Graph: g}, ModelConfig{Engine: "auto"}.WithOptions(o))
 	return s, err
 }

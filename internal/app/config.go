@@ -255,6 +255,10 @@ type ONNXRuntimeConfig struct {
 	Threads int `yaml:"threads"`
 	// Where models run: `cpu` or `cuda:N`.
 	Device string `yaml:"device"`
+	// Whether models on CUDA devices may round the operands of products to 10 bits, for speed: results are off by up to some percent then.
+	TF32 bool `yaml:"tf32"`
+	// The most bytes of a CUDA device's memory that each model may take; 0 is no limit. A run that needs more fails with `too_large` (413).
+	MemoryLimit Size `yaml:"memory_limit"`
 	// Session settings by name, as `millrace engine ls` lists them.
 	Settings map[string]string `yaml:"settings"`
 }
@@ -358,6 +362,13 @@ type ModelConfig struct {
 	Keep int `yaml:"keep" default:"10"`
 	// Where it runs: `cpu` or `cuda:N`.
 	Device string `yaml:"device" default:"the engine's"`
+	// Whether it may round the operands of products to 10 bits, for speed, on a CUDA device: results are off by up to some percent then.
+	TF32 bool `yaml:"tf32" default:"the engine's"`
+	// What convolutions and matrix products compute in: `float32`, or `float16`, which takes half of the memory and is faster on CUDA devices, and slower on the processor.
+	// `millrace model check --precision float16` shows what that costs in exactness.
+	Precision string `yaml:"precision" default:"float32"`
+	// The most bytes of a CUDA device's memory that it may take; 0 is what the engine says. A run that needs more fails with `too_large` (413).
+	MemoryLimit Size `yaml:"memory_limit" default:"the engine's"`
 	// How many threads one run may use; 0 leaves it to the engine.
 	Threads int `yaml:"threads" default:"0"`
 	// Of a model of TensorFlow's: which signature of a SavedModel; nothing is the one sensible one.

@@ -79,6 +79,9 @@ func (e *Engines) Open(ctx context.Context, m *model.Model, settings ModelConfig
 		if err == nil {
 			log := e.log.With("model", m.Name, "version", m.Version, "engine", eng.Name())
 			log.Info("model opened")
+			if n, ok := s.(engine.Noter); ok && len(n.Notes()) > 0 {
+				log.Info("how the engine computes it", "notes", n.Notes())
+			}
 			for other, reasons := range doubts {
 				if other == eng.Name() {
 					log.Warn("no other engine takes this model, and some of its results may be wrong", "why", few(reasons))
@@ -96,9 +99,9 @@ func (e *Engines) Open(ctx context.Context, m *model.Model, settings ModelConfig
 	return nil, "", errors.Join(faults...)
 }
 
-// For returns the engine that Open would try first for g, by the name of an engine or "auto".
-func (e *Engines) For(name string, g *graph.Graph) (engine.Engine, error) {
-	candidates, _, err := e.order(g, ModelConfig{Engine: name})
+// For returns the engine that Open would try first for g with those options, by the name of an engine or "auto".
+func (e *Engines) For(name string, g *graph.Graph, o engine.Options) (engine.Engine, error) {
+	candidates, _, err := e.order(g, ModelConfig{Engine: name}.WithOptions(o))
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +119,7 @@ func (e *Engines) order(g *graph.Graph, settings ModelConfig) (candidates []engi
 	doubts = map[string][]engine.Doubt{}
 	var last []engine.Engine
 	for _, eng := range e.list {
-		if d, ok := eng.(engine.Doubter); ok && onProcessor(e.options(eng.Name(), settings).Device) {
+		if d, ok := eng.(engine.Doubter); ok && e.options(eng.Name(), settings).OnCPU() {
 			if reasons := d.Doubts(g); len(reasons) > 0 {
 				doubts[eng.Name()] = reasons
 				last = append(last, eng)
@@ -127,8 +130,6 @@ func (e *Engines) order(g *graph.Graph, settings ModelConfig) (candidates []engi
 	}
 	return append(candidates, last...), doubts, nil
 }
-
-func onProcessor(device string) bool { return device == "" || device == "cpu" }
 
 // few lists the first reasons, for a line of the log.
 func few(doubts []engine.Doubt) string {
@@ -147,13 +148,34 @@ func few(doubts []engine.Doubt) string {
 	return b.String()
 }
 
+// Options are what a session of the named engine is opened with where somebody asks for o: what o leaves out, the configuration says.
+func (e *Engines) Options(name string, o engine.Options) engine.Options {
+	return e.options(name, ModelConfig{}.WithOptions(o))
+}
+
+// options are what a model's settings say of its sessions.
+func (m ModelConfig) options() engine.Options {
+	return engine.Options{Threads: m.Threads, Device: m.Device, TF32: m.TF32, Precision: m.Precision, MemoryLimit: int64(m.MemoryLimit)}
+}
+
+// WithOptions returns m with what options of a session say.
+func (m ModelConfig) WithOptions(o engine.Options) ModelConfig {
+	m.Threads, m.Device, m.TF32, m.Precision, m.MemoryLimit = o.Threads, o.Device, o.TF32, o.Precision, Size(o.MemoryLimit)
+	return m
+}
+
 func (e *Engines) options(name string, settings ModelConfig) engine.Options {
-	o := engine.Options{Threads: settings.Threads, Device: settings.Device}
+	o := settings.options()
 	switch name {
 	case "onnxruntime":
-		o.Threads = cmp.Or(o.Threads, e.cfg.Engines.ONNXRuntime.Threads)
-		o.Device = cmp.Or(o.Device, e.cfg.Engines.ONNXRuntime.Device)
-		o.Settings = e.cfg.Engines.ONNXRuntime.Settings
+		rt := e.cfg.Engines.ONNXRuntime
+		o.Threads = cmp.Or(o.Threads, rt.Threads)
+		o.Device = cmp.Or(o.Device, rt.Device)
+		o.Settings = rt.Settings
+		if !o.OnCPU() { // what is said of all models on devices concerns none on the processor
+			o.TF32 = o.TF32 || rt.TF32
+			o.MemoryLimit = cmp.Or(o.MemoryLimit, int64(rt.MemoryLimit))
+		}
 	case "native":
 		o.Threads = cmp.Or(o.Threads, e.cfg.Engines.Native.Threads)
 	}

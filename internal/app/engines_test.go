@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -75,7 +76,7 @@ func TestAutoDoubts(t *testing.T) {
 	if list, _, err := e.order(relu("unsure"), ModelConfig{Device: "cuda:0"}); err != nil || list[0].Name() != "onnxruntime" {
 		t.Errorf("on cuda:0: %v, %v", list, err)
 	}
-	if first, err := e.For("auto", relu("unsure")); err != nil || first.Name() != "native" {
+	if first, err := e.For("auto", relu("unsure"), engine.Options{}); err != nil || first.Name() != "native" {
 		t.Errorf("For: %v, %v", first, err)
 	}
 	for name, want := range map[string]string{"sure": "library", "unsure": "own"} {
@@ -114,6 +115,53 @@ func relu(name string) *graph.Graph {
 		Inputs:  []graph.Value{{Name: "x", DType: tensor.Float32, Shape: graph.Dims(2)}},
 		Outputs: []graph.Value{{Name: "y", DType: tensor.Float32, Shape: graph.Dims(2)}},
 		Nodes:   []*graph.Node{{OpType: "Relu", Inputs: []string{"x"}, Outputs: []string{"y"}}},
+	}
+}
+
+// TestOptions: a model's own options count before those of the engine, and what is said of all models on devices concerns none on the processor.
+func TestOptions(t *testing.T) {
+	var c Config
+	c.Engines.ONNXRuntime = ONNXRuntimeConfig{Threads: 2, Device: "cpu", TF32: true, MemoryLimit: 100, Settings: map[string]string{"spinning": "true"}}
+	c.Engines.Native.Threads = 3
+	e := newEngines(c, slog.New(slog.DiscardHandler), nil, native.New(native.Config{}))
+	settings := c.Engines.ONNXRuntime.Settings
+	for _, o := range []struct {
+		engine string
+		model  ModelConfig
+		want   engine.Options
+	}{
+		{"onnxruntime", ModelConfig{}, engine.Options{Threads: 2, Device: "cpu", Settings: settings}},
+		{"onnxruntime", ModelConfig{Device: "cuda:1"}, engine.Options{Threads: 2, Device: "cuda:1", TF32: true, MemoryLimit: 100, Settings: settings}},
+		{"onnxruntime", ModelConfig{Device: "cuda:1", MemoryLimit: 7, Precision: "float16", Threads: 1},
+			engine.Options{Threads: 1, Device: "cuda:1", TF32: true, Precision: "float16", MemoryLimit: 7, Settings: settings}},
+		{"onnxruntime", ModelConfig{TF32: true}, engine.Options{Threads: 2, Device: "cpu", TF32: true, Settings: settings}},
+		{"native", ModelConfig{Precision: "float16"}, engine.Options{Threads: 3, Precision: "float16"}},
+	} {
+		if got := e.options(o.engine, o.model); !reflect.DeepEqual(got, o.want) {
+			t.Errorf("%s with %+v: %+v, want %+v", o.engine, o.model, got, o.want)
+		}
+		if got := e.Options(o.engine, o.model.options()); !reflect.DeepEqual(got, o.want) {
+			t.Errorf("Options of %s with %+v: %+v, want %+v", o.engine, o.model, got, o.want)
+		}
+	}
+	// What the grid keeps of a model is all of it.
+	m := ModelConfig{Engine: "native", Device: "cuda:1", TF32: true, Precision: "float16", MemoryLimit: 7, Threads: 4}
+	if got := (Config{}).runs("m", m.Settings("auto"), true); !reflect.DeepEqual(got, m) {
+		t.Errorf("by way of the grid: %+v, want %+v", got, m)
+	}
+}
+
+// TestNotesLogged: what a session says of how it computes is in the log.
+func TestNotesLogged(t *testing.T) {
+	var log bytes.Buffer
+	e := newEngines(Config{}, slog.New(slog.NewTextHandler(&log, nil)), nil, native.New(native.Config{}))
+	s, _, err := e.Open(t.Context(), &model.Model{Name: "m", Graph: relu("m")}, ModelConfig{Precision: "float16"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if !strings.Contains(log.String(), "nothing computes in float16") {
+		t.Errorf("the log is\n%s", log.String())
 	}
 }
 

@@ -57,7 +57,7 @@ func (c Config) runs(name string, inGrid registry.Settings, set bool) ModelConfi
 	if file, ok := c.Models[name]; ok && !(set && c.Cluster.set()) {
 		return file
 	}
-	return ModelConfig{Engine: inGrid.Engine, Device: inGrid.Device, Threads: inGrid.Threads}
+	return ModelConfig{Engine: inGrid.Engine}.WithOptions(inGrid.Options())
 }
 
 // Cache is the cache of a name as the grid has it.
@@ -70,7 +70,9 @@ func (p PipelineConfig) Pipeline(name string) pipeline.Config {
 
 // Settings are what the grid keeps of how a model runs. standard is the engine that stands for none.
 func (m ModelConfig) Settings(standard string) registry.Settings {
-	s := registry.Settings{Engine: m.Engine, Device: m.Device, Threads: m.Threads, Keep: m.Keep}
+	s := registry.Settings{
+		Engine: m.Engine, Device: m.Device, TF32: m.TF32, Precision: m.Precision, MemoryLimit: int64(m.MemoryLimit), Threads: m.Threads, Keep: m.Keep,
+	}
 	if s.Engine == standard {
 		s.Engine = ""
 	}

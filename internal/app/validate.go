@@ -43,6 +43,7 @@ func (c *Config) Validate() error {
 	v.positive("engines.native.max_run_bytes", int64(c.Engines.Native.MaxRunBytes))
 	rt := c.Engines.ONNXRuntime
 	v.Take(engine.Options{Threads: rt.Threads, Device: rt.Device}.Validate(), under("engines.onnxruntime"))
+	v.Check(rt.MemoryLimit >= 0, "engines.onnxruntime.memory_limit", "must not be negative")
 	v.Take(onnxruntime.ValidateSettings(rt.Settings), under("engines.onnxruntime.settings"))
 	v.shared(c)
 	for _, name := range slices.Sorted(maps.Keys(c.Caches)) {
@@ -166,7 +167,7 @@ func (v *validator) model(path, name string, m ModelConfig) {
 	}
 	v.Check(m.Path != "", path+".path", "must name an ONNX file or a folder of versions")
 	v.oneOf(path+".engine", m.Engine, "auto", "native", "onnxruntime")
-	v.Take(engine.Options{Threads: m.Threads, Device: m.Device}.Validate(), under(path))
+	v.Take(m.options().Validate(), under(path))
 	v.Check(m.Keep >= 1, path+".keep", "%d must be at least 1", m.Keep)
 	if m.Scale != nil {
 		v.finite(path+".scale", *m.Scale)

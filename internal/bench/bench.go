@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/internal/app"
 )
 
@@ -23,6 +24,8 @@ type Options struct {
 	Samples, Keys int
 	// Engine runs the network: "auto" if empty.
 	Engine string
+	// EngineOptions are those of the network's sessions.
+	EngineOptions engine.Options
 	// Dir is where the nodes keep their data; a temporary folder that is removed if empty.
 	Dir string
 	// Store is what a node has under the name StoreName; nothing if nil.
@@ -128,7 +131,7 @@ func OnNode(ctx context.Context, o Options, class string, work func(context.Cont
 	if o.Engine != "" {
 		c.Engine = o.Engine
 	}
-	c.Models = map[string]app.ModelConfig{network: {Path: app.Path(path)}}
+	c.Models = map[string]app.ModelConfig{network: app.ModelConfig{Path: app.Path(path)}.WithOptions(o.EngineOptions)}
 	c.Caches = map[string]app.CacheConfig{Source: {Class: class}, Target: {Class: class}}
 	c.Pipelines = map[string]app.PipelineConfig{pipeline: {From: Source, Model: network, To: Target}}
 	if o.Store != nil {

@@ -25,10 +25,15 @@ numbers mean.`,
 	f.BoolVar(&o.Short, "short", false, "take fewer samples: seconds, not minutes")
 	f.StringVar(&o.Engine, "engine", "auto", "engine that runs the network: auto, native or onnxruntime")
 	f.StringVar(&o.Dir, "dir", "", "`folder` for the nodes' data (default: a temporary one)")
+	options := deviceFlags(cmd)
 	out := f.String("out", "", "write the rows as JSON to this `file` too")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := oneOf("engine", o.Engine, "auto", "native", "onnxruntime"); err != nil {
+			return err
+		}
+		var err error
+		if o.EngineOptions, err = options(); err != nil {
 			return err
 		}
 		if err := checkOut(*out); err != nil {

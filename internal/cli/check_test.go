@@ -149,8 +149,8 @@ func TestCheckSaysWhatServeDoes(t *testing.T) {
 		{"a folder without versions", "models: {m: {path: versions}}", []string{"models.m.path: folder "}},
 		{"a file that is no model", "models: {m: {path: noise}}", nil}, // what serves goes on: the log says it
 		{"a built-in that there is not", "models: {m: {path: 'builtin:nobody'}}", nil},
-		{"models", "models: {'-m': {path: noise}, m: {path: noise, engine: gpu, device: tpu, threads: -1, invert: maybe, layout: CHW}}",
-			[]string{"models.-m: ", "models.m.engine: ", "models.m.device: ", "models.m.threads: ", "models.m.invert: ", "models.m.layout: "}},
+		{"models", "models: {'-m': {path: noise}, m: {path: noise, engine: gpu, device: tpu, threads: -1, precision: half, invert: maybe, layout: CHW}, n: {path: noise, device: cpu, tf32: true, memory_limit: 1GiB}}",
+			[]string{"models.n.tf32: ", "models.n.memory_limit: ", "models.m.precision: ", "models.-m: ", "models.m.engine: ", "models.m.device: ", "models.m.threads: ", "models.m.invert: ", "models.m.layout: "}},
 		{"a model's name with dots and blanks", "models: {'res net.v2': {path: noise}}\npipelines: {p: {from: a, model: 'res net.v2', to: b}}", nil},
 		{"a repository", "model_repository: repo", nil},
 		{"a repository that is not there", "model_repository: nowhere", []string{"model_repository: "}},

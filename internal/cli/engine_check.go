@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/engine/enginetest/conformance"
 )
 
@@ -22,8 +23,13 @@ was wrong or crashed; one that was refused with its reason is no failure.`,
 		Args: args("DIR"),
 	}
 	engines := c.engineFlag(cmd)
+	options := deviceFlags(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "print every case as JSON, a line each")
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
+		opts, err := options()
+		if err != nil {
+			return err
+		}
 		all, name, err := engines()
 		if err != nil {
 			return err
@@ -34,6 +40,7 @@ was wrong or crashed; one that was refused with its reason is no failure.`,
 				return err
 			}
 		}
+		e = engine.With(e, all.Options(e.Name(), opts))
 		fsys := os.DirFS(given[0])
 		cases, err := conformance.Find(fsys)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/internal/app"
 )
 
@@ -35,5 +36,20 @@ func (c *command) engineFlag(cmd *cobra.Command) func() (*app.Engines, string, e
 			return nil, "", err
 		}
 		return app.OpenEngines(config, slog.New(slog.DiscardHandler)), *name, nil
+	}
+}
+
+// deviceFlags adds the flags that say where and how a model runs here, and returns what reads them.
+func deviceFlags(cmd *cobra.Command) func() (engine.Options, error) {
+	var o engine.Options
+	var limit sizeFlag
+	f := cmd.Flags()
+	f.StringVar(&o.Device, "device", "", "cpu or cuda:N (default: as the engine is configured)")
+	f.BoolVar(&o.TF32, "tf32", false, "let products on a CUDA device round their operands to 10 bits, for speed")
+	f.StringVar(&o.Precision, "precision", "", "what convolutions and matrix products compute in: float32 or float16 (default float32)")
+	f.Var(&limit, "memory-limit", "the most bytes of a CUDA device's memory, such as 4GiB (default: no limit)")
+	return func() (engine.Options, error) {
+		o.MemoryLimit = int64(limit)
+		return o, flagFaults(o.Validate())
 	}
 }

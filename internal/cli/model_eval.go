@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/internal/app"
 	"github.com/millrace/millrace/train"
 )
@@ -102,6 +101,7 @@ right, for each label how often it gave which answer, precision, recall and the 
 	readFlags(cmd, &o)
 	tableFlags(cmd, &o)
 	engines := c.engineFlag(cmd)
+	options := deviceFlags(cmd)
 	opts := tensorFlowFlags(cmd)
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
@@ -109,6 +109,10 @@ right, for each label how often it gave which answer, precision, recall and the 
 			return usagef("--data is missing")
 		}
 		if err := flagFaults(o.Validate()); err != nil {
+			return err
+		}
+		how, err := options()
+		if err != nil {
 			return err
 		}
 		all, name, err := engines()
@@ -120,7 +124,7 @@ right, for each label how often it gave which answer, precision, recall and the 
 		if err != nil {
 			return err
 		}
-		e, err := all.For(name, m.Graph)
+		e, err := all.For(name, m.Graph, how)
 		if err != nil {
 			return err
 		}
@@ -149,7 +153,7 @@ right, for each label how often it gave which answer, precision, recall and the 
 				return usagef("--part %s leaves nothing", *part)
 			}
 		}
-		result, err := train.Evaluate(cmd.Context(), e, engine.Options{}, m.Graph, set)
+		result, err := train.Evaluate(cmd.Context(), e, all.Options(e.Name(), how), m.Graph, set)
 		if err != nil {
 			return fmt.Errorf("evaluate %s: %w", given[0], err)
 		}

@@ -35,6 +35,7 @@ the standard output, a line each.`,
 		Args: args("FILE"),
 	}
 	engines := c.engineFlag(cmd)
+	options := deviceFlags(cmd)
 	opts := tensorFlowFlags(cmd)
 	in := cmd.Flags().String("in", "", "`file` with the inputs (- is the standard input)")
 	out := cmd.Flags().String("out", "", ".npz `file` for the outputs")
@@ -46,6 +47,10 @@ the standard output, a line each.`,
 			return usagef("--out %s: the outputs are written as an .npz, so name a file that ends in .npz; without --out they are printed as JSON", *out)
 		}
 		if err := checkOut(*out); err != nil {
+			return err
+		}
+		how, err := options()
+		if err != nil {
 			return err
 		}
 		all, name, err := engines()
@@ -70,7 +75,7 @@ the standard output, a line each.`,
 		if names := slices.Collect(maps.Keys(inputs)); len(names) > 0 {
 			m.Graph, _ = gradient.Feed(m.Graph, names...)
 		}
-		session, _, err := all.Open(cmd.Context(), m, app.ModelConfig{Engine: name})
+		session, _, err := all.Open(cmd.Context(), m, app.ModelConfig{Engine: name}.WithOptions(how))
 		if err != nil {
 			return fmt.Errorf("open %s: %w", given[0], err)
 		}
