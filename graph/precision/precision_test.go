@@ -157,6 +157,26 @@ func TestOutOfRange(t *testing.T) {
 	}
 }
 
+// TestMixed: a light operator with an operand that is in float32 stays there, so that a mask of huge numbers does not become infinite.
+func TestMixed(t *testing.T) {
+	b := graph.NewBuilder("masked")
+	x, mask := b.Input("x", tensor.Float32, graph.Dims(1, 2)), b.Input("mask", tensor.Float32, graph.Dims(1, 2))
+	y := b.Op("MatMul", nil, x, b.Init("w", tensor.Must(tensor.Of([]float32{1, 0, 0, 1}, 2, 2))))
+	b.Output(b.Name(b.Op("Add", nil, y, mask), "y"))
+	g, err := infer.Build(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, notes, err := precision.Float16(g)
+	if err != nil || !strings.HasPrefix(notes[0], "1 of 2 operators compute in float16: 1 MatMul") {
+		t.Fatalf("%q, %v", notes, err)
+	}
+	out := run(t, h, map[string]*tensor.Tensor{"x": tensor.Must(tensor.Of([]float32{1, 2}, 1, 2)), "mask": tensor.Must(tensor.Of([]float32{0, -3e38}, 1, 2))})
+	if got := tensor.Data[float32](out["y"]); got[0] != 1 || got[1] != -3e38 {
+		t.Errorf("got %v", got)
+	}
+}
+
 // TestCaptured: what a subgraph takes from around it is there in float32, though it was computed in float16.
 func TestCaptured(t *testing.T) {
 	b := graph.NewBuilder("captured")
