@@ -176,9 +176,10 @@ func (s *relay) took(number uint64) {
 	s.taken = max(s.taken, number)
 }
 
-// restart makes number the last message that is asked for no more: what was promised counts no more.
+// restart makes number the last message that is asked for no more: what was promised counts no more, and what was sent before, by another owner perhaps whose numbers say
+// nothing of this one's, is not waited for.
 // Lock is held.
 func (s *relay) restart(fence, number uint64) {
-	s.fence, s.number, s.taken = fence, number, number
+	s.fence, s.number, s.taken, s.sent = fence, number, number, number
 	s.due, s.proven = 0, time.Time{}
 }

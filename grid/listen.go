@@ -188,10 +188,16 @@ func (l *Listener) offer(part int, c change) {
 	if l.err != nil || !l.live[part] || c.seq <= max(l.positions[part], l.read[part]) {
 		return
 	}
+	// Where a partition's owner changes, what a relay brings and what this node's own feed has may overlap.
+	if given := l.ahead[e.Key]; given.part == part && c.seq <= given.seq {
+		return
+	}
 	if !l.opts.Values {
 		e = Entry{Cache: e.Cache, Key: e.Key, Revision: e.Revision}
 	}
-	if q := l.byKey[e.Key]; q != nil {
+	if q := l.byKey[e.Key]; q != nil && c.seq <= q.last {
+		return
+	} else if q != nil {
 		l.waits(e.cost() - q.entry.cost())
 		if q.kind != Created || c.kind != Updated {
 			q.kind = c.kind

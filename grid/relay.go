@@ -289,6 +289,9 @@ func (s *relay) take(m *nats.Msg) {
 	if errors.Join(err1, err2, err3, err4, err5, err6) != nil {
 		return // its number will be missed
 	}
+	if s.key.p.tenure() != nil {
+		return // this node owns the partition now and has its changes itself; its number is missed if that ends
+	}
 	s.mu.Lock()
 	if fence < s.fence || fence == s.fence && number <= s.number {
 		s.mu.Unlock()

@@ -77,6 +77,65 @@ func TestRelayBehindBeforeNext(t *testing.T) {
 	}
 }
 
+// TestRelayOfAnotherOwner: what a former owner had sent is not waited for when another one's messages come, whose numbers may be lower.
+func TestRelayOfAnotherOwner(t *testing.T) {
+	f := &follower{behind: func() {}}
+	s := newFollowed(f)
+	asked := time.Now()
+	s.answered(answer{Fence: 1, Sent: outletSpan + 60}, asked)
+	anothers := func(n int) *nats.Msg {
+		m := relayed(n)
+		m.Header[relayFence] = []string{"2"}
+		return m
+	}
+	s.take(anothers(1))
+	s.answered(answer{Fence: 2, Sent: outletSpan + 1}, asked.Add(relayEvery))
+	s.take(anothers(2))
+	if got, want := f.all(), []string{"behind", "change 2"}; !slices.Equal(got, want) {
+		t.Errorf("takers are told %q, want %q", got, want)
+	}
+}
+
+// TestRelayOfAnOwner: who owns a partition is given its changes by its own feed alone, and notices afterwards that it was.
+func TestRelayOfAnOwner(t *testing.T) {
+	f := &follower{behind: func() {}}
+	s := newFollowed(f)
+	s.key.p.term.current.Store(&tenure{p: s.key.p})
+	s.take(relayed(6))
+	s.key.p.term.current.Store(nil)
+	s.take(relayed(7))
+	if got, want := f.all(), []string{"behind"}; !slices.Equal(got, want) {
+		t.Errorf("takers are told %q, want %q", got, want)
+	}
+}
+
+// TestOfferedTwice: a change that comes twice, by a relay and by the feed of a node that has just become the owner, is given once, and never after a newer one.
+func TestOfferedTwice(t *testing.T) {
+	l := &Listener{opts: ListenOptions{MaxPending: 10}, wake: make(chan struct{}, 1), byKey: map[string]*pending{}, ahead: map[string]reached{},
+		positions: make([]Sequence, 1), read: make([]Sequence, 1), live: []bool{true}}
+	offer := func(key string, seq Sequence) { l.offer(0, change{seq: seq, kind: Updated, entry: Entry{Key: key, Revision: Revision(seq)}}) }
+	var got []string
+	take := func() {
+		for l.head < len(l.queue) {
+			e, _ := l.pop()
+			got = append(got, fmt.Sprint(e.Entry.Key, e.Entry.Revision))
+		}
+	}
+	offer("a", 5)
+	offer("b", 6)
+	offer("a", 9)
+	take()
+	offer("a", 9)
+	offer("b", 6)
+	offer("b", 10)
+	offer("b", 12)
+	offer("b", 11)
+	take()
+	if want := []string{"a9", "b6", "b12"}; !slices.Equal(got, want) {
+		t.Errorf("given %q, want %q", got, want)
+	}
+}
+
 // TestOutletsOfOneLease: the messages of a tenure that follows another under the same lease have other numbers, so that nobody takes them for older ones.
 func TestOutletsOfOneLease(t *testing.T) {
 	p := newPartition("g", Durable, 0)
