@@ -113,7 +113,9 @@ func TestRelayOfAnOwner(t *testing.T) {
 func TestOfferedTwice(t *testing.T) {
 	l := &Listener{opts: ListenOptions{MaxPending: 10}, wake: make(chan struct{}, 1), byKey: map[string]*pending{}, ahead: map[string]reached{},
 		positions: make([]Sequence, 1), read: make([]Sequence, 1), live: []bool{true}}
-	offer := func(key string, seq Sequence) { l.offer(0, change{seq: seq, kind: Updated, entry: Entry{Key: key, Revision: Revision(seq)}}) }
+	offer := func(key string, seq Sequence) {
+		l.offer(0, change{seq: seq, kind: Updated, entry: Entry{Key: key, Revision: Revision(seq)}})
+	}
 	var got []string
 	take := func() {
 		for l.head < len(l.queue) {
