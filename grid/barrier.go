@@ -100,7 +100,7 @@ func (g *Grid) readBehind(ctx context.Context, p *partition, subject string) (re
 		}
 		var found reply
 		var seq, at Sequence
-		for _, m := range all {
+		for _, m := range all.all {
 			n, err := m.stored()
 			if err != nil {
 				return reply{}, 0, err

@@ -129,7 +129,19 @@ func (c *Cache) askStream(ctx context.Context, at place) (m reply, seq Sequence,
 	if err != nil || !c.lags(at, seq) {
 		return m, seq, err
 	}
-	return c.readLeader(ctx, at)
+	return c.readInSession(ctx, at, m, seq)
+}
+
+// readInSession asks again for a key whose answer may lack what this node wrote: a replica that has come to that. The leader's word would not do: it may be a former one's.
+func (c *Cache) readInSession(ctx context.Context, at place, m reply, seq Sequence) (reply, Sequence, error) {
+	if seq < at.least || c.grid.standstill.Load() != nil {
+		return c.readLeader(ctx, at)
+	}
+	newer, newerSeq, err := c.grid.readUpTo(ctx, at.partition, at.subject, c.floor(at))
+	if err != nil || newerSeq >= seq {
+		return newer, newerSeq, err
+	}
+	return m, seq, nil
 }
 
 // readLeader asks for a key so that the answer has all that was acknowledged, where the cache's gets are the leader's; else the leader, and in that way where its answer is older than
@@ -138,8 +150,13 @@ func (c *Cache) askStream(ctx context.Context, at place) (m reply, seq Sequence,
 func (c *Cache) readLeader(ctx context.Context, at place) (m reply, seq Sequence, err error) {
 	if !c.fromLeader(at.partition) || c.grid.standstill.Load() != nil {
 		m, seq, err = c.grid.readLeader(ctx, at.partition, at.subject)
-		if err != nil || seq >= at.least || !at.partition.replicated() {
+		switch {
+		case err != nil || !c.lags(at, seq):
 			return m, seq, err
+		case seq >= at.least && c.grid.standstill.Load() != nil:
+			return m, seq, nil
+		case seq >= at.least:
+			return c.readInSession(ctx, at, m, seq)
 		}
 	}
 	return c.grid.readBehind(ctx, at.partition, at.subject)
@@ -186,11 +203,52 @@ func (c *Cache) askMany(ctx context.Context, places []place) (answers []reply, s
 	asking.SetLimit(loadsAtOnce)
 	for _, i := range lagging {
 		asking.Go(func() (err error) {
-			answers[i], seqs[i], err = c.readLeader(ctx, places[i])
+			if c.fromLeader(places[i].partition) {
+				answers[i], seqs[i], err = c.readLeader(ctx, places[i])
+			} else {
+				answers[i], seqs[i], err = c.readInSession(ctx, places[i], answers[i], seqs[i])
+			}
 			return err
 		})
 	}
 	return answers, seqs, asking.Wait()
+}
+
+// readUpTo asks for the last message of a subject a replica whose stream has come to a sequence, which is one after the other; the sequence is 0 where there is none.
+func (g *Grid) readUpTo(ctx context.Context, p *partition, subject string, floor Sequence) (reply, Sequence, error) {
+	// With one message at least the answer ends with where the stream of the replica ended at that moment. There is a barrier where some read asked for one.
+	body, err := json.Marshal(map[string]any{"multi_last": []string{subject, p.subject(reserved, barrierToken)}})
+	if err != nil {
+		return reply{}, 0, fmt.Errorf("read %s: %w", subject, err)
+	}
+	for {
+		all, err := g.asks.readAll(ctx, directGet+p.stream, body)
+		if err != nil {
+			return reply{}, 0, fmt.Errorf("read %s: %w", p.stream, err)
+		}
+		if len(all.all) == 0 {
+			return g.readBehind(ctx, p, subject)
+		}
+		if all.upTo >= floor {
+			return ofSubject(all.all, subject)
+		}
+		select {
+		case <-ctx.Done():
+			return reply{}, 0, contextError(ctx)
+		case <-time.After(barrierAgain):
+		}
+	}
+}
+
+// ofSubject returns the one of several messages that is of a subject; the sequence is 0 for none.
+func ofSubject(all []reply, subject string) (reply, Sequence, error) {
+	for _, m := range all {
+		if of, _ := m.header.Value(headerSubject); string(of) == subject {
+			seq, err := m.stored()
+			return m, seq, err
+		}
+	}
+	return reply{}, 0, nil
 }
 
 // readLeader asks for the last message of a subject whoever has all that is stored: the leader where there are replicas.

@@ -1,11 +1,15 @@
 package grid_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/internal/natstest"
@@ -15,6 +19,7 @@ import (
 // what was there before.
 type lagging struct {
 	owner, other *grid.Grid
+	urls         string
 	caches       map[grid.Consistency][2]*grid.Cache // by what they say; the owner's and the other's
 }
 
@@ -27,7 +32,7 @@ func newLagging(t *testing.T) *lagging {
 	cluster := natstest.StartCluster(t, 3, nil)
 	stream := "KV_" + grid.Bucket("millrace", grid.Durable, 0)
 	config := grid.Config{URL: cluster.URLs(), Partitions: 1, Replicas: 3}
-	l := &lagging{caches: map[grid.Consistency][2]*grid.Cache{}, owner: open(t, config), other: open(t, config)}
+	l := &lagging{urls: config.URL, caches: map[grid.Consistency][2]*grid.Cache{}, owner: open(t, config), other: open(t, config)}
 	var last grid.Revision
 	for _, how := range []grid.Consistency{grid.ConsistencyLeader, grid.ConsistencyLocal, grid.ConsistencySession} {
 		both := onEach(t, []*grid.Grid{l.owner, l.other}, grid.CacheConfig{Name: string(how), Consistency: how})
@@ -212,5 +217,70 @@ func TestSystemCachesWhereOneLags(t *testing.T) {
 	put(t, both[0], "k", "new")
 	if got := valuesOf(t, both[1], "k"); !slices.Equal(got, []string{"new"}) {
 		t.Errorf("the other node reads %q", got)
+	}
+}
+
+// TestSessionPastFormerLeader: where a node's read meets a replica that lags, what answers as the stream's leader may be a former one, which does not have what the node
+// wrote either. A client that answers in the leader's place with what was there before is one.
+func TestSessionPastFormerLeader(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	l := newLagging(t)
+	stream := "KV_" + grid.Bucket("millrace", grid.Durable, 0)
+	nc, err := nats.Connect(l.urls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	var answered atomic.Int64
+	old := map[string][]byte{}
+	ask := func(subject string) []byte {
+		m, err := nc.Request("$JS.API.STREAM.MSG.GET."+stream, fmt.Appendf(nil, `{"last_by_subj": %q}`, subject), 5*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Data
+	}
+	c := l.caches[grid.ConsistencySession]
+	for _, key := range before {
+		subject := "$KV." + grid.Bucket("millrace", grid.Durable, 0) + ".session." + key
+		old[subject] = ask(subject)
+	}
+	if _, err := nc.Subscribe("$JS.API.STREAM.MSG.GET."+stream, func(m *nats.Msg) {
+		var q struct {
+			Subject string `json:"last_by_subj"`
+		}
+		if json.Unmarshal(m.Data, &q) == nil && old[q.Subject] != nil && m.Respond(old[q.Subject]) == nil {
+			answered.Add(1)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for i, cache := range c {
+		key := before[i]
+		rev, err := cache.Put(ctx, key, []byte("new"), grid.PutOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := valuesOf(t, cache, key); !slices.Equal(got, []string{"new"}) {
+			t.Errorf("after its own put node %d reads %q", i, got)
+		}
+		for e, err := range cache.GetMany(ctx, slices.Repeat([]string{key}, tries)) {
+			if err != nil || string(e.Value) != "new" {
+				t.Errorf("after its own put node %d reads %q of many, %v", i, e.Value, err)
+			}
+		}
+		for range tries {
+			last, err := cache.Last(ctx, key)
+			if err != nil || last.Entry.Revision != rev {
+				t.Errorf("node %d knows %d as the last revision, and put %d: %v", i, last.Entry.Revision, rev, err)
+			}
+		}
+	}
+	if answered.Load() < tries {
+		t.Errorf("the former leader was asked %d times", answered.Load())
 	}
 }

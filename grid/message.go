@@ -24,6 +24,7 @@ const (
 	headerExpected  = "Nats-Expected-Last-Subject-Sequence"
 	headerMsgID     = "Nats-Msg-Id"
 	headerSequence  = "Nats-Sequence"
+	headerUpTo      = "Nats-UpTo-Sequence"
 	headerTime      = "Nats-Time-Stamp"
 	headerSize      = "Nats-Msg-Size"
 

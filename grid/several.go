@@ -2,6 +2,7 @@ package grid
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/millrace/millrace/grid/internal/wire"
 )
@@ -9,8 +10,14 @@ import (
 // several is a request with any number of answers, which ends with one that has a status. They are copied for whoever waits for them.
 type several struct {
 	got []reply // by the one goroutine that reads the connection
-	c   chan []reply
+	c   chan replies
 	err chan error
+}
+
+// replies is what came, and where the replica that answered stood, 0 where it did not say.
+type replies struct {
+	all  []reply
+	upTo Sequence
 }
 
 func (s *several) answer(m *wire.Msg, err error) bool {
@@ -35,12 +42,22 @@ func (s *several) answer(m *wire.Msg, err error) bool {
 	default:
 		s.got = append(s.got, r)
 	}
-	s.c <- s.got
+	s.c <- replies{s.got, r.upTo()}
 	return true
 }
 
+// upTo is where the stream of a replica ended when it gave several messages, which the last of its answers says; 0 where it does not.
+func (r reply) upTo() Sequence {
+	value, _ := r.header.Value(headerUpTo)
+	n, err := strconv.ParseUint(string(value), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return Sequence(n)
+}
+
 // readAll sends a request for stored messages and waits for all answers. A server that is being restarted is waited for.
-func (r *requester) readAll(ctx context.Context, subject string, body []byte) ([]reply, error) {
+func (r *requester) readAll(ctx context.Context, subject string, body []byte) (replies, error) {
 	for {
 		all, err := r.readAllOnce(ctx, subject, body)
 		if !isAway(err) && (r.attempt.Load() == 0 || !inElection(err)) || !r.link.comesBack(ctx) {
@@ -49,15 +66,15 @@ func (r *requester) readAll(ctx context.Context, subject string, body []byte) ([
 	}
 }
 
-func (r *requester) readAllOnce(ctx context.Context, subject string, body []byte) ([]reply, error) {
-	s := &several{c: make(chan []reply, 1), err: make(chan error, 1)}
+func (r *requester) readAllOnce(ctx context.Context, subject string, body []byte) (replies, error) {
+	s := &several{c: make(chan replies, 1), err: make(chan error, 1)}
 	id, inbox, err := r.expect(asked{by: s, subject: subject, many: true})
 	if err != nil {
-		return nil, err
+		return replies{}, err
 	}
 	defer r.forget(id)
 	if err := r.sendOne(ctx, subject, inbox, nil, body); err != nil {
-		return nil, err
+		return replies{}, err
 	}
 	late, stop := r.patience()
 	defer stop()
@@ -65,10 +82,10 @@ func (r *requester) readAllOnce(ctx context.Context, subject string, body []byte
 	case all := <-s.c:
 		return all, nil
 	case err := <-s.err:
-		return nil, err
+		return replies{}, err
 	case <-late:
-		return nil, errLate
+		return replies{}, errLate
 	case <-ctx.Done():
-		return nil, contextError(ctx)
+		return replies{}, contextError(ctx)
 	}
 }
