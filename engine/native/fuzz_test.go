@@ -3,6 +3,7 @@ package native_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -75,7 +76,7 @@ func seedModels(f *testing.F) []*graph.Graph {
 	if err != nil {
 		f.Fatal(err)
 	}
-	return []*graph.Graph{mlp(graph.Dim{Size: -1, Symbol: "N"}, 8, 6, 4), mixed(), pools, g, dynamic(), training, picks, rounded, packed, loopModel(3), sequences()}
+	return []*graph.Graph{mlp(graph.Dim{Size: -1, Symbol: "N"}, 8, 6, 4), mixed(), pools, g, dynamic(), training, picks, rounded, packed, loopModel(3), sequences(), bytesNet()}
 }
 
 // sequences goes through a sequence by Loop, SequenceMap and If.
@@ -93,6 +94,33 @@ func sequences() *graph.Graph {
 			node("SequenceErase", nil, []string{"m", "last"}, "r"), node("Optional", nil, []string{"r"}, "o"), node("OptionalGetElement", nil, []string{"o"}, "g"),
 			node("ConcatFromSequence", graph.Attrs{"axis": int64(1), "new_axis": int64(1)}, []string{"g"}, "y"), node("SequenceLength", nil, []string{"parts"}, "len"),
 			node("Sub", nil, []string{"len", "len"}, "last")}}
+}
+
+// bytesNet has convolutions and a product of bytes with weights that are constants, in all of their kernels.
+func bytesNet() *graph.Graph {
+	r := rand.New(rand.NewPCG(1, 2))
+	b := graph.NewBuilder("bytes")
+	v := b.Input("x", tensor.Float32, graph.Dims(2, 4, 5, 6))
+	pads := graph.Attrs{"pads": []int64{1, 1, 1, 1}, "group": int64(4)}
+	step, zero := b.Init("step", tensor.Scalar(float32(0.5))), b.Init("zero", tensor.Scalar(uint8(3)))
+	for _, w := range []*tensor.Tensor{bytesOf(r, tensor.Int8, 4, 1, 3, 3), bytesOf(r, tensor.Int8, 8, 4, 2, 3), bytesOf(r, tensor.Uint8, 6, 5)} {
+		q, weights := b.Ops("DynamicQuantizeLinear", 3, nil, v), b.Init("w", w)
+		op, attrs := "ConvInteger", pads
+		switch {
+		case w.DType() == tensor.Uint8:
+			op, attrs = "MatMulInteger", nil
+		case w.Shape()[1] > 1:
+			attrs = graph.Attrs{"strides": []int64{1, 1}, "pads": []int64{0, 1, 1, 1}}
+		}
+		v = b.Op("Mul", nil, b.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, b.Op(op, attrs, q[0], weights, q[2])), q[1])
+		if w.Shape()[0] == 4 {
+			level := b.Op("QuantizeLinear", nil, v, step, zero)
+			level = b.Op("QLinearConv", pads, level, step, zero, weights, step, b.Init("none", tensor.Scalar(int8(0))), step, zero)
+			v = b.Op("DequantizeLinear", nil, level, step, zero)
+		}
+	}
+	b.Output(b.Name(v, "y"))
+	return tensorGraph(b)
 }
 
 func (b *netBuilder) ints(v ...int64) string {
