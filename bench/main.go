@@ -35,6 +35,8 @@ type options struct {
 	longer bool
 	// library is onnxruntime's, empty where it is not here.
 	library string
+	// device is the one of the gpu suite, and python a program that has PyTorch, empty for none.
+	device, python string
 }
 
 // suite is a set of rows that are measured together.
@@ -46,13 +48,15 @@ type suite struct {
 func suites() []suite {
 	return []suite{
 		{"pipeline", pipelineRows}, {"rest", restRows}, {"list", listRows}, {"cache", cacheRows}, {"cold", coldRows}, {"ceph", cephRows}, {"oip", inferRows},
-		{"cluster", clusterRows}, {"join", clusterJoinRows}, {"engine", engineRows}, {"train", trainRows}, {"start", startRows}, {"scale", scaleRows},
+		{"cluster", clusterRows}, {"join", clusterJoinRows}, {"engine", engineRows}, {"train", trainRows}, {"start", startRows}, {"scale", scaleRows}, {"gpu", gpuRows},
 	}
 }
 
 func run(ctx context.Context) error {
 	short := flag.Bool("short", false, "fewer and smaller measurements: under three minutes")
-	only := flag.String("only", "", "suites to run, separated by commas: pipeline, rest, list, cache, cold, ceph, oip, cluster, join, engine, train, start, scale")
+	only := flag.String("only", "", "suites to run, separated by commas: pipeline, rest, list, cache, cold, ceph, oip, cluster, join, engine, train, start, scale; and gpu, which runs only when it is named")
+	device := flag.String("device", "", "the gpu suite's device, such as cuda:0")
+	python := flag.String("python", "", "a Python that has PyTorch, which the gpu suite is compared with")
 	results := flag.String("out", "results.json", "file for the results")
 	page := flag.String("page", "", "page whose table is written anew")
 	worker := flag.String("redis-worker", "", "run as the Redis side's worker for this server (used by the program itself)")
@@ -70,14 +74,15 @@ func run(ctx context.Context) error {
 			return err
 		}
 	}
-	o := options{short: *short, rounds: 5, library: os.Getenv("ONNXRUNTIME_SHARED_LIBRARY_PATH")}
+	o := options{short: *short, rounds: 5, library: os.Getenv("ONNXRUNTIME_SHARED_LIBRARY_PATH"), device: *device, python: *python}
 	if o.short {
 		o.rounds = 3
 	}
 	report := Report{Date: today(), Machine: machine(), Short: *short}
 	var faults []error
 	for _, s := range suites() {
-		if *only != "" && !strings.Contains(","+*only+",", ","+s.name+",") {
+		named := strings.Contains(","+*only+",", ","+s.name+",")
+		if *only != "" && !named || s.name == "gpu" && !named {
 			continue
 		}
 		rows, err := s.run(ctx, o)
