@@ -114,7 +114,7 @@ func (c *converter) advance(st *state) ([]edge, error) {
 		if st.node.Op == "Merge" || st.node.Op == "RefMerge" {
 			for _, e := range st.in {
 				if e.from != nil && strings.HasSuffix(e.from.node.Op, "NextIteration") {
-					st.fail(&fault{op: "While", reason: "loops are not converted yet (Enter, Merge, Switch, Exit, NextIteration)"})
+					st.fail(&fault{op: "While", reason: "it is no loop as TensorFlow writes them (Enter, Merge, Switch, Exit, NextIteration)"})
 					return nil, nil
 				}
 			}

@@ -229,10 +229,7 @@ var refusals = map[string][]string{
 		"DecodeJpeg", "DecodePng", "DecodeBmp", "DecodeGif", "DecodeImage", "DecodeAndCropJpeg", "DecodeWebP", "ReadFile", "ExtractJpegShape",
 	},
 	"it runs a Python function, which the file does not have": {"PyFunc", "PyFuncStateless", "EagerPyFunc"},
-	"loops of TensorFlow 1 are not converted yet":             {"Enter", "Exit", "NextIteration", "LoopCond", "RefEnter", "RefExit", "RefNextIteration", "For"},
-	"lists of tensors of TensorFlow 1 are not converted yet": {
-		"TensorArrayV3", "TensorArrayReadV3", "TensorArrayWriteV3", "TensorArrayGatherV3", "TensorArrayScatterV3", "TensorArraySizeV3",
-		"TensorArraySplitV3", "TensorArrayConcatV3", "TensorArrayCloseV3",
-	},
-	"it runs on another machine": {"RemoteCall", "Send", "Recv", "_Send", "_Recv", "TPUPartitionedCall"},
+	"it is part of no loop as TensorFlow writes them":         {"Enter", "Exit", "NextIteration", "LoopCond", "RefEnter", "RefExit", "RefNextIteration", "For"},
+	"gradients of lists are not converted":                    {"TensorArrayGradV3", "TensorArrayGrad", "TensorArrayGradWithShape"},
+	"it runs on another machine":                              {"RemoteCall", "Send", "Recv", "_Send", "_Recv", "TPUPartitionedCall"},
 }

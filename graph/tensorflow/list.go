@@ -20,6 +20,8 @@ type list struct {
 	// items are the elements where short is true; nil where one is not set.
 	items []*value
 	short bool
+	// dynamic says that a write behind the end makes it longer.
+	dynamic bool
 	// open is what the body of a loop has done to the list that came in; nil outside.
 	open *open
 }
@@ -286,7 +288,7 @@ func (c *call) set(l *list, at, x *value, grows bool) *list {
 	if grows {
 		c.refuse("it makes a list longer by writing behind its end, in another order than one after the other")
 	}
-	made := &list{dtype: l.dtype, shape: refine(l.shape, x.shape), size: l.size}
+	made := &list{dtype: l.dtype, shape: refine(l.shape, x.shape), size: l.size, dynamic: l.dynamic}
 	at = c.reshape(c.cast(at, tensor.Int64), 1, 1)
 	given := *l
 	given.shape = made.shape
@@ -409,8 +411,9 @@ func (c *call) scatterAll(l *list, at, x *value) *list {
 }
 
 // listConcat joins elements along their first axis, and gives their lengths.
-func listConcat(c *call) []*value {
-	l := c.list(0)
+func listConcat(c *call) []*value { return c.joined(c.list(0)) }
+
+func (c *call) joined(l *list) []*value {
 	if l.open == nil && l.short && len(l.items) > 0 && !slices.Contains(l.items, nil) {
 		lengths := make([]*value, len(l.items))
 		for i, item := range l.items {

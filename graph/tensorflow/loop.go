@@ -128,7 +128,7 @@ func (lp *loop) enter() {
 		case l.open != nil:
 			lp.close(l)
 		case v.form == collected:
-			v.arg = listValue(&list{dtype: l.dtype, shape: l.shape, size: lp.sizeOf(l), open: &open{loop: lp, at: k}})
+			v.arg = listValue(&list{dtype: l.dtype, shape: l.shape, size: lp.sizeOf(l), dynamic: l.dynamic, open: &open{loop: lp, at: k}})
 		case v.form == apart:
 			made := *l
 			made.items = slices.Clone(l.items)
@@ -142,7 +142,7 @@ func (lp *loop) enter() {
 			if v.shape == nil {
 				v.shape = lp.start(v).shape
 			}
-			v.arg = listValue(&list{dtype: l.dtype, shape: refine(l.shape, v.element), all: lp.fresh(lp.hint("list"), l.dtype, v.shape)})
+			v.arg = listValue(&list{dtype: l.dtype, shape: refine(l.shape, v.element), dynamic: l.dynamic, all: lp.fresh(lp.hint("list"), l.dtype, v.shape)})
 		}
 	}
 }

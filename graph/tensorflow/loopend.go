@@ -50,7 +50,7 @@ func (lp *loop) finish() []*value {
 			v.result = listValue(&made)
 		case l != nil && v.form == whole:
 			x := lp.state(n, body, v, lp.start(v), v.arg.list.all, out.list.all)
-			v.result = listValue(&list{dtype: l.dtype, shape: out.list.shape, all: x})
+			v.result = listValue(&list{dtype: l.dtype, shape: out.list.shape, all: x, dynamic: l.dynamic})
 		case l != nil: // after all states
 		case lp.counted && lp.counters[k] != nil:
 			var at *value
@@ -150,7 +150,7 @@ func (lp *loop) collect(n *graph.Node, body *graph.Graph, v *loopVar, w write) f
 	x := lp.scan(n, body, w.x)
 	empty := base.short && len(base.items) == 0
 	unset := base.all == nil && !slices.ContainsFunc(base.items, func(v *value) bool { return v != nil })
-	made := &list{dtype: base.dtype, shape: refine(base.shape, w.x.shape), all: x}
+	made := &list{dtype: base.dtype, shape: refine(base.shape, w.x.shape), all: x, dynamic: base.dynamic}
 	v.result = listValue(made)
 	// The place in each iteration, where it is not the iteration's number.
 	var places *value

@@ -14,7 +14,7 @@ type operator func(c *call) []*value
 
 // operators are all that are converted. The files are named after the families.
 var operators = merge(structureOps, randomOps, elementOps, arithmeticOps, compareOps, activationOps, reduceOps, productOps, convOps, poolOps, normOps,
-	shapeOps, moveOps, gatherOps, imageOps, patchOps, spaceOps, quantizeOps, bitwiseOps, segmentOps, indexOps, matrixOps, listOps)
+	shapeOps, moveOps, gatherOps, imageOps, patchOps, spaceOps, quantizeOps, bitwiseOps, segmentOps, indexOps, matrixOps, listOps, tensorArrayOps)
 
 // Operators lists the operators that are converted, sorted. Calls of functions are converted too.
 func Operators() []string { return slices.Sorted(maps.Keys(maps.Collect(every()))) }

@@ -72,6 +72,9 @@ func statement(line string) string {
 	name, rest, _ := strings.Cut(line, " = ")
 	words := strings.Fields(rest)
 	op, words := words[0], words[1:]
+	if n := len(words); n == 2 && words[1][0] == '^' && (op == "int" || op == "float") { // a constant that waits for a node
+		return strings.Replace(statement(name+" = "+op+" "+words[0]), "node {", fmt.Sprintf("node { input: %q", words[1]), 1)
+	}
 	switch op {
 	case "int":
 		return int32Scalar(name, number(words[0]))
@@ -92,6 +95,8 @@ func statement(line string) string {
 		switch {
 		case !is:
 			inputs = append(inputs, w)
+		case key == "frame_name":
+			attrs = append(attrs, key, fmt.Sprintf("s: %q", v))
 		case key == "branches":
 			attrs = append(attrs, key, "list { func { name: \""+strings.ReplaceAll(v, ",", "\" } func { name: \"")+"\" } }")
 		case strings.HasPrefix(v, "DT_"):

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/millrace/millrace/graph"
@@ -109,7 +110,12 @@ func assemble(ctx context.Context, sel *selection, from *checkpoint.Checkpoint, 
 		late: map[*graph.Node]bool{}, made: map[string]*graph.Node{}, decoded: map[*graphdef.Node]*value{},
 		left: maxNodes + moreNodes*len(sel.graph.Nodes), grown: maxGrown,
 	}
-	for _, f := range sel.graph.Functions {
+	cut := map[string]bool{}
+	for _, in := range sel.inputs {
+		cut[in.tensor] = true
+	}
+	nodes, functions := functional(sel.graph.Nodes, cut)
+	for _, f := range slices.Concat(sel.graph.Functions, functions) {
 		c.functions[f.Name] = f
 		c.left += moreNodes * len(f.Nodes)
 	}
@@ -120,7 +126,7 @@ func assemble(ctx context.Context, sel *selection, from *checkpoint.Checkpoint, 
 			}
 		}
 	}
-	c.main = &scope{nodes: index(sel.graph.Nodes), states: map[string]*state{}, writes: map[string]map[string]string{}}
+	c.main = &scope{nodes: index(nodes), states: map[string]*state{}, writes: map[string]map[string]string{}}
 	g := &graph.Graph{Name: sel.name, Producer: sel.producer}
 	for _, in := range sel.inputs {
 		c.names[in.name] = 0

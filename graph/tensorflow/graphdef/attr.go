@@ -355,3 +355,9 @@ func decodeShape(data []byte) (graph.Shape, error) {
 	}
 	return shape, nil
 }
+
+// FuncAttr makes an attribute that names a function.
+func FuncAttr(name, function string) Attr {
+	call := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), function)
+	return Attr{Name: name, raw: protowire.AppendBytes(protowire.AppendTag(nil, kindFunc, protowire.BytesType), call)}
+}

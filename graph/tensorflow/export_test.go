@@ -1,0 +1,4 @@
+package tensorflow
+
+// Functional is functional, for its test.
+var Functional = functional
