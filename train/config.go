@@ -66,7 +66,15 @@ type Config struct {
 	Augment string
 	// Checkpoint is the file that the state is kept in, after each epoch and when training is cut off; "" keeps none.
 	Checkpoint string
-	// Resume goes on from Checkpoint.
+	// Dir is a folder of the run's own: settings, metrics, checkpoints, models and the last evaluation. "" keeps none.
+	Dir string
+	// CheckpointEvery is how many steps lie between the checkpoints in Dir; 0 is one at the end of each epoch. Keep is how many are kept, beside the best one; 0 is 3.
+	CheckpointEvery, Keep int
+	// Versions are further ones for Dir's description, such as the program's.
+	Versions map[string]string
+	// Patience ends training after so many epochs in which the kept part was not done better on; 0 never does.
+	Patience int
+	// Resume goes on from Checkpoint, or from the newest checkpoint in Dir.
 	Resume bool
 	// Unit is the unit of a regression's numbers, for the model's metadata.
 	Unit string
@@ -154,6 +162,9 @@ func (c Config) settle() (settled, error) {
 	if c.Epochs == 0 {
 		c.Epochs = 10
 	}
+	if c.Keep == 0 {
+		c.Keep = 3
+	}
 	adam := c.Optimizer == string(gradient.Adam) || c.Optimizer == string(gradient.AdamW)
 	if c.LearningRate == 0 && adam && (c.Arch == Auto || c.Arch == MLP || c.Arch == CNN) {
 		c.LearningRate = newNetRate
@@ -182,7 +193,11 @@ func (c Config) settle() (settled, error) {
 	l.Take(err, at("eval"))
 	s.augment, err = ParseAugment(c.Augment)
 	l.Take(err, at("augment"))
-	l.Check(!c.Resume || c.Checkpoint != "", "checkpoint", "is missing: to resume, name the checkpoint")
+	l.Check(!c.Resume || c.Checkpoint != "" || c.Dir != "", "checkpoint", "is missing: to resume, name the checkpoint, or the run's folder")
+	l.Check(c.Checkpoint == "" || c.Dir == "", "checkpoint", "is in the run's folder where that is named")
+	l.Check(c.CheckpointEvery == 0 || c.CheckpointEvery > 0 && c.Dir != "", "checkpoint_every", "%d: it is a number of steps, and for a run's folder", c.CheckpointEvery)
+	l.Check(c.Keep >= 0 && c.Keep <= 1e6, "keep", "%d is not from 1 to 1000000", c.Keep)
+	l.Check(c.Patience >= 0, "patience", "%d is not from 0", c.Patience)
 	l.Check(c.Engine != nil, "engine", "is missing: there is no engine")
 	l.Take(c.EngineOptions.Validate(), same)
 	l.Check(c.EngineOptions.Precision != engine.Float16, "precision", "training computes in float32: float16 is for a model that is trained")

@@ -13,18 +13,18 @@ import (
 
 // Metrics say how well a model does on a set.
 type Metrics struct {
-	Examples int
-	Correct  int
+	Examples int `json:"examples"`
+	Correct  int `json:"correct"`
 	// Loss is the mean cross-entropy, of a regression the mean squared error.
-	Loss float64
+	Loss float64 `json:"loss"`
 	// Errors are a regression's; nil for classifiers.
-	Errors *Errors
+	Errors *Errors `json:"errors,omitempty"`
 	// Confusion counts examples by label and, within, by the label that the model gave.
-	Confusion [][]int
+	Confusion [][]int `json:"confusion,omitempty"`
 	// Classes are by label, Calibration and Worst of all examples, the worst first; a regression has none.
-	Classes     []ClassMetrics
-	Calibration *Calibration
-	Worst       []Miss
+	Classes     []ClassMetrics `json:"classes,omitempty"`
+	Calibration *Calibration   `json:"calibration,omitempty"`
+	Worst       []Miss         `json:"worst,omitempty"`
 }
 
 // Accuracy is the share of examples whose label is the model's first choice.

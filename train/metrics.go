@@ -2,41 +2,75 @@ package train
 
 import (
 	"cmp"
+	"encoding/json"
 	"math"
 	"slices"
+	"strconv"
 )
 
 // A ClassMetrics says how well a classifier does on one label against all others.
 type ClassMetrics struct {
 	// Examples have the label, Given are those that the model gave it to.
-	Examples, Given int
+	Examples int `json:"examples"`
+	Given    int `json:"given"`
 	// Precision is the share of Given that is right, Recall that of Examples that was found, F1 their harmonic mean. 0 where there are none.
-	Precision, Recall, F1 float64
+	Precision float64 `json:"precision"`
+	Recall    float64 `json:"recall"`
+	F1        float64 `json:"f1"`
 	// ROC is the area under the receiver operating characteristic, the chance that an example with the label has a higher probability of it than one without; ties count half.
 	// PR is the average precision over the recalls (the area under the precision-recall curve by steps). Both are NaN where all examples have the label or none has.
-	ROC, PR float64
+	ROC Area `json:"roc_area"`
+	PR  Area `json:"pr_area"`
+}
+
+// An Area is one under a curve; NaN, which JSON has as null, where there is none.
+type Area float64
+
+// MarshalJSON writes a number or null.
+func (a Area) MarshalJSON() ([]byte, error) {
+	if math.IsNaN(float64(a)) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(float64(a))
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (a *Area) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		*a = Area(math.NaN())
+		return nil
+	}
+	return json.Unmarshal(text, (*float64)(a))
+}
+
+// String is the number, or "-".
+func (a Area) String() string {
+	if math.IsNaN(float64(a)) {
+		return "-"
+	}
+	return strconv.FormatFloat(float64(a), 'f', 4, 64)
 }
 
 // A Bin is of the examples whose first choice has a probability in one tenth of 0 to 1.
 type Bin struct {
-	Examples   int
-	Confidence float64 // the mean probability of the first choice
-	Accuracy   float64 // the share that is right
+	Examples   int     `json:"examples"`
+	Confidence float64 `json:"confidence"` // the mean probability of the first choice
+	Accuracy   float64 `json:"accuracy"`   // the share that is right
 }
 
 // Calibration says whether probabilities are what they say.
 type Calibration struct {
-	Bins [10]Bin
+	Bins [10]Bin `json:"bins"`
 	// Error is the expected calibration error: the mean over the examples of how far accuracy and confidence of their bin are apart.
-	Error float64
+	Error float64 `json:"error"`
 }
 
 // A Miss is an example on which a classifier does badly.
 type Miss struct {
-	Example     int // its number in the set
-	Label       int
-	Choice      int
-	Probability float64 // that the model gives the label
+	Example     int     `json:"example"` // its number in the set
+	Label       int     `json:"label"`
+	Choice      int     `json:"choice"`
+	Probability float64 `json:"probability"` // that the model gives the label
 }
 
 // mostScores is how many probabilities are kept for the areas under curves: 256 MiB of them.
@@ -101,7 +135,7 @@ func (j *judge) finish(m *Metrics) {
 	m.Calibration, m.Worst = &c, j.misses
 	order := make([]int, len(j.labels))
 	for class := range j.classes {
-		k := ClassMetrics{ROC: math.NaN(), PR: math.NaN()}
+		k := ClassMetrics{ROC: Area(math.NaN()), PR: Area(math.NaN())}
 		for other := range j.classes {
 			k.Examples += m.Confusion[class][other]
 			k.Given += m.Confusion[other][class]
@@ -124,13 +158,13 @@ func (j *judge) finish(m *Metrics) {
 }
 
 // areas are those under the two curves of a class. Examples of one probability are one step of both.
-func (j *judge) areas(class int, order []int) (roc, pr float64) {
+func (j *judge) areas(class int, order []int) (roc, pr Area) {
 	score := func(i int) float32 { return j.scores[i*j.classes+class] }
 	for i := range order {
 		order[i] = i
 	}
 	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(score(b), score(a)) })
-	var with, without, all, pairs float64
+	var with, without, all, pairs, precision float64
 	for _, l := range j.labels {
 		if l == class {
 			all++
@@ -148,8 +182,8 @@ func (j *judge) areas(class int, order []int) (roc, pr float64) {
 		}
 		pairs += less * (with + more/2)
 		with, without = with+more, without+less
-		pr += more / all * with / (with + without)
+		precision += more / all * with / (with + without)
 		i = k
 	}
-	return pairs / (all * without), pr
+	return Area(pairs / (all * without)), Area(precision)
 }

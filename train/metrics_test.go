@@ -77,8 +77,8 @@ func TestMetrics(t *testing.T) {
 		near("precision", c.Precision, right/given)
 		near("recall", c.Recall, right/there)
 		near("F1", c.F1, 2*right/(given+there))
-		near("ROC", c.ROC, won/pairs)
-		near("PR", c.PR, precision/there)
+		near("ROC", float64(c.ROC), won/pairs)
+		near("PR", float64(c.PR), precision/there)
 	}
 	var apart float64
 	total := 0
@@ -113,7 +113,7 @@ func TestMetricsOfOneClass(t *testing.T) {
 	j.add(0, 0, 0, []float32{1, 0})
 	j.add(1, 0, 1, []float32{0.2, 0.8})
 	j.finish(&m)
-	if c := m.Classes[0]; !math.IsNaN(c.ROC) || !math.IsNaN(c.PR) || c.Precision != 1 || c.Recall != 0.5 {
+	if c := m.Classes[0]; !math.IsNaN(float64(c.ROC)) || !math.IsNaN(float64(c.PR)) || c.Precision != 1 || c.Recall != 0.5 {
 		t.Errorf("%+v", c)
 	}
 	if c := m.Classes[1]; c.Examples != 0 || c.Given != 1 || c.Precision != 0 || c.F1 != 0 {

@@ -12,9 +12,10 @@ import (
 // Errors say how far a regression's numbers are from those of a set, in their unit.
 type Errors struct {
 	// RMSE is the root of the mean squared error, and MAE the mean of the absolute errors.
-	RMSE, MAE float64
+	RMSE float64 `json:"rmse"`
+	MAE  float64 `json:"mae"`
 	// R2 is the share of the numbers' variance that the model explains: 1 is perfect, 0 is as good as their mean. It is 0 where they do not vary.
-	R2 float64
+	R2 float64 `json:"r2"`
 }
 
 // errorSums gathers Errors.

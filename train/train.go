@@ -61,6 +61,9 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 		return Result{}, fmt.Errorf("train: %w", err)
 	}
 	err = r.epochs(ctx)
+	if r.journal != nil {
+		err = r.journalEnd(ctx, err)
+	}
 	if err == nil && r.test != nil {
 		var e Metrics
 		e, err = Evaluate(ctx, s.Engine, s.EngineOptions, r.result.Model, r.test)
@@ -93,7 +96,10 @@ type run struct {
 	evaluator *evaluator // nil where no part is kept
 	test      *Set       // nil where the data set has none
 	settings  Settings
-	perEpoch  int // steps
+	journal   *Journal // nil where there is no folder
+	best      *Point   // of this process
+	waited    int      // epochs since then
+	perEpoch  int      // steps
 	result    Result
 	trained   time.Duration
 	done      int // examples
@@ -192,8 +198,28 @@ func newRun(ctx context.Context, s settled) (_ *run, err error) {
 			return nil, err
 		}
 	}
+	if s.Dir != "" {
+		if r.journal, err = newJournal(s.Dir, s.Resume, s.Keep); err != nil {
+			return nil, err
+		}
+	}
 	if s.Resume {
-		return r, r.resume()
+		if err := r.resume(); err != nil {
+			return nil, err
+		}
+	}
+	if r.journal == nil {
+		return r, nil
+	}
+	kept := 0
+	if evaluation != nil {
+		kept = evaluation.Len()
+	}
+	if err := errors.Join(r.journal.rewind(r.loop.steps), r.journal.describe(r, s.Versions, kept, m.Labels)); err != nil {
+		return nil, err
+	}
+	if r.best = r.journal.about.Best; r.best != nil {
+		r.waited = r.loop.epoch - r.best.Epoch
 	}
 	return r, nil
 }
@@ -244,7 +270,17 @@ func (s settled) tell(notes []Note) {
 }
 
 func (r *run) resume() error {
-	c, err := LoadCheckpoint(r.Checkpoint)
+	from := r.Checkpoint
+	var c *Checkpoint
+	var err error
+	if r.journal != nil {
+		from = r.Dir
+		if c, err = r.journal.latest(); err == nil && c == nil {
+			return nil // it was cut off before its first checkpoint
+		}
+	} else {
+		c, err = LoadCheckpoint(from)
+	}
 	if err != nil {
 		return err
 	}
@@ -255,7 +291,7 @@ func (r *run) resume() error {
 		return err
 	}
 	if r.Log != nil {
-		r.Log.Info("training goes on from a checkpoint", "file", r.Checkpoint, "epoch", c.Epoch+1, "batch", c.Batch, "steps", c.Steps)
+		r.Log.Info("training goes on from a checkpoint", "file", from, "epoch", c.Epoch+1, "batch", c.Batch, "steps", c.Steps)
 	}
 	return nil
 }
@@ -280,6 +316,9 @@ func (r *run) epochs(ctx context.Context) error {
 	for l.epoch < r.Epochs {
 		m.next()
 		if err := r.epoch(ctx, m); err != nil {
+			if ctx.Err() != nil && r.journal != nil {
+				err = errors.Join(err, r.journal.checkpoint(l.checkpoint(r.settings), false))
+			}
 			if ctx.Err() != nil && r.Checkpoint != "" {
 				err = errors.Join(err, l.checkpoint(r.settings).Save(r.Checkpoint))
 			}
@@ -293,6 +332,12 @@ func (r *run) epochs(ctx context.Context) error {
 			if err := l.checkpoint(r.settings).Save(r.Checkpoint); err != nil {
 				return err
 			}
+		}
+		if r.Patience > 0 && r.waited >= r.Patience {
+			if r.Log != nil {
+				r.Log.Info("training ends: the kept part was not done better on", "epochs", r.waited)
+			}
+			break
 		}
 	}
 	r.result.Steps = l.steps
@@ -321,6 +366,11 @@ func (r *run) epoch(ctx context.Context, m *meter) error {
 		}
 		r.done += m.rows
 		m.add(r.loop, loss, correct)
+		if r.journal != nil && r.loop.batch < r.perEpoch { // the last one of an epoch comes with its evaluation
+			if err := r.journalStep(m, rate); err != nil {
+				return err
+			}
+		}
 	}
 	return ctx.Err()
 }
@@ -336,11 +386,88 @@ func (r *run) evaluate(ctx context.Context, m *meter) error {
 		}
 		r.result.Evaluation, p.Evaluation = &e, &e
 	}
+	if err := r.journalEpoch(m, p); err != nil {
+		return err
+	}
 	if r.Report != nil {
 		r.Report(p)
 	}
 	m.last = time.Now()
 	return nil
+}
+
+// point is what the journal notes of the steps so far.
+func (r *run) point(m *meter, epoch int, rate float64) Point {
+	progress := m.progress(epoch, r.loop.steps)
+	p := Point{Step: r.loop.steps, Epoch: epoch, Rate: rate, Loss: progress.Loss}
+	if !r.result.Regression {
+		p.Accuracy = &progress.Accuracy
+	}
+	return p
+}
+
+// journalStep notes a step within an epoch, now and then.
+func (r *run) journalStep(m *meter, rate float64) error {
+	j, steps := r.journal, r.loop.steps
+	if steps%j.every == 0 {
+		if _, err := j.add(r.point(m, r.loop.epoch+1, rate)); err != nil {
+			return err
+		}
+	}
+	if r.CheckpointEvery > 0 && steps%r.CheckpointEvery == 0 {
+		return j.checkpoint(r.loop.checkpoint(r.settings), false)
+	}
+	return nil
+}
+
+// journalEpoch notes an epoch that is done, and whether it is the best one.
+func (r *run) journalEpoch(m *meter, p Progress) error {
+	if m.examples == 0 {
+		return nil // training was done before, and its checkpoint has been read
+	}
+	last := r.point(m, r.loop.epoch, r.schedule.Rate(r.LearningRate, max(r.loop.steps-1, 0), m.steps))
+	if e := p.Evaluation; e != nil {
+		last.EvalLoss = &e.Loss
+		if e.Errors != nil {
+			last.EvalRMSE = &e.Errors.RMSE
+		} else {
+			accuracy := e.Accuracy()
+			last.EvalAccuracy = &accuracy
+		}
+	}
+	r.waited++
+	if last.better(r.best) {
+		r.best, r.waited = &last, 0
+	}
+	if r.journal == nil {
+		return nil
+	}
+	best, err := r.journal.add(last)
+	if err != nil {
+		return err
+	}
+	if best {
+		if err := r.journal.model(r, bestModel); err != nil {
+			return err
+		}
+	}
+	if p.Evaluation != nil {
+		if err := r.journal.evaluated(p.Evaluation, r.evaluator.set); err != nil {
+			return err
+		}
+	}
+	return r.journal.checkpoint(r.loop.checkpoint(r.settings), best)
+}
+
+// journalEnd notes how the run ended, and returns why.
+func (r *run) journalEnd(ctx context.Context, why error) error {
+	switch {
+	case why == nil:
+		return errors.Join(r.journal.model(r, ModelFile), r.journal.end(Done, nil))
+	case ctx.Err() != nil:
+		return errors.Join(why, r.journal.end(Interrupted, nil))
+	}
+	return errors.Join(why, r.journal.end(Failed, why))
 }
 
 // export returns the model with the trained values.

@@ -72,7 +72,7 @@ a cache of the data grid goes through a model, and the result is an entry that l
 		&cobra.Group{ID: "other", Title: "Other:"},
 	)
 	root.SetHelpCommand(help())
-	root.AddCommand(c.demo(), c.serve(), c.cache(), c.pipeline(), c.cluster(), c.apply(), c.store(), c.train(), c.data(), c.model(), c.engine(), c.bench(), c.doctor(), c.backup(), c.restore(), c.completion(root), c.version())
+	root.AddCommand(c.demo(), c.serve(), c.cache(), c.pipeline(), c.cluster(), c.apply(), c.store(), c.train(), c.runs(), c.data(), c.model(), c.engine(), c.bench(), c.doctor(), c.backup(), c.restore(), c.completion(root), c.version())
 	groups(root)
 	return root
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -27,14 +26,14 @@ type evaluated struct {
 
 // classOut says how well a model does on one label against all others; an area is null where all examples have the label, or none.
 type classOut struct {
-	Label     string   `json:"label"`
-	Examples  int      `json:"examples"`
-	Given     int      `json:"given"` // how often the model gave it
-	Precision float64  `json:"precision"`
-	Recall    float64  `json:"recall"`
-	F1        float64  `json:"f1"`
-	ROC       *float64 `json:"roc_area"`
-	PR        *float64 `json:"pr_area"`
+	Label     string     `json:"label"`
+	Examples  int        `json:"examples"`
+	Given     int        `json:"given"` // how often the model gave it
+	Precision float64    `json:"precision"`
+	Recall    float64    `json:"recall"`
+	F1        float64    `json:"f1"`
+	ROC       train.Area `json:"roc_area"`
+	PR        train.Area `json:"pr_area"`
 }
 
 // calibrationOut says whether probabilities are what they say: by tenths of the first choice's.
@@ -52,15 +51,9 @@ type binOut struct {
 }
 
 func classesOut(labels []string, classes []train.ClassMetrics) []classOut {
-	area := func(v float64) *float64 {
-		if math.IsNaN(v) {
-			return nil
-		}
-		return &v
-	}
 	out := make([]classOut, len(classes))
 	for i, c := range classes {
-		out[i] = classOut{Label: labels[i], Examples: c.Examples, Given: c.Given, Precision: c.Precision, Recall: c.Recall, F1: c.F1, ROC: area(c.ROC), PR: area(c.PR)}
+		out[i] = classOut{Label: labels[i], Examples: c.Examples, Given: c.Given, Precision: c.Precision, Recall: c.Recall, F1: c.F1, ROC: c.ROC, PR: c.PR}
 	}
 	return out
 }
@@ -193,15 +186,10 @@ func (c *command) printEvaluation(engine string, labels []string, r train.Metric
 	if err := printRows(c.Stdout, append([][]string{append([]string{`is \ said`}, labels...)}, rows...)); err != nil {
 		return err
 	}
-	share := func(v float64) string {
-		if math.IsNaN(v) {
-			return "-"
-		}
-		return strconv.FormatFloat(v, 'f', 4, 64)
-	}
+	share := func(v float64) string { return train.Area(v).String() }
 	table := [][]string{{"LABEL", "EXAMPLES", "PRECISION", "RECALL", "F1", "ROC AREA", "PR AREA"}}
 	for i, k := range r.Classes {
-		table = append(table, []string{labels[i], strconv.Itoa(k.Examples), share(k.Precision), share(k.Recall), share(k.F1), share(k.ROC), share(k.PR)})
+		table = append(table, []string{labels[i], strconv.Itoa(k.Examples), share(k.Precision), share(k.Recall), share(k.F1), k.ROC.String(), k.PR.String()})
 	}
 	if _, err := fmt.Fprintln(c.Stdout); err != nil {
 		return err

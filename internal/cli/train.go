@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,6 +16,7 @@ import (
 	"github.com/millrace/millrace/fault"
 	"github.com/millrace/millrace/graph/gradient"
 	"github.com/millrace/millrace/train"
+	runreport "github.com/millrace/millrace/train/report"
 )
 
 func (c *command) train() *cobra.Command {
@@ -23,11 +26,12 @@ func (c *command) train() *cobra.Command {
 		Long: `Trains a classifier on a data set: a folder with MNIST's two files, a folder with a folder of pictures for each label (in train, val and test where it is divided), or a CSV
 or Parquet file with a label in each row; with --task regression a net that predicts the numbers of a column. The label's column is the one that --label names, else the one headed label,
 class, target or y, else the only one of text, else the last one (of pictures the first one). What was decided and left out in reading it is printed to the standard error. The network is dense (mlp), convolutional (cnn), or the one in an ONNX file. Where --checkpoint names a file, training
-that was interrupted goes on with --resume, to the same bits.`,
+that was interrupted goes on with --resume, to the same bits. --run keeps a folder with all that a run was and did, and a report.`,
 		Example: `  millrace train --arch mlp --data mnist --epochs 3 --out digits.onnx
   millrace train --data readings.csv --label state --ignore id,time --out state.onnx
   millrace train --data readings.csv --task regression --label load --unit kW --missing mean --out load.onnx
   millrace train --arch cnn --data photos/ --augment shift=0.05,rotate=5 --checkpoint run.ckpt --out photos.onnx
+  millrace train --data mnist --run runs/first --checkpoint-every 200 --patience 3
   millrace train --arch digits.onnx --data more.csv --lr 0.0001 --out better.onnx --json`,
 		GroupID: "local",
 		Args:    args(),
@@ -62,7 +66,11 @@ that was interrupted goes on with --resume, to the same bits.`,
 	f.StringVar(&t.Eval, "eval", "10%", "what is kept for validation: a number of examples (the last ones), a percentage at random, or 0")
 	f.StringVar(&t.Augment, "augment", "none", "random changes of pictures: none, digits, or a list such as shift=0.05,rotate=10")
 	f.StringVar(&t.Checkpoint, "checkpoint", "", "`file` that keeps the state after each epoch")
-	f.BoolVar(&t.Resume, "resume", false, "go on from --checkpoint")
+	f.StringVar(&t.Dir, "run", "", "`folder` of the run's own: settings, metrics, checkpoints, models, plots and a report; see millrace runs")
+	f.IntVar(&t.CheckpointEvery, "checkpoint-every", 0, "steps between the checkpoints in --run (default: one at the end of each epoch)")
+	f.IntVar(&t.Keep, "keep", 3, "how many checkpoints --run keeps, beside the best one")
+	f.IntVar(&t.Patience, "patience", 0, "end after so many epochs in which the kept part was not done better on (0: never)")
+	f.BoolVar(&t.Resume, "resume", false, "go on from --checkpoint, or from the newest checkpoint in --run")
 	engines := c.engineFlag(cmd)
 	threads := f.Int("threads", 0, "how many threads may be used (0: the engine's choice)")
 	device := f.String("device", "", "cpu or cuda:N")
@@ -71,6 +79,7 @@ that was interrupted goes on with --resume, to the same bits.`,
 	f.Var(&limit, "memory-limit", "the most bytes of a CUDA device's memory, such as 4GiB (default: no limit)")
 	asJSON := cmd.Flags().Bool("json", false, "print progress and result as JSON, a line each")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		t.Versions = map[string]string{"millrace": readBuild().text()}
 		t.EngineOptions = engine.Options{Threads: *threads, Device: *device, TF32: *tf32, MemoryLimit: int64(limit)}
 		if err := checkTrain(t); err != nil {
 			return err
@@ -95,9 +104,15 @@ that was interrupted goes on with --resume, to the same bits.`,
 		t.Report = p.report
 		result, err := train.Run(cmd.Context(), t)
 		p.end()
+		if t.Dir != "" && !errors.Is(err, train.ErrRunDir) {
+			// What there is of a run that was cut off or failed is worth a look too.
+			if drawn := runreport.Write(t.Dir); drawn != nil && err == nil {
+				return drawn
+			}
+		}
 		if err != nil {
-			if errors.Is(err, context.Canceled) && t.Checkpoint != "" {
-				c.warn(fmt.Sprintf("the state is in %s; --resume goes on from it", t.Checkpoint))
+			if state := cmp.Or(t.Dir, t.Checkpoint); errors.Is(err, context.Canceled) && state != "" {
+				c.warn(fmt.Sprintf("the state is in %s; --resume goes on from it", state))
 			}
 			return err
 		}
@@ -113,7 +128,7 @@ func checkTrain(t train.Config) error {
 	if t.Data == "" {
 		l.Add("data", "is missing; `millrace data mnist --out mnist` fetches a set to begin with")
 	}
-	l.Check(t.Out != "", "out", "is missing")
+	l.Check(t.Out != "" || t.Dir != "", "out", "is missing")
 	l.Check(t.Epochs != 0, "epochs", "0 must be at least 1")
 	l.Check(t.Batch != 0, "batch", "0 must be at least 1")
 	for i, f := range l {
@@ -171,10 +186,18 @@ type trained struct {
 	ExamplesPerSecond float64  `json:"examples_per_second"`
 }
 
+// wroteTo is where the trained model is.
+func wroteTo(t train.Config) string {
+	if t.Out == "" {
+		return filepath.Join(t.Dir, train.ModelFile)
+	}
+	return t.Out
+}
+
 func (c *command) printTrained(t train.Config, r train.Result, asJSON bool) error {
 	if asJSON {
 		o := trained{
-			Out: t.Out, Engine: t.Engine.Name(), Loss: r.Loss, Examples: r.Examples, Steps: r.Steps,
+			Out: wroteTo(t), Engine: t.Engine.Name(), Loss: r.Loss, Examples: r.Examples, Steps: r.Steps,
 			Parameters: r.Parameters, Seconds: r.Duration.Seconds(), ExamplesPerSecond: r.ExamplesPerSecond,
 		}
 		if !r.Regression {
@@ -208,7 +231,7 @@ func (c *command) printTrained(t train.Config, r train.Result, asJSON bool) erro
 		how += fmt.Sprintf(", %.2f %% of the %d in test", 100*e.Accuracy(), e.Examples)
 	}
 	_, err := fmt.Fprintf(c.Stdout, "%s: %s, %d parameters, %v on %s (%.0f examples/s)\n",
-		t.Out, how, r.Parameters, r.Duration.Round(100*time.Millisecond), t.Engine.Name(), r.ExamplesPerSecond)
+		wroteTo(t), how, r.Parameters, r.Duration.Round(100*time.Millisecond), t.Engine.Name(), r.ExamplesPerSecond)
 	return err
 }
 
