@@ -40,6 +40,7 @@ func (c *converter) finish(g *graph.Graph, sel *selection, edges []edge) error {
 		g.Initializers = append(g.Initializers, graph.Initializer{Name: name, Tensor: c.constants[name].con})
 	}
 	trim(g)
+	c.recognize(g)
 	g.Prune()
 	if err := g.Sort(); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
