@@ -25,6 +25,7 @@ func (c *command) runs() *cobra.Command {
 		Use:     "runs",
 		Short:   "Look at training runs, and compare them",
 		Long:    "Looks at the folders that `millrace train --run` made: settings, metrics, checkpoints, models and a report.",
+		Example: "  millrace runs ls\n  millrace runs compare runs/first runs/second",
 		GroupID: "local",
 	}
 	cmd.AddCommand(c.runsList(), c.runsShow(), c.runsCompare(), c.runsReport(), c.runsRemove())

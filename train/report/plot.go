@@ -29,8 +29,8 @@ const (
 	left, right, top, low = 62, 14, 34, 44
 )
 
-// colors are told apart by people who see few colours too (Okabe and Ito's).
-var colors = []string{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"}
+// palette has colours that are told apart by people who see few colours too (Okabe and Ito's).
+var palette = []string{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"}
 
 // ticks are round numbers from lo to hi, about n of them.
 func ticks(lo, hi float64, n int) []float64 {
@@ -92,7 +92,7 @@ func (p *plot) svg() template.HTML {
 	fmt.Fprintf(&b, `<text x="14" y="%d" text-anchor="middle" transform="rotate(-90 14 %d)">%s</text>`, (top+height-low)/2, (top+height-low)/2, template.HTMLEscapeString(p.y))
 	for i, s := range p.series {
 		if s.color == "" {
-			s.color = colors[i%len(colors)]
+			s.color = palette[i%len(palette)]
 		}
 		var path strings.Builder
 		for k, q := range s.points {
