@@ -18,9 +18,15 @@ func (c *converter) recognize(g *graph.Graph) {
 	var nodes []*graph.Node
 	for _, n := range g.Nodes {
 		if n.OpType == "Loop" {
-			if p := c.cell(n, made); p != nil {
+			if p := c.cell(n, made); p != nil && p.isLSTM() {
 				nodes = append(nodes, p.lstm(g)...)
 				continue
+			}
+			if p := c.cell(n, made); p != nil {
+				if r := p.isGRU(); r != nil {
+					nodes = append(nodes, p.gru(g, r)...)
+					continue
+				}
 			}
 		}
 		nodes = append(nodes, n)
@@ -28,7 +34,7 @@ func (c *converter) recognize(g *graph.Graph) {
 	g.Nodes = nodes
 }
 
-// A cell is the body of a loop that goes through a tensor step by step, and is recognised as that of an LSTM.
+// A cell is the body of a loop that goes through a tensor step by step.
 type cell struct {
 	*converter
 	loop  *graph.Node
@@ -51,12 +57,7 @@ const (
 	newMemory
 )
 
-// cell recognises
-//
-//	memory' = sigmoid(f) * memory + sigmoid(i) * tanh(g),   hidden' = sigmoid(o) * tanh(memory')
-//
-// where f, i, g and o are the quarters of x W + hidden R + b, in any order, or of concat(x, hidden) K + b; x is the step's row of a tensor that the loop goes
-// through from its begin to its end. What the loop collects is hidden'.
+// cell prepares the body of a counted loop.
 func (c *converter) cell(n *graph.Node, outer map[string]*graph.Node) *cell {
 	body := n.Attrs.Graph("body")
 	p := &cell{converter: c, loop: n, body: body, outer: outer, inner: map[string]*graph.Node{}, hidden: -1, memory: -1}
@@ -68,6 +69,17 @@ func (c *converter) cell(n *graph.Node, outer map[string]*graph.Node) *cell {
 			p.inner[out] = in
 		}
 	}
+	return p
+}
+
+// isLSTM recognises
+//
+//	memory' = sigmoid(f) * memory + sigmoid(i) * tanh(g),   hidden' = sigmoid(o) * tanh(memory')
+//
+// where f, i, g and o are the quarters of x W + hidden R + b, in any order, or of concat(x, hidden) K + b; x is the step's row of a tensor that the loop goes
+// through from its begin to its end. What the loop collects is hidden'.
+func (p *cell) isLSTM() bool {
+	n, body := p.loop, p.body
 	var gates [4]string
 	states := len(n.Inputs) - 2
 	for k := range states {
@@ -76,7 +88,7 @@ func (c *converter) cell(n *graph.Node, outer map[string]*graph.Node) *cell {
 		}
 	}
 	if p.memory < 0 {
-		return nil
+		return false
 	}
 	next := p.pass(body.Outputs[1+p.memory].Name)
 	for k := range states {
@@ -88,22 +100,28 @@ func (c *converter) cell(n *graph.Node, outer map[string]*graph.Node) *cell {
 		}
 	}
 	if p.hidden < 0 || !p.goesThrough() {
-		return nil
+		return false
 	}
+	return p.onlyHidden()
+}
+
+// onlyHidden reports whether the loop gives nothing but its memory and its hidden state.
+func (p *cell) onlyHidden() bool {
+	n, states := p.loop, len(p.loop.Inputs)-2
 	// What else comes out has to be the hidden state too. A state that is never read is what was written last: where there was no step, that is zero.
 	steps := p.named(p.x).shape[0]
-	for k, out := range body.Outputs[1:] {
+	for k, out := range p.body.Outputs[1:] {
 		if k == p.memory || k == p.hidden {
 			continue
 		}
-		if p.pass(out.Name) != p.pass(body.Outputs[1+p.hidden].Name) {
-			return nil
+		if p.pass(out.Name) != p.pass(p.body.Outputs[1+p.hidden].Name) {
+			return false
 		}
 		if k < states && steps.Size < 1 && !p.zero(n.Inputs[2+p.hidden]) {
-			return nil
+			return false
 		}
 	}
-	return p
+	return true
 }
 
 // pass goes back through what only passes a value on.
@@ -316,22 +334,6 @@ func (p *cell) zero(name string) bool {
 // lstm writes the node. ONNX's gates are input, output, forget and new memory, each with its weights by row.
 func (p *cell) lstm(g *graph.Graph) []*graph.Node {
 	size := len(p.r)
-	constant := func(what string, t *tensor.Tensor) string {
-		name := p.unique(p.loop.Name + "/" + what)
-		g.Initializers = append(g.Initializers, graph.Initializer{Name: name, Tensor: t})
-		return name
-	}
-	weights := func(rows [][]float32) *tensor.Tensor {
-		data := make([]float32, 0, 4*size*len(rows))
-		for _, piece := range p.pieces {
-			for i := range size {
-				for _, row := range rows {
-					data = append(data, row[piece*size+i])
-				}
-			}
-		}
-		return tensor.Must(tensor.Of(data, 1, 4*size, len(rows)))
-	}
 	bias := make([]float32, 8*size)
 	for gate, piece := range p.pieces {
 		for i := range size {
@@ -342,12 +344,39 @@ func (p *cell) lstm(g *graph.Graph) []*graph.Node {
 			bias[gate*size+i] = b
 		}
 	}
-	n := &graph.Node{Name: p.unique(p.loop.Name + "/LSTM"), OpType: "LSTM", Attrs: graph.Attrs{"hidden_size": int64(size)}}
-	n.Inputs = []string{p.x, constant("W", weights(p.w)), constant("R", weights(p.r)), constant("B", tensor.Must(tensor.Of(bias, 1, 8*size)))}
+	w, r := stacked(p.w, p.pieces[:], size), stacked(p.r, p.pieces[:], size)
+	return p.write(g, "LSTM", graph.Attrs{"hidden_size": int64(size)}, w, r, tensor.Must(tensor.Of(bias, 1, 8*size)))
+}
+
+// stacked has the weights of each gate by row, one gate under the other.
+func stacked(rows [][]float32, pieces []int, size int) *tensor.Tensor {
+	data := make([]float32, 0, len(pieces)*size*len(rows))
+	for _, piece := range pieces {
+		for i := range size {
+			for _, row := range rows {
+				data = append(data, row[piece*size+i])
+			}
+		}
+	}
+	return tensor.Must(tensor.Of(data, 1, len(pieces)*size, len(rows)))
+}
+
+// write puts the operator in the place of the loop.
+func (p *cell) write(g *graph.Graph, op string, attrs graph.Attrs, w, r, b *tensor.Tensor) []*graph.Node {
+	constant := func(what string, t *tensor.Tensor) string {
+		name := p.unique(p.loop.Name + "/" + what)
+		g.Initializers = append(g.Initializers, graph.Initializer{Name: name, Tensor: t})
+		return name
+	}
+	n := &graph.Node{Name: p.unique(p.loop.Name + "/" + op), OpType: op, Attrs: attrs}
+	n.Inputs = []string{p.x, constant("W", w), constant("R", r), constant("B", b)}
 	first, second := constant("axis", tensor.Vector[int64](0)), constant("axis", tensor.Vector[int64](1))
 	var before, after []*graph.Node
-	start := [2]string{p.loop.Inputs[2+p.hidden], p.loop.Inputs[2+p.memory]}
-	if !p.zero(start[0]) || !p.zero(start[1]) {
+	start := []string{p.loop.Inputs[2+p.hidden]}
+	if p.memory >= 0 {
+		start = append(start, p.loop.Inputs[2+p.memory])
+	}
+	if slices.ContainsFunc(start, func(name string) bool { return !p.zero(name) }) {
 		n.Inputs = append(n.Inputs, "")
 		for _, name := range start {
 			wide := p.unique(name + "/Unsqueeze")

@@ -11,9 +11,9 @@ import (
 	"github.com/millrace/millrace/tensor"
 )
 
-// lstmProgram is a recurrence over x, which is [3, 2, 2]: 3 steps of 2 rows of 2 numbers, with 2 hidden numbers. cell are the lines that make z of xt and h,
-// and the gates i, f, o and g of z. Only an LSTM that runs three times in any case can be a node: asked makes the loop ask its data each time, which is always true.
-func lstmProgram(cell, start string, asked bool) string {
+// recurrence is one over x, which is [3, 2, 2]: 3 steps of 2 rows of 2 numbers, with 2 hidden numbers in so many gates. cell are the lines that make h1 and c1 of
+// xt, h and c. Only what runs three times in any case can be a node: asked makes the loop ask its data each time, which is always true.
+func recurrence(gates int, cell, start string, asked bool) string {
 	cond := "r = Identity p"
 	if asked {
 		cond = "axes = ints 0 1\n s = Sum h axes\n big = float 1000000\n q = Less s big\n r = LogicalAnd p q"
@@ -37,22 +37,13 @@ func body(i, h, c, l, last, xs) (j, h1, c1, l1, last1, xs)
 	any = ints
 	axis = int 1
 	xt = TensorListGetItem xs i any element_dtype=DT_FLOAT
-	wf = floats` + numbers(16, 1) + `
-	rf = floats` + numbers(16, 2) + `
-	b = floats` + numbers(8, 3) + `
-	ws = ints 2 8
+	wf = floats` + numbers(4*gates, 1) + `
+	rf = floats` + numbers(4*gates, 2) + `
+	b = floats` + numbers(2*gates, 3) + `
+	ws = ints 2 ` + fmt.Sprint(2*gates) + `
 	w = Reshape wf ws
 	r = Reshape rf ws
 	` + cell + `
-	si = Sigmoid i_
-	sf = Sigmoid f_
-	so = Sigmoid o_
-	tg = Tanh g_
-	kept = Mul c sf
-	fresh = Mul si tg
-	c1 = AddV2 kept fresh
-	tc = Tanh c1
-	h1 = Mul tc so
 	l1 = TensorListSetItem l i h1
 	last1 = TensorListSetItem last zero h1
 main
@@ -80,6 +71,18 @@ main
 	y = ConcatV2 a1 a2 a3 a4 zero`)
 }
 
+// lstmStep is what an LSTM makes of its gates.
+const lstmStep = `
+	si = Sigmoid i_
+	sf = Sigmoid f_
+	so = Sigmoid o_
+	tg = Tanh g_
+	kept = Mul c sf
+	fresh = Mul si tg
+	c1 = AddV2 kept fresh
+	tc = Tanh c1
+	h1 = Mul tc so`
+
 // What is an LSTM becomes one, with the numbers that the loop gives; what is nearly one stays a loop.
 func TestLSTM(t *testing.T) {
 	const keras = `zx = MatMul xt w
@@ -103,7 +106,6 @@ func TestLSTM(t *testing.T) {
 	f_ = AddV2 split:output:2 forget
 	o_ = Identity split:output:3`
 	const zeros, others = "hf = float 0\n cf = float 0", "hf = float 0.5\n cf = float -0.25"
-	x := tensor.Vector[float32](0.1, -0.5, 2, 1, 0.3, -1, 0.7, 0.2, -0.4, 1.5, 0, 0.6)
 	for _, c := range []struct {
 		name, cell, start string
 		lstm              bool
@@ -118,30 +120,37 @@ func TestLSTM(t *testing.T) {
 		{"a step ago", strings.Replace(keras, "zx = MatMul xt w", "zx = MatMul c w", 1), zeros, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var results [2]map[string]map[string]*tensor.Tensor
-			for i, asked := range []bool{false, true} {
-				g, _, err := importText(t, "graph.pbtxt", lstmProgram(c.cell, c.start, asked), tensorflow.Options{Outputs: []string{"y:0"}})
-				if err != nil {
-					t.Fatal(err)
-				}
-				ops := map[string]int{}
-				graph.Walk(g.Nodes, func(n *graph.Node) { ops[n.OpType]++ })
-				if is := ops["LSTM"] == 1 && ops["Loop"] == 0; is != (c.lstm && !asked) || ops["LSTM"]+ops["Loop"] != 1 {
-					t.Errorf("asked %v: %d LSTM and %d Loop", asked, ops["LSTM"], ops["Loop"])
-				}
-				results[i] = runAll(t, g, map[string]*tensor.Tensor{"x:0": x})
-			}
-			for name, out := range results[0] {
-				got, want := tensor.Data[float32](out["y:0"]), tensor.Data[float32](results[1][name]["y:0"])
-				if len(got) != 24 || len(want) != 24 {
-					t.Fatalf("%s: %d and %d numbers", name, len(got), len(want))
-				}
-				for i := range want {
-					if math.Abs(float64(got[i]-want[i])) > 1e-6 {
-						t.Errorf("%s: number %d is %v, the loop gives %v", name, i, got[i], want[i])
-					}
-				}
-			}
+			checkRecurrence(t, "LSTM", 4, c.cell+lstmStep, c.start, c.lstm)
 		})
+	}
+}
+
+// checkRecurrence holds what a recurrence becomes against the loop that it is: the same numbers, by one node of that operator if wanted.
+func checkRecurrence(t *testing.T, op string, gates int, cell, start string, want bool) {
+	t.Helper()
+	x := tensor.Vector[float32](0.1, -0.5, 2, 1, 0.3, -1, 0.7, 0.2, -0.4, 1.5, 0, 0.6)
+	var results [2]map[string]map[string]*tensor.Tensor
+	for i, asked := range []bool{false, true} {
+		g, _, err := importText(t, "graph.pbtxt", recurrence(gates, cell, start, asked), tensorflow.Options{Outputs: []string{"y:0"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ops := map[string]int{}
+		graph.Walk(g.Nodes, func(n *graph.Node) { ops[n.OpType]++ })
+		if is := ops[op] == 1 && ops["Loop"] == 0; is != (want && !asked) || ops[op]+ops["Loop"] != 1 {
+			t.Errorf("asked %v: %d %s and %d Loop", asked, ops[op], op, ops["Loop"])
+		}
+		results[i] = runAll(t, g, map[string]*tensor.Tensor{"x:0": x})
+	}
+	for name, out := range results[0] {
+		got, loop := tensor.Data[float32](out["y:0"]), tensor.Data[float32](results[1][name]["y:0"])
+		if len(got) != 24 || len(loop) != 24 {
+			t.Fatalf("%s: %d and %d numbers", name, len(got), len(loop))
+		}
+		for i := range loop {
+			if math.Abs(float64(got[i]-loop[i])) > 1e-6 {
+				t.Errorf("%s: number %d is %v, the loop gives %v", name, i, got[i], loop[i])
+			}
+		}
 	}
 }
