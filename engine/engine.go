@@ -23,6 +23,8 @@ var (
 	// ErrUnavailable says that an engine or device is not on this machine or not in this build. The message says
 	// what to install, set or build.
 	ErrUnavailable = errors.New("engine is not available")
+	// ErrLost says that the device which a session ran on is gone: reset, unplugged, or in a state that the process cannot leave. It is an ErrUnavailable. The session fails from then on.
+	ErrLost = fmt.Errorf("%w: its device is lost", ErrUnavailable)
 	// ErrBusy says that so many runs wait for the model already that this one was not taken. Trying again later helps.
 	ErrBusy = errors.New("too many runs wait")
 	// ErrTooLarge says that a run needs more memory than the engine's limits or the machine have; the message names which. The session goes on.

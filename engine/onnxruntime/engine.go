@@ -139,7 +139,9 @@ func (e *Engine) open(ctx context.Context, g *graph.Graph, opts engine.Options) 
 			}
 			slices.Sort(a.notes)
 			a.notes = append(notes, a.notes...)
-			return newSession(g, a, dyn), nil
+			session := newSession(g, a, dyn)
+			session.device = opts.Device
+			return session, nil
 		}
 		op, node := missingKernel(err)
 		if op == "" && last != "" {

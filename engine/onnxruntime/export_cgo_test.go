@@ -15,3 +15,6 @@ var (
 
 // CUDADevices are those of a driver at a place of its own.
 func (e *Engine) CUDADevices(p cuda.Places) []engine.Device { return e.cudaDevices(p) }
+
+// RunFault is what an error of a run on a device means.
+var RunFault = runFault

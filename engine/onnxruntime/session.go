@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	ort "github.com/yalue/onnxruntime_go"
 
@@ -27,6 +28,9 @@ type Session struct {
 	dyn    *ort.DynamicAdvancedSession
 	bound  bound
 	frames frames
+
+	device string
+	lost   atomic.Pointer[error] // set by the run that lost the device
 }
 
 var _ engine.Noter = (*Session)(nil)
@@ -120,6 +124,9 @@ func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) (err error)
 	if s.dyn == nil {
 		return engine.ErrClosed
 	}
+	if lost := s.lost.Load(); lost != nil {
+		return *lost
+	}
 	f := s.frames.get()
 	defer func() {
 		if r := recover(); r != nil {
@@ -134,13 +141,11 @@ func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) (err error)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if wrongOutput.MatchString(err.Error()) {
-			return fmt.Errorf("%w: a tensor that was given for an output has not the result's shape: %w", engine.ErrInput, err)
+		err = runFault(err, s.device)
+		if errors.Is(err, engine.ErrLost) {
+			s.lost.Store(&err)
 		}
-		if outOfMemory.MatchString(err.Error()) {
-			return fmt.Errorf("%w: the machine's memory is at its end: onnxruntime: %w", engine.ErrTooLarge, err)
-		}
-		return fmt.Errorf("onnxruntime: %w", err)
+		return err
 	}
 	for i, p := range s.out {
 		if err := s.unpack(f, i, p, out); err != nil {
@@ -149,6 +154,30 @@ func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) (err error)
 	}
 	return nil
 }
+
+// runFault is what the library's error of a run on a device means.
+func runFault(err error, device string) error {
+	text := err.Error()
+	onCPU := engine.Options{Device: device}.OnCPU()
+	switch {
+	case wrongOutput.MatchString(text):
+		return fmt.Errorf("%w: a tensor that was given for an output has not the result's shape: %w", engine.ErrInput, err)
+	case !onCPU && lostDevice.MatchString(text):
+		return fmt.Errorf("%w: %s: onnxruntime: %w", engine.ErrLost, device, err)
+	case !onCPU && (outOfMemory.MatchString(text) || deviceMemory.MatchString(text)):
+		return fmt.Errorf("%w: the memory of %s, or memory_limit, is at its end: onnxruntime: %w", engine.ErrTooLarge, device, err)
+	case outOfMemory.MatchString(text):
+		return fmt.Errorf("%w: the machine's memory is at its end: onnxruntime: %w", engine.ErrTooLarge, err)
+	}
+	return fmt.Errorf("onnxruntime: %w", err)
+}
+
+// lostDevice are the codes of CUDA's errors (driver_types.h) after which nothing more runs in the process on that device: it is not there any more (46, 100, 101), its memory has a fault (214, 226),
+// or its context is broken by a kernel (700, 702, 710, 714 to 720) or for a reason that is not known (999).
+var lostDevice = regexp.MustCompile(`CUDA failure (46|100|101|214|226|700|702|710|71[4-9]|720|999):`)
+
+// deviceMemory is what CUDA and its libraries say where a device has no more memory.
+var deviceMemory = regexp.MustCompile(`CUDA failure 2:|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED|DEVICE_ALLOCATION_FAILED`)
 
 // wrongOutput is what the library says of a tensor for an output that does not fit.
 var wrongOutput = regexp.MustCompile(`Invalid rank for output|Got invalid dimensions for output|shape verification failed`)

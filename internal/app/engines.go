@@ -20,6 +20,7 @@ type Engines struct {
 	log  *slog.Logger
 	list []engine.Engine // the preferred one first
 	why  map[string]error
+	lost lostModels
 }
 
 // OpenEngines finds the engines that this build and machine have. One that is not there is no error: Get says why.
@@ -89,7 +90,10 @@ func (e *Engines) Open(ctx context.Context, m *model.Model, settings ModelConfig
 					log.Info("an engine that is preferred was passed over", "passed_over", other, "why", few(reasons))
 				}
 			}
-			return s, eng.Name(), nil
+			if e.options(eng.Name(), settings).OnCPU() {
+				return s, eng.Name(), nil
+			}
+			return e.onDevice(s, m, settings, log), eng.Name(), nil
 		}
 		faults = append(faults, err)
 		if unsupported := (*engine.UnsupportedError)(nil); !errors.As(err, &unsupported) {
@@ -97,6 +101,20 @@ func (e *Engines) Open(ctx context.Context, m *model.Model, settings ModelConfig
 		}
 	}
 	return nil, "", errors.Join(faults...)
+}
+
+// onDevice has a session outlive its device where the engine was not named.
+func (e *Engines) onDevice(s engine.Session, m *model.Model, settings ModelConfig, log *slog.Logger) engine.Session {
+	d := &deviceSession{s: s, inputs: s.Inputs(), outputs: s.Outputs(), model: m.Name, all: &e.lost, log: log}
+	if name := cmp.Or(settings.Engine, e.cfg.Engine, "auto"); name != "auto" {
+		return d
+	}
+	d.onCPU = func(ctx context.Context) (engine.Session, error) {
+		there := settings.WithOptions(engine.Options{Threads: settings.Threads, Device: "cpu"})
+		on, _, err := e.Open(ctx, m, there)
+		return on, err
+	}
+	return d
 }
 
 // For returns the engine that Open would try first for g with those options, by the name of an engine or "auto".

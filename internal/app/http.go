@@ -68,13 +68,14 @@ func public(r *http.Request) bool {
 	return oip.IsHealth(r) || web.Public(r)
 }
 
-// ready returns why the node cannot do its work: the grid's reasons, those of stores, and each pipeline that cannot run or is further behind than its
+// ready returns why the node cannot do its work: the grid's reasons, those of stores, models whose device is lost, and each pipeline that cannot run or is further behind than its
 // max_lag. One that somebody paused is no reason.
 func (n *Node) ready(ctx context.Context) (reasons []string) {
 	if err := n.grid.Ready(ctx); err != nil {
 		return []string{err.Error()}
 	}
 	reasons = append(n.absent(), n.cold.Foreign()...)
+	reasons = append(reasons, n.engines.lost.reasons()...)
 	all, err := pipelines{n}.now(ctx)
 	if err != nil {
 		return append(reasons, err.Error())
