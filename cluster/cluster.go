@@ -23,6 +23,8 @@ type Status struct {
 	Node       string      `json:"node"`
 	Nodes      []Node      `json:"nodes"`
 	Partitions []Partition `json:"partitions"`
+	// Age is how old what is said of the partitions is, in seconds: all who ask a node within a second share one look.
+	Age float64 `json:"age"`
 	// Rebalancing is what is being done for the nodes to have even shares.
 	Rebalancing Rebalancing `json:"rebalancing"`
 }
@@ -123,10 +125,14 @@ const (
 
 // Read asks a grid. name is the cluster's and node this node's.
 func Read(ctx context.Context, g Grid, name, node string) Status {
-	s := Status{Cluster: name, Node: node, Nodes: []Node{}, Partitions: []Partition{}, Rebalancing: Rebalancing{State: Unknown, Current: []Move{}}}
 	states := g.PartitionStates(ctx)
+	return read(states, g.Members(states), name, node)
+}
+
+func read(states []grid.PartitionState, members []grid.Member, name, node string) Status {
+	s := Status{Cluster: name, Node: node, Nodes: []Node{}, Partitions: []Partition{}, Rebalancing: Rebalancing{State: Unknown, Current: []Move{}}}
 	index := map[string]int{}
-	for i, m := range g.Members(states) {
+	for i, m := range members {
 		index[m.Name] = i
 		s.Nodes = append(s.Nodes, Node{Name: m.Name, Version: m.Version, Roles: roles(m), Connected: m.Connected})
 	}

@@ -54,6 +54,8 @@ type Manager struct {
 	grid Nodes
 	wake chan struct{}
 
+	looks looks // shared by all who ask for the status
+
 	mu      sync.Mutex
 	heard   report // what the controller said last
 	heardAt time.Time
@@ -96,7 +98,7 @@ const (
 
 // New returns a manager, which does nothing until it runs.
 func New(cfg Config, nodes Nodes) *Manager {
-	m := &Manager{cfg: cfg, grid: nodes, wake: make(chan struct{}, 1), loads: map[string]heardLoad{}}
+	m := &Manager{cfg: cfg, grid: nodes, wake: make(chan struct{}, 1), loads: map[string]heardLoad{}, looks: looks{turn: make(chan struct{}, 1)}}
 	m.control = controller{m: m, gone: map[string]time.Time{}, moving: map[string]Move{}, known: map[string][]grid.Replica{}}
 	return m
 }
@@ -196,10 +198,35 @@ func (m *Manager) Rebalancing() Rebalancing {
 	return m.heard.Rebalancing
 }
 
-// Status asks for the cluster as it is now.
+// looks keeps what the partitions' leaders said last, so that all who ask within lookAgain share one look: pages ask once a second, each.
+type looks struct {
+	turn   chan struct{} // taken by whoever asks them
+	states []grid.PartitionState
+	when   time.Time
+}
+
+// lookAgain is how old what is answered may be. It is below the second in which a page asks again, so that each of its answers is new.
+const lookAgain = 900 * time.Millisecond
+
+// at returns what is known of the partitions, and how old that is.
+func (l *looks) at(ctx context.Context, g Grid) ([]grid.PartitionState, time.Duration) {
+	l.turn <- struct{}{} // a look ends within a second
+	defer func() { <-l.turn }()
+	if age := time.Since(l.when); l.states != nil && age < lookAgain {
+		return l.states, age
+	}
+	states := g.PartitionStates(ctx)
+	if ctx.Err() == nil { // else it says only that nobody waited for it
+		l.states, l.when = states, time.Now()
+	}
+	return states, 0
+}
+
+// Status says how the cluster is, by a look that is less than a second old.
 func (m *Manager) Status(ctx context.Context) Status {
-	s := Read(ctx, m.grid, m.cfg.Name, m.cfg.Node)
-	s.Rebalancing = m.Rebalancing()
+	states, age := m.looks.at(ctx, m.grid)
+	s := read(states, m.grid.Members(states), m.cfg.Name, m.cfg.Node)
+	s.Age, s.Rebalancing = age.Seconds(), m.Rebalancing()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.heard

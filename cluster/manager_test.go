@@ -237,10 +237,11 @@ func TestOneReplica(t *testing.T) {
 			for i := 0; writing.Err() == nil; i++ {
 				key := fmt.Sprint("k", i%200)
 				rev, err := caches[class].Put(writing, key, []byte(key), grid.PutOptions{})
-				if writing.Err() != nil {
-					break
-				}
-				if err != nil {
+				switch {
+				case err == nil:
+				case writing.Err() != nil:
+					return nil //nolint:nilerr // it was told to stop
+				default:
 					return fmt.Errorf("put %s/%s: %w", class, key, err)
 				}
 				if before := acked[class][key]; rev <= before {

@@ -47,6 +47,16 @@ var (
 // Owns returns the partitions that a node owns.
 func Owns(g *Grid) []int { return g.owners.owned() }
 
+// Requests is how many requests to JetStream's API a node's server has answered.
+func Requests(t testing.TB, g *Grid) uint64 {
+	t.Helper()
+	info, err := g.server.running().Jsz(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.API.Total
+}
+
 // Lose takes a partition from a node as a crash would: nothing is written down but that nobody holds it.
 func Lose(t testing.TB, g *Grid, number int) {
 	t.Helper()

@@ -131,12 +131,7 @@ func (g *Grid) newGroup(s *server.StreamInfo) (Group, bool) {
 	if c == nil || c.Leader == "" {
 		return out, true
 	}
-	out.Leader = c.Leader
-	out.Replicas = []Replica{{Node: c.Leader, Current: true}}
-	for _, r := range c.Replicas {
-		out.Replicas = append(out.Replicas, Replica{Node: g.peerName(r.Name, r.Peer), Current: r.Current && !r.Pending, Offline: r.Offline, Lag: r.Lag})
-	}
-	slices.SortFunc(out.Replicas, func(a, b Replica) int { return strings.Compare(a.Node, b.Node) })
+	out.Leader, out.Replicas = c.Leader, g.replicasOf(c)
 	if d := c.Desired; d != nil {
 		out.Wanted = []string{}
 		for _, r := range d.Replicas {
@@ -148,6 +143,16 @@ func (g *Grid) newGroup(s *server.StreamInfo) (Group, bool) {
 		}
 	}
 	return out, true
+}
+
+// replicasOf returns the replicas of a group that has a leader, in the order of their nodes.
+func (g *Grid) replicasOf(c *server.ClusterInfo) []Replica {
+	out := []Replica{{Node: c.Leader, Current: true}}
+	for _, r := range c.Replicas {
+		out = append(out, Replica{Node: g.peerName(r.Name, r.Peer), Current: r.Current && !r.Pending, Offline: r.Offline, Lag: r.Lag})
+	}
+	slices.SortFunc(out, func(a, b Replica) int { return strings.Compare(a.Node, b.Node) })
+	return out
 }
 
 // peerName is a node's name. A server that has not seen it since its own start knows no name but the id alone; then it is what others said, or the id.

@@ -1,12 +1,17 @@
 package grid
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 )
 
 // Member is a node of the grid as this one knows it.
@@ -72,7 +77,8 @@ func (g *Grid) Members(partitions []PartitionState) []Member {
 	return out
 }
 
-// PartitionStates asks who looks after each partition, in a cluster.
+// PartitionStates asks who looks after each partition, in a cluster: each node that is there says at once what it leads, so that the number of questions does not grow
+// with that of the partitions. What nobody leads, or whose leader does not answer within a second, has an Error.
 func (g *Grid) PartitionStates(ctx context.Context) []PartitionState {
 	if g.cfg.Cluster == nil {
 		return nil
@@ -83,35 +89,89 @@ func (g *Grid) PartitionStates(ctx context.Context) []PartitionState {
 		all = append(all, g.classes[class]...)
 	}
 	g.mu.Unlock()
+	led, err := g.ledStreams(ctx)
 	out := make([]PartitionState, len(all))
-	var asking errgroup.Group
 	for i, p := range all {
-		asking.Go(func() error {
-			out[i] = g.groupState(ctx, p)
-			return nil
-		})
+		out[i] = PartitionState{Class: p.class, Number: p.number, Owner: nameOf(g.owners.ownerOf(p.number))}
+		s, ok := led[p.stream]
+		if !ok {
+			out[i].Error = cmp.Or(err, fmt.Errorf("%w: no node that is there leads %s", ErrUnavailable, p.stream))
+			continue
+		}
+		out[i].Leader, out[i].Replicas = s.Cluster.Leader, g.replicasOf(s.Cluster)
 	}
-	// Its functions return no error.
-	_ = asking.Wait()
 	return out
 }
 
-func (g *Grid) groupState(ctx context.Context, p *partition) PartitionState {
-	s := PartitionState{Class: p.class, Number: p.number, Owner: nameOf(g.owners.ownerOf(p.number))}
-	info, err := g.group(ctx, p)
+// ledStream is what the leader of a stream says of it.
+type ledStream struct {
+	Name    string              `json:"name"`
+	Cluster *server.ClusterInfo `json:"cluster"`
+}
+
+// streamsOfAll asks all servers of the cluster about their streams.
+const streamsOfAll = "$SYS.REQ.SERVER.PING.JSZ"
+
+// ledStreams asks all nodes which streams they lead, and returns what they have said by the time the last one has, or after leaderTry. Where two say that they lead
+// a stream, one of them did before: it is the later one's.
+func (g *Grid) ledStreams(ctx context.Context) (led map[string]ledStream, err error) {
+	ctx, cancel := context.WithTimeout(ctx, leaderTry)
+	defer cancel()
+	request, err := json.Marshal(server.JSzOptions{Account: server.DEFAULT_GLOBAL_ACCOUNT, Streams: true, StreamLeaderOnly: true})
 	if err != nil {
-		s.Error = err
-		return s
+		return nil, fmt.Errorf("ask which streams the nodes lead: %w", err)
 	}
-	s.Leader = info.Leader
-	if info.Leader != "" {
-		s.Replicas = append(s.Replicas, Replica{Node: info.Leader, Current: true})
+	missing := map[string]bool{}
+	for _, name := range g.NodesWith(RoleGrid) {
+		missing[name] = true
 	}
-	for _, r := range info.Replicas {
-		s.Replicas = append(s.Replicas, Replica{Node: r.Name, Current: r.Current, Offline: r.Offline, Lag: r.Lag})
-	}
-	slices.SortFunc(s.Replicas, func(a, b Replica) int { return strings.Compare(a.Node, b.Node) })
-	return s
+	led = map[string]ledStream{}
+	err = g.asSystem(func(nc *nats.Conn) error {
+		answers, err := nc.SubscribeSync(nc.NewInbox())
+		if err == nil {
+			err = nc.PublishRequest(streamsOfAll, answers.Subject, request)
+		}
+		for err == nil && len(missing) > 0 {
+			var m *nats.Msg
+			if m, err = answers.NextMsgWithContext(ctx); err != nil {
+				break
+			}
+			var a struct {
+				Server struct {
+					Name string `json:"name"`
+				} `json:"server"`
+				Data struct {
+					Accounts []struct {
+						Streams []ledStream `json:"stream_detail"`
+					} `json:"account_details"`
+				} `json:"data"`
+			}
+			if err = json.Unmarshal(m.Data, &a); err != nil {
+				return fmt.Errorf("%w: %d bytes of a node about its streams: %w", ErrUnavailable, len(m.Data), err)
+			}
+			delete(missing, a.Server.Name)
+			for _, account := range a.Data.Accounts {
+				for _, s := range account.Streams {
+					if s.Cluster != nil && s.Cluster.Leader != "" && later(s, led[s.Name]) {
+						led[s.Name] = s
+					}
+				}
+			}
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil // what nobody has spoken of has an error of its own
+		}
+		if err != nil {
+			return fmt.Errorf("ask which streams the nodes lead: %w", connError(err))
+		}
+		return nil
+	})
+	return led, err
+}
+
+// later reports whether a leader began after another one. One that does not say since when is alone in its group.
+func later(s, than ledStream) bool {
+	return than.Cluster == nil || than.Cluster.LeaderSince == nil || s.Cluster.LeaderSince != nil && s.Cluster.LeaderSince.After(*than.Cluster.LeaderSince)
 }
 
 // ownerOf returns the node that owns a number, "" for none.
