@@ -237,3 +237,33 @@ func Replicas(t testing.TB, g *Grid) map[string][3]uint64 {
 	}
 	return out
 }
+
+// HoldOwner has the owner of partitions answer nothing about what it relays until the function is called.
+func HoldOwner(g *Grid) (release func()) {
+	all := g.tenures()
+	for _, t := range all {
+		t.mu.Lock()
+	}
+	return func() {
+		for _, t := range all {
+			t.mu.Unlock()
+		}
+	}
+}
+
+// EndRelays does what a node does that owns its partitions for a moment: it ends their relays, and takers read anew. It returns how many there were of a cache.
+func EndRelays(g *Grid, cache string) (n int) {
+	g.relays.mu.Lock()
+	var ended []relayKey
+	for key, s := range g.relays.running {
+		if key.cache == cache {
+			g.relays.drop(s)
+			ended = append(ended, key)
+		}
+	}
+	g.relays.mu.Unlock()
+	for _, key := range ended {
+		key.p.hub.fallBehind(key.p.number)
+	}
+	return len(ended)
+}

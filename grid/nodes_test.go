@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -411,6 +412,54 @@ func TestRelayIsMadeAnew(t *testing.T) {
 		for range 5 {
 			hear(put(t, caches[0], key, "v"))
 		}
+	}
+}
+
+// TestRelayEndedAtItsBeginning: a relay that is ended while it is begun, since the node owns the partition for a moment, is begun once more.
+func TestRelayEndedAtItsBeginning(t *testing.T) {
+	t.Parallel()
+	all := nodes(t, 2, grid.Config{URL: natstest.URL(t), Partitions: 2})
+	caches := onEach(t, all, grid.CacheConfig{Name: "c"})
+	key := ownedBy(t, all[0], "k")
+	l, err := caches[1].Listen(t.Context(), grid.ListenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	revisions := make(chan grid.Revision)
+	go func() {
+		defer close(revisions)
+		for e, err := range l.Events(t.Context()) {
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			revisions <- e.Entry.Revision
+		}
+	}()
+	hear := func(rev grid.Revision) {
+		t.Helper()
+		for limit := time.After(15 * time.Second); ; {
+			select {
+			case heard := <-revisions:
+				if heard >= rev {
+					return
+				}
+			case <-limit:
+				t.Fatalf("revision %d is not heard of", rev)
+			}
+		}
+	}
+	hear(put(t, caches[0], key, "before"))
+	release := sync.OnceFunc(grid.HoldOwner(all[0]))
+	defer release()
+	if grid.EndRelays(all[1], "c") == 0 {
+		t.Fatal("there is no relay")
+	}
+	eventually(t, "the listener begins another relay, which is ended before the owner has answered", func() bool { return grid.EndRelays(all[1], "c") > 0 })
+	release()
+	for range 3 {
+		hear(put(t, caches[0], key, "after"))
 	}
 }
 

@@ -37,21 +37,30 @@ func (l *Listener) readIndex(t *tenure, part int) bool {
 	return true
 }
 
-// readRemote asks the owner for the changes. What is relayed meanwhile is queued, and left out where the answer has it.
+// readRemote asks the owner for the changes. What is relayed meanwhile is queued, and left out where the answer has it. From the first on it is heard where the
+// listener falls behind: the relay that this begins may be ended before the owner has answered, by this node owning the partition for a moment.
 func (l *Listener) readRemote(ctx context.Context, part int, p *partition) error {
 	g := l.cache.grid
 	limited, cancel := g.limited(ctx)
 	defer cancel()
+	l.mu.Lock()
+	l.live[part] = true
+	l.mu.Unlock()
 	if err := g.relays.open(limited, p, l.cache.name); err != nil {
+		l.mu.Lock()
+		l.live[part] = false
+		l.mu.Unlock()
 		if errors.Is(err, errNotRemote) {
 			return g.settleDown(limited)
 		}
 		return fmt.Errorf("listen to %s: %w", l.cache.name, err)
 	}
 	l.mu.Lock()
-	from, current := l.positions[part], l.current[part]
-	l.live[part] = true
+	from, current, live := l.positions[part], l.current[part], l.live[part]
 	l.mu.Unlock()
+	if !live {
+		return nil
+	}
 	found, a, err := g.askChanges(limited, p, l.cache.name, l.opts.Prefix, from, current)
 	l.mu.Lock()
 	defer l.mu.Unlock()
