@@ -62,7 +62,7 @@ func (p pipelines) now(ctx context.Context) ([]standing, error) {
 		for _, at := range s.positions {
 			s.lag, s.age = s.lag+at.Changes, max(s.age, at.Age)
 		}
-		reason := elsewhere(s.positions)
+		reason := elsewhere(s.positions, p.n.cfg.Cluster.set())
 		if p.n.nobodyComputes() {
 			reason = "no node that opens models is there: one with " + string(grid.RoleCompute) + " in node.roles has to run it"
 		}
@@ -78,8 +78,8 @@ func (p pipelines) now(ctx context.Context) ([]standing, error) {
 }
 
 // elsewhere says which partitions nobody reads for a pipeline although something waits in them: their owners are nodes that do
-// not run it.
-func elsewhere(positions []grid.Position) string {
+// not run it. In a cluster every node has the pipeline, and those are the ones that have just become owners, or cannot open its model.
+func elsewhere(positions []grid.Position, clustered bool) string {
 	var numbers []string
 	for _, at := range positions {
 		if !at.Open && at.Changes > 0 {
@@ -89,7 +89,11 @@ func elsewhere(positions []grid.Position) string {
 	if len(numbers) == 0 {
 		return ""
 	}
-	return "not run by the nodes that own partitions " + strings.Join(numbers, ", ") + ": configure it on every node"
+	why := "configure it on every node"
+	if clustered {
+		why = "they are taking them over, or cannot open its model, which their logs say"
+	}
+	return "not run by the nodes that own partitions " + strings.Join(numbers, ", ") + ": " + why
 }
 
 func (p pipelines) Pipelines(ctx context.Context) ([]rest.Pipeline, error) {

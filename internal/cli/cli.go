@@ -142,7 +142,7 @@ func noCommand(cmd *cobra.Command, name string) error {
 			names = append(names, sub.Name())
 		}
 	}
-	return usagef("there is no command %q of %s%s; it has %s", name, cmd.CommandPath(), didYouMean(name, names), strings.Join(names, ", "))
+	return usagef("there is no command %q of %s, which has %s%s", name, cmd.CommandPath(), strings.Join(names, ", "), didYouMean(name, names))
 }
 
 // help shows the help of a command, and refuses one that is not there.
