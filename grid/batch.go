@@ -57,6 +57,10 @@ func (c *Cache) PutBatch(ctx context.Context, puts []Put) ([]PutResult, error) {
 		case o.err == nil:
 			c.counters.puts.Add(1)
 		case isWrongSequence(o.err):
+			if seq, err := c.taken(ctx, writes[j], o.err); err != nil || seq != 0 {
+				r.Revision, r.Err = c.tookPut(put.Key, seq, err)
+				break
+			}
 			// Alone it is tried again, as long as it is the sequence alone that has changed.
 			r.Revision, r.Err = c.Put(ctx, put.Key, put.Value, put.Options)
 		default:
@@ -156,7 +160,7 @@ func (m *many) again(ctx context.Context) {
 	for i := range m.results {
 		if r := &m.results[i]; asks.again(r.err) {
 			all.Go(func() error {
-				r.seq, r.err = asks.write(ctx, m.writes[i])
+				r.seq, r.err = asks.rewrite(ctx, m.writes[i])
 				return nil
 			})
 		}

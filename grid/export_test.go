@@ -267,3 +267,28 @@ func EndRelays(g *Grid, cache string) (n int) {
 	}
 	return len(ended)
 }
+
+// StoreAs writes an entry with a message's id, as a write is in a cluster.
+func StoreAs(ctx context.Context, c *Cache, key, id string) (Sequence, error) {
+	w, err := c.prepare(key, []byte("v"), PutOptions{})
+	if err != nil {
+		return 0, err
+	}
+	w.set(headerMsgID, id)
+	return c.grid.asks.write(ctx, w)
+}
+
+// Taken asks whether a conditional write with that id is stored, whose condition failed. Sent says that it was sent several times.
+func Taken(ctx context.Context, c *Cache, key, id string, expected Sequence, sent bool) (Sequence, error) {
+	w, err := c.prepare(key, []byte("v"), PutOptions{})
+	if err != nil {
+		return 0, err
+	}
+	w.expect(expected)
+	w.set(headerMsgID, id)
+	failed := error(ErrRevision)
+	if sent {
+		failed = errSent
+	}
+	return c.taken(ctx, w, failed)
+}

@@ -61,7 +61,19 @@ func (c *Cache) Put(ctx context.Context, key string, value []byte, o PutOptions)
 		case !isWrongSequence(err) || o.IfRevision == 0:
 			return 0, fmt.Errorf("put %s/%s: %w", c.name, key, err)
 		}
+		if seq, err := c.taken(ctx, w, err); err != nil || seq != 0 {
+			return c.tookPut(key, seq, err)
+		}
 	}
+}
+
+// tookPut is what a put returns that was stored though its condition failed, or of which that is not known.
+func (c *Cache) tookPut(key string, seq Sequence, err error) (Revision, error) {
+	if err != nil {
+		return 0, fmt.Errorf("put %s/%s: %w", c.name, key, err)
+	}
+	c.counters.puts.Add(1)
+	return Revision(seq), nil
 }
 
 // Create writes an entry whose key has none, else it is ErrExists. IfRevision is not used.
@@ -94,6 +106,9 @@ func (c *Cache) Create(ctx context.Context, key string, value []byte, o PutOptio
 		}
 		if !isWrongSequence(err) {
 			return 0, fmt.Errorf("create %s/%s: %w", c.name, key, err)
+		}
+		if seq, err := c.taken(ctx, w, err); err != nil || seq != 0 {
+			return c.tookPut(key, seq, err)
 		}
 	}
 }
@@ -140,6 +155,12 @@ func (c *Cache) Delete(ctx context.Context, key string, o DeleteOptions) (Revisi
 		}
 		if !isWrongSequence(err) {
 			return 0, fmt.Errorf("delete %s/%s: %w", c.name, key, err)
+		}
+		if seq, err := c.taken(ctx, w, err); err != nil {
+			return 0, fmt.Errorf("delete %s/%s: %w", c.name, key, err)
+		} else if seq != 0 {
+			c.counters.deletes.Add(1)
+			return Revision(seq), nil
 		}
 	}
 }

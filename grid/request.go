@@ -215,8 +215,18 @@ func (a *acked) answer(m *wire.Msg, err error) bool {
 }
 
 // write sends a write and waits until it is stored. One that nobody received is sent again, and one whose condition cannot be told yet.
-// In a cluster one is sent again too that may have been stored: the stream knows it by its id.
+// In a cluster one is sent again too that may have been stored: the stream knows it by its id, but for a leader that has not come to it yet, which compares it with itself. Then
+// the error is errSent too.
 func (r *requester) write(ctx context.Context, w write) (Sequence, error) {
+	return r.writeUntil(ctx, w, false)
+}
+
+// rewrite is write for what was sent before and may be stored.
+func (r *requester) rewrite(ctx context.Context, w write) (Sequence, error) {
+	return r.writeUntil(ctx, w, true)
+}
+
+func (r *requester) writeUntil(ctx context.Context, w write, sent bool) (Sequence, error) {
 	r.identify(&w)
 	for {
 		seq, err := r.writeOnce(ctx, w)
@@ -227,11 +237,18 @@ func (r *requester) write(ctx context.Context, w write) (Sequence, error) {
 				return 0, contextError(ctx)
 			case <-time.After(writeAgain):
 			}
-		case !r.again(err) || !r.link.comesBack(ctx):
+		case r.again(err) && r.link.comesBack(ctx):
+			sent = true
+		case sent && isWrongSequence(err):
+			return seq, fmt.Errorf("%w: %w", errSent, err)
+		default:
 			return seq, err
 		}
 	}
 }
+
+// errSent says of a write whose condition failed that it was sent before and may be stored.
+var errSent = errors.New("it was sent several times")
 
 // writeAgain is the pause before a write is sent again whose condition could not be told.
 const writeAgain = time.Millisecond
