@@ -286,7 +286,7 @@ func Taken(ctx context.Context, c *Cache, key, id string, expected Sequence, sen
 	}
 	w.expect(expected)
 	w.set(headerMsgID, id)
-	failed := error(ErrRevision)
+	failed := ErrRevision
 	if sent {
 		failed = errSent
 	}
