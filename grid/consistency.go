@@ -262,8 +262,10 @@ func (g *Grid) readLeader(ctx context.Context, p *partition, subject string) (m 
 // noMessage is JetStream's error for a message that is not there.
 const noMessage = 10037
 
-// askLeader asks a stream's leader for a message; the sequence is 0 where there is none. In a cluster it asks again while one is elected.
+// askLeader asks a stream's leader for a message; the sequence is 0 where there is none. In a cluster it asks again while one is elected, for the grid's time at most.
 func (g *Grid) askLeader(ctx context.Context, stream string, what map[string]any) (reply, Sequence, error) {
+	ctx, cancel := g.limited(ctx)
+	defer cancel()
 	for {
 		m, seq, err := g.askLeaderOnce(ctx, stream, what)
 		if !g.clustered() || !inElection(err) || !g.asks.link.comesBack(ctx) {

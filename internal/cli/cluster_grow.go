@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 	"github.com/millrace/millrace/cluster"
 	"github.com/millrace/millrace/grid"
 	"github.com/millrace/millrace/internal/client"
+	"github.com/millrace/millrace/pipeline"
+	"github.com/millrace/millrace/serve/rest"
 )
 
 // envToToken is the token of the cluster's nodes, where it is not that of the node that is asked.
@@ -29,8 +32,8 @@ func (c *command) clusterGrow(open opener) *cobra.Command {
 		Use:   "grow",
 		Short: "Take the data of a node alone into a new cluster, while it is in use",
 		Long: `Takes the whole grid of a running node without a cluster into a new cluster: entries at their revisions, with what they expire by, positions of readers, ids of
-events, models. The nodes of the cluster are started before, on new folders, with cluster.grow: true and the same caches, models, pipelines and stores. Reads go on all the
-while, and writes wait for less than a second. Afterwards the node is a door to the cluster until it is stopped; it cannot be started again on its folder.
+events, models. The nodes of the cluster are started before, on new folders, with cluster.grow: true and the same stores. Pipelines and models of the node's own file are no
+part of its grid: the command names those that the cluster does not run, and millrace apply brings them in. Reads go on all the while, and writes wait for less than a second. Afterwards the node is a door to the cluster until it is stopped; it cannot be started again on its folder.
 
 The node does it, and goes on when this command is stopped: run again, the command follows it. When a node was killed meanwhile, start it and run the command again. ` +
 			remoteHelp + " The token of the cluster's nodes is taken from " + envToToken + ", else from " + envToken + ".",
@@ -51,6 +54,10 @@ The node does it, and goes on when this command is stopped: run again, the comma
 			return err
 		}
 		defer cl.Close()
+		named, err := filePipelines(cmd.Context(), cl)
+		if err != nil {
+			return fmt.Errorf("grow: %w", err)
+		}
 		var g cluster.Growth
 		if *stop {
 			g, err = cl.StopGrowing(cmd.Context())
@@ -60,12 +67,73 @@ The node does it, and goes on when this command is stopped: run again, the comma
 		if err != nil {
 			return fmt.Errorf("grow: %w", err)
 		}
+		if g.Progress.Step == grid.GrowDone {
+			c.leftBehind(cmd.Context(), target, *ca, named)
+		}
 		if *asJSON {
 			return printJSON(c.Stdout, g)
 		}
 		return c.printGrowth(g)
 	}
 	return cmd
+}
+
+// filePipelines are the pipelines that a node's own file has: they are no part of its grid.
+func filePipelines(ctx context.Context, cl *client.Client) (names []string, err error) {
+	all, err := cl.Pipelines(ctx)
+	for _, p := range all {
+		if p.Origin == string(pipeline.File) {
+			names = append(names, p.Name)
+		}
+	}
+	return names, err
+}
+
+// growOpens is how long the cluster's nodes may take to open the grid that they have.
+const growOpens = 30 * time.Second
+
+// leftBehind warns of pipelines that the old node's file has and that the cluster does not run.
+func (c *command) leftBehind(ctx context.Context, to cluster.Target, ca string, named []string) {
+	if len(named) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, growOpens)
+	defer cancel()
+	for {
+		server, all, err := pipelinesOf(ctx, to, ca)
+		if err == nil {
+			missing := slices.DeleteFunc(slices.Clone(named), func(name string) bool {
+				return slices.ContainsFunc(all, func(p rest.Pipeline) bool { return p.Name == name && p.Origin != "" })
+			})
+			if len(missing) > 0 {
+				c.warn(fmt.Sprintf("the cluster does not run %s, which the old node's own file has: bring it in with `millrace apply -f FILE --server %s`, with its model",
+					strings.Join(missing, ", "), server))
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+			c.warn(fmt.Sprintf("whether the cluster runs %s, which the old node's own file has, is not known: %v", strings.Join(named, ", "), err))
+			return
+		case <-time.After(growPoll):
+		}
+	}
+}
+
+// pipelinesOf asks the first node of the cluster that answers.
+func pipelinesOf(ctx context.Context, to cluster.Target, ca string) (server string, all []rest.Pipeline, err error) {
+	for _, server = range to.To {
+		cl, made := client.New(client.Config{Server: server, Token: to.Token, CA: ca})
+		if made != nil {
+			return server, nil, made
+		}
+		all, err = cl.Pipelines(ctx)
+		cl.Close()
+		if err == nil {
+			return server, all, nil
+		}
+	}
+	return server, nil, err
 }
 
 // target is the cluster that flags name. Where needed it must be complete.
