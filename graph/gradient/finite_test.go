@@ -11,6 +11,7 @@ import (
 	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/gradient"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -241,4 +242,28 @@ func outputSize(t *testing.T, g *graph.Graph) int {
 		t.Fatal(err)
 	}
 	return out["out"].Size()
+}
+
+// TestNoNumberElsewhere: an infinite element that no output depends on makes no gradient of the others other than a number.
+func TestNoNumberElsewhere(t *testing.T) {
+	r := rand.New(rand.NewPCG(40, 1))
+	x := random(r, 1, 1, 3, 3)
+	tensor.Data[float64](x)[8] = math.Inf(1)
+	b := graph.NewBuilder("sampled")
+	grid := b.Init("grid", tensor.Must(tensor.Of([]float64{-0.9, -0.9, -0.5, -0.8}, 1, 1, 2, 2)))
+	b.Output(b.Name(b.Op("GridSample", graph.Attrs{"align_corners": int64(1)}, b.Init("x", x), grid), "y"))
+	g, err := infer.Build(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tg, err := gradient.Build(g, gradient.Options{Loss: gradient.MSE, Frozen: []string{"grid"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := runOnce(t, native.New(native.Config{}), tg, map[string]*tensor.Tensor{"target": random(r, 1, 1, 1, 2)})
+	for i, v := range tensor.Data[float64](out["grad.x"]) {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			t.Errorf("grad.x[%d] is %v", i, v)
+		}
+	}
 }

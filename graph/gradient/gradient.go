@@ -183,7 +183,7 @@ func prepare(g *graph.Graph, mode Mode) (*graph.Graph, error) {
 	// From 13 on, every operator that has a gradient here keeps its meaning up to 17.
 	out.Opset[graph.OnnxDomain] = max(opset, bodyOpset)
 	out.Inputs = out.Placeholders()
-	if err := mode.apply(out); err != nil {
+	if err := mode.Apply(out); err != nil {
 		return nil, err
 	}
 	if err := infer.Shapes(out); err != nil {

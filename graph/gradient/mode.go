@@ -23,8 +23,8 @@ const (
 // Modes lists every Mode that has a name.
 var Modes = []Mode{Training, Inference}
 
-// apply brings the nodes of a graph, those of subgraphs included, into the mode. It returns an error where somebody reads what there is in training alone.
-func (m Mode) apply(g *graph.Graph) error {
+// Apply brings the nodes of a graph, those of subgraphs included, into the mode. It returns an error where somebody reads what there is in training alone.
+func (m Mode) Apply(g *graph.Graph) error {
 	if m == AsWritten {
 		return nil
 	}
@@ -43,35 +43,32 @@ func (m Mode) apply(g *graph.Graph) error {
 		}
 	})
 	var err error
+	drops := false
 	graph.Walk(g.Nodes, func(n *graph.Node) {
 		switch op := n.Op(); {
-		case op != "BatchNormalization" && op != "Dropout":
-		case m == Inference:
-			for i, out := range n.Outputs {
-				if i > 0 && out != "" && read[out] && err == nil {
+		case op == "BatchNormalization" && m == Inference:
+			for _, out := range n.Outputs[1:] {
+				if out != "" && read[out] && err == nil {
 					err = fmt.Errorf("%w: %s: its output %q is used, which there is in training alone", ErrOptions, nodeName(n), out)
 				}
 			}
 			n.Outputs = n.Outputs[:1]
-			if op == "Dropout" {
-				n.Inputs = n.Inputs[:min(2, len(n.Inputs))]
-			} else {
-				delete(n.Attrs, "training_mode")
-			}
+			delete(n.Attrs, "training_mode")
 		case op == "BatchNormalization":
-			n.Attrs = n.Attrs.Clone()
 			if n.Attrs == nil {
 				n.Attrs = graph.Attrs{}
 			}
 			n.Attrs["training_mode"] = int64(1)
-		default:
+		case op == "Dropout" && m == Inference:
+			n.Inputs = n.Inputs[:min(2, len(n.Inputs))]
+		case op == "Dropout":
 			for len(n.Inputs) < 3 {
 				n.Inputs = append(n.Inputs, "")
 			}
-			n.Inputs[2] = inTraining
+			n.Inputs[2], drops = inTraining, true
 		}
 	})
-	if err == nil && m == Training && usesName(g, inTraining) {
+	if drops {
 		g.Initializers = append(g.Initializers, graph.Initializer{Name: inTraining, Tensor: tensor.Scalar(true)})
 	}
 	return err
@@ -79,12 +76,3 @@ func (m Mode) apply(g *graph.Graph) error {
 
 // inTraining is the value that makes Dropout drop.
 const inTraining = "gradient/training"
-
-func usesName(g *graph.Graph, name string) (used bool) {
-	graph.Walk(g.Nodes, func(n *graph.Node) {
-		for _, in := range n.Inputs {
-			used = used || in == name
-		}
-	})
-	return used
-}

@@ -1,6 +1,7 @@
 package gradient_test
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -210,5 +211,27 @@ func TestModes(t *testing.T) {
 			}
 			runOnce(t, native.New(native.Config{}), tg, map[string]*tensor.Tensor{"x": random(r, 4, 3), "target": random(r, 4, 2)})
 		}
+	}
+}
+
+// TestModesWhereUsed: Dropout has its mask in either mode, BatchNormalization its statistics in training alone, in subgraphs too.
+func TestModesWhereUsed(t *testing.T) {
+	statistics := func(mode gradient.Mode, output string) (*graph.Node, error) {
+		inner := &graph.Node{OpType: "BatchNormalization", Inputs: []string{"x", "s", "b", "m", "v"}, Outputs: []string{"y", "nm", "nv"}, Attrs: graph.Attrs{"training_mode": int64(1)}}
+		branch := &graph.Graph{Name: "branch", Nodes: []*graph.Node{inner}, Outputs: []graph.Value{{Name: output}}}
+		g := &graph.Graph{Nodes: []*graph.Node{{OpType: "If", Inputs: []string{"c"}, Outputs: []string{"out"}, Attrs: graph.Attrs{"then_branch": branch, "else_branch": branch.Clone()}}}}
+		err := mode.Apply(g)
+		return inner, err
+	}
+	if n, err := statistics(gradient.Inference, "y"); err != nil || n.Attrs.Int("training_mode", 0) != 0 || len(n.Outputs) != 1 {
+		t.Errorf("in inference: %v, %v", n, err)
+	}
+	if _, err := statistics(gradient.Inference, "nm"); !errors.Is(err, gradient.ErrOptions) {
+		t.Errorf("a statistic that is used: %v", err)
+	}
+	drop := &graph.Node{OpType: "Dropout", Inputs: []string{"x", "ratio", "on"}, Outputs: []string{"y", "mask"}}
+	g := &graph.Graph{Nodes: []*graph.Node{drop}, Outputs: []graph.Value{{Name: "mask"}}}
+	if err := gradient.Inference.Apply(g); err != nil || len(drop.Inputs) != 2 || len(drop.Outputs) != 2 {
+		t.Errorf("a mask that is used: %v, %v", drop, err)
 	}
 }

@@ -121,10 +121,7 @@ func (a *attended) gradient(dy string) ([]string, error) {
 	if n.Input(3) != "" || allowed != "" {
 		p = t.op("Where", t.op("IsNaN", p), t.num(0), p) // of a query that may see nothing
 	}
-	g := a.apart(dy, 0, a.heads)
-	if a.packed(0) {
-		g = a.apartOut(dy)
-	}
+	g := a.apart(dy, 0, a.heads) // the output has the queries' heads, where they have them
 	dx := make([]string, len(n.Inputs))
 	sumHeads := func(g string) string { return t.reduce("ReduceSum", g, true, 2) }
 	dx[2] = a.together(sumHeads(t.op("MatMul", t.swapped(p, 5), g)), 2, a.keys)
@@ -140,13 +137,6 @@ func (a *attended) gradient(dy string) ([]string, error) {
 	dx[0] = a.together(t.op("MatMul", ds, k), 0, a.heads)
 	dx[1] = a.together(sumHeads(t.op("MatMul", t.swapped(ds, 5), q)), 1, a.keys)
 	return dx, nil
-}
-
-// apartOut brings a packed gradient of the output to five dimensions: its heads are the queries', their size the values'.
-func (a *attended) apartOut(dy string) string {
-	t := a.t
-	four := t.transpose(t.op("Reshape", dy, t.ints(0, 0, a.heads, -1)), 0, 2, 1, 3)
-	return t.op("Reshape", four, t.concat(t.op("Slice", t.op("Shape", four), t.ints(0), t.ints(1)), t.ints(a.keys, a.heads/a.keys), t.op("Slice", t.op("Shape", four), t.ints(2), t.ints(4))))
 }
 
 // places are the numbers of the rows of a value of five dimensions.

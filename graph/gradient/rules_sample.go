@@ -21,7 +21,7 @@ func affineGridGradient(t *tape, n *graph.Node, dy []string) ([]string, error) {
 	eye := t.op("Expand", t.constant(floatsOf(t.dtype, same, 1, k, k+1)), t.shapeOf(n.Input(0)))
 	rows := func(v string) string { return t.op("Reshape", v, t.ints(0, -1, int64(k))) }
 	places := rows(t.with(n.Attrs.Clone(), "AffineGrid", eye, n.Input(1)))
-	ones := t.onesOf(t.op("Slice", places, t.ints(0), t.ints(1), t.ints(2)))
+	ones := t.filledAs(t.op("Slice", places, t.ints(0), t.ints(1), t.ints(2)), 1)
 	places = t.with(graph.Attrs{"axis": int64(2)}, "Concat", places, ones)
 	return one(t.op("MatMul", t.swapped(rows(dy[0]), 3), places))
 }
@@ -103,7 +103,7 @@ func gridSampleGradient(t *tape, n *graph.Node, dy []string) ([]string, error) {
 	dx := make([]string, 2)
 	join := graph.Attrs{"axis": int64(2)}
 	add := graph.Attrs{"axis": int64(2), "reduction": "add"}
-	sum := t.with(add, "ScatterElements", t.op("Mul", flat, t.num(0)), t.with(join, "Concat", indices...), t.with(join, "Concat", values...))
+	sum := t.with(add, "ScatterElements", t.filledAs(flat, 0), t.with(join, "Concat", indices...), t.with(join, "Concat", values...))
 	dx[0] = t.reshapeLike(sum, x)
 	if t.want(n, 1) && s.nearest {
 		dx[1] = t.zerosLike(grid)

@@ -1,6 +1,7 @@
 package gradient
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/millrace/millrace/graph"
@@ -31,26 +32,19 @@ func (t *tape) scan(l loop) (states, outs []string) {
 		return list
 	}
 	next, given := l.body(b, enter(len(l.states), "state"), enter(len(l.ins), "element"))
-	for _, name := range append(append([]string{}, next...), given...) {
+	for _, name := range slices.Concat(next, given) {
 		// An output must be a value of the body's own, and each one another.
 		g.Outputs = append(g.Outputs, graph.Value{Name: b.op("Identity", name), DType: t.dtype, Shape: open})
 	}
 	g.Nodes = b.nodes
 	attrs := graph.Attrs{"body": g, "num_scan_inputs": int64(len(l.ins))}
 	if l.reverse {
-		backwards := func(n int) []int64 {
-			list := make([]int64, n)
-			for i := range list {
-				list[i] = 1
-			}
-			return list
-		}
-		attrs["scan_input_directions"] = backwards(len(l.ins))
+		attrs["scan_input_directions"] = slices.Repeat([]int64{1}, len(l.ins))
 		if len(given) > 0 {
-			attrs["scan_output_directions"] = backwards(len(given))
+			attrs["scan_output_directions"] = slices.Repeat([]int64{1}, len(given))
 		}
 	}
-	out := t.node(graph.OnnxDomain, "Scan", attrs, len(next)+len(given), append(append([]string{}, l.states...), l.ins...)...)
+	out := t.node(graph.OnnxDomain, "Scan", attrs, len(next)+len(given), slices.Concat(l.states, l.ins)...)
 	return out[:len(next)], out[len(next):]
 }
 
