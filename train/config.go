@@ -229,27 +229,19 @@ func lossesOf(regression bool) string {
 
 // balance are the weights of classes that are there so often: all together they weigh as much as all examples.
 func balance(labels []int64, classes int) []float64 {
-	counts := make([]int, classes)
+	counts, there := make([]int, classes), 0
 	for _, l := range labels {
-		counts[l]++
+		if counts[l]++; counts[l] == 1 {
+			there++
+		}
 	}
 	weights := make([]float64, classes)
-	there := classes - countZeros(counts)
 	for i, n := range counts {
 		if n > 0 {
 			weights[i] = float64(len(labels)) / float64(there*n)
 		}
 	}
 	return weights
-}
-
-func countZeros(counts []int) (n int) {
-	for _, c := range counts {
-		if c == 0 {
-			n++
-		}
-	}
-	return n
 }
 
 // settings are what a checkpoint keeps; batch is the one in use.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/millrace/millrace/engine"
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/gradient"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/tensor"
 )
@@ -21,7 +22,7 @@ type Metrics struct {
 	Errors *Errors `json:"errors,omitempty"`
 	// Confusion counts examples by label and, within, by the label that the model gave.
 	Confusion [][]int `json:"confusion,omitempty"`
-	// Classes are by label, Calibration and Worst of all examples, the worst first; a regression has none.
+	// Classes are by label, Calibration and Worst of all examples, the worst first. A regression has none, nor what training without a folder of its own measures after an epoch.
 	Classes     []ClassMetrics `json:"classes,omitempty"`
 	Calibration *Calibration   `json:"calibration,omitempty"`
 	Worst       []Miss         `json:"worst,omitempty"`
@@ -45,6 +46,7 @@ func Evaluate(ctx context.Context, eng engine.Engine, opts engine.Options, g *gr
 	if err != nil {
 		return Metrics{}, err
 	}
+	e.whole = true
 	m, err := e.run(ctx, nil)
 	if cerr := e.session.Close(); err == nil {
 		err = cerr
@@ -62,6 +64,7 @@ type evaluator struct {
 	x       *tensor.Tensor
 	input   int // position of the examples among the session's inputs
 	feed    []string
+	whole   bool // with what is said of each class and of the worst examples, which takes a sort for each class
 }
 
 // input returns the only input of a classifier for a set, and how examples become it.
@@ -116,7 +119,11 @@ func batchShape(v graph.Value, n int) tensor.Shape {
 
 // newEvaluator opens g for evaluation; feed names the initializers that run is given.
 func newEvaluator(ctx context.Context, eng engine.Engine, opts engine.Options, g *graph.Graph, set *Set, feed []string) (*evaluator, error) {
-	m, err := model.New(inference(g))
+	used, err := inference(g)
+	if err != nil {
+		return nil, fmt.Errorf("evaluate: %w", err)
+	}
+	m, err := model.New(used)
 	if err != nil {
 		return nil, fmt.Errorf("evaluate: %w", err)
 	}
@@ -175,7 +182,10 @@ func (e *evaluator) run(ctx context.Context, variables map[string]*tensor.Tensor
 	row := make([]float32, max(classes, 1))
 	var loss float64
 	var off errorSums
-	j := newJudge(e.set.Len(), classes)
+	var j *judge
+	if e.whole && e.set.targets == nil {
+		j = newJudge(e.set.Len(), classes)
+	}
 	for from := 0; from < e.set.Len(); from += rows {
 		x, n := tensor.Data[float32](e.x), min(rows, e.set.Len()-from)
 		for r := range rows { // a last batch that is not full repeats its last example
@@ -205,7 +215,9 @@ func (e *evaluator) run(ctx context.Context, variables map[string]*tensor.Tensor
 			if m.Examples++; label == choice {
 				m.Correct++
 			}
-			j.add(from+r, label, choice, row)
+			if j != nil {
+				j.add(from+r, label, choice, row)
+			}
 			loss -= math.Log(max(float64(row[label]), 1e-12))
 		}
 	}
@@ -214,7 +226,9 @@ func (e *evaluator) run(ctx context.Context, variables map[string]*tensor.Tensor
 		return m, nil
 	}
 	m.Loss = loss / float64(m.Examples)
-	j.finish(&m)
+	if j != nil {
+		j.finish(&m)
+	}
 	return m, nil
 }
 
@@ -229,22 +243,9 @@ func argmax(v []float32) int {
 }
 
 // inference returns a copy of a model as it is used: statistics and dropout are not in training mode.
-func inference(g *graph.Graph) *graph.Graph {
+func inference(g *graph.Graph) (*graph.Graph, error) {
 	out := g.Clone()
-	for _, n := range out.Nodes {
-		switch n.Op() {
-		case "BatchNormalization":
-			if n.Attrs.Int("training_mode", 0) != 0 {
-				delete(n.Attrs, "training_mode")
-				n.Outputs = n.Outputs[:1]
-			}
-		case "Dropout":
-			if len(n.Inputs) > 2 {
-				n.Inputs = n.Inputs[:2]
-			}
-		}
-	}
-	return out
+	return out, gradient.Inference.Apply(out)
 }
 
 // placeholders returns a copy of g in which these initializers are inputs instead.

@@ -108,8 +108,8 @@ func (p *Point) better(q *Point) bool {
 	return *p.EvalLoss < *q.EvalLoss
 }
 
-// A Journal keeps what a run does in its folder. It is the run's goroutine's.
-type Journal struct {
+// A journal keeps what a run does in its folder. It is the run's goroutine's.
+type journal struct {
 	dir    string
 	about  About
 	points []Point
@@ -120,8 +120,8 @@ type Journal struct {
 }
 
 // newJournal makes the folder of a new run, or opens that of one that goes on.
-func newJournal(dir string, goesOn bool, keep int) (*Journal, error) {
-	j := &Journal{dir: dir, begin: time.Now(), kept: keep}
+func newJournal(dir string, goesOn bool, keep int) (*journal, error) {
+	j := &journal{dir: dir, begin: time.Now(), kept: keep}
 	entries, err := os.ReadDir(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -148,7 +148,7 @@ func newJournal(dir string, goesOn bool, keep int) (*Journal, error) {
 }
 
 // describe notes what the run is, when it is known.
-func (j *Journal) describe(r *run, versions map[string]string, kept int, labels []string) error {
+func (j *journal) describe(r *run, versions map[string]string, kept int, labels []string) error {
 	a := &j.about
 	a.State, a.Reason, a.Settings, a.Data = Running, "", r.settings, r.Data
 	a.Examples, a.Kept, a.Labels, a.Regression, a.Parameters = r.result.Examples, kept, labels, r.result.Regression, r.result.Parameters
@@ -161,9 +161,9 @@ func (j *Journal) describe(r *run, versions map[string]string, kept int, labels 
 	return j.writeAbout()
 }
 
-func (j *Journal) seconds() float64 { return j.spent + time.Since(j.begin).Seconds() }
+func (j *journal) seconds() float64 { return j.spent + time.Since(j.begin).Seconds() }
 
-func (j *Journal) writeAbout() error {
+func (j *journal) writeAbout() error {
 	j.about.Updated, j.about.Seconds = time.Now().UTC().Truncate(time.Second), j.seconds()
 	return writeJSON(filepath.Join(j.dir, aboutFile), j.about)
 }
@@ -180,7 +180,7 @@ func writeJSON(path string, v any) error {
 }
 
 // rewind forgets the points after a step: they are made again.
-func (j *Journal) rewind(step int) error {
+func (j *journal) rewind(step int) error {
 	j.points = slices.DeleteFunc(j.points, func(p Point) bool { return p.Step > step })
 	j.about.Last, j.about.Best = nil, nil
 	for i := range j.points {
@@ -221,7 +221,7 @@ func (p Point) row() []string {
 }
 
 // add notes a point, and reports whether it is the best one.
-func (j *Journal) add(p Point) (best bool, err error) {
+func (j *journal) add(p Point) (best bool, err error) {
 	p.Seconds = j.seconds()
 	j.points = append(j.points, p)
 	j.about.Last = &p
@@ -243,7 +243,7 @@ func (j *Journal) add(p Point) (best bool, err error) {
 	return best, err
 }
 
-func (j *Journal) append(name string, text []byte) error {
+func (j *journal) append(name string, text []byte) error {
 	f, err := os.OpenFile(filepath.Join(j.dir, name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666)
 	if err != nil {
 		return fmt.Errorf("run: %w", err)
@@ -253,7 +253,7 @@ func (j *Journal) append(name string, text []byte) error {
 }
 
 // checkpoint writes one, and removes the oldest beyond those that are kept.
-func (j *Journal) checkpoint(c *Checkpoint, best bool) error {
+func (j *journal) checkpoint(c *Checkpoint, best bool) error {
 	dir := filepath.Join(j.dir, checkpointsDir)
 	if err := c.Save(filepath.Join(dir, fmt.Sprintf("step-%09d%s", c.Steps, checkpointEnd))); err != nil {
 		return err
@@ -281,23 +281,24 @@ func checkpoints(dir string) ([]string, error) {
 	return all, err
 }
 
-// latest reads the newest checkpoint that is whole, nil where there is none.
-func (j *Journal) latest() (*Checkpoint, error) {
+// latest reads the newest checkpoint that is whole, nil where there is none, and says which ones are damaged.
+func (j *journal) latest() (newest *Checkpoint, damaged, err error) {
 	all, err := checkpoints(j.dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, path := range slices.Backward(all) {
-		var c *Checkpoint
-		if c, err = LoadCheckpoint(path); err == nil {
-			return c, nil
+		c, err := LoadCheckpoint(path)
+		if err == nil {
+			return c, damaged, nil
 		}
+		damaged = errors.Join(damaged, err)
 	}
-	return nil, err
+	return nil, nil, damaged
 }
 
 // end notes how the run ended.
-func (j *Journal) end(state State, reason error) error {
+func (j *journal) end(state State, reason error) error {
 	j.about.State = state
 	if reason != nil {
 		j.about.Reason = reason.Error()
@@ -306,12 +307,12 @@ func (j *Journal) end(state State, reason error) error {
 }
 
 // model writes the trained model under a name.
-func (j *Journal) model(r *run, name string) error {
+func (j *journal) model(r *run, name string) error {
 	return outfile.Write(filepath.Join(j.dir, name), func(w io.Writer) error { return onnx.Write(w, r.export()) })
 }
 
 // evaluated keeps the last evaluation whole, with the pictures that the model does worst on.
-func (j *Journal) evaluated(m *Metrics, set *Set) error {
+func (j *journal) evaluated(m *Metrics, set *Set) error {
 	if err := writeJSON(filepath.Join(j.dir, evaluationFile), m); err != nil {
 		return err
 	}

@@ -91,12 +91,13 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 type run struct {
 	settled
 	g         *graph.Graph
+	used      *graph.Graph // g as it is used, where it is trained no more
 	loop      *loop
 	loader    *loader
 	evaluator *evaluator // nil where no part is kept
 	test      *Set       // nil where the data set has none
 	settings  Settings
-	journal   *Journal // nil where there is no folder
+	journal   *journal // nil where there is no folder
 	best      *Point   // of this process
 	waited    int      // epochs since then
 	perEpoch  int      // steps
@@ -135,6 +136,9 @@ func newRun(ctx context.Context, s settled) (_ *run, err error) {
 	}
 	r := &run{settled: s, test: set.test}
 	if r.g, err = NewModel(s.Arch, training, s.Seed); err != nil {
+		return nil, err
+	}
+	if r.used, err = inference(r.g); err != nil {
 		return nil, err
 	}
 	m, err := model.New(r.g.Clone())
@@ -197,6 +201,7 @@ func newRun(ctx context.Context, s settled) (_ *run, err error) {
 		if r.evaluator, err = newEvaluator(ctx, s.Engine, s.EngineOptions, r.g, evaluation, names); err != nil {
 			return nil, err
 		}
+		r.evaluator.whole = s.Dir != ""
 	}
 	if s.Dir != "" {
 		if r.journal, err = newJournal(s.Dir, s.Resume, s.Keep); err != nil {
@@ -275,8 +280,12 @@ func (r *run) resume() error {
 	var err error
 	if r.journal != nil {
 		from = r.Dir
-		if c, err = r.journal.latest(); err == nil && c == nil {
+		var damaged error
+		if c, damaged, err = r.journal.latest(); err == nil && c == nil {
 			return nil // it was cut off before its first checkpoint
+		}
+		if damaged != nil && r.Log != nil {
+			r.Log.Warn("a checkpoint is damaged: training goes on from an older one", "error", damaged)
 		}
 	} else {
 		c, err = LoadCheckpoint(from)
@@ -396,83 +405,9 @@ func (r *run) evaluate(ctx context.Context, m *meter) error {
 	return nil
 }
 
-// point is what the journal notes of the steps so far.
-func (r *run) point(m *meter, epoch int, rate float64) Point {
-	progress := m.progress(epoch, r.loop.steps)
-	p := Point{Step: r.loop.steps, Epoch: epoch, Rate: rate, Loss: progress.Loss}
-	if !r.result.Regression {
-		p.Accuracy = &progress.Accuracy
-	}
-	return p
-}
-
-// journalStep notes a step within an epoch, now and then.
-func (r *run) journalStep(m *meter, rate float64) error {
-	j, steps := r.journal, r.loop.steps
-	if steps%j.every == 0 {
-		if _, err := j.add(r.point(m, r.loop.epoch+1, rate)); err != nil {
-			return err
-		}
-	}
-	if r.CheckpointEvery > 0 && steps%r.CheckpointEvery == 0 {
-		return j.checkpoint(r.loop.checkpoint(r.settings), false)
-	}
-	return nil
-}
-
-// journalEpoch notes an epoch that is done, and whether it is the best one.
-func (r *run) journalEpoch(m *meter, p Progress) error {
-	if m.examples == 0 {
-		return nil // training was done before, and its checkpoint has been read
-	}
-	last := r.point(m, r.loop.epoch, r.schedule.Rate(r.LearningRate, max(r.loop.steps-1, 0), m.steps))
-	if e := p.Evaluation; e != nil {
-		last.EvalLoss = &e.Loss
-		if e.Errors != nil {
-			last.EvalRMSE = &e.Errors.RMSE
-		} else {
-			accuracy := e.Accuracy()
-			last.EvalAccuracy = &accuracy
-		}
-	}
-	r.waited++
-	if last.better(r.best) {
-		r.best, r.waited = &last, 0
-	}
-	if r.journal == nil {
-		return nil
-	}
-	best, err := r.journal.add(last)
-	if err != nil {
-		return err
-	}
-	if best {
-		if err := r.journal.model(r, bestModel); err != nil {
-			return err
-		}
-	}
-	if p.Evaluation != nil {
-		if err := r.journal.evaluated(p.Evaluation, r.evaluator.set); err != nil {
-			return err
-		}
-	}
-	return r.journal.checkpoint(r.loop.checkpoint(r.settings), best)
-}
-
-// journalEnd notes how the run ended, and returns why.
-func (r *run) journalEnd(ctx context.Context, why error) error {
-	switch {
-	case why == nil:
-		return errors.Join(r.journal.model(r, ModelFile), r.journal.end(Done, nil))
-	case ctx.Err() != nil:
-		return errors.Join(why, r.journal.end(Interrupted, nil))
-	}
-	return errors.Join(why, r.journal.end(Failed, why))
-}
-
 // export returns the model with the trained values.
 func (r *run) export() *graph.Graph {
-	g := inference(r.g)
+	g := r.used.Clone()
 	values := r.loop.values()
 	for i, in := range g.Initializers {
 		if t := values[in.Name]; t != nil {

@@ -54,14 +54,11 @@ The node does it, and goes on when this command is stopped: run again, the comma
 			return err
 		}
 		defer cl.Close()
-		named, err := filePipelines(cmd.Context(), cl)
-		if err != nil {
-			return fmt.Errorf("grow: %w", err)
-		}
 		var g cluster.Growth
+		var named []string
 		if *stop {
 			g, err = cl.StopGrowing(cmd.Context())
-		} else {
+		} else if named, err = filePipelines(cmd.Context(), cl); err == nil {
 			g, err = c.follow(cmd.Context(), cl, target)
 		}
 		if err != nil {

@@ -26,14 +26,8 @@ type evaluated struct {
 
 // classOut says how well a model does on one label against all others; an area is null where all examples have the label, or none.
 type classOut struct {
-	Label     string     `json:"label"`
-	Examples  int        `json:"examples"`
-	Given     int        `json:"given"` // how often the model gave it
-	Precision float64    `json:"precision"`
-	Recall    float64    `json:"recall"`
-	F1        float64    `json:"f1"`
-	ROC       train.Area `json:"roc_area"`
-	PR        train.Area `json:"pr_area"`
+	Label string `json:"label"`
+	train.ClassMetrics
 }
 
 // calibrationOut says whether probabilities are what they say: by tenths of the first choice's.
@@ -43,17 +37,15 @@ type calibrationOut struct {
 }
 
 type binOut struct {
-	From       float64 `json:"from"`
-	To         float64 `json:"to"`
-	Examples   int     `json:"examples"`
-	Confidence float64 `json:"confidence"`
-	Accuracy   float64 `json:"accuracy"`
+	From float64 `json:"from"`
+	To   float64 `json:"to"`
+	train.Bin
 }
 
 func classesOut(labels []string, classes []train.ClassMetrics) []classOut {
 	out := make([]classOut, len(classes))
 	for i, c := range classes {
-		out[i] = classOut{Label: labels[i], Examples: c.Examples, Given: c.Given, Precision: c.Precision, Recall: c.Recall, F1: c.F1, ROC: c.ROC, PR: c.PR}
+		out[i] = classOut{labels[i], c}
 	}
 	return out
 }
@@ -61,7 +53,7 @@ func classesOut(labels []string, classes []train.ClassMetrics) []classOut {
 func calibrationOf(c *train.Calibration) (out calibrationOut) {
 	out.Error, out.Bins = c.Error, make([]binOut, len(c.Bins))
 	for i, b := range c.Bins {
-		out.Bins[i] = binOut{From: float64(i) / 10, To: float64(i+1) / 10, Examples: b.Examples, Confidence: b.Confidence, Accuracy: b.Accuracy}
+		out.Bins[i] = binOut{float64(i) / 10, float64(i+1) / 10, b}
 	}
 	return out
 }
