@@ -2,6 +2,7 @@ package tensorflow
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/tensorflow/graphdef"
@@ -88,7 +89,7 @@ func (c *converter) returned(f *graphdef.Function, i int) bool {
 	}
 	text := f.Return[f.Outputs[i].Name]
 	for range len(f.Nodes) + 1 {
-		name, _ := splitName(text)
+		name, _, _ := strings.Cut(text, ":")
 		if name == f.Inputs[i].Name {
 			return true
 		}
@@ -99,16 +100,6 @@ func (c *converter) returned(f *graphdef.Function, i int) bool {
 		text = n.Inputs[0]
 	}
 	return false
-}
-
-// splitName cuts what follows the name of a node or argument.
-func splitName(text string) (name, rest string) {
-	for i := range len(text) {
-		if text[i] == ':' {
-			return text[:i], text[i+1:]
-		}
-	}
-	return text, ""
 }
 
 // enter makes what the body takes.
