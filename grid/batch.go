@@ -2,6 +2,7 @@ package grid
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -62,7 +63,9 @@ func (c *Cache) PutBatch(ctx context.Context, puts []Put) ([]PutResult, error) {
 				break
 			}
 			// Alone it is tried again, as long as it is the sequence alone that has changed.
-			r.Revision, r.Err = c.Put(ctx, put.Key, put.Value, put.Options)
+			w := writes[j]
+			w.sent = errors.Is(o.err, errSent)
+			r.Revision, r.Err = c.put(ctx, w, put.Options.IfRevision)
 		default:
 			r.Err = fmt.Errorf("put %s/%s: %w", c.name, put.Key, o.err)
 		}

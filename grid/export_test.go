@@ -278,17 +278,18 @@ func StoreAs(ctx context.Context, c *Cache, key, id string) (Sequence, error) {
 	return c.grid.asks.write(ctx, w)
 }
 
-// Taken asks whether a conditional write with that id is stored, whose condition failed. Sent says that it was sent several times.
-func Taken(ctx context.Context, c *Cache, key, id string, expected Sequence, sent bool) (Sequence, error) {
+// ErrSent is part of what a write fails with that was sent several times.
+var ErrSent = errSent
+
+// Taken asks whether a conditional write with that id is stored, whose condition failed so.
+func Taken(ctx context.Context, c *Cache, key, id string, expected Sequence, failed error) (Sequence, error) {
 	w, err := c.prepare(key, []byte("v"), PutOptions{})
 	if err != nil {
 		return 0, err
 	}
 	w.expect(expected)
-	w.set(headerMsgID, id)
-	failed := ErrRevision
-	if sent {
-		failed = errSent
+	if id != "" {
+		w.set(headerMsgID, id)
 	}
 	return c.taken(ctx, w, failed)
 }

@@ -25,6 +25,7 @@ const (
 	headerMsgID     = "Nats-Msg-Id"
 	headerSequence  = "Nats-Sequence"
 	headerUpTo      = "Nats-UpTo-Sequence"
+	headerBefore    = "Nats-Last-Sequence" // of the one before it, among several answers
 	headerTime      = "Nats-Time-Stamp"
 	headerSize      = "Nats-Msg-Size"
 

@@ -44,10 +44,15 @@ func (c *Cache) Put(ctx context.Context, key string, value []byte, o PutOptions)
 	}
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
+	return c.put(ctx, w, o.IfRevision)
+}
+
+// put is Put for a write that is prepared.
+func (c *Cache) put(ctx context.Context, w write, want Revision) (Revision, error) {
 	// The sequence changes without the revision where a value goes to a store or comes back: then it is tried again.
 	for tried := false; ; tried = true {
-		if o.IfRevision > 0 {
-			expected, err := c.sequenceOf(ctx, w.place, o.IfRevision, tried)
+		if want > 0 {
+			expected, err := c.sequenceOf(ctx, w.place, want, tried)
 			if err != nil {
 				return 0, err
 			}
@@ -58,12 +63,13 @@ func (c *Cache) Put(ctx context.Context, key string, value []byte, o PutOptions)
 		case err == nil:
 			c.counters.puts.Add(1)
 			return Revision(seq), nil
-		case !isWrongSequence(err) || o.IfRevision == 0:
-			return 0, fmt.Errorf("put %s/%s: %w", c.name, key, err)
+		case !isWrongSequence(err) || want == 0:
+			return 0, fmt.Errorf("put %s/%s: %w", c.name, w.key, err)
 		}
 		if seq, err := c.taken(ctx, w, err); err != nil || seq != 0 {
-			return c.tookPut(key, seq, err)
+			return c.tookPut(w.key, seq, err)
 		}
+		w.sent = w.sent || errors.Is(err, errSent)
 	}
 }
 
@@ -110,6 +116,7 @@ func (c *Cache) Create(ctx context.Context, key string, value []byte, o PutOptio
 		if seq, err := c.taken(ctx, w, err); err != nil || seq != 0 {
 			return c.tookPut(key, seq, err)
 		}
+		w.sent = w.sent || errors.Is(err, errSent)
 	}
 }
 
@@ -126,8 +133,8 @@ func (c *Cache) Delete(ctx context.Context, key string, o DeleteOptions) (Revisi
 	ctx, cancel := c.grid.limited(ctx)
 	defer cancel()
 	last, live, _ := c.guess(at)
+	w := c.removal(at)
 	for asked := false; ; asked = true {
-		w := c.removal(at)
 		if !live || asked {
 			s, err := c.readLast(ctx, at)
 			if err != nil {
@@ -162,6 +169,7 @@ func (c *Cache) Delete(ctx context.Context, key string, o DeleteOptions) (Revisi
 			c.counters.deletes.Add(1)
 			return Revision(seq), nil
 		}
+		w.sent = w.sent || errors.Is(err, errSent)
 	}
 }
 
@@ -203,6 +211,7 @@ type write struct {
 	value   []byte
 	removal bool // takes no room
 	own     bool // of the grid itself: it takes no room and no store is waited for
+	sent    bool // before, so that it may be stored
 }
 
 func (w *write) set(name, value string) {
@@ -218,9 +227,11 @@ func (w *write) expect(seq Sequence) { w.set(headerExpected, strconv.FormatUint(
 // made says which change the entry was made from that the write replaces, so that reading that change again does not
 // bring it back.
 func (w *write) made(source Revision, reader string) {
-	if reader != "" {
-		w.set(HeaderSource, appendSource(source, 0, reader))
+	if reader == "" {
+		w.header.Del(HeaderSource)
+		return
 	}
+	w.set(HeaderSource, appendSource(source, 0, reader))
 }
 
 // prepare checks a put and makes its message.

@@ -405,7 +405,7 @@ var (
 const attemptTime = time.Second
 
 func isAway(err error) bool {
-	return errors.Is(err, errGone) || errors.Is(err, errNoJetStream) || errors.Is(err, errLate)
+	return errors.Is(err, errGone) || errors.Is(err, errNoJetStream) || errors.Is(err, errLate) || errors.Is(err, errGap)
 }
 
 func noResponders(m *wire.Msg) error {

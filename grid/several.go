@@ -2,6 +2,7 @@ package grid
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 
 	"github.com/millrace/millrace/grid/internal/wire"
@@ -34,7 +35,12 @@ func (s *several) answer(m *wire.Msg, err error) bool {
 	own := append(append(make([]byte, 0, len(m.Header)+len(m.Data)), m.Header...), m.Data...)
 	n := len(m.Header)
 	r := reply{header: wire.Header(own[:n:n]), data: own[n:]}
-	switch code, _ := r.header.Status(); code {
+	code, _ := r.header.Status()
+	if (code == 0 || code == 204) && !s.follows(r) {
+		s.err <- errGap
+		return true
+	}
+	switch code {
 	case 0:
 		s.got = append(s.got, r)
 		return false
@@ -44,6 +50,19 @@ func (s *several) answer(m *wire.Msg, err error) bool {
 	}
 	s.c <- replies{s.got, r.upTo()}
 	return true
+}
+
+// errGap is what answers of several parts are not.
+var errGap = fmt.Errorf("%w: a part of an answer is missing", ErrUnavailable)
+
+// follows reports whether an answer is the one that comes next. One is lost where the connection between two servers breaks in their midst.
+func (s *several) follows(r reply) bool {
+	var last []byte
+	if len(s.got) > 0 {
+		last, _ = s.got[len(s.got)-1].header.Value(headerSequence)
+	}
+	before, _ := r.header.Value(headerBefore)
+	return string(before) == string(last) || len(last) == 0 && string(before) == "0"
 }
 
 // upTo is where the stream of a replica ended when it gave several messages, which the last of its answers says; 0 where it does not.

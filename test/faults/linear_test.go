@@ -107,11 +107,14 @@ func checkKey(ops []*op) error {
 	case porcupine.Unknown:
 		return errUndecided
 	}
-	return fmt.Errorf("%w; %s", errNotLinear, stuck(info, certain))
+	return fmt.Errorf("%w; %s", errNotLinear, stuck(info, certain, ops))
 }
 
-// stuck tells of the operation that the longest order that was found stops before.
-func stuck(info porcupine.LinearizationInfo, ops []porcupine.Operation) string {
+// around is how long before and after an operation that has no place the others are told of.
+const around = 2 * time.Second
+
+// stuck tells of the operation that the longest order that was found stops before, and of all that was done to the key around that time.
+func stuck(info porcupine.LinearizationInfo, ops []porcupine.Operation, all []*op) string {
 	var longest []int
 	for _, partition := range info.PartialLinearizations() {
 		for _, order := range partition {
@@ -129,11 +132,20 @@ func stuck(info porcupine.LinearizationInfo, ops []porcupine.Operation) string {
 	if len(longest) > 0 && longest[len(longest)-1] < len(ops) {
 		fmt.Fprintf(&b, " that ends with %v", ops[longest[len(longest)-1]].Input)
 	}
-	left := 0
+	// The first to end of those without a place is the one that fits nowhere.
+	var next *op
 	for i, o := range ops {
-		if !placed[i] && left < 4 {
-			left++
-			fmt.Fprintf(&b, "; then comes %v", o.Input)
+		if in := o.Input.(*op); !placed[i] && (next == nil || in.End < next.End) {
+			next = in
+		}
+	}
+	if next == nil {
+		return b.String()
+	}
+	fmt.Fprintf(&b, "; then comes %v; around it were", next)
+	for _, o := range all {
+		if o.Start < next.End+around && (o.End > next.Start-around || !o.answered()) {
+			fmt.Fprintf(&b, "\n\t%v %s", o, o.Error)
 		}
 	}
 	return b.String()
