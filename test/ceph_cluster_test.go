@@ -312,7 +312,7 @@ func (c *coldCluster) allKilled() {
 func (c *coldCluster) settled() {
 	c.t.Helper()
 	for i, n := range c.nodes {
-		n.wait("the cluster is even", 60*time.Second, func() error { return isEven(c.status(i)) })
+		n.wait("the cluster is even", 3*time.Minute, func() error { return isEven(c.status(i)) })
 	}
 	for _, l := range c.loads {
 		for i, n := range c.nodes {
