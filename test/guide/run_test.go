@@ -25,8 +25,8 @@ const (
 	address = "127.0.0.1:8080"
 	// blockLimit is how long a block may take, askLimit how long a question is asked again, and nodeLimit how long a node may take to be ready or to end.
 	blockLimit = 5 * time.Minute
-	askLimit   = 15 * time.Second
-	nodeLimit  = 30 * time.Second
+	askLimit   = time.Minute
+	nodeLimit  = 90 * time.Second
 )
 
 // Kinds of blocks.
