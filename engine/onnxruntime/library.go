@@ -4,6 +4,7 @@ package onnxruntime
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 
@@ -36,14 +37,30 @@ func load(path string) error {
 	}
 	library.path = abs
 	keepMappingsSmall()
+	if err := silence(); err != nil {
+		library.err = fmt.Errorf("%w: turn telemetry of %s off: %w", engine.ErrUnavailable, abs, err)
+		return library.err
+	}
 	ort.SetSharedLibraryPath(abs)
 	if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {
 		library.err = fmt.Errorf("%w: load %s: %w", engine.ErrUnavailable, abs, err)
 		return library.err
 	}
-	// The library reports nothing to anybody on the platforms that Millrace is built for but Windows; there it would.
+	// On Windows the library reports what it did to its makers by this switch alone.
 	if err := ort.DisableTelemetry(); err != nil {
 		library.err = fmt.Errorf("%w: turn telemetry of %s off: %w", engine.ErrUnavailable, abs, err)
 	}
 	return library.err
+}
+
+// telemetryOff is the variable by which the library, from 1.30 on, is told on Linux and macOS that it is to report nothing. Without it, it makes a file of events and an
+// id of the device in the home folder when it is loaded, before anybody can tell it otherwise, and sends the events to its makers.
+const telemetryOff = "ORT_DISABLE_TELEMETRY"
+
+// silence sets it for this process, for C too, where nobody has set it.
+func silence() error {
+	if _, set := os.LookupEnv(telemetryOff); set {
+		return nil
+	}
+	return os.Setenv(telemetryOff, "1")
 }
