@@ -161,14 +161,14 @@ func (p *program) fuse() bool {
 	return found
 }
 
-// single returns the node of one of these operators that alone makes id, where nothing else uses id.
+// single returns the node of one of these operators that alone makes id and has a first input, where nothing else uses id.
 func (p *program) single(v graphView, id int, ops ...string) int {
-	if id >= len(v.maker) || v.maker[id] < 0 || v.uses[id] != 1 {
+	if id < 0 || id >= len(v.maker) || v.maker[id] < 0 || v.uses[id] != 1 {
 		return -1
 	}
 	i := int(v.maker[id])
 	m := p.nodes[i]
-	if m.node.Domain != graph.OnnxDomain || !slices.Contains(ops, m.node.OpType) || m.out[0] != id {
+	if m.node.Domain != graph.OnnxDomain || !slices.Contains(ops, m.node.OpType) || m.out[0] != id || len(m.in) == 0 || m.in[0] < 0 {
 		return -1
 	}
 	for _, o := range m.out[1:] {
