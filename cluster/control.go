@@ -205,6 +205,7 @@ func able(r grid.Replica) bool { return r.Current && !r.Offline }
 func (c *controller) act(ctx context.Context, v view, now time.Time) (r Rebalancing, busy bool) {
 	c.follow(v, now)
 	c.removeNodes(ctx, v)
+	c.removeStrangers(ctx, v)
 	nodes, groups := v.plan()
 	moves, stuck := plan.Moves(nodes, groups)
 	leading, pending := c.leave(ctx, v)
@@ -245,6 +246,10 @@ func (c *controller) act(ctx context.Context, v view, now time.Time) (r Rebalanc
 		r.State, r.Reason = Waiting, fmt.Sprintf("%d replicas have to leave %s, and there is no other node for them", len(stuck), names(stuck))
 	default:
 		c.done = 0
+		if lack := v.voiceless(); len(lack) > 0 {
+			r.State, r.Reason = Waiting, fmt.Sprintf("%s came back after having been removed, or joined just now: the cluster gives it a voice within some seconds, and then its share", strings.Join(lack, ", "))
+			pending = true
+		}
 	}
 	return r, pending || leading || r.State == Moving
 }
@@ -439,41 +444,4 @@ func (c *controller) leave(ctx context.Context, v view) (leading, pending bool) 
 		}
 	}
 	return false, pending
-}
-
-// removeNodes takes the voice from nodes that are to be removed and have nothing any more, and forgets what was decided about those that are not there.
-func (c *controller) removeNodes(ctx context.Context, v view) {
-	forget := func(name string, gone bool) {
-		err := c.m.decide(ctx, func(d *decision) error {
-			is := func(n string) bool { return n == name }
-			d.Removing = slices.DeleteFunc(d.Removing, is)
-			if gone {
-				d.Draining = slices.DeleteFunc(d.Draining, is)
-			}
-			return nil
-		})
-		if err != nil {
-			c.m.cfg.Logger.Debug("forget a node", "node", name, "error", err)
-		}
-	}
-	for _, name := range v.decision.Removing {
-		voice := slices.ContainsFunc(v.peers, func(p grid.Peer) bool { return p.Name == name })
-		switch {
-		case v.connected[name]: // it came back
-			c.m.cfg.Logger.Warn("a node that was to be removed is back, and stays", "node", name)
-			forget(name, false)
-		case v.has(name) > 0:
-		case voice:
-			if err := c.m.grid.RemovePeer(ctx, name); err != nil {
-				c.m.cfg.Logger.Warn("a node cannot be removed; it is tried again", "node", name, "error", err)
-				continue
-			}
-			c.m.cfg.Logger.Info("a node was removed", "node", name)
-			delete(c.gone, name)
-			forget(name, true)
-		default:
-			delete(c.gone, name)
-			forget(name, true)
-		}
-	}
 }

@@ -27,6 +27,8 @@ func (*leaderless) Decision(ctx context.Context, _ string) ([]byte, uint64, erro
 	return nil, 0, ctx.Err()
 }
 
+func (*leaderless) NoLeader() string { return "" }
+
 func (l *leaderless) Tell(about string, data []byte) error {
 	if about == aboutReport {
 		l.told = data

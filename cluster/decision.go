@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/millrace/millrace/grid"
 )
@@ -24,6 +25,8 @@ type decision struct {
 	Paused   bool     `json:"paused,omitempty"`
 	Draining []string `json:"draining,omitempty"`
 	Removing []string `json:"removing,omitempty"`
+	// Members have had replicas, and are no longer in it once they are removed. A node that is not has nothing that its voice is kept for.
+	Members []string `json:"members,omitempty"`
 }
 
 const aboutBalance = "balance"
@@ -149,18 +152,31 @@ func (m *Manager) Undrain(ctx context.Context, node string) error {
 }
 
 // Remove takes a node that is gone out of the cluster: what it had is built again on others at once, and then it has no voice any more. It is refused
-// while the node is connected, and where the nodes that are left are too few.
+// while the node is connected, and, where it has replicas, where the nodes that are left are too few. It is ErrUnavailable while no node leads the cluster.
 func (m *Manager) Remove(ctx context.Context, node string) error {
-	if err := m.known(ctx, node); err != nil {
-		return err
+	if why := m.grid.NoLeader(); why != "" {
+		return fmt.Errorf("%w: remove %s: %s, and repeat this", grid.ErrUnavailable, node, why)
 	}
-	if m.connected()[node] {
+	s := m.Status(ctx)
+	name := func(name string) func(Node) bool { return func(n Node) bool { return n.Name == name } }
+	at := slices.IndexFunc(s.Nodes, name(node))
+	if at < 0 { // one that was never there since the leader's start has no name
+		at = slices.IndexFunc(s.Nodes, name(grid.VoiceID(node)))
+	}
+	if at < 0 {
+		return unknownNode(s, node)
+	}
+	found := s.Nodes[at]
+	if found.Connected {
 		return fmt.Errorf("%w: node %s is connected; drain it and stop it first", ErrRefused, node)
 	}
 	return m.decide(ctx, func(d *decision) error {
-		if !slices.Contains(d.Removing, node) {
-			d.Removing = append(d.Removing, node)
+		if !slices.Contains(d.Removing, found.Name) {
+			d.Removing = append(d.Removing, found.Name)
 			slices.Sort(d.Removing)
+		}
+		if found.Replicas == 0 && !slices.ContainsFunc(s.Partitions, func(p Partition) bool { return p.Error != "" }) {
+			return nil // nothing has to be built again
 		}
 		return m.enough(*d, "remove "+node)
 	})
@@ -170,13 +186,17 @@ func (m *Manager) Remove(ctx context.Context, node string) error {
 func (m *Manager) known(ctx context.Context, node string) error {
 	s := m.Status(ctx)
 	if !slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.Name == node }) {
-		var names []string
-		for _, n := range s.Nodes {
-			names = append(names, n.Name)
-		}
-		return fmt.Errorf("%w: %s; the nodes are %v", ErrNode, node, names)
+		return unknownNode(s, node)
 	}
 	return nil
+}
+
+func unknownNode(s Status, node string) error {
+	var names []string
+	for _, n := range s.Nodes {
+		names = append(names, n.Name)
+	}
+	return fmt.Errorf("%w: %s; the nodes are %s", ErrNode, node, strings.Join(names, ", "))
 }
 
 // enough returns an error where the nodes that are there and stay are fewer than each partition is to have replicas.

@@ -35,6 +35,7 @@ type Nodes interface {
 	CancelMove(ctx context.Context, stream string) error
 	RebuildReplica(ctx context.Context, stream, from string) error
 	RemovePeer(ctx context.Context, name string) error
+	NoLeader() string
 	LeadStream(ctx context.Context, stream, to string) error
 	LeadCluster(ctx context.Context, to string) error
 	Avoid(nodes []string)
@@ -193,7 +194,7 @@ func (m *Manager) Rebalancing() Rebalancing {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if time.Since(m.heardAt) > staleAfter {
-		return Rebalancing{State: Unknown, Current: []Move{}}
+		return Rebalancing{State: Unknown, Reason: m.grid.NoLeader(), Current: []Move{}}
 	}
 	return m.heard.Rebalancing
 }

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/nats-io/nats-server/v2/server"
 )
 
 // belongsFile names, in a node's folder, the cluster that it is of. A standalone node's folder has none.
@@ -84,6 +86,30 @@ func hasStreams(dir string) (bool, error) {
 	}
 	if err != nil {
 		return false, fmt.Errorf("read %s: %w", dir, err)
+	}
+	return len(entries) > 0, nil
+}
+
+// hasVoice reports whether the server of this folder was one that has a voice in its cluster.
+func hasVoice(dir string) (bool, error) {
+	_, err := os.Stat(filepath.Join(dir, "jetstream", server.DEFAULT_SYSTEM_ACCOUNT, "_js_", "_meta_", "peers.idx"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for the node's voice: %w", err)
+	}
+	return true, nil
+}
+
+// hasData reports whether the folder has replicas.
+func hasData(dir string) (bool, error) {
+	entries, err := os.ReadDir(filepath.Join(dir, "jetstream", server.DEFAULT_GLOBAL_ACCOUNT, "streams"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for replicas: %w", err)
 	}
 	return len(entries) > 0, nil
 }

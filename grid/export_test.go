@@ -109,7 +109,7 @@ func DropIndex(g *Grid) {
 }
 
 // Restart restarts the server in the process, as what a frozen stream needs.
-func Restart(g *Grid) error { return g.server.restart() }
+func Restart(g *Grid) error { return g.server.restart(context.Background()) }
 
 // ReadHeaders reads a header block and returns what became of the message.
 func ReadHeaders(block string) (revision Revision, contentType string) {

@@ -130,11 +130,16 @@ func (g *Grid) open(ctx context.Context) error {
 		}
 	}
 	if g.cfg.URL == "" {
-		server, err := startEmbedded(g.cfg, g.guard.froze)
+		server, err := startEmbedded(ctx, g.cfg, g.guard.froze)
 		if err != nil {
 			return err
 		}
 		g.server = server
+	}
+	if g.cfg.Cluster != nil {
+		if err := g.agree(ctx); err != nil {
+			return err
+		}
 	}
 	var err error
 	if g.writes, err = g.connect("writes"); err != nil {
@@ -170,6 +175,9 @@ func (g *Grid) open(ctx context.Context) error {
 	g.unopened.Store(true)
 	defer g.unopened.Store(false)
 	if g.cfg.Cluster != nil {
+		if err := g.answerTerms(g.reads); err != nil {
+			return err
+		}
 		if err := g.join(ctx); err != nil {
 			return err
 		}
@@ -294,6 +302,9 @@ func (g *Grid) Ready(ctx context.Context) error {
 		return fmt.Errorf("%w: the connection of the feeds: %w", ErrUnavailable, err)
 	}
 	if err := g.owners.settled(); err != nil {
+		if why := g.NoLeader(); why != "" {
+			err = fmt.Errorf("%w; %s", err, why)
+		}
 		return err
 	}
 	if err := g.cannotUse(); err != nil {

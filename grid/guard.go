@@ -231,7 +231,7 @@ func (d *guard) recover(ctx context.Context) error {
 	}
 	// After the server's restart frozen streams take writes. Connections and feeds find it again by themselves; volatile
 	// caches begin empty.
-	if err := d.g.server.restart(); err != nil {
+	if err := d.g.server.restart(until(d.g.done)); err != nil {
 		return fmt.Errorf("restart the server: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(until(d.g.done), thawTimeout)

@@ -1,6 +1,7 @@
 package grid
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,15 +130,29 @@ func (g *Grid) askFor() time.Duration {
 	return g.cfg.Timeout
 }
 
+// whereAll names the nodes that are there, and where others are looked for.
+func (g *Grid) whereAll(others []string) string {
+	there := append([]string{g.cfg.Cluster.Node}, others...)
+	slices.Sort(there)
+	return fmt.Sprintf("cluster %s has %s; the seeds are %s", g.cfg.Cluster.Name, strings.Join(there, ", "), strings.Join(g.cfg.Cluster.Seeds, ", "))
+}
+
+// aloneYet returns what a node waits for that has no connection to another, "" for one that has.
+func (g *Grid) aloneYet(others []string) string {
+	if len(others) > 0 {
+		return ""
+	}
+	return "waits for other nodes, since one alone is no cluster: " + g.whereAll(others)
+}
+
 // missing returns what the node waits for, "" for nothing.
 func (g *Grid) missing(ctx context.Context) string {
 	c := g.cfg.Cluster
-	there := append([]string{c.Node}, g.server.others()...)
-	slices.Sort(there)
-	where := fmt.Sprintf("cluster %s has %s; the seeds are %s", c.Name, strings.Join(there, ", "), strings.Join(c.Seeds, ", "))
-	if len(there) == 1 {
-		return fmt.Sprintf("waits for other nodes, since one alone is no cluster: %s", where)
+	others := g.server.others()
+	if alone := g.aloneYet(others); alone != "" {
+		return alone
 	}
+	where := g.whereAll(others)
 	if g.guest() {
 		if err := g.madeYet(ctx); err != nil {
 			return fmt.Sprintf("waits for the nodes that keep the grid, those with %s in node.roles, since it has none: %s: %v", RoleGrid, where, err)
@@ -145,15 +160,19 @@ func (g *Grid) missing(ctx context.Context) string {
 		return ""
 	}
 	if leader := g.server.metaLeader(); leader == "" {
-		return fmt.Sprintf("waits until most of the nodes are there and have elected a leader: %s", where)
+		reason := "waits until most of the nodes are there and have elected a leader: " + where
+		if why := g.NoLeader(); why != "" {
+			reason += "; " + why
+		}
+		return reason
 	}
-	if len(there) >= c.Replicas {
+	if len(others)+1 >= c.Replicas {
 		return ""
 	}
 	if g.madeYet(ctx) == nil {
 		return ""
 	}
-	return fmt.Sprintf("waits for %d more nodes, since the grid is to have %d replicas: %s", c.Replicas-len(there), c.Replicas, where)
+	return fmt.Sprintf("waits for %d more nodes, since the grid is to have %d replicas: %s", c.Replicas-len(others)-1, c.Replicas, where)
 }
 
 // madeYet returns why the grid is not there.
@@ -188,7 +207,7 @@ func (g *Grid) patiently(ctx context.Context, do func(context.Context) error) er
 			return err
 		}
 		if tries > 2 && g.unopened.Load() { // an election alone takes one or two
-			g.waitsFor("waits: " + err.Error())
+			g.waitsFor("waits: " + cmp.Or(g.NoLeader(), err.Error()))
 		}
 		g.cfg.Logger.Debug("the cluster is not ready", "error", err)
 		if tooFew(err) {

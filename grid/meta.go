@@ -15,6 +15,9 @@ import (
 
 const gridKey = "grid"
 
+// defaultPartitions is how many a grid has that nobody says it of.
+const defaultPartitions = 8
+
 func (g *Grid) metaBucket() string { return g.cfg.Name + "-meta" }
 
 // gridState is what is fixed when a grid is made, under the key gridKey of its meta bucket.
@@ -68,7 +71,7 @@ func (g *Grid) openMeta(ctx context.Context) error {
 		want.Partitions = g.server.known(g.cfg.Name) // where the description was lost, the partitions still have their number
 	}
 	if want.Partitions == 0 {
-		want.Partitions = 8
+		want.Partitions = defaultPartitions
 	}
 	if t := g.cfg.Taking; t != nil && t.ID != "" {
 		want.ID = t.ID
@@ -91,18 +94,8 @@ func (g *Grid) openMeta(ctx context.Context) error {
 	if err := json.Unmarshal(value, &have); err != nil {
 		return fmt.Errorf("%w: the grid's description %q: %w", ErrFormat, value, err)
 	}
-	if have.Format > formatVersion {
-		return fmt.Errorf("%w: the grid has version %d, this program knows up to %d; use a newer one", ErrFormat, have.Format, formatVersion)
-	}
-	if g.cfg.Partitions != 0 && have.Partitions != g.cfg.Partitions {
-		return fmt.Errorf("%w: the grid was made with %d partitions, which cannot change to %d", ErrConfig, have.Partitions, g.cfg.Partitions)
-	}
-	if g.cfg.Cluster != nil && have.Format != formatVersion {
-		return fmt.Errorf("%w: %w: the grid has version %d, this program makes version %d; the nodes of a cluster must all have the same", ErrFormat, errRefused,
-			have.Format, formatVersion)
-	}
-	if g.cfg.Cluster != nil && have.Replicas != g.replicas(1) {
-		return fmt.Errorf("%w: %w: the grid was made with %d replicas, and cluster.replicas is %d", ErrConfig, errRefused, have.Replicas, g.replicas(1))
+	if err := g.fits(have); err != nil {
+		return err
 	}
 	if have.Partitions < 1 {
 		return fmt.Errorf("%w: the grid's description %q has no partitions", ErrFormat, value)
@@ -121,6 +114,24 @@ func (g *Grid) openMeta(ctx context.Context) error {
 	}
 	g.id = have.ID
 	g.partitions, g.markerTTL, g.found = have.Partitions, g.cfg.MarkerTTL, have.Format
+	return nil
+}
+
+// fits says why this node cannot have a grid, by its description.
+func (g *Grid) fits(have gridState) error {
+	if have.Format > formatVersion {
+		return fmt.Errorf("%w: the grid has version %d, this program knows up to %d; use a newer one", ErrFormat, have.Format, formatVersion)
+	}
+	if g.cfg.Partitions != 0 && have.Partitions != g.cfg.Partitions {
+		return fmt.Errorf("%w: the grid was made with %d partitions, which cannot change to %d; set grid.partitions to %[2]d", ErrConfig, have.Partitions, g.cfg.Partitions)
+	}
+	if g.cfg.Cluster != nil && have.Format != formatVersion {
+		return fmt.Errorf("%w: %w: the grid has version %d, this program makes version %d; the nodes of a cluster must all have the same", ErrFormat, errRefused,
+			have.Format, formatVersion)
+	}
+	if g.cfg.Cluster != nil && have.Replicas != g.replicas(1) {
+		return fmt.Errorf("%w: %w: the grid was made with %d replicas, and cluster.replicas is %d", ErrConfig, errRefused, have.Replicas, g.replicas(1))
+	}
 	return nil
 }
 

@@ -2,6 +2,7 @@ package grid
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -195,6 +196,52 @@ func (g *Grid) Peers() (peers []Peer, ok bool) {
 	}
 	slices.SortFunc(peers, func(a, b Peer) int { return strings.Compare(a.Name, b.Name) })
 	return peers, true
+}
+
+// VoiceID is what servers call a node by that they know no name of.
+func VoiceID(node string) string {
+	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	sum := sha256.Sum256([]byte(node))
+	id := make([]byte, 8)
+	for i := range id {
+		id[i] = digits[int(sum[i])%len(digits)]
+	}
+	return string(id)
+}
+
+// NoLeader says, where the cluster has no leader, how many voices it needs for one and whose are missing; "" where it has one, or nothing is known.
+func (g *Grid) NoLeader() string {
+	if g.cfg.Cluster == nil || g.guest() {
+		return ""
+	}
+	srv := g.server.running()
+	if srv == nil {
+		return ""
+	}
+	info, err := srv.Jsz(nil)
+	if err != nil || info.Meta == nil || info.Meta.Leader != "" {
+		return "" // it is being started or stopped, or all is well
+	}
+	there := append(g.server.others(), g.cfg.Cluster.Node)
+	have := 0
+	var missing []string
+	for _, r := range info.Meta.Replicas {
+		name := g.peerName(r.Name, r.Peer)
+		if slices.ContainsFunc(there, func(n string) bool { return VoiceID(n) == r.Peer }) {
+			have++
+		} else {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) == 0 {
+		return ""
+	}
+	slices.Sort(missing)
+	if have >= info.Meta.QuorumNeeded {
+		return ""
+	}
+	return fmt.Sprintf("no node leads the cluster: %d of %d nodes with a voice have to be there, and %d are; missing are %s: start as many of them as are needed",
+		info.Meta.QuorumNeeded, info.Meta.Size, have, strings.Join(missing, ", "))
 }
 
 // Leader is the node that leads the cluster, "" for none at the moment.

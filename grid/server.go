@@ -46,9 +46,22 @@ type embedded struct {
 	leaf *server.RemoteLeafOpts
 	// refused is the last reason for which another node of the cluster did not have this one.
 	refused atomic.Pointer[string]
+	// fatal is the last reason for which the server could not be started, nil for none.
+	fatal atomic.Pointer[string]
+	// voiceless starts the server without JetStream, until it is known that the others would have this node.
+	voiceless bool
+	// hadData says that the folder had replicas when it was opened.
+	hadData bool
 }
 
-func startEmbedded(cfg Config, onFrozen func(string)) (*embedded, error) {
+const (
+	// startFor is how long the server may take to be ready, and startLook how often that is looked at.
+	startFor  = 30 * time.Second
+	startLook = 50 * time.Millisecond
+)
+
+// startEmbedded opens the folder and starts the server, which has no voice in the cluster yet where the folder has nothing of it (see agree).
+func startEmbedded(ctx context.Context, cfg Config, onFrozen func(string)) (*embedded, error) {
 	e := &embedded{cfg: cfg, dir: cfg.Dir, onFrozen: onFrozen}
 	if cfg.InMemory {
 		dir, err := os.MkdirTemp("", "millrace-grid-")
@@ -63,7 +76,15 @@ func startEmbedded(cfg Config, onFrozen func(string)) (*embedded, error) {
 		}
 		e.lock = lock
 	}
-	if err := e.start(); err != nil {
+	if c := cfg.Cluster; c != nil && c.has(RoleGrid) {
+		data, err := hasData(e.dir)
+		if err != nil {
+			e.release()
+			return nil, err
+		}
+		e.voiceless, e.hadData = !data, data
+	}
+	if err := e.start(ctx); err != nil {
 		e.release()
 		return nil, err
 	}
@@ -99,7 +120,7 @@ func (e *embedded) known(name string) int {
 	return e.partitions[name]
 }
 
-func (e *embedded) start() error {
+func (e *embedded) start(ctx context.Context) error {
 	var found []Damage
 	var partitions map[string]int
 	var err error
@@ -123,10 +144,12 @@ func (e *embedded) start() error {
 		return fmt.Errorf("make the embedded server: %w", err)
 	}
 	srv.SetLoggerV2(&serverLog{log: e.cfg.Logger, e: e}, false, false, false)
+	e.fatal.Store(nil)
 	srv.Start()
-	if !srv.ReadyForConnections(30 * time.Second) {
+	if err := e.awaitStart(ctx, srv); err != nil {
 		srv.Shutdown()
-		return fmt.Errorf("%w: the embedded server was not ready within 30s", ErrUnavailable)
+		srv.WaitForShutdown()
+		return err
 	}
 	if opts.JetStream && !srv.JetStreamEnabled() {
 		srv.Shutdown()
@@ -138,13 +161,39 @@ func (e *embedded) start() error {
 	return nil
 }
 
+// awaitStart returns when the server takes connections, or why it does not.
+func (e *embedded) awaitStart(ctx context.Context, srv *server.Server) error {
+	for began := time.Now(); !srv.ReadyForConnections(startLook); {
+		if why := e.fatal.Load(); why != nil {
+			return e.cannotStart(*why)
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("start the embedded server: %w", contextError(ctx))
+		}
+		if time.Since(began) > startFor {
+			return fmt.Errorf("%w: the embedded server was not ready within %v", ErrUnavailable, startFor)
+		}
+	}
+	return nil
+}
+
+// cannotStart is the error for what the server says before it gives up.
+func (e *embedded) cannotStart(why string) error {
+	if strings.Contains(why, "router port") {
+		_, why, _ = strings.Cut(why, " - ")
+		return fmt.Errorf("%w: cluster.listen: %s: %s; end what listens there, or give this node another cluster.listen, which the seeds of the others then have to name",
+			ErrConfig, e.cfg.Cluster.Listen, why)
+	}
+	return fmt.Errorf("%w: the embedded server cannot start: %s", ErrUnavailable, why)
+}
+
 // options are those of the server.
 func (e *embedded) options() (*server.Options, error) {
 	opts := &server.Options{
 		ServerName:         e.cfg.Name,
 		DontListen:         true,
 		NoSigs:             true,
-		JetStream:          e.cfg.Cluster == nil || e.cfg.Cluster.has(RoleGrid),
+		JetStream:          e.cfg.Cluster == nil || e.cfg.Cluster.has(RoleGrid) && !e.voiceless,
 		StoreDir:           e.dir,
 		MaxPayload:         maxPayload,
 		MaxPending:         256 << 20,
@@ -267,10 +316,10 @@ func (e *embedded) stop() {
 }
 
 // restart is what ends a frozen stream: nothing else clears a file store's write error.
-func (e *embedded) restart() error {
+func (e *embedded) restart(ctx context.Context) error {
 	e.stop()
 	e.frozen.Store(nil)
-	return e.start()
+	return e.start(ctx)
 }
 
 func (e *embedded) release() {
@@ -301,7 +350,13 @@ type serverLog struct {
 func (l *serverLog) Noticef(format string, v ...any) { l.out(slog.LevelDebug, format, v) }
 func (l *serverLog) Debugf(format string, v ...any)  { l.out(slog.LevelDebug, format, v) }
 func (l *serverLog) Tracef(format string, v ...any)  {}
-func (l *serverLog) Fatalf(format string, v ...any)  { l.out(slog.LevelError, format, v) }
+
+// Fatalf notes why the server gives up. Whoever starts it tells that.
+func (l *serverLog) Fatalf(format string, v ...any) {
+	text := fmt.Sprintf(format, v...)
+	l.e.fatal.Store(&text)
+	l.out(slog.LevelDebug, format, v)
+}
 
 func (l *serverLog) Warnf(format string, v ...any) {
 	level := slog.LevelWarn

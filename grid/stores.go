@@ -1,7 +1,6 @@
 package grid
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,7 +58,7 @@ func (g *Grid) haveStore(ctx context.Context, config CacheConfig) error {
 	}
 	here := g.cfg.Tiers.Stores()
 	if !g.guest() && !slices.Contains(here, config.Store) {
-		return fmt.Errorf("%w: cache %s: this node has no store %q, but %s", ErrConfig, config.Name, config.Store, cmp.Or(strings.Join(here, ", "), "none"))
+		return fmt.Errorf("%w: %w", ErrConfig, lacksStore(config, here))
 	}
 	if g.alone() {
 		return nil

@@ -1,0 +1,315 @@
+package grid
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A server that has JetStream on has a voice in the cluster from the moment in which it hears of its leader, and keeps it when it is gone: a node that the others would not have must
+// have no such server. So one whose folder has no replicas is connected without JetStream first, as nodes without RoleGrid are, and asks. What the grid is decides. Where there is none yet,
+// or nobody who leads it, the nodes tell each other their terms.
+
+const (
+	// agreeEvery is how often a node asks the others for their terms, and termsWait how long it waits for those of one that is connected: a program that is older says nothing.
+	agreeEvery = 200 * time.Millisecond
+	termsWait  = time.Second
+)
+
+// terms are what a node says of itself to one that asks whether they agree.
+type terms struct {
+	Node       string `json:"node"`
+	Format     int    `json:"format"`
+	Partitions int    `json:"partitions"` // 0 for any
+	Replicas   int    `json:"replicas"`
+	// Voice says that it has a voice, and Data that it has had replicas since its start: there is a grid.
+	Voice bool `json:"voice"`
+	Data  bool `json:"data"`
+}
+
+// differ says in what two nodes do not agree, "" for nothing.
+func (t terms) differ(o terms) string {
+	switch {
+	case t.Format != o.Format:
+		return fmt.Sprintf("node %s has version %d of the grid's format, and this program makes version %d; the nodes of a cluster must all have the same", o.Node, o.Format, t.Format)
+	case t.Partitions != o.Partitions && t.Partitions != 0 && o.Partitions != 0:
+		return fmt.Sprintf("node %s has %d partitions, and grid.partitions is %d here; it must be the same on all nodes", o.Node, o.Partitions, t.Partitions)
+	case t.Replicas != o.Replicas:
+		return fmt.Sprintf("node %s has %d replicas, and cluster.replicas is %d here; it must be the same on all nodes", o.Node, o.Replicas, t.Replicas)
+	}
+	return ""
+}
+
+// judge says by the terms of the others whether a node that has no replicas may have a voice; else what it waits for, or why it must not. Of nodes that all have no voice yet
+// those go on that are more; where they are as many, those of whom one has the first name.
+func (t terms) judge(others []terms) (ok bool, waits string, err error) {
+	var with, against []string
+	var data, why string
+	for _, o := range others {
+		switch d := t.differ(o); {
+		case d != "" && o.Voice:
+			return false, "", fmt.Errorf("%w: %w: %s", ErrConfig, errRefused, d)
+		case d != "":
+			against, why = append(against, o.Node), d
+		case o.Data:
+			data = o.Node
+		case o.Voice:
+			ok = true
+		default:
+			with = append(with, o.Node)
+		}
+	}
+	if ok || data != "" && t.Voice { // this node may be the one that the others wait for
+		return true, "", nil
+	}
+	if data != "" {
+		return false, fmt.Sprintf("waits until most of the nodes are there and the grid is opened, by which it sees that it agrees with it: %s has replicas of it", data), nil
+	}
+	if n := len(with) + 1; n < len(against) || n == len(against) && slices.Min(against) < min(t.Node, slices.Min(append(with, t.Node))) {
+		return false, "", fmt.Errorf("%w: %w: %s", ErrConfig, errRefused, why)
+	}
+	if len(with) > 0 {
+		return true, "", nil
+	}
+	if why != "" {
+		return false, "waits for other nodes that agree with it: " + why, nil
+	}
+	return false, "", nil
+}
+
+// terms are this node's.
+func (g *Grid) terms() (terms, error) {
+	c := g.cfg.Cluster
+	t := terms{Node: c.Node, Format: formatVersion, Partitions: g.cfg.Partitions, Replicas: c.Replicas, Voice: !g.server.voiceless, Data: g.server.hadData}
+	if t.Partitions == 0 && !t.Data && !c.Grow {
+		t.Partitions = defaultPartitions // what it would make
+	}
+	if t.Voice {
+		return t, nil
+	}
+	var err error
+	t.Voice, err = hasVoice(g.cfg.Dir)
+	return t, err
+}
+
+func (g *Grid) termsSubject() string { return fmt.Sprintf("millrace.%s.terms", g.cfg.Name) }
+
+// answerTerms tells nodes that ask what the terms of this one are, for as long as the connection is there.
+func (g *Grid) answerTerms(nc *nats.Conn) error {
+	if g.guest() {
+		return nil
+	}
+	t, err := g.terms()
+	if err != nil {
+		return err
+	}
+	t.Voice = !g.server.voiceless // until its server has it, what it had does not bind the others
+	data, err := json.Marshal(t)
+	if err != nil {
+		return fmt.Errorf("tell other nodes this one's terms: %w", err)
+	}
+	if _, err = nc.Subscribe(g.termsSubject(), func(m *nats.Msg) {
+		if err := m.Respond(data); err != nil {
+			g.cfg.Logger.Debug("tell another node this one's terms", "error", err)
+		}
+	}); err != nil {
+		return fmt.Errorf("tell other nodes this one's terms: %w", connError(err))
+	}
+	return nil
+}
+
+// heardTerms are the terms of the others, by their names.
+type heardTerms struct {
+	mu   sync.Mutex
+	of   map[string]terms
+	seen map[string]time.Time // since when a node is connected
+}
+
+func (h *heardTerms) hear(m *nats.Msg) {
+	var t terms
+	if json.Unmarshal(m.Data, &t) != nil || t.Node == "" {
+		return // of a program that is not of this kind
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.of[t.Node] = t
+}
+
+// all returns the terms of the nodes that are connected, and whether all have told them that are to.
+func (h *heardTerms) all(connected []string, now time.Time) (all []terms, complete bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for name := range h.seen {
+		if !slices.Contains(connected, name) {
+			delete(h.seen, name)
+			delete(h.of, name)
+		}
+	}
+	complete = true
+	for _, name := range connected {
+		if _, ok := h.seen[name]; !ok {
+			h.seen[name] = now
+		}
+		t, told := h.of[name]
+		if told {
+			all = append(all, t)
+		} else if now.Sub(h.seen[name]) < termsWait {
+			complete = false
+		}
+	}
+	return all, complete
+}
+
+// agree gives the server a voice as soon as the others would have this node. It returns at once where the folder has replicas: others count on them.
+func (g *Grid) agree(ctx context.Context) error {
+	if !g.server.voiceless {
+		return nil
+	}
+	if err := g.awaitAgreement(ctx); err != nil {
+		return err
+	}
+	g.server.voiceless = false
+	return g.server.restart(ctx)
+}
+
+func (g *Grid) awaitAgreement(ctx context.Context) error {
+	nc, err := g.connect("terms")
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return fmt.Errorf("use JetStream: %w", err)
+	}
+	own, err := g.terms()
+	if err != nil {
+		return err
+	}
+	heard := &heardTerms{of: map[string]terms{}, seen: map[string]time.Time{}}
+	inbox := nc.NewInbox()
+	if _, err := nc.Subscribe(inbox, heard.hear); err != nil {
+		return fmt.Errorf("ask the other nodes for their terms: %w", connError(err))
+	}
+	if err := g.answerTerms(nc); err != nil {
+		return err
+	}
+	ticker := time.NewTicker(joinEvery)
+	defer ticker.Stop()
+	var looked, asked time.Time
+	for {
+		now := time.Now()
+		if now.Sub(looked) >= lookEvery {
+			looked = now
+			if err := g.cfg.Cluster.look(ctx, g.server.id()); err != nil {
+				return err
+			}
+		}
+		if err := g.refusedBy(); err != nil {
+			return err
+		}
+		others := g.server.others()
+		reason := g.aloneYet(others)
+		if reason == "" && now.Sub(asked) >= agreeEvery {
+			asked = now
+			if ok, err := g.agreesWithGrid(ctx, js); ok || err != nil {
+				return err
+			}
+			if err := nc.PublishRequest(g.termsSubject(), inbox, nil); err != nil {
+				return fmt.Errorf("ask the other nodes for their terms: %w", connError(err))
+			}
+		}
+		if all, complete := heard.all(others, now); reason == "" && complete {
+			ok, waits, err := own.judge(all)
+			if ok || err != nil {
+				return err
+			}
+			reason = cmp.Or(waits, "waits for other nodes with "+string(RoleGrid)+" in node.roles: "+g.whereAll(others))
+		}
+		if reason != "" {
+			g.waitsFor(reason)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", cmp.Or(reason, "asks the other nodes whether it agrees with them"), contextError(ctx))
+		case <-ticker.C:
+		}
+	}
+}
+
+// agreesWithGrid reports whether there is a grid that this node can have, and returns why it cannot. Where nobody can be asked it reports false.
+func (g *Grid) agreesWithGrid(ctx context.Context, js jetstream.JetStream) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	unknown := func(err error) (bool, error) {
+		g.cfg.Logger.Debug("look for the grid's description", "error", err)
+		return false, nil
+	}
+	kv, err := js.KeyValue(ctx, g.metaBucket())
+	if err != nil {
+		return unknown(err)
+	}
+	entry, err := kv.Get(ctx, gridKey)
+	if err != nil {
+		return unknown(err)
+	}
+	var have gridState
+	if err := json.Unmarshal(entry.Value(), &have); err != nil {
+		return false, fmt.Errorf("%w: the grid's description %q: %w", ErrFormat, entry.Value(), err)
+	}
+	if have.Replicas == 0 { // that of a node alone, which the cluster is taking over
+		return false, nil
+	}
+	if err := g.fits(have); err != nil {
+		return false, err
+	}
+	if err := g.hasStoresFor(ctx, kv); errors.Is(err, ErrConfig) {
+		return false, err
+	} else if err != nil {
+		return unknown(err)
+	}
+	return true, nil
+}
+
+// hasStoresFor returns an ErrConfig where a cache of the grid has a store that this node lacks.
+func (g *Grid) hasStoresFor(ctx context.Context, kv jetstream.KeyValue) error {
+	if g.cfg.Tiers == nil {
+		return nil
+	}
+	here := g.cfg.Tiers.Stores()
+	watch, err := kv.Watch(ctx, cachePrefix+"*", jetstream.IgnoreDeletes())
+	if err != nil {
+		return fmt.Errorf("read the caches: %w", err)
+	}
+	for {
+		select {
+		case entry := <-watch.Updates():
+			if entry == nil {
+				return watch.Stop()
+			}
+			var config CacheConfig
+			if err := json.Unmarshal(entry.Value(), &config); err != nil {
+				return errors.Join(fmt.Errorf("%w: the configuration %s: %w", ErrFormat, entry.Key(), err), watch.Stop())
+			}
+			if config.Store != "" && !slices.Contains(here, config.Store) {
+				return errors.Join(fmt.Errorf("%w: %w: %w", ErrConfig, errRefused, lacksStore(config, here)), watch.Stop())
+			}
+		case <-ctx.Done():
+			return errors.Join(contextError(ctx), watch.Stop())
+		}
+	}
+}
+
+// lacksStore says that this node has no store of a name.
+func lacksStore(config CacheConfig, here []string) error {
+	return fmt.Errorf("cache %s: this node has no store %q, but %s", config.Name, config.Store, cmp.Or(strings.Join(here, ", "), "none"))
+}

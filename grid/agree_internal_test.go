@@ -1,0 +1,46 @@
+package grid
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// TestJudge: by the terms of the others a node goes on, waits, or stops with the reason.
+func TestJudge(t *testing.T) {
+	of := func(node string, partitions, replicas int, is string) terms {
+		return terms{Node: node, Format: formatVersion, Partitions: partitions, Replicas: replicas, Voice: strings.Contains(is, "voice"), Data: strings.Contains(is, "data")}
+	}
+	for _, tt := range []struct {
+		name   string
+		own    terms
+		others []terms
+		ok     bool
+		waits  string // a part of what it waits for
+		err    string // a part of the error
+	}{
+		{"alone", of("n1", 8, 3, ""), nil, false, "", ""},
+		{"two that are new", of("n1", 8, 3, ""), []terms{of("n2", 8, 3, "")}, true, "", ""},
+		{"a voice of the same terms", of("n3", 8, 3, ""), []terms{of("n1", 8, 3, "voice"), of("n2", 8, 3, "voice")}, true, "", ""},
+		{"a voice of other partitions", of("n3", 16, 3, ""), []terms{of("n1", 8, 3, "voice"), of("n2", 16, 3, "")}, false, "", "node n1 has 8 partitions, and grid.partitions is 16"},
+		{"a voice of other replicas", of("n3", 8, 5, ""), []terms{of("n1", 8, 3, "voice")}, false, "", "node n1 has 3 replicas, and cluster.replicas is 5"},
+		{"replicas of a grid that is not open", of("n3", 8, 3, ""), []terms{of("n1", 0, 3, "voice data")}, false, "n1 has replicas", ""},
+		{"the same, with a voice of before", of("n3", 8, 3, "voice"), []terms{of("n1", 0, 3, "voice data")}, true, "", ""},
+		{"any partitions", of("n3", 16, 3, ""), []terms{of("n1", 0, 3, "voice")}, true, "", ""},
+		{"fewer of the new ones", of("n1", 16, 3, ""), []terms{of("n2", 8, 3, ""), of("n3", 8, 3, "")}, false, "", "node n3 has 8 partitions"},
+		{"more of the new ones", of("n2", 8, 3, ""), []terms{of("n1", 16, 3, ""), of("n3", 8, 3, "")}, true, "", ""},
+		{"as many, with the first name", of("n1", 8, 3, ""), []terms{of("n2", 16, 3, "")}, false, "node n2 has 16 partitions", ""},
+		{"as many, without it", of("n2", 16, 3, ""), []terms{of("n1", 8, 3, "")}, false, "", "node n1 has 8 partitions"},
+		{"another format", terms{Node: "n2", Format: formatVersion + 1, Partitions: 8, Replicas: 3}, []terms{of("n1", 8, 3, "voice")}, false, "", "must all have the same"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ok, waits, err := tt.own.judge(tt.others)
+			if ok != tt.ok || !strings.Contains(waits, tt.waits) || (waits == "") != (tt.waits == "") {
+				t.Errorf("%t, waits %q", ok, waits)
+			}
+			if (err == nil) != (tt.err == "") || err != nil && (!strings.Contains(err.Error(), tt.err) || !errors.Is(err, errRefused) || !errors.Is(err, ErrConfig)) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
