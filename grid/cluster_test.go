@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -177,5 +179,23 @@ func TestClusterVolatileBeginsAbove(t *testing.T) {
 		if err := closing.Wait(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestClusterListenInUse: an address that somebody else has is told at once, by its key.
+func TestClusterListenInUse(t *testing.T) {
+	t.Parallel()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	cfg := clusterConfigs(t, 2)[0]
+	cfg.Cluster.Listen = l.Addr().String()
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second) // the server's own limit is 30 s
+	defer cancel()
+	_, err = grid.Open(ctx, cfg)
+	if !errors.Is(err, grid.ErrConfig) || !strings.Contains(err.Error(), "cluster.listen: "+cfg.Cluster.Listen) || !strings.Contains(err.Error(), "address already in use") {
+		t.Error(err)
 	}
 }

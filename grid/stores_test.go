@@ -17,11 +17,11 @@ import (
 func TestClusterLacksStore(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	configs := clusterConfigs(t, 3)
+	configs := clusterConfigs(t, 4)
 	a := newAttic()
 	configs[0].Tiers, configs[1].Tiers = a, a.beside()
-	configs[2].Tiers = &attic{shelf: a.shelf, bare: true}
-	all := openAll(t, configs)
+	configs[2].Tiers, configs[3].Tiers = &attic{shelf: a.shelf, bare: true}, &attic{shelf: a.shelf, bare: true}
+	all := openAll(t, configs[:3])
 	config := grid.CacheConfig{Name: "c", Store: "attic"}
 	if err := all[0].CreateCache(ctx, grid.CacheConfig{Name: "plain"}); err != nil {
 		t.Fatal(err)
@@ -55,8 +55,17 @@ func TestClusterLacksStore(t *testing.T) {
 		t.Fatalf("a node without the store of a cache: %v", err)
 	}
 	configs[2].Tiers = a.beside()
-	all[2] = openAll(t, configs[2:])[0]
+	all[2] = openAll(t, configs[2:3])[0]
 	even(t, all)
+	// A node that is new has no voice when it is refused.
+	if _, err := grid.Open(ctx, configs[3]); !errors.Is(err, grid.ErrConfig) || !strings.Contains(err.Error(), `cannot join: cache c: this node has no store "attic", but none`) {
+		t.Fatalf("a new node without the store of a cache: %v", err)
+	}
+	for _, g := range all {
+		if peers, ok := g.Peers(); ok && len(peers) != 3 {
+			t.Errorf("the voices are those of %v", peers)
+		}
+	}
 	c, err := all[2].Cache(ctx, "c")
 	if err != nil {
 		t.Fatal(err)
