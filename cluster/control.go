@@ -397,16 +397,13 @@ func (v view) unfit(g grid.Group, move plan.Move) string {
 	return ""
 }
 
-// successor is who is to lead a group in place of a node: of those that could, the ready one that leads the fewest; "" for none.
+// successor is who is to lead a group that does not move in place of a node: of those that could, the ready one that leads the fewest; "" for none.
 func (v view) successor(g grid.Group, from string) (to string) {
 	leads := map[string]int{}
 	for _, other := range v.groups {
 		leads[other.Leader]++
 	}
 	for _, r := range g.Replicas {
-		if len(g.Wanted) > 0 && !slices.Contains(g.Wanted, r.Node) {
-			continue
-		}
 		if r.Node != from && able(r) && v.states[r.Node] == plan.Ready && (to == "" || leads[r.Node] < leads[to]) {
 			to = r.Node
 		}
@@ -427,6 +424,9 @@ func (c *controller) leave(ctx context.Context, v view) (leading, pending bool) 
 			continue
 		}
 		pending = true
+		if g.Wanted != nil {
+			continue // its new replica seems able before it has everything; when it has, the servers have it lead
+		}
 		if to := v.successor(g, g.Leader); to != "" {
 			c.lead(ctx, g.Stream, to)
 			return true, true

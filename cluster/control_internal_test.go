@@ -1,12 +1,14 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/millrace/millrace/grid"
 )
@@ -52,4 +54,51 @@ func TestControllerThatWaits(t *testing.T) {
 			t.Errorf("the controller says %+v", r.Rebalancing)
 		}
 	})
+}
+
+// drained is a cluster of two nodes, of which n1 is to be emptied and leads a stream.
+type drained struct {
+	Nodes
+	group grid.Group
+	leads []string
+}
+
+func (*drained) Peers() ([]grid.Peer, bool) { return []grid.Peer{{Name: "n0"}, {Name: "n1"}}, true }
+func (*drained) Tell(string, []byte) error  { return nil }
+func (*drained) Members([]grid.PartitionState) []grid.Member {
+	return []grid.Member{{Name: "n0", Connected: true}, {Name: "n1", Connected: true}}
+}
+
+func (*drained) Decision(context.Context, string) ([]byte, uint64, error) {
+	return []byte(`{"draining":["n1"]}`), 1, nil
+}
+
+func (d *drained) Groups(context.Context) ([]grid.Group, error) { return []grid.Group{d.group}, nil }
+
+func (d *drained) LeadStream(_ context.Context, stream, to string) error {
+	d.leads = append(d.leads, stream+" "+to)
+	return nil
+}
+
+// TestDrainOfWhatMoves: nobody is asked to lead a stream that moves, even where its new replica counts as current: it does so before it has anything, and a leader that
+// makes way for it is none from whom it could get the rest.
+func TestDrainOfWhatMoves(t *testing.T) {
+	for name, wanted := range map[string][]string{"moves": {"n0"}, "stays": nil} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := &drained{group: grid.Group{Stream: "s", Leader: "n1", Wanted: wanted, Replicas: []grid.Replica{{Node: "n0", Current: true}, {Node: "n1", Current: true}}}}
+				m := New(Config{Name: "test", Node: "n0", Replicas: 1, Moves: 1, Grace: time.Hour, Logger: slog.New(slog.DiscardHandler)}, d)
+				m.control.step(t.Context())
+				time.Sleep(settleFor)
+				m.control.step(t.Context())
+				want := ""
+				if wanted == nil {
+					want = "s n0"
+				}
+				if got := strings.Join(d.leads, ", "); got != want {
+					t.Errorf("asked to lead: %q, want %q", got, cmp.Or(want, "nobody"))
+				}
+			})
+		})
+	}
 }

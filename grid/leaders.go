@@ -125,7 +125,17 @@ func (o *owners) handOver(ctx context.Context, number int, to string) error {
 	return nil
 }
 
-// follows reports whether a node has a replica that could lead now.
+// moves reports whether a stream is on its way to other nodes. Then it is the servers that make another one lead, when that has everything: a new replica counts
+// as current as soon as it is a member, before it has asked for what the stream has. Where the leader makes way for it then, there is nobody to ask.
+func moves(info *jetstream.ClusterInfo) bool { return info.Desired != nil }
+
+// complete reports whether this node's replica of a stream has all that it knows to be there. What the leader says of it is too early: see moves.
+func (g *Grid) complete(p *partition) bool {
+	srv := g.server.running()
+	return srv != nil && srv.JetStreamIsStreamCurrent(server.DEFAULT_GLOBAL_ACCOUNT, p.stream)
+}
+
+// follows reports whether a node has a replica that could lead now, as the leader sees it.
 func follows(info *jetstream.ClusterInfo, name string) bool {
 	for _, r := range info.Replicas {
 		if r.Name == name {
@@ -144,7 +154,7 @@ func (o *owners) gather(ctx context.Context) {
 				continue
 			}
 			info, err := g.group(ctx, p)
-			if err != nil || !follows(info, g.cfg.Cluster.Node) {
+			if err != nil || moves(info) || !follows(info, g.cfg.Cluster.Node) || !g.complete(p) {
 				continue
 			}
 			if err := g.LeadStream(ctx, p.stream, g.cfg.Cluster.Node); err != nil {

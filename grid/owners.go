@@ -227,13 +227,20 @@ func (o *owners) lookOnce(number int) {
 	}
 }
 
-// move gives a number to a node that has too few.
+// move gives a number to a node that has too few, but for one whose stream moves.
 func (o *owners) move(ctx context.Context, number int, to string) {
 	if o.g.cfg.Cluster == nil {
 		o.giveAway(ctx, number, to)
 		return
 	}
-	if err := o.handOver(ctx, number, to); err != nil {
+	info, err := o.g.group(ctx, o.durable[number])
+	if err == nil && moves(info) {
+		err = fmt.Errorf("%w: partition %d is on its way to other nodes", ErrUnavailable, number)
+	}
+	if err == nil {
+		err = o.handOver(ctx, number, to)
+	}
+	if err != nil {
 		o.g.cfg.Logger.Debug("give a partition away", "partition", number, "to", to, "error", err)
 	}
 }

@@ -283,7 +283,8 @@ func (g *Grid) RemovePeer(ctx context.Context, name string) error {
 	return fmt.Errorf("%w: node %s", ErrNotFound, name)
 }
 
-// LeadStream makes another node lead a stream, which has a replica that is up to date. The lease of a durable partition follows.
+// LeadStream makes another node lead a stream, which has a replica that is up to date. The lease of a durable partition follows. It is not for a stream that moves
+// (Group.Wanted): a new replica that leads before it has everything has nobody to get that from, and without the old one's vote no other can lead.
 func (g *Grid) LeadStream(ctx context.Context, stream, to string) error {
 	return stepDown(ctx, g.writes, stepDownSubject+stream, to)
 }
