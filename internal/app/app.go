@@ -38,6 +38,7 @@ type Node struct {
 	cluster   *cluster.Manager // nil where the node is in no cluster
 	registry  *registry.Registry
 	pipelines *pipeline.Manager
+	unread    unread
 	server    *serve.Server
 	listeners *grid.Budget
 	listener  net.Listener

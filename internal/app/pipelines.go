@@ -62,7 +62,7 @@ func (p pipelines) now(ctx context.Context) ([]standing, error) {
 		for _, at := range s.positions {
 			s.lag, s.age = s.lag+at.Changes, max(s.age, at.Age)
 		}
-		reason := elsewhere(s.positions, p.n.cfg.Cluster.set())
+		reason := elsewhere(p.n.unread.lasting(one.Config.Name, s.positions, time.Now()), p.n.cfg.Cluster.set())
 		if p.n.nobodyComputes() {
 			reason = "no node that opens models is there: one with " + string(grid.RoleCompute) + " in node.roles has to run it"
 		}
@@ -74,20 +74,19 @@ func (p pipelines) now(ctx context.Context) ([]standing, error) {
 		}
 		out = append(out, s)
 	}
+	p.n.unread.keep(out)
 	return out, nil
 }
 
-// elsewhere says which partitions nobody reads for a pipeline although something waits in them: their owners are nodes that do
-// not run it. In a cluster every node has the pipeline, and those are the ones that have just become owners, or cannot open its model.
-func elsewhere(positions []grid.Position, clustered bool) string {
-	var numbers []string
-	for _, at := range positions {
-		if !at.Open && at.Changes > 0 {
-			numbers = append(numbers, strconv.Itoa(at.Partition))
-		}
-	}
-	if len(numbers) == 0 {
+// elsewhere says which partitions nobody reads for a pipeline although something has waited in them for takeoverFor: their owners are nodes that do
+// not run it. In a cluster every node has the pipeline, and those are the ones that take long to become owners, or cannot open its model.
+func elsewhere(unread []grid.Position, clustered bool) string {
+	if len(unread) == 0 {
 		return ""
+	}
+	var numbers []string
+	for _, at := range unread {
+		numbers = append(numbers, strconv.Itoa(at.Partition))
 	}
 	why := "configure it on every node"
 	if clustered {
