@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -85,6 +86,11 @@ func (c *call) reshapeTo(v, shape *value) *value {
 			rest++
 		}
 	}
+	if rest > 1 {
+		if solved := solve(v.shape, elements); solved != nil {
+			return c.reshape(v, solved...)
+		}
+	}
 	if rest > 1 || rest == 1 && zero {
 		if rest == 1 { // nothing to divide: say the length where it is known
 			if n := v.size(); n == 0 {
@@ -95,6 +101,42 @@ func (c *call) reshapeTo(v, shape *value) *value {
 		return c.onnx("Reshape", graph.Attrs{"allowzero": int64(1)}, v, shape)
 	}
 	return c.reshape(v, dims...)
+}
+
+// solve returns the dimensions of a Reshape to one length that is v's own, such as the batch, a -1, and known numbers: the -1 is then known where all other
+// lengths of v are, and the length of v is what is to be found. It returns nil where that is not so.
+func solve(shape graph.Shape, elements []infer.Element) []int64 {
+	symbol, size := "", int64(1)
+	for _, d := range shape {
+		switch {
+		case d.Known():
+			size *= d.Size
+		case symbol != "" || d.Symbol == "":
+			return nil
+		default:
+			symbol = d.Symbol
+		}
+	}
+	dims := make([]int64, len(elements))
+	own, open, given := -1, -1, int64(1)
+	for i, e := range elements {
+		switch {
+		case e.Known && e.Value == -1 && open < 0:
+			open = i
+		case e.Known && e.Value > 0:
+			dims[i] = e.Value
+			given *= e.Value
+		case !e.Known && e.Symbol != "" && e.Symbol == symbol && own < 0:
+			dims[i], own = -1, i
+		default:
+			return nil
+		}
+	}
+	if own < 0 || open < 0 || size == 0 || size%given != 0 {
+		return nil
+	}
+	dims[open] = size / given
+	return dims
 }
 
 func (c *call) unsqueeze(v *value, axes ...int64) *value {

@@ -87,7 +87,12 @@ func (c *call) fakeQuant(x *value, low, high []float32, per bool) *value {
 		}
 		return c.constant(c.hint("range"), tensor.Vector(v...))
 	}
-	clipped := c.onnx("Min", nil, c.onnx("Max", nil, x, list(lows)), list(highs))
+	var clipped *value
+	if linear && !per { // what is no number has no place among 256 steps, so that Clip may do with it what it likes
+		clipped = c.onnx("Clip", nil, x, list(lows), list(highs))
+	} else {
+		clipped = c.onnx("Min", nil, c.onnx("Max", nil, x, list(lows)), list(highs))
+	}
 	if linear {
 		zero := c.constant(c.hint("zero"), tensor.Scalar(zeros[0]))
 		var attrs graph.Attrs

@@ -128,7 +128,11 @@ func (c *call) spaceToBatch(x *value, block []int64, paddings *value) *value {
 }
 
 func batchToSpaceND(c *call) *value {
-	return c.batchToSpace(c.arg(0), c.constInts(1, "block shape"), c.arg(2))
+	x, block, crops := c.arg(0), c.constInts(1, "block shape"), c.arg(2)
+	if y := c.dilated(block, crops); y != nil {
+		return y
+	}
+	return c.batchToSpace(x, block, crops)
 }
 
 func batchToSpace(c *call) *value {

@@ -17,6 +17,7 @@ import (
 	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/tensorflow/checkpoint"
 	"github.com/millrace/millrace/graph/tensorflow/graphdef"
+	"github.com/millrace/millrace/graph/tensorflow/rewrite"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -37,6 +38,8 @@ type Options struct {
 	// Inputs and Outputs are tensors of the graph by name, "images:0" or "images", or keys of the signature. The graph is cut at the inputs,
 	// which need not be placeholders. An input may have its shape behind its name: "images[-1,28,28,1]".
 	Inputs, Outputs []string
+	// Passes rewrite the graph in the end; nil is rewrite.All, and empty leaves each operator as it was translated.
+	Passes []rewrite.Pass
 }
 
 // A Result is an imported graph.
@@ -76,7 +79,11 @@ func (s *Source) Import(ctx context.Context, opts Options) (*Result, error) {
 		return nil, fmt.Errorf("import %s: %w", s.path, err)
 	}
 	defer load.Close()
-	res, err := convert(ctx, sel, from, load, opts.Evaluator)
+	passes := opts.Passes
+	if passes == nil {
+		passes = rewrite.All()
+	}
+	res, err := convert(ctx, sel, from, load, opts.Evaluator, passes)
 	if err != nil {
 		return nil, fmt.Errorf("import %s: %w", s.path, err)
 	}
@@ -84,7 +91,7 @@ func (s *Source) Import(ctx context.Context, opts Options) (*Result, error) {
 }
 
 // convert makes the ONNX graph of a selection.
-func convert(ctx context.Context, sel *selection, from *checkpoint.Checkpoint, load *loader, ev graph.Evaluator) (*Result, error) {
+func convert(ctx context.Context, sel *selection, from *checkpoint.Checkpoint, load *loader, ev graph.Evaluator, passes []rewrite.Pass) (*Result, error) {
 	res, late, err := assemble(ctx, sel, from, load, ev)
 	if err != nil {
 		return nil, err
@@ -92,6 +99,10 @@ func convert(ctx context.Context, sel *selection, from *checkpoint.Checkpoint, l
 	// From here on nothing but the graph holds the weights.
 	if err := settle(ctx, ev, res.Graph, late); err != nil {
 		return nil, err
+	}
+	res.Graph.Opset = map[string]int64{graph.OnnxDomain: stepOpset}
+	if err := rewrite.Run(ctx, res.Graph, ev, passes); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return res, check(res.Graph)
 }

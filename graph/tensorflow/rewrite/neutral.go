@@ -1,0 +1,103 @@
+package rewrite
+
+import (
+	"slices"
+
+	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/tensor"
+)
+
+// neutral removes nodes that give what they take: Identity, a product with one, a cast to the type that is there, Squeeze of what Unsqueeze
+// added and the reverse.
+func neutral(w *work) (int, error) {
+	changes := 0
+	for _, n := range slices.Clone(w.g.Nodes) {
+		if n.Domain != graph.OnnxDomain || len(n.Outputs) != 1 || len(n.Inputs) == 0 || w.gone[n] {
+			continue
+		}
+		from, ok := w.passes(n)
+		if ok && w.alias(n, from) {
+			changes++
+		}
+	}
+	return changes, nil
+}
+
+// passes returns the value that a node passes on as it is.
+func (w *work) passes(n *graph.Node) (string, bool) {
+	in := n.Inputs[0]
+	switch n.OpType {
+	case "Identity":
+		return in, w.made[in] != nil
+	case "Cast":
+		v := w.values[in]
+		return in, v.DType != tensor.Invalid && int64(v.DType) == n.Attrs.Int("to", 0)
+	case "Mul":
+		for i := range 2 {
+			if w.unit(n.Inputs[1-i], 1) && w.keepsShape(n.Inputs[i], n.Inputs[1-i]) {
+				return n.Inputs[i], true
+			}
+		}
+	case "Div":
+		return in, w.unit(n.Inputs[1], 1) && w.keepsShape(in, n.Inputs[1])
+	case "Sub":
+		return in, w.unit(n.Inputs[1], 0) && w.keepsShape(in, n.Inputs[1])
+	case "Squeeze", "Unsqueeze":
+		return w.undone(n)
+	}
+	return "", false
+}
+
+// unit reports whether all elements of a constant are x. A minus zero is not zero: x - -0 is not x where x is -0.
+func (w *work) unit(name string, x float64) bool {
+	t := w.consts[name]
+	if t == nil || t.Size() == 0 || t.Size() > 1<<16 {
+		return false
+	}
+	switch d := t.Raw().(type) {
+	case []float32:
+		return !slices.ContainsFunc(d, func(v float32) bool { return v != float32(x) || 1/v < 0 })
+	case []float64:
+		return !slices.ContainsFunc(d, func(v float64) bool { return v != x || 1/v < 0 })
+	case []int64:
+		return !slices.ContainsFunc(d, func(v int64) bool { return v != int64(x) })
+	case []int32:
+		return !slices.ContainsFunc(d, func(v int32) bool { return v != int32(x) })
+	}
+	return false
+}
+
+// keepsShape reports whether a constant that is broadcast with a value leaves the value's shape as it is.
+func (w *work) keepsShape(value, constant string) bool {
+	v, c := w.values[value].Shape, w.consts[constant].Shape()
+	if v == nil || len(c) > len(v) {
+		return len(c) == 0
+	}
+	for i, d := range c {
+		have := v[len(v)-len(c)+i]
+		if d != 1 && (!have.Known() || have.Size != int64(d)) {
+			return false
+		}
+	}
+	return true
+}
+
+// undone returns what went into a pair of Squeeze and Unsqueeze, in either order, of the same axes.
+func (w *work) undone(n *graph.Node) (string, bool) {
+	other := map[string]string{"Squeeze": "Unsqueeze", "Unsqueeze": "Squeeze"}[n.OpType]
+	before := w.made[n.Inputs[0]]
+	if !standard(before, other) || n.Input(1) == "" || before.Input(1) == "" {
+		return "", false
+	}
+	wide := max(w.rank(n.Outputs[0]), w.rank(n.Inputs[0])) // the rank with the axes
+	a, ok1 := w.ints(n.Inputs[1])
+	b, ok2 := w.ints(before.Inputs[1])
+	if !ok1 || !ok2 || w.rank(n.Outputs[0]) < 0 || w.rank(n.Inputs[0]) < 0 {
+		return "", false
+	}
+	a, ok1 = normal(a, wide)
+	b, ok2 = normal(b, wide)
+	slices.Sort(a)
+	slices.Sort(b)
+	return before.Inputs[0], ok1 && ok2 && slices.Equal(a, b)
+}
