@@ -65,6 +65,11 @@ const (
 	// holdFor is how long writes are held for the mirrors to have all; then they go on, and it is tried again after holdAgain.
 	holdFor   = 500 * time.Millisecond
 	holdAgain = time.Second
+	// mirrorBeats is how long a mirror hears nothing where nobody sends it anything: streams send heartbeats once a second. nudgeAfter is how long one may be silent that has
+	// just been made or seen, and nudgeAgain how long another node has for it.
+	mirrorBeats = 3 * time.Second
+	nudgeAfter  = 3 * time.Second
+	nudgeAgain  = 10 * time.Second
 	// markToken ends the subject of that message.
 	markToken = "grow"
 )
@@ -116,6 +121,8 @@ type grower struct {
 	rev       uint64
 	progress  GrowProgress
 	marked    time.Time
+	// nudges are the mirrors that are silent, and when another node is to look after each.
+	nudges map[string]time.Time
 }
 
 // Grow gives the grid of a node alone, which goes on, to a cluster whose nodes wait for it. Reads do not stop, writes wait for less than a second. It returns
@@ -136,7 +143,7 @@ func (g *Grid) Grow(ctx context.Context, with Growing) error {
 	if err := g.mayGrow(with.Offer); err != nil {
 		return err
 	}
-	w := &grower{g: g, with: with, progress: GrowProgress{Step: GrowConnects, Partitions: g.partitions}}
+	w := &grower{g: g, with: with, progress: GrowProgress{Step: GrowConnects, Partitions: g.partitions}, nudges: map[string]time.Time{}}
 	g.growing.setCopies(true)
 	err := w.run(ctx)
 	g.growing.setCopies(false)

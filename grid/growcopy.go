@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,6 +22,8 @@ type copied struct {
 	config jetstream.StreamConfig
 	// last is where the stream ends, and has where its mirror does.
 	last, has, messages uint64
+	// silent says that the mirror has heard nothing of the stream for mirrorBeats, or never.
+	silent bool
 }
 
 // streams returns those of the grid, as they are now.
@@ -68,6 +71,9 @@ func (w *grower) copy(ctx context.Context) error {
 			return err
 		}
 		w.because(err) // a node of the cluster may have died: the others go on
+		if err == nil {
+			w.nudge(ctx, all)
+		}
 		w.tell(GrowCopying)
 		if err == nil && behind <= growNear {
 			return nil
@@ -100,6 +106,7 @@ func (w *grower) look(ctx context.Context, all []*copied) (behind uint64, err er
 				return fmt.Errorf("%w: the cluster has a stream %s of its own", ErrConfig, c.name)
 			}
 			c.has = info.State.LastSeq
+			c.silent = info.Mirror == nil || info.Mirror.Active < 0 || info.Mirror.Active > mirrorBeats
 			return nil
 		})
 	}
@@ -117,6 +124,34 @@ func (w *grower) look(ctx context.Context, all []*copied) (behind uint64, err er
 		}
 	}
 	return behind, nil
+}
+
+// nudge has another node ask for the stream of each mirror that stays silent. The server waits 30 s for the answer to that question, which may have been lost where an
+// earlier try was interrupted, and 10 s more before it asks again; a node that begins to lead a mirror asks at once.
+func (w *grower) nudge(ctx context.Context, all []*copied) {
+	var nudging errgroup.Group
+	nudging.SetLimit(promotions)
+	now := time.Now()
+	for _, c := range all {
+		if !c.silent {
+			delete(w.nudges, c.name)
+			continue
+		}
+		if when, ok := w.nudges[c.name]; !ok {
+			w.nudges[c.name] = now.Add(nudgeAfter)
+			continue
+		} else if now.Before(when) {
+			continue
+		}
+		w.nudges[c.name] = now.Add(nudgeAgain)
+		nudging.Go(func() error {
+			err := stepDown(ctx, w.nc, clusterAPI+strings.TrimPrefix(stepDownSubject, "$JS.API.")+c.name, "")
+			w.g.cfg.Logger.Debug("a mirror hears nothing of its stream; another node is to ask for it", "stream", c.name, "error", err)
+			return nil
+		})
+	}
+	// Its functions return no error: what did not work is tried again.
+	_ = nudging.Wait()
 }
 
 // markAll writes a message to each stream that is at its end for a moment.
