@@ -72,7 +72,7 @@ func open(t *testing.T, grace time.Duration, configs ...grid.Config) []*node {
 				if err := <-done; err != nil {
 					t.Error(err)
 				}
-				closing, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+				closing, cancel := context.WithTimeout(context.Background(), time.Minute)
 				defer cancel()
 				if err := g.Close(closing); err != nil {
 					t.Error(err)
@@ -157,9 +157,9 @@ func TestJoinAndDrain(t *testing.T) {
 	if err := nodes[0].grid.CreateCache(t.Context(), grid.CacheConfig{Name: "v", Class: grid.Volatile}); err != nil {
 		t.Fatal(err)
 	}
-	nodes[1].until(t, "three nodes are even", 30*time.Second, func(s cluster.Status) error { return even(s, "n0", "n1", "n2") })
+	nodes[1].until(t, "three nodes are even", time.Minute, func(s cluster.Status) error { return even(s, "n0", "n1", "n2") })
 	nodes = append(nodes, open(t, time.Hour, all[3:]...)...)
-	nodes[1].until(t, "four nodes are even", 60*time.Second, func(s cluster.Status) error { return even(s, "n0", "n1", "n2", "n3") })
+	nodes[1].until(t, "four nodes are even", 3*time.Minute, func(s cluster.Status) error { return even(s, "n0", "n1", "n2", "n3") })
 	leader := nodes[0].grid.Leader()
 	i := slices.IndexFunc(all, func(c grid.Config) bool { return c.Cluster.Node == leader })
 	if err := nodes[(i+1)%4].manager.Drain(t.Context(), leader); err != nil {
@@ -172,7 +172,7 @@ func TestJoinAndDrain(t *testing.T) {
 		}
 	}
 	other := nodes[(i+1)%4]
-	other.until(t, "the node that led the cluster is drained", 60*time.Second, func(s cluster.Status) error {
+	other.until(t, "the node that led the cluster is drained", 3*time.Minute, func(s cluster.Status) error {
 		for _, n := range s.Nodes {
 			if n.Name == leader && (!n.Drained || n.Replicas > 0 || n.Leads > 0 || n.Load == nil || n.Load.Memory == 0 || n.Load.Disk == 0 && n.Name != leader) {
 				return fmt.Errorf("%+v", n)
@@ -184,7 +184,7 @@ func TestJoinAndDrain(t *testing.T) {
 		t.Error("a node that is connected can be removed")
 	}
 	nodes[i].stop()
-	other.until(t, "it is gone", 10*time.Second, func(s cluster.Status) error {
+	other.until(t, "it is gone", time.Minute, func(s cluster.Status) error {
 		for _, n := range s.Nodes {
 			if n.Name == leader && n.Connected {
 				return fmt.Errorf("%+v", n)
@@ -195,7 +195,7 @@ func TestJoinAndDrain(t *testing.T) {
 	if err := other.manager.Remove(t.Context(), leader); err != nil {
 		t.Fatal(err)
 	}
-	other.until(t, "it is removed", 20*time.Second, func(s cluster.Status) error {
+	other.until(t, "it is removed", time.Minute, func(s cluster.Status) error {
 		if len(s.Nodes) != 3 {
 			return fmt.Errorf("%+v", s.Nodes)
 		}
@@ -227,7 +227,7 @@ func TestOneReplica(t *testing.T) {
 		}
 		caches[class] = c
 	}
-	nodes[1].until(t, "two nodes are even", 60*time.Second, func(s cluster.Status) error { return evenOf(s, 1, "n0", "n1") })
+	nodes[1].until(t, "two nodes are even", 3*time.Minute, func(s cluster.Status) error { return evenOf(s, 1, "n0", "n1") })
 
 	acked := map[grid.Class]map[string]grid.Revision{grid.Durable: {}, grid.Volatile: {}}
 	writing, stop := context.WithCancel(ctx)
@@ -253,11 +253,11 @@ func TestOneReplica(t *testing.T) {
 		})
 	}
 	nodes = append(nodes, open(t, time.Hour, all[2:]...)...)
-	nodes[1].until(t, "three nodes are even", 120*time.Second, func(s cluster.Status) error { return evenOf(s, 1, "n0", "n1", "n2") })
+	nodes[1].until(t, "three nodes are even", 5*time.Minute, func(s cluster.Status) error { return evenOf(s, 1, "n0", "n1", "n2") })
 	if err := nodes[2].manager.Drain(ctx, "n1"); err != nil {
 		t.Fatal(err)
 	}
-	nodes[2].until(t, "a node is drained", 120*time.Second, func(s cluster.Status) error {
+	nodes[2].until(t, "a node is drained", 5*time.Minute, func(s cluster.Status) error {
 		for _, n := range s.Nodes {
 			if n.Name == "n1" && (!n.Drained || n.Replicas > 0 || n.Leads > 0) {
 				return fmt.Errorf("%+v", n)

@@ -29,7 +29,7 @@ func voices(nodes ...*node) (names []string) {
 // awaitVoices waits until these nodes have a voice, and no others.
 func awaitVoices(t *testing.T, nodes []*node, want ...string) {
 	t.Helper()
-	nodes[0].until(t, fmt.Sprint("the voices are those of ", want), 60*time.Second, func(cluster.Status) error {
+	nodes[0].until(t, fmt.Sprint("the voices are those of ", want), 3*time.Minute, func(cluster.Status) error {
 		if have := voices(nodes...); !slices.Equal(have, want) {
 			return fmt.Errorf("they are those of %v", have)
 		}
@@ -46,7 +46,7 @@ func TestVoices(t *testing.T) {
 	ctx := t.Context()
 	all := configs(t, 4)
 	nodes := open(t, time.Hour, all[:3]...)
-	nodes[0].until(t, "three nodes are even", 60*time.Second, func(s cluster.Status) error { return even(s, "n0", "n1", "n2") })
+	nodes[0].until(t, "three nodes are even", 3*time.Minute, func(s cluster.Status) error { return even(s, "n0", "n1", "n2") })
 
 	other := all[3]
 	other.Partitions = 16
@@ -62,7 +62,7 @@ func TestVoices(t *testing.T) {
 	awaitVoices(t, nodes, "n0", "n1", "n2", "n3")
 	joined.stop()
 	nodes[2].stop()
-	nodes[0].until(t, "two of four lead nothing, and say who is missing", 60*time.Second, func(s cluster.Status) error {
+	nodes[0].until(t, "two of four lead nothing, and say who is missing", 3*time.Minute, func(s cluster.Status) error {
 		why := s.Rebalancing.Reason
 		if s.Rebalancing.State != cluster.Unknown || !strings.Contains(why, "3 of 4") || !strings.Contains(why, "missing are n2, n3") {
 			return fmt.Errorf("%+v", s.Rebalancing)
@@ -84,25 +84,25 @@ func TestVoices(t *testing.T) {
 	}
 	four := func(s cluster.Status) error { return even(s, "n0", "n1", "n2", "n3") }
 	back := open(t, time.Hour, all[3])[0]
-	back.until(t, "the removed node is back and has its share", 60*time.Second, four)
+	back.until(t, "the removed node is back and has its share", 3*time.Minute, four)
 	back.stop() // with replicas, which are built again on others
-	nodes[0].until(t, "it can be removed", 30*time.Second, func(cluster.Status) error { return nodes[0].manager.Remove(ctx, "n3") })
+	nodes[0].until(t, "it can be removed", time.Minute, func(cluster.Status) error { return nodes[0].manager.Remove(ctx, "n3") })
 	awaitVoices(t, nodes, "n0", "n1", "n2")
 	back = open(t, time.Hour, all[3])[0]
-	back.until(t, "it is back with replicas of before and has its share", 60*time.Second, four)
+	back.until(t, "it is back with replicas of before and has its share", 3*time.Minute, four)
 	if err := nodes[0].manager.Drain(ctx, "n3"); err != nil {
 		t.Fatal(err)
 	}
-	nodes[0].until(t, "it is drained", 60*time.Second, func(s cluster.Status) error {
+	nodes[0].until(t, "it is drained", 3*time.Minute, func(s cluster.Status) error {
 		if i := slices.IndexFunc(s.Nodes, func(n cluster.Node) bool { return n.Name == "n3" }); i < 0 || !s.Nodes[i].Drained {
 			return fmt.Errorf("%+v", s.Nodes)
 		}
 		return nil
 	})
 	back.stop()
-	nodes[0].until(t, "it can be removed", 30*time.Second, func(cluster.Status) error { return nodes[0].manager.Remove(ctx, "n3") })
+	nodes[0].until(t, "it can be removed", time.Minute, func(cluster.Status) error { return nodes[0].manager.Remove(ctx, "n3") })
 	awaitVoices(t, nodes, "n0", "n1", "n2")
-	open(t, time.Hour, all[3])[0].until(t, "it is back with its old folder and has its share", 60*time.Second, four)
+	open(t, time.Hour, all[3])[0].until(t, "it is back with its old folder and has its share", 3*time.Minute, four)
 }
 
 // TestStrangersLoseTheirVoice: the voice of a node that is gone and never had a replica ends after the grace, without anybody's asking.
@@ -113,7 +113,7 @@ func TestStrangersLoseTheirVoice(t *testing.T) {
 	all := configs(t, 4)
 	const grace = 3 * time.Second
 	nodes := open(t, grace, all[:3]...)
-	nodes[0].until(t, "three nodes are even", 60*time.Second, func(s cluster.Status) error { return even(s, "n0", "n1", "n2") })
+	nodes[0].until(t, "three nodes are even", 3*time.Minute, func(s cluster.Status) error { return even(s, "n0", "n1", "n2") })
 	if err := nodes[0].manager.Pause(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestStrangersLoseTheirVoice(t *testing.T) {
 	awaitVoices(t, nodes, "n0", "n1", "n2")
 	nodes[2].stop() // one that has replicas keeps its voice
 	began := time.Now()
-	nodes[0].until(t, "it is gone for longer than the grace", 30*time.Second, func(s cluster.Status) error {
+	nodes[0].until(t, "it is gone for longer than the grace", time.Minute, func(s cluster.Status) error {
 		if time.Since(began) < 3*grace {
 			return errors.New("not yet")
 		}

@@ -53,7 +53,7 @@ func openAll(t testing.TB, configs []grid.Config) []*grid.Grid {
 	for _, g := range all {
 		if g != nil {
 			t.Cleanup(func() {
-				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				defer cancel()
 				if err := g.Close(ctx); err != nil {
 					t.Error(err)

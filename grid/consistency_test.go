@@ -135,7 +135,7 @@ func TestConsistency(t *testing.T) {
 // whereOneLags does what must be exact whatever the consistency: conditions, lists, listeners.
 func whereOneLags(t *testing.T, c, other *grid.Cache, key string) {
 	t.Helper()
-	ctx, cancel := withTimeout(t, 10*time.Second)
+	ctx, cancel := withTimeout(t, time.Minute)
 	defer cancel()
 	rev, err := other.Put(ctx, key, []byte("first"), grid.PutOptions{})
 	if err != nil {

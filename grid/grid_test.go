@@ -50,10 +50,10 @@ func cache(t testing.TB, g *grid.Grid, config grid.CacheConfig) *grid.Cache {
 	return c
 }
 
-// next returns a listener's next event, within 10 s.
+// next returns a listener's next event, within a minute.
 func next(t testing.TB, l *grid.Listener) grid.Event {
 	t.Helper()
-	ctx, cancel := withTimeout(t, 10*time.Second)
+	ctx, cancel := withTimeout(t, time.Minute)
 	defer cancel()
 	e, err := l.Next(ctx)
 	if err != nil {

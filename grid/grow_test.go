@@ -59,7 +59,7 @@ func openWaiting(t testing.TB, n int) *waiting {
 }
 
 func closeGrid(t testing.TB, g *grid.Grid) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := g.Close(ctx); err != nil {
 		t.Error(err)
@@ -401,7 +401,7 @@ func TestGrowAgain(t *testing.T) {
 		for number := range 8 {
 			for _, class := range g.Classes() {
 				for range 3 { // its reader is on any node
-					reading, cancel := context.WithTimeout(ctx, 20*time.Second)
+					reading, cancel := context.WithTimeout(ctx, time.Minute)
 					if _, err := g.Dump(reading, class, number, grid.DumpOptions{}, func(grid.Kept) error { return nil }); err != nil {
 						t.Errorf("%v", err)
 					}

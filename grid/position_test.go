@@ -65,7 +65,7 @@ func TestLostPositionOfNewReader(t *testing.T) {
 // changesOf reads until a number of keys that begin so came, and returns all that came.
 func changesOf(t *testing.T, r *grid.Reader, n int, prefix string) (keys []string) {
 	t.Helper()
-	ctx, cancel := withTimeout(t, 20*time.Second)
+	ctx, cancel := withTimeout(t, time.Minute)
 	defer cancel()
 	for n > 0 {
 		changes, err := r.Next(ctx, 100)
@@ -108,7 +108,7 @@ func TestPositionAheadOfItsStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := withTimeout(t, 20*time.Second)
+	ctx, cancel := withTimeout(t, time.Minute)
 	defer cancel()
 	for got := 0; got < 10; {
 		changes, err := r.Next(ctx, 100)

@@ -25,10 +25,10 @@ func read(t *testing.T, g *grid.Grid, cfg grid.ReaderConfig) *grid.Reader {
 	return r
 }
 
-// take gets at least one change, within 10 s.
+// take gets at least one change, within a minute.
 func take(t *testing.T, r *grid.Reader, most int) []grid.Change {
 	t.Helper()
-	ctx, cancel := withTimeout(t, 10*time.Second)
+	ctx, cancel := withTimeout(t, time.Minute)
 	defer cancel()
 	changes, err := r.Next(ctx, most)
 	if err != nil {

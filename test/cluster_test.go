@@ -209,7 +209,7 @@ func (c *clusterNodes) refuses(what, config string, says ...string) {
 				c.t.Errorf("%s: the node does not say %q:\n%s", what, s, tail(n.log.String()))
 			}
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		c.t.Errorf("%s: the node goes on:\n%s", what, tail(n.log.String()))
 		n.kill()
 	}

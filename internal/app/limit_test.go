@@ -102,7 +102,7 @@ func TestRunsThatNeedTooMuchMemory(t *testing.T) {
 			}{{"a", "out", "", `"outputs"`, 2}, {"b", "p-errors", "too_large", c.says, c.rows}, {"c", "out", "", `"outputs"`, 2}} {
 				put(e.key, e.rows)
 				status, body := 0, ""
-				for end := time.Now().Add(20 * time.Second); status != 200 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+				for end := time.Now().Add(time.Minute); status != 200 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 					status, body = send(t, "GET", url+"rest/v2/caches/"+e.cache+"/"+e.key, nil)
 				}
 				var entry struct{ Code string }

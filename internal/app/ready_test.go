@@ -87,7 +87,7 @@ func send(t *testing.T, method, url string, body []byte) (int, string) {
 // awaitReasons waits until the node is ready, for no parts, or has a reason with all parts for not being so.
 func awaitReasons(t *testing.T, url string, parts ...string) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; {
+	for end := time.Now().Add(time.Minute); ; {
 		status, body := send(t, "GET", url+"v2/health/ready", nil)
 		var answer struct{ Reasons []string }
 		if err := json.Unmarshal([]byte(body), &answer); err != nil {
@@ -232,10 +232,10 @@ func TestPipelineInAnotherNodesFile(t *testing.T) {
 	}
 	until := func(what string, is func() bool) {
 		t.Helper()
-		for end := time.Now().Add(15 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(end) {
 				_, text := send(t, http.MethodGet, one+"rest/v2/pipelines", nil)
-				t.Fatalf("not within 15 s: %s: %s and %+v", what, text, get(two))
+				t.Fatalf("not within a minute: %s: %s and %+v", what, text, get(two))
 			}
 		}
 	}

@@ -339,7 +339,7 @@ func load(t *testing.T, address, cache string, lines io.Reader) {
 // waitFor waits until a key has its result.
 func waitFor(t *testing.T, address, key string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		resp, err := http.Get(address + "rest/v2/caches/predictions/" + key)
 		if err != nil {
 			t.Fatal(err)
