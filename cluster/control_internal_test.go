@@ -61,6 +61,8 @@ type drained struct {
 	Nodes
 	group grid.Group
 	leads []string
+	// decided is what is kept in the grid.
+	decided []byte
 }
 
 func (*drained) Peers() ([]grid.Peer, bool) { return []grid.Peer{{Name: "n0"}, {Name: "n1"}}, true }
@@ -69,8 +71,11 @@ func (*drained) Members([]grid.PartitionState) []grid.Member {
 	return []grid.Member{{Name: "n0", Connected: true}, {Name: "n1", Connected: true}}
 }
 
-func (*drained) Decision(context.Context, string) ([]byte, uint64, error) {
-	return []byte(`{"draining":["n1"]}`), 1, nil
+func (d *drained) Decision(context.Context, string) ([]byte, uint64, error) { return d.decided, 1, nil }
+
+func (d *drained) Decide(_ context.Context, _ string, value []byte, _ uint64) error {
+	d.decided = value
+	return nil
 }
 
 func (d *drained) Groups(context.Context) ([]grid.Group, error) { return []grid.Group{d.group}, nil }
@@ -86,7 +91,7 @@ func TestDrainOfWhatMoves(t *testing.T) {
 	for name, wanted := range map[string][]string{"moves": {"n0"}, "stays": nil} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := &drained{group: grid.Group{Stream: "s", Leader: "n1", Wanted: wanted, Replicas: []grid.Replica{{Node: "n0", Current: true}, {Node: "n1", Current: true}}}}
+				d := &drained{decided: []byte(`{"draining":["n1"]}`), group: grid.Group{Stream: "s", Leader: "n1", Wanted: wanted, Replicas: []grid.Replica{{Node: "n0", Current: true}, {Node: "n1", Current: true}}}}
 				m := New(Config{Name: "test", Node: "n0", Replicas: 1, Moves: 1, Grace: time.Hour, Logger: slog.New(slog.DiscardHandler)}, d)
 				m.control.step(t.Context())
 				time.Sleep(settleFor)
