@@ -219,11 +219,18 @@ var errRefused = errors.New("this node cannot join")
 // sameName is why a node is refused by one other alone.
 const sameName = "another node has its name; node.name must be another on each node"
 
+// stranger returns the address of a node that has shown another secret, where the server's log tells of that.
+func stranger(text string) (address string, ok bool) {
+	address, rest, _ := strings.Cut(text, " - ")
+	return address, strings.HasPrefix(rest, "rid:") && strings.Contains(rest, "authentication error")
+}
+
 // refusal returns why another node refuses this one, of what the server's log says, "" for what says nothing of it.
 func refusal(text string) string {
 	switch {
 	case strings.Contains(text, "Route Error") && strings.Contains(text, "Authorization Violation"):
-		return "the other nodes have another cluster.secret"
+		at, _, _ := strings.Cut(text, " - ")
+		return fmt.Sprintf("the node at %s has another cluster.secret; it must be the same on all nodes", at)
 	case strings.Contains(text, "Rejecting connection, cluster name"):
 		_, why, _ := strings.Cut(text, "Rejecting connection, ")
 		return "the other nodes have another cluster.name: " + strings.Trim(why, "'")

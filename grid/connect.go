@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -37,7 +38,7 @@ func (g *Grid) connect(what string, more ...nats.Option) (*nats.Conn, error) {
 	}
 	if size := nc.MaxPayload(); size < maxPayload {
 		nc.Close()
-		return nil, fmt.Errorf("%w: the NATS server's max_payload is %d; set it to %d or more", ErrConfig, size, maxPayload)
+		return nil, fmt.Errorf("%w: the NATS server's max_payload is %d; set max_payload to %d or more in the configuration of all its servers, and start them again", ErrConfig, size, maxPayload)
 	}
 	return nc, nil
 }
@@ -46,6 +47,8 @@ func (g *Grid) connect(what string, more ...nats.Option) (*nats.Conn, error) {
 func (g *Grid) connectError(err error) error {
 	sentinel, what := ErrUnavailable, ""
 	switch {
+	case errors.Is(err, nats.ErrNoServers), errors.Is(err, syscall.ECONNREFUSED):
+		what = ": no NATS server takes connections there; start it, or correct grid.url"
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
 		sentinel, what = ErrConfig, ": it does not know who this node says that it is; see credentials, nkey, user and token"
 	case errors.Is(err, nats.ErrSecureConnRequired):

@@ -207,7 +207,7 @@ func (g *Grid) patiently(ctx context.Context, do func(context.Context) error) er
 			return err
 		}
 		if tries > 2 && g.unopened.Load() { // an election alone takes one or two
-			g.waitsFor("waits: " + cmp.Or(g.NoLeader(), err.Error()))
+			g.waitsFor("waits: " + cmp.Or(g.NoLeader(), strings.ReplaceAll(err.Error(), ErrUnavailable.Error()+": ", "")))
 		}
 		g.cfg.Logger.Debug("the cluster is not ready", "error", err)
 		if tooFew(err) {
@@ -245,7 +245,11 @@ func tooFew(err error) bool {
 	return errors.As(err, &api) && api.ErrorCode == noPeers
 }
 
-const noPeers jetstream.ErrorCode = 10005
+const (
+	noPeers jetstream.ErrorCode = 10005
+	// notClustered is what a server alone says to more than one replica.
+	notClustered jetstream.ErrorCode = 10074
+)
 
 var electionErrors = []jetstream.ErrorCode{
 	10004, // incomplete results

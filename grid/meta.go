@@ -56,6 +56,10 @@ func (g *Grid) makeMeta(ctx context.Context) (jetstream.KeyValue, error) {
 // openMeta opens the bucket with what describes the grid, and agrees with it.
 func (g *Grid) openMeta(ctx context.Context) error {
 	kv, err := g.makeMeta(ctx)
+	if code := codeOf(err); g.server == nil && (code == noPeers || code == notClustered) {
+		return fmt.Errorf("%w: grid.replicas is %d, and the NATS servers are fewer that have JetStream and are there: start more of them, or set grid.replicas to their number: %w",
+			ErrConfig, g.replicas(1), err)
+	}
 	if err != nil {
 		return fmt.Errorf("open the grid's description: %w", apiError(err))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,3 +105,15 @@ func TestWriteSentAgain(t *testing.T) {
 type back struct{ link }
 
 func (back) comesBack(context.Context) bool { return true }
+
+// TestUnavailableOnce: what says already that the grid is unavailable does not say it twice.
+func TestUnavailableOnce(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	for name, of := range map[string]func(error) error{"connError": connError, "apiError": apiError} {
+		err := of(fmt.Errorf("ask: %w", contextError(ctx)))
+		if !errors.Is(err, ErrUnavailable) || strings.Count(err.Error(), ErrUnavailable.Error()) != 1 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

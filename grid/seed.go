@@ -83,6 +83,8 @@ func askSeed(ctx context.Context, seed string, own *tls.Config) (seedAnswer, err
 		a, err := askOver(ctx, seed, nil)
 		if errors.Is(err, os.ErrDeadlineExceeded) && speaksTLS(ctx, seed) {
 			err = noTLS(true, false)
+		} else if errors.Is(err, os.ErrDeadlineExceeded) && speaksHTTP(ctx, seed) {
+			err = disagreement("HTTP is spoken there; cluster.seeds name the cluster.listen of other nodes, which is not their http.listen")
 		}
 		return a, err
 	}
@@ -135,6 +137,27 @@ func speaksTLS(ctx context.Context, seed string) bool {
 	_, err = askOver(ctx, seed, &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, RootCAs: x509.NewCertPool()})
 	var cert *tls.CertificateVerificationError
 	return errors.As(err, &cert)
+}
+
+// speaksHTTP reports whether a seed answers as a server of HTTP does, which says nothing before it is asked.
+func speaksHTTP(ctx context.Context, seed string) bool {
+	ctx, cancel := context.WithTimeout(ctx, seedTimeout)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", seed)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	end, ok := ctx.Deadline()
+	if !ok || conn.SetDeadline(end) != nil {
+		return false
+	}
+	if _, err := io.WriteString(conn, "HEAD / HTTP/1.0\r\n\r\n"); err != nil {
+		return false
+	}
+	begin := make([]byte, len("HTTP/"))
+	_, err = io.ReadFull(conn, begin)
+	return err == nil && string(begin) == "HTTP/"
 }
 
 // noTLS says that one of two nodes has TLS alone.

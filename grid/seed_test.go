@@ -1,9 +1,13 @@
 package grid_test
 
 import (
+	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/millrace/millrace/grid"
 )
@@ -53,5 +57,19 @@ func TestClusterConfig(t *testing.T) {
 	c.Cluster.Secret = ""
 	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "cluster.secret: ") {
 		t.Errorf("neither a secret nor TLS: %v", err)
+	}
+}
+
+// TestSeedOfHTTP: a seed that is an address of HTTP is told as that.
+func TestSeedOfHTTP(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.NotFoundHandler())
+	defer s.Close()
+	cfg := clusterConfigs(t, 2)[0]
+	cfg.Cluster.Seeds = []string{s.Listener.Addr().String()}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := grid.Open(ctx, cfg); !errors.Is(err, grid.ErrConfig) || !strings.Contains(err.Error(), cfg.Cluster.Seeds[0]+": HTTP is spoken there") {
+		t.Error(err)
 	}
 }

@@ -385,6 +385,12 @@ func (l *serverLog) Errorf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
 	if why := refusal(text); why != "" {
 		l.e.refused.Store(&why)
+		l.out(slog.LevelDebug, format, v) // whoever opens the grid tells it
+		return
+	}
+	if at, ok := stranger(text); ok {
+		l.log.Warn("a node that wants to join is refused: its cluster.secret is not the one of this node; it must be the same on all nodes", "address", at)
+		return
 	}
 	l.out(l.level(text), format, v)
 	if strings.Contains(strings.ToLower(text), "critical write error") {

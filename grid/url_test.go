@@ -3,6 +3,7 @@ package grid_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,11 +100,16 @@ func TestOverNATS(t *testing.T) {
 
 func TestServersThatDoNotDo(t *testing.T) {
 	t.Parallel()
-	if _, err := grid.Open(t.Context(), grid.Config{URL: "nats://127.0.0.1:1"}); !errors.Is(err, grid.ErrUnavailable) {
+	if _, err := grid.Open(t.Context(), grid.Config{URL: "nats://127.0.0.1:1"}); !errors.Is(err, grid.ErrUnavailable) || !strings.Contains(err.Error(), "start it, or correct grid.url") {
 		t.Errorf("open without a server: %v", err)
 	}
-	if _, err := grid.Open(t.Context(), grid.Config{URL: natstest.Start(t, 1<<20).URL()}); !errors.Is(err, grid.ErrConfig) {
+	if _, err := grid.Open(t.Context(), grid.Config{URL: natstest.Start(t, 1<<20).URL()}); !errors.Is(err, grid.ErrConfig) || !strings.Contains(err.Error(), "set max_payload to 8") {
 		t.Errorf("open with a small max_payload: %v", err)
+	}
+	for name, url := range map[string]string{"one server": natstest.URL(t), "three": natstest.StartCluster(t, 3, nil).URLs()} {
+		if _, err := grid.Open(t.Context(), grid.Config{URL: url, Name: "many", Replicas: 5}); !errors.Is(err, grid.ErrConfig) || !strings.Contains(err.Error(), "grid.replicas is 5") {
+			t.Errorf("open with more replicas than servers, %s: %v", name, err)
+		}
 	}
 }
 

@@ -253,6 +253,11 @@ func (r *Registry) Delete(ctx context.Context, name string, number int64) error 
 	pin := r.aliases[name].Version
 	r.mu.Unlock()
 	if len(gone) == 0 {
+		if number == 0 { // an earlier removal may have come so far
+			if had, err := r.removeSettings(ctx, name); had || err != nil {
+				return err
+			}
+		}
 		return noModel(name, number)
 	}
 	for _, v := range gone {
@@ -272,23 +277,30 @@ func (r *Registry) Delete(ctx context.Context, name string, number int64) error 
 	if err := r.remove(ctx, gone); err != nil || number != 0 {
 		return err
 	}
-	if _, err := r.cache.Delete(ctx, settingsPrefix+name, grid.DeleteOptions{}); err != nil && !errors.Is(err, grid.ErrNotFound) {
-		return fmt.Errorf("delete the settings of model %s: %w", name, err)
-	}
-	r.adopt(name, nil)
-	return nil
+	_, err := r.removeSettings(ctx, name)
+	return err
 }
 
-// remove removes versions that the grid keeps. The caller holds pushing.
+// removeSettings removes those of a model, and reports whether it had any.
+func (r *Registry) removeSettings(ctx context.Context, name string) (had bool, err error) {
+	_, err = r.cache.Delete(ctx, settingsPrefix+name, grid.DeleteOptions{})
+	if had = !errors.Is(err, grid.ErrNotFound); had && err != nil {
+		return false, fmt.Errorf("delete the settings of model %s, whose versions are gone; repeat it: %w", name, err)
+	}
+	r.adopt(name, nil)
+	return had, nil
+}
+
+// remove removes versions that the grid keeps. Where it fails, those are left that it had not come to, and the same again goes on. What is left of the file of one that is
+// removed is swept at the start of a node (readManifests). The caller holds pushing.
 func (r *Registry) remove(ctx context.Context, gone []*version) error {
-	for _, v := range gone {
-		name := v.Name
+	for i, v := range gone {
 		if _, err := r.cache.Delete(ctx, v.key(), grid.DeleteOptions{}); err != nil && !errors.Is(err, grid.ErrNotFound) {
-			return fmt.Errorf("delete model %s version %d: %w", name, v.Version, err)
+			return fmt.Errorf("delete model %s version %d (%d of %d versions are removed; repeat it for the others): %w", v.Name, v.Version, i, len(gone), err)
 		}
 		r.forget(v)
 		if err := r.removeChunks(ctx, v.manifest); err != nil {
-			return fmt.Errorf("delete model %s version %d: %w", name, v.Version, err)
+			r.log.Warn("a version of a model is removed, and parts of its file are left; a node removes them when it starts", "model", v.Name, "version", v.Version, "error", err)
 		}
 	}
 	return nil

@@ -282,6 +282,32 @@ func TestDelete(t *testing.T) {
 	}
 }
 
+// TestDeleteAgain: a removal that came as far as the versions, and no farther, can be repeated, and takes the settings too.
+func TestDeleteAgain(t *testing.T) {
+	g := openGrid(t, "")
+	defer closeGrid(t, g)
+	r := openRegistry(t, g, &opener{}, nil)
+	defer r.Close()
+	if _, err := r.Push(t.Context(), "plus", 0, plus(t, 1, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Configure(t.Context(), "plus", registry.Settings{Engine: "native", Threads: 3}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Delete(t.Context(), "plus", 1); err != nil { // as a whole one does first
+		t.Fatal(err)
+	}
+	if err := r.Delete(t.Context(), "plus", 0); err != nil {
+		t.Error(err)
+	}
+	if s, set := r.Settings(t.Context(), "plus"); set {
+		t.Errorf("the settings are left: %+v", s)
+	}
+	if err := r.Delete(t.Context(), "plus", 0); !errors.Is(err, registry.ErrNoModel) {
+		t.Errorf("a third time: %v", err)
+	}
+}
+
 // TestPushAgain: a version that is removed and pushed again and again is the one that was pushed last.
 func TestPushAgain(t *testing.T) {
 	g := openGrid(t, "")

@@ -259,7 +259,10 @@ func TestClusterRefuses(t *testing.T) {
 		return fmt.Sprintf("{name: %s, listen: %q, seeds: [%q], secret: %q}", name, address(t), c.peers[1], secret)
 	}
 	c.refuses("another cluster's name", c.write("name", node("n8", section("other", clusterSecret), "")), `it is of the cluster "test"`, `"other"`)
-	c.refuses("another secret", c.write("secret", node("n8", section("test", "another secret altogether"), "")), "another cluster.secret")
+	c.refuses("another secret", c.write("secret", node("n8", section("test", "another secret altogether"), "")), "the node at "+c.peers[1]+" has another cluster.secret; it must be the same on all nodes")
+	if log := c.nodes[1].log.String(); !strings.Contains(log, "a node that wants to join is refused: its cluster.secret is not the one of this node") || strings.Contains(log, "nats: ") {
+		t.Errorf("of a node with another secret the log of the one that refuses says:\n%s", tail(log))
+	}
 	a := newAuthority(t, filepath.Dir(c.configs[0]), "authority")
 	cert, key := a.node("n8", time.Now().Add(time.Hour))
 	tls := fmt.Sprintf("{name: test, listen: %q, seeds: [%q], tls: {cert: %q, key: %q, ca: %q}}", address(t), c.peers[1], cert, key, a.file)

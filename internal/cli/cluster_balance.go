@@ -30,12 +30,18 @@ func (c *command) clusterDrain(open opener) *cobra.Command {
 			if err := cl.Drain(cmd.Context(), args[0], *undo); err != nil {
 				return fmt.Errorf("drain %s: %w", args[0], err)
 			}
-			if !*wait {
-				return nil
+			switch {
+			case *undo:
+				return c.begun("node %s is given its share again; `millrace cluster status` shows how far it is", args[0])
+			case !*wait:
+				return c.begun("node %s gives away what it has; it may be stopped when `millrace cluster status` shows it as drained", args[0])
 			}
-			return c.waitCluster(cmd.Context(), cl, func(s cluster.Status) bool {
+			if err := c.waitCluster(cmd.Context(), cl, func(s cluster.Status) bool {
 				return slices.ContainsFunc(s.Nodes, func(n cluster.Node) bool { return n.Name == args[0] && n.Drained && n.Leads == 0 })
-			})
+			}); err != nil {
+				return err
+			}
+			return c.begun("node %s is drained: it has nothing left, and may be stopped", args[0])
 		})
 	}
 	return cmd
@@ -57,11 +63,14 @@ func (c *command) clusterRemove(open opener) *cobra.Command {
 				return fmt.Errorf("remove %s: %w", args[0], err)
 			}
 			if !*wait {
-				return nil
+				return c.begun("node %s is taken out of the cluster; `millrace cluster status` shows how far that is", args[0])
 			}
-			return c.waitCluster(cmd.Context(), cl, func(s cluster.Status) bool {
+			if err := c.waitCluster(cmd.Context(), cl, func(s cluster.Status) bool {
 				return !slices.ContainsFunc(s.Nodes, func(n cluster.Node) bool { return n.Name == args[0] })
-			})
+			}); err != nil {
+				return err
+			}
+			return c.begun("node %s is no part of the cluster any more", args[0])
 		})
 	}
 	return cmd
@@ -93,10 +102,21 @@ func (c *command) clusterRebalance(open opener) *cobra.Command {
 			if err := cl.Rebalance(cmd.Context(), action); err != nil {
 				return fmt.Errorf("rebalance: %w", err)
 			}
-			return nil
+			return c.begun("%s", map[string]string{
+				"":       "the controller looks at once; `millrace cluster status` shows what it moves",
+				"pause":  "no new moves are begun; those under way end. --resume goes on",
+				"resume": "moves go on; `millrace cluster status` shows them",
+				"cancel": "no new moves are begun, and those under way go back. --resume goes on",
+			}[action])
 		})
 	}
 	return cmd
+}
+
+// begun says what an order has begun or done.
+func (c *command) begun(format string, a ...any) error {
+	_, err := fmt.Fprintf(c.Stdout, format+"\n", a...)
+	return err
 }
 
 func (c *command) order(open opener, do func(*client.Client) error) error {

@@ -167,6 +167,9 @@ func (c *command) follow(ctx context.Context, cl *client.Client, to cluster.Targ
 		}
 		g, err = cl.Growth(ctx)
 	}
+	if err == nil && g.Progress.Step == grid.GrowDone && last != "" {
+		fmt.Fprintln(c.Stderr, growLine(g.Progress))
+	}
 	if err == nil && g.Error != "" {
 		err = fmt.Errorf("%w: %s", errGrow, g.Error)
 	}
@@ -181,6 +184,8 @@ func growLine(p grid.GrowProgress) string {
 		line = fmt.Sprintf("copying: %d of %d messages", p.Copied, p.Messages)
 	case grid.GrowMoving:
 		line = fmt.Sprintf("the cluster has the grid; its nodes look after %d of %d partitions", p.Moved, p.Partitions)
+	case grid.GrowDone:
+		line = "done: the cluster has the grid, and its nodes look after all partitions"
 	default:
 		line = string(p.Step)
 	}

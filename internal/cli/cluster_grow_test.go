@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/millrace/millrace/cluster"
+	"github.com/millrace/millrace/internal/client"
 )
 
 // TestLeftBehind: a growth tells which pipelines of the old node's file the cluster does not run. A node that has not opened its grid yet is asked again.
@@ -40,5 +41,31 @@ func TestLeftBehind(t *testing.T) {
 	}
 	if asked != 3 {
 		t.Errorf("the node was asked %d times", asked)
+	}
+}
+
+// TestFollowToTheEnd: where a growth ends between two looks, what is said last is that it is done, not that no partition was moved.
+func TestFollowToTheEnd(t *testing.T) {
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.Method == http.MethodPost {
+			_, _ = w.Write([]byte(`{"cluster":"c","running":true,"progress":{"step":"moving","partitions":4,"moved":0}}`))
+			return
+		}
+		_, _ = w.Write([]byte(`{"cluster":"c","running":false,"progress":{"step":"done","partitions":4,"moved":0}}`))
+	}))
+	defer node.Close()
+	cl, err := client.New(client.Config{Server: node.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	var stderr bytes.Buffer
+	command := &command{Process: Process{Stderr: &stderr}}
+	if _, err := command.follow(t.Context(), cl, cluster.Target{To: []string{node.URL}}); err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Split(strings.TrimSpace(stderr.String()), "\n"); len(lines) != 2 || !strings.Contains(lines[0], "0 of 4 partitions") || !strings.Contains(lines[1], "look after all partitions") {
+		t.Errorf("it says %q", lines)
 	}
 }
