@@ -360,12 +360,14 @@ func (l *serverLog) Fatalf(format string, v ...any) {
 
 func (l *serverLog) Warnf(format string, v ...any) {
 	level := slog.LevelWarn
+	text := fmt.Sprintf(format, v...) // some formats are "%s"
+	begins := func(with string) bool { return strings.HasPrefix(text, with) }
 	switch {
-	case strings.HasPrefix(format, "Maximum payloads over"), strings.HasPrefix(format, "Plaintext passwords"), strings.HasPrefix(format, "Waiting for routing"):
+	case begins("Maximum payloads over"), begins("Plaintext passwords"), begins("Waiting for routing"), begins("JetStream has not established contact"):
 		level = slog.LevelDebug // ours are, by design; what the node waits for it says itself
-	case l.e.cfg.Cluster != nil && l.e.cfg.Cluster.Grow && strings.Contains(format, "TTL state is outdated;"):
+	case l.e.cfg.Cluster != nil && l.e.cfg.Cluster.Grow && strings.Contains(text, "TTL state is outdated;"):
 		level = slog.LevelDebug // a mirror was promoted: what it has is looked through for what expires
-	case afterCrash(fmt.Sprintf(format, v...)):
+	case afterCrash(text):
 		level = slog.LevelDebug // several for each stream
 		l.once.Do(func() {
 			l.log.Warn("the last run was not stopped in order: the streams are read through")
