@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -36,8 +37,13 @@ type imported struct {
 	Inputs  []valueOut `json:"inputs"`
 	Outputs []valueOut `json:"outputs"`
 	Nodes   int        `json:"nodes"`
-	Notes   []string   `json:"notes"`
+	// Verified says whether the graph was held against its plain translation.
+	Verified bool     `json:"verified"`
+	Notes    []string `json:"notes"`
 }
+
+// verifyBelow is the size of a model, in bytes, below which its import is verified unless --verify says otherwise.
+const verifyBelow = 50 << 20
 
 func (c *command) modelImport() *cobra.Command {
 	cmd := &cobra.Command{
@@ -45,13 +51,17 @@ func (c *command) modelImport() *cobra.Command {
 		Short: "Turn a model of TensorFlow's into an ONNX file",
 		Long: `Turns a model of TensorFlow's into an ONNX file that computes the same: a SavedModel's folder, a graph (.pb or .pbtxt), or a meta graph (.meta).
 Inputs and outputs keep their names: tensors as TensorFlow prints them, or the keys of the signature. What cannot be kept exact is refused, with
-every operator that is in the way.`,
+every operator that is in the way.
+
+The graph is rewritten so that it has fewer nodes. --verify runs it and the plain translation on random inputs in the native engine, and writes nothing where a number
+has changed by more than rounding; the error names the pass that did it. It takes the memory of the weights once more, and is the default below 50 MiB.`,
 		Example: `  millrace model import saved_model/ --out model.onnx
   millrace model import graph.pb --checkpoint model.ckpt --outputs softmax_linear/logits --out digits.onnx`,
 		Args: args("PATH"),
 	}
 	opts := tensorFlowFlags(cmd)
 	out := cmd.Flags().String("out", "", "ONNX `file` to write")
+	verify := cmd.Flags().Bool("verify", false, "hold what is written against the plain translation on random inputs (default: where it is below 50 MiB)")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
 		if *out == "" {
@@ -65,10 +75,20 @@ every operator that is in the way.`,
 		if err != nil {
 			return err
 		}
+		verified, asked := false, cmd.Flags().Changed("verify")
+		if asked && *verify || !asked && m.Bytes < verifyBelow {
+			err := app.VerifyImport(cmd.Context(), given[0], *opts, m)
+			if verified = err == nil; err != nil {
+				if asked || !errors.Is(err, app.ErrUnverified) {
+					return fmt.Errorf("verify %s: %w", given[0], err)
+				}
+				notes = append(notes, err.Error())
+			}
+		}
 		if err := outfile.Write(*out, func(w io.Writer) error { return onnx.Write(w, m.Graph) }); err != nil {
 			return err
 		}
-		return c.printImported(given[0], *out, m, notes, *asJSON)
+		return c.printImported(given[0], *out, m, notes, verified, *asJSON)
 	}
 	return cmd
 }
@@ -96,10 +116,10 @@ func splitInputs(o *tensorflow.Options) {
 	o.Inputs = all
 }
 
-func (c *command) printImported(path, out string, m *model.Model, notes []string, asJSON bool) error {
+func (c *command) printImported(path, out string, m *model.Model, notes []string, verified, asJSON bool) error {
 	o := imported{
 		From: path, Out: out, Bytes: m.Bytes, SHA256: m.Digest, Opset: m.Graph.Opset[graph.OnnxDomain], Inputs: valuesOut(m.Inputs()),
-		Outputs: valuesOut(m.Outputs()), Nodes: len(m.Graph.Nodes), Notes: append([]string{}, notes...),
+		Outputs: valuesOut(m.Outputs()), Nodes: len(m.Graph.Nodes), Verified: verified, Notes: append([]string{}, notes...),
 	}
 	if asJSON {
 		return printJSON(c.Stdout, o)
@@ -112,6 +132,9 @@ func (c *command) printImported(path, out string, m *model.Model, notes []string
 		rows = append(rows, []string{"output", v.text})
 	}
 	rows = append(rows, []string{"nodes", fmt.Sprint(o.Nodes)})
+	if verified {
+		rows = append(rows, []string{"verified", "against the plain translation, on random inputs"})
+	}
 	for _, note := range o.Notes {
 		rows = append(rows, []string{"note", note})
 	}

@@ -32,6 +32,11 @@ func All() []Pass {
 	}
 }
 
+// Custom makes a pass of a function that changes a graph, and returns how many changes it made: it is called again until that is 0, or 16 times.
+func Custom(name string, change func(g *graph.Graph) (changes int, err error)) Pass {
+	return Pass{Name: name, run: func(w *work) (int, error) { return change(w.g) }}
+}
+
 // Run applies passes to a graph, which it changes, until none of them finds anything more. The graph must be sorted, and of an opset in
 // which reductions have their axes as an attribute: below 18. Values that are declared are found anew. The evaluator computes constants.
 func Run(ctx context.Context, g *graph.Graph, ev graph.Evaluator, passes []Pass) error {
