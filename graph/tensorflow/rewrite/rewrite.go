@@ -27,7 +27,7 @@ type Pass struct {
 // All returns the passes in their order.
 func All() []Pass {
 	return []Pass{
-		{"neutral", neutral}, {"duplicates", duplicates}, {"lengths", lengths}, {"transposes", transposes}, {"reshapes", reshapes},
+		{"neutral", neutral}, {"duplicates", duplicates}, {"layer normalizations", layerNorms}, {"lengths", lengths}, {"transposes", transposes}, {"reshapes", reshapes},
 		{"flats", flats}, {"scales", scales}, {"clips", clips},
 	}
 }
