@@ -85,13 +85,14 @@ func (d *drained) LeadStream(_ context.Context, stream, to string) error {
 	return nil
 }
 
-// TestDrainOfWhatMoves: nobody is asked to lead a stream that moves, even where its new replica counts as current: it does so before it has anything, and a leader that
-// makes way for it is none from whom it could get the rest.
+// TestDrainOfWhatMoves: nobody is asked to lead a stream that moves, even where its new replica counts as current: it does so before it has anything, and a leader
+// that makes way for it is none from whom it could get the rest.
 func TestDrainOfWhatMoves(t *testing.T) {
 	for name, wanted := range map[string][]string{"moves": {"n0"}, "stays": nil} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := &drained{decided: []byte(`{"draining":["n1"]}`), group: grid.Group{Stream: "s", Leader: "n1", Wanted: wanted, Replicas: []grid.Replica{{Node: "n0", Current: true}, {Node: "n1", Current: true}}}}
+				replicas := []grid.Replica{{Node: "n0", Current: true}, {Node: "n1", Current: true}}
+				d := &drained{decided: []byte(`{"draining":["n1"]}`), group: grid.Group{Stream: "s", Leader: "n1", Wanted: wanted, Replicas: replicas}}
 				m := New(Config{Name: "test", Node: "n0", Replicas: 1, Moves: 1, Grace: time.Hour, Logger: slog.New(slog.DiscardHandler)}, d)
 				m.control.step(t.Context())
 				time.Sleep(settleFor)
