@@ -28,6 +28,12 @@ func (c *converter) recognize(g *graph.Graph) {
 					continue
 				}
 			}
+			if p := c.cell(n, made); p != nil {
+				if f := p.isRNN(); f != "" {
+					nodes = append(nodes, p.rnn(g, f)...)
+					continue
+				}
+			}
 		}
 		nodes = append(nodes, n)
 	}
@@ -223,11 +229,11 @@ func (p *cell) sums(k int, gates [4]string) bool {
 			return false
 		}
 	}
-	return p.terms(k, split.Inputs[0]) && len(p.r) > 0 && len(p.w) > 0 && len(p.r[0]) == 4*len(p.r) && len(p.w[0]) == len(p.r[0])
+	return p.terms(k, split.Inputs[0], 4) && len(p.r) > 0 && len(p.w) > 0 && len(p.r[0]) == 4*len(p.r) && len(p.w[0]) == len(p.r[0])
 }
 
-// terms takes a sum apart: products of the input and of the hidden state with constants, and constants.
-func (p *cell) terms(k int, sum string) bool {
+// terms takes a sum of that many gates apart: products of the input and of the hidden state with constants, and constants.
+func (p *cell) terms(k int, sum string, gates int) bool {
 	p.x, p.w, p.r, p.bias = "", nil, nil, nil
 	hidden := p.body.Inputs[2+k].Name
 	queue := []string{sum}
@@ -262,7 +268,7 @@ func (p *cell) terms(k int, sum string) bool {
 		case from == hidden && p.r == nil:
 			p.r = rows
 		case concat != nil && len(concat.Inputs) == 2 && p.pass(concat.Inputs[1]) == hidden && p.x == "" && p.r == nil && (concat.Attrs.Int("axis", 0) == 1 || concat.Attrs.Int("axis", 0) == -1):
-			own := shape[1] / 4
+			own := shape[1] / gates
 			if own < 1 || own >= len(rows) {
 				return false
 			}
@@ -273,7 +279,7 @@ func (p *cell) terms(k int, sum string) bool {
 			return false
 		}
 	}
-	return p.x != "" && (p.bias == nil || len(p.bias) == 4*len(p.r))
+	return p.x != "" && (p.bias == nil || len(p.bias) == gates*len(p.r))
 }
 
 // goesThrough reports whether the input of each step is the step's row of a tensor, all of whose rows are gone through.
