@@ -30,7 +30,7 @@ func (p *cell) isGRU() *gruParts {
 			continue
 		}
 		p.hidden, p.r, r.rBias = k, rows, bias
-		if p.x, p.w, r.wBias = p.affine(r.input.Inputs[0]); p.x == "" || len(p.w) == 0 || len(p.w[0]) != 3*len(p.r) || !p.thirds(r.input) || !p.thirds(r.product) {
+		if p.x, p.w, r.wBias = p.affine(r.input.Inputs[0]); p.x == "" || len(p.w) == 0 || len(p.w[0]) != 3*len(p.r) || !p.equal(r.input, 3) || !p.equal(r.product, 3) {
 			continue
 		}
 		if p.goesThrough() && p.onlyHidden() {
@@ -119,9 +119,9 @@ func (p *cell) candidate(name string, r *gruParts) bool {
 	return false
 }
 
-// thirds reports whether a Split makes three equal pieces of the last axis of two.
-func (p *cell) thirds(n *graph.Node) bool {
-	if axis := n.Attrs.Int("axis", 0); len(n.Outputs) != 3 || axis != 1 && axis != -1 {
+// equal reports whether a Split makes so many equal pieces of the last axis of two.
+func (p *cell) equal(n *graph.Node, count int) bool {
+	if axis := n.Attrs.Int("axis", 0); len(n.Outputs) != count || axis != 1 && axis != -1 {
 		return false
 	}
 	if n.Input(1) == "" {
@@ -132,7 +132,7 @@ func (p *cell) thirds(n *graph.Node) bool {
 		return false
 	}
 	all, _ := intsOf(sizes.con)
-	return len(all) == 3 && slices.Min(all) == slices.Max(all)
+	return len(all) == count && slices.Min(all) == slices.Max(all)
 }
 
 // affine matches a product with a constant, to which a constant may be added.

@@ -29,6 +29,12 @@ func (c *converter) recognize(g *graph.Graph) {
 				}
 			}
 			if p := c.cell(n, made); p != nil {
+				if r := p.isGRUBefore(); r != nil {
+					nodes = append(nodes, p.gruBefore(g, r)...)
+					continue
+				}
+			}
+			if p := c.cell(n, made); p != nil {
 				if f := p.isRNN(); f != "" {
 					nodes = append(nodes, p.rnn(g, f)...)
 					continue
