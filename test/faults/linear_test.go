@@ -170,7 +170,7 @@ func sift(ops []*op) (certain, doubtful []porcupine.Operation) {
 			certain = append(certain, call)
 			continue
 		}
-		if !o.writes() || o.Outcome == unsent {
+		if !o.writes() || o.Outcome == unsent || o.early() {
 			continue
 		}
 		if s, found := seen[o.Value]; found && o.Kind != remove {

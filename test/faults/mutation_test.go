@@ -84,6 +84,24 @@ func TestLinearInDoubt(t *testing.T) {
 	}
 }
 
+// TestEarly: a node that has not opened the grid does nothing, and says so; that its answer is counted among the writes that may have been done makes a search of a history endless, and
+// allows what must not be.
+func TestEarly(t *testing.T) {
+	for what, c := range map[string]struct {
+		text  string
+		legal bool
+	}{
+		"a node that waits": {`{"error":"grid unavailable: the node waits until most of the nodes are there","code":"grid_unavailable"}`, false},
+		"a node that tried": {`{"error":"put registers/k: grid unavailable: no answer in time","code":"grid_unavailable"}`, true},
+	} {
+		ops := history("put a 0 ok 1", "put b 0 failed 0", "cas c 1 refused 0")
+		ops[1].Status, ops[1].Error = 503, c.text
+		if _, err := checkLinear(ops); (err == nil) != c.legal {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 // TestLinearOverlap: operations at the same time may have any order, others not.
 func TestLinearOverlap(t *testing.T) {
 	ops := history("put a 0 ok 1", "put b 0 ok 3", "put c 0 ok 2", "get b 0 ok 3")

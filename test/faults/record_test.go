@@ -72,6 +72,11 @@ func (o *op) writes() bool { return o.Kind != get }
 // answered reports whether the outcome is one by which a client knows what holds.
 func (o *op) answered() bool { return o.Outcome == ok || o.Outcome == absent || o.Outcome == refused }
 
+// early reports whether a node answered that had not opened the grid yet, so that nothing was done. While most nodes are away one says so to every client, many times a second.
+func (o *op) early() bool {
+	return o.Outcome == failed && o.Status == http.StatusServiceUnavailable && strings.Contains(o.Error, `"grid unavailable: the node `)
+}
+
 // recorder keeps the operations of all clients in the order of their ends.
 type recorder struct {
 	began time.Time
