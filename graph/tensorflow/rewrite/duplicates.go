@@ -16,9 +16,10 @@ var random = map[string]bool{
 
 // duplicates removes nodes that compute what another one does: the same operator with the same attributes of the same values.
 func duplicates(w *work) (int, error) {
-	first := map[string]*graph.Node{}
+	first, to := map[string]*graph.Node{}, map[string]string{}
 	changes := 0
-	for _, n := range slices.Clone(w.g.Nodes) {
+	for _, n := range w.g.Nodes { // which are sorted: what a node takes has its last name
+		renameAll(n, to)
 		if random[n.OpType] || len(n.Subgraphs()) > 0 || n.Domain != graph.OnnxDomain {
 			continue
 		}
@@ -33,16 +34,35 @@ func duplicates(w *work) (int, error) {
 			continue
 		}
 		for i, out := range n.Outputs {
-			for _, u := range slices.Clone(w.users[out]) {
-				w.leave(u)
-				retarget(u, out, old.Outputs[i])
-				w.enter(u)
-			}
+			to[out] = old.Outputs[i]
 		}
-		w.drop(n)
+		w.gone[n] = true
 		changes++
 	}
 	return changes, nil
+}
+
+// renameAll changes names in the inputs of a node and in its subgraphs.
+func renameAll(n *graph.Node, to map[string]string) {
+	if len(to) == 0 {
+		return
+	}
+	n.Inputs = slices.Clone(n.Inputs) // which may be another node's list too
+	for i, name := range n.Inputs {
+		if other, ok := to[name]; ok {
+			n.Inputs[i] = other
+		}
+	}
+	for _, sub := range n.Subgraphs() {
+		for i, v := range sub.Outputs {
+			if other, ok := to[v.Name]; ok {
+				sub.Outputs[i].Name = other
+			}
+		}
+		for _, inner := range sub.Nodes {
+			renameAll(inner, to)
+		}
+	}
 }
 
 // keyOf has all that decides what a node computes.

@@ -38,7 +38,7 @@ func lengths(w *work) (int, error) {
 			shape.Name = shape.Outputs[0]
 			w.values[shape.Outputs[0]] = graph.Value{Name: shape.Outputs[0], DType: tensor.Int64, Shape: graph.Dims(int(to - from))}
 			w.add(shape)
-			w.add(&graph.Node{Name: n.Name, OpType: "Cast", Inputs: shape.Outputs, Outputs: []string{out}, Attrs: cast.Attrs.Clone()})
+			w.add(&graph.Node{Name: n.Name, OpType: "Cast", Inputs: slices.Clone(shape.Outputs), Outputs: []string{out}, Attrs: cast.Attrs.Clone()})
 		}
 		changes++
 	}

@@ -78,7 +78,7 @@ type work struct {
 	ev      graph.Evaluator
 	g       *graph.Graph
 	made    map[string]*graph.Node
-	users   map[string][]*graph.Node // nodes, each once, that take a value, in their subgraphs too
+	users   map[string]*users // nodes that take a value, in their subgraphs too
 	outputs map[string]bool
 	consts  map[string]*tensor.Tensor
 	values  map[string]graph.Value
@@ -92,7 +92,7 @@ func newWork(ctx context.Context, g *graph.Graph, ev graph.Evaluator) (*work, er
 		return nil, err
 	}
 	w := &work{
-		ctx: ctx, ev: ev, g: g, made: map[string]*graph.Node{}, users: map[string][]*graph.Node{}, outputs: map[string]bool{},
+		ctx: ctx, ev: ev, g: g, made: map[string]*graph.Node{}, users: map[string]*users{}, outputs: map[string]bool{},
 		consts: map[string]*tensor.Tensor{}, values: map[string]graph.Value{}, names: graph.Extend(g), gone: map[*graph.Node]bool{},
 	}
 	given := map[string]bool{}
@@ -126,16 +126,54 @@ func newWork(ctx context.Context, g *graph.Graph, ev graph.Evaluator) (*work, er
 // enter notes what a node takes.
 func (w *work) enter(n *graph.Node) {
 	for _, name := range n.Uses() {
-		if !slices.Contains(w.users[name], n) {
-			w.users[name] = append(w.users[name], n)
+		u := w.users[name]
+		if u == nil {
+			u = &users{at: map[*graph.Node]int{}}
+			w.users[name] = u
+		}
+		if _, ok := u.at[n]; !ok {
+			u.at[n] = len(u.order)
+			u.order = append(u.order, n)
 		}
 	}
+}
+
+// users are the nodes that take a value, each once, in the order in which they came to; nil is one that does so no more. A value may have very many of them.
+type users struct {
+	order []*graph.Node
+	at    map[*graph.Node]int
+}
+
+// usersOf returns the nodes that take a value.
+func (w *work) usersOf(name string) []*graph.Node {
+	u := w.users[name]
+	if u == nil {
+		return nil
+	}
+	u.order = slices.DeleteFunc(u.order, func(n *graph.Node) bool { return n == nil })
+	for i, n := range u.order {
+		u.at[n] = i
+	}
+	return slices.Clone(u.order)
+}
+
+// fanout is how many nodes take a value.
+func (w *work) fanout(name string) int {
+	if u := w.users[name]; u != nil {
+		return len(u.at)
+	}
+	return 0
 }
 
 // leave undoes enter, before the inputs of a node change.
 func (w *work) leave(n *graph.Node) {
 	for _, name := range n.Uses() {
-		w.users[name] = slices.DeleteFunc(slices.Clone(w.users[name]), func(u *graph.Node) bool { return u == n })
+		if u := w.users[name]; u != nil {
+			if i, ok := u.at[n]; ok {
+				u.order[i] = nil
+				delete(u.at, n)
+			}
+		}
 	}
 }
 
@@ -172,10 +210,10 @@ func (w *work) drop(n *graph.Node) {
 
 // only returns the one node that takes a value, where there is one and nothing else needs the value.
 func (w *work) only(name string) *graph.Node {
-	if w.outputs[name] || len(w.users[name]) != 1 {
+	if w.outputs[name] || w.fanout(name) != 1 {
 		return nil
 	}
-	return w.users[name][0]
+	return w.usersOf(name)[0]
 }
 
 // alias makes everything that takes the one output of n take another value instead, and drops n. It reports whether it could: an output of the
@@ -200,7 +238,7 @@ func (w *work) alias(n *graph.Node, to string) bool {
 	} else {
 		w.drop(n)
 	}
-	for _, u := range slices.Clone(w.users[from]) {
+	for _, u := range w.usersOf(from) {
 		w.leave(u)
 		retarget(u, from, to)
 		w.enter(u)

@@ -181,7 +181,7 @@ func (w *work) scaleWeights(n *graph.Node, weights *tensor.Tensor, channels, blo
 	if !a.scales {
 		return true
 	}
-	if len(w.users[n.Inputs[1]]) != 1 || w.outputs[n.Inputs[1]] {
+	if w.fanout(n.Inputs[1]) != 1 || w.outputs[n.Inputs[1]] {
 		return false
 	}
 	var t *tensor.Tensor

@@ -3,7 +3,9 @@ package rewrite_test
 import (
 	"testing"
 
+	"github.com/millrace/millrace/engine/native"
 	"github.com/millrace/millrace/graph"
+	"github.com/millrace/millrace/graph/tensorflow/rewrite"
 	"github.com/millrace/millrace/tensor"
 )
 
@@ -108,5 +110,27 @@ func TestFlats(t *testing.T) {
 			y := n.Op("Squeeze", nil, n.Op("Conv", c.attrs, wide, n.weights("w", 5, 4, 1, 3)), n.Ints(2))
 			testPass(t, "flats", n, "Unsqueeze, Conv, Squeeze", c.after, y)
 		})
+	}
+}
+
+// TestDuplicatesWide has a value that very many nodes take.
+func TestDuplicatesWide(t *testing.T) {
+	const many = 30_000
+	n := newNet()
+	x := n.input("x", 3)
+	var all []string
+	for range many {
+		all = append(all, n.Op("Relu", nil, x))
+	}
+	n.Output(n.Op("Sum", nil, all...))
+	g, err := n.Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := rewrite.Run(t.Context(), g, native.Evaluator(), rewrite.All()); err != nil {
+		t.Fatal(err)
+	}
+	if len(g.Nodes) != 2 || len(g.Nodes[1].Inputs) != many {
+		t.Errorf("%d nodes are left", len(g.Nodes))
 	}
 }

@@ -35,7 +35,7 @@ func transposes(w *work) (int, error) {
 			if !m.outer[n] || w.gone[n] {
 				continue
 			}
-			for _, u := range slices.Clone(w.users[n.Outputs[0]]) {
+			for _, u := range w.usersOf(n.Outputs[0]) {
 				if m.left--; m.left < 0 {
 					break
 				}
@@ -47,7 +47,7 @@ func transposes(w *work) (int, error) {
 					moved++
 				}
 			}
-			if out := n.Outputs[0]; len(w.users[out]) == 0 && !w.outputs[out] {
+			if out := n.Outputs[0]; w.fanout(out) == 0 && !w.outputs[out] {
 				w.drop(n)
 			}
 		}
@@ -156,7 +156,7 @@ func (m *mover) over(n *graph.Node, attrs graph.Attrs, perm []int64) {
 	}
 	n.Outputs = slices.Clone(n.Outputs)
 	for i, out := range n.Outputs {
-		if out == "" || len(m.users[out]) == 0 && !m.outputs[out] {
+		if out == "" || m.fanout(out) == 0 && !m.outputs[out] {
 			continue
 		}
 		inner := m.names.Unique(out + "/first")
