@@ -56,6 +56,8 @@ type Metadata struct {
 	Unit   string `json:"unit,omitempty"`
 	// Trained says for people what it was trained with.
 	Trained string `json:"trained,omitempty"`
+	// Frozen are initializers that training the model further leaves alone where nobody says otherwise, as a JSON array.
+	Frozen []string `json:"frozen,omitempty"`
 }
 
 // What Metadata.Task may be.
@@ -104,6 +106,10 @@ var keys = map[string]key{
 	"target":  text(func(m *Metadata) *string { return &m.Target }),
 	"unit":    text(func(m *Metadata) *string { return &m.Unit }),
 	"trained": text(func(m *Metadata) *string { return &m.Trained }),
+	"frozen": {
+		func(m *Metadata, s string) error { return parseJSON(s, &m.Frozen) },
+		func(m *Metadata) string { return formatJSON(m.Frozen, len(m.Frozen)) },
+	},
 }
 
 type key = struct {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 
 	"github.com/millrace/millrace/graph/onnx"
 	"github.com/millrace/millrace/graph/tensorflow"
@@ -24,6 +25,12 @@ func Import(ctx context.Context, path string, opts tensorflow.Options) (*Model, 
 		return nil, nil, err
 	default:
 		return nil, nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if len(res.Frozen) > 0 {
+		if res.Graph.Metadata == nil {
+			res.Graph.Metadata = map[string]string{}
+		}
+		maps.Copy(res.Graph.Metadata, Metadata{Frozen: res.Frozen}.Props())
 	}
 	m, err := New(res.Graph)
 	if err != nil {

@@ -55,7 +55,7 @@ type Config struct {
 	MaxValue float64
 	// MaxNorm limits the 2-norm of all gradients together; 0 does not.
 	MaxNorm float64
-	// Frozen are initializers of an ONNX model that are left alone.
+	// Frozen are initializers of an ONNX model that are left alone; nil leaves alone what the file says (model.Metadata.Frozen).
 	Frozen []string
 	// Seed decides the initial weights, the order of the examples and their augmentation.
 	Seed uint64

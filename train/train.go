@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/millrace/millrace/graph"
@@ -161,6 +162,11 @@ func newRun(ctx context.Context, s settled) (_ *run, err error) {
 		return nil, fmt.Errorf("%w: %d training examples do not fill the model's batch of %d", ErrData, training.Len(), shape[0])
 	}
 	opts := s.gradient(training)
+	if opts.Frozen == nil {
+		opts.Frozen = slices.DeleteFunc(slices.Clone(m.Frozen), func(name string) bool {
+			return !slices.ContainsFunc(r.g.Initializers, func(in graph.Initializer) bool { return in.Name == name })
+		})
+	}
 	if s.Balanced {
 		if training.targets != nil {
 			return nil, fmt.Errorf("%w: balanced is for classes, and these are numbers", ErrData)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -19,6 +21,7 @@ import (
 	"github.com/millrace/millrace/fault"
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/onnx"
+	"github.com/millrace/millrace/internal/outfile"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/tensor"
 	"github.com/millrace/millrace/train"
@@ -411,6 +414,26 @@ func TestFineTune(t *testing.T) {
 	}
 	if second.Evaluation.Accuracy() <= first.Evaluation.Accuracy() && first.Evaluation.Accuracy() < 1 {
 		t.Errorf("accuracy went from %v to %v", first.Evaluation.Accuracy(), second.Evaluation.Accuracy())
+	}
+	// The file says it, of an initializer that somebody has taken out too; an empty list is against that.
+	g := first.Model.Clone()
+	maps.Copy(g.Metadata, model.Metadata{Frozen: []string{"conv1.weight", "gone"}}.Props())
+	cfg.Arch, cfg.Epochs = filepath.Join(t.TempDir(), "frozen.onnx"), 1
+	if err := outfile.Write(cfg.Arch, func(w io.Writer) error { return onnx.Write(w, g) }); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		frozen []string
+		same   bool
+	}{{nil, true}, {[]string{}, false}} {
+		cfg.Frozen = c.frozen
+		third, err := train.Run(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same := bytes.Equal(g.Initializer("conv1.weight").Bytes(), third.Model.Initializer("conv1.weight").Bytes()); same != c.same {
+			t.Errorf("frozen %v: what the file says to leave alone has the same bits: %v", c.frozen, same)
+		}
 	}
 }
 

@@ -58,6 +58,11 @@ func (c *call) reshape(v *value, dims ...int64) *value {
 		if err != nil {
 			c.damaged("%v", err)
 		}
+		if c.trained[v.name] { // no other constant's, which happens to be the same, as biases of a new net are
+			out := &value{name: c.unique(c.hint("Reshape")), dtype: t.DType(), shape: graph.Dims(t.Shape()...), con: t}
+			c.follow([]*value{v}, []*value{out})
+			return out
+		}
 		return c.constant(c.hint("Reshape"), t)
 	}
 	var attrs graph.Attrs

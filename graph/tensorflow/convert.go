@@ -50,6 +50,7 @@ type converter struct {
 	late      map[*graph.Node]bool   // whose outputs are constants that settle computes
 	constants map[string]*value      // that nodes use, by name
 	made      map[string]*graph.Node // the nodes by what they give
+	trained   map[string]bool        // constants that are variables which training changed, or computed of such
 	shared    map[string]*value      // small constants by type, shape and bytes
 	left      int                    // nodes that may still be visited
 	grown     int                    // bytes of constants that may still be added

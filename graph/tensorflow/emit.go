@@ -94,11 +94,24 @@ func (c *call) multi(op string, outputs int, attrs graph.Attrs, in ...*value) []
 	if outputs == 1 && c.followed(out[0]) {
 		return out
 	}
-	if constant && c.fold(n, in, out) {
-		return out
+	if constant {
+		c.follow(in, out)
+		if c.fold(n, in, out) {
+			return out
+		}
 	}
 	c.add(n)
 	return out
+}
+
+// follow notes that constants which are computed of variables that are trained are so too.
+func (c *converter) follow(in, out []*value) {
+	if !slices.ContainsFunc(in, func(v *value) bool { return v != nil && c.trained[v.name] }) {
+		return
+	}
+	for _, v := range out {
+		c.trained[v.name] = true
+	}
 }
 
 // add adds a node that is whole.

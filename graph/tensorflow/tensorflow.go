@@ -47,6 +47,9 @@ type Result struct {
 	Graph *graph.Graph
 	// Notes say what a person might want to know, such as how the variables were found.
 	Notes []string
+	// Frozen are the initializers that were constants or variables which training left alone, so that training it further leaves them alone too; nil where the file does not
+	// say which were trained. What was computed of several is frozen where all of them were.
+	Frozen []string
 }
 
 // Import opens the file or folder at path, as Open does, and converts it.
@@ -104,7 +107,11 @@ func convert(ctx context.Context, sel *selection, from *checkpoint.Checkpoint, l
 	if err := rewrite.Run(ctx, res.Graph, ev, passes); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	return res, check(res.Graph)
+	if err := check(res.Graph); err != nil {
+		return nil, err
+	}
+	res.keepFrozen()
+	return res, nil
 }
 
 // assemble is convert without what is done when the graph is whole; the large constants that are still to be computed are apart.
@@ -118,7 +125,7 @@ func assemble(ctx context.Context, sel *selection, from *checkpoint.Checkpoint, 
 		ctx: ctx, ev: ev, step: infer.NewStepper(stepOpset), variables: vs, load: load, advice: sel.advice,
 		functions: map[string]*graphdef.Function{}, bodies: map[string]map[string]*graphdef.Node{}, opOutputs: map[string][]string{},
 		fed: map[string]*value{}, names: map[string]int{}, constants: map[string]*value{}, shared: map[string]*value{},
-		late: map[*graph.Node]bool{}, made: map[string]*graph.Node{}, decoded: map[*graphdef.Node]*value{},
+		late: map[*graph.Node]bool{}, made: map[string]*graph.Node{}, trained: map[string]bool{}, decoded: map[*graphdef.Node]*value{},
 		left: maxNodes + moreNodes*len(sel.graph.Nodes), grown: maxGrown,
 	}
 	cut := map[string]bool{}
@@ -163,7 +170,31 @@ func assemble(ctx context.Context, sel *selection, from *checkpoint.Checkpoint, 
 	if err := c.finish(g, sel, edges); err != nil {
 		return nil, nil, err
 	}
-	return &Result{Graph: g, Notes: append(sel.notes, vs.note()...)}, c.late, nil
+	return &Result{Graph: g, Notes: append(sel.notes, vs.note()...), Frozen: c.untrained()}, c.late, nil
+}
+
+// untrained returns the names of constants that no variable which training changed is in.
+func (c *converter) untrained() (names []string) {
+	if c.variables.trainable == nil {
+		return nil
+	}
+	for name := range c.constants {
+		names = append(names, name)
+	}
+	for n := range c.late {
+		names = append(names, n.Outputs...)
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return c.trained[name] })
+}
+
+// keepFrozen keeps of Frozen what is in the graph and could be trained.
+func (r *Result) keepFrozen() {
+	could := map[string]bool{}
+	for _, in := range r.Graph.Initializers {
+		could[in.Name] = in.Tensor.DType().IsFloat() && in.Tensor.Rank() > 0
+	}
+	r.Frozen = slices.DeleteFunc(r.Frozen, func(name string) bool { return !could[name] })
+	slices.Sort(r.Frozen)
 }
 
 // stepOpset is the opset whose forms the operator functions write; finish raises what needs a later one.

@@ -45,6 +45,8 @@ type variables struct {
 	objects  map[string]key         // by node
 	restores map[string]key         // by node
 	found    map[string]int         // how many were found how
+	// trainable are those that training changed, by node; nil where the file does not say.
+	trainable map[string]bool
 }
 
 // collectVariables lists the variables of a graph, with where the object graph and the restore operators say that they are.
@@ -74,6 +76,9 @@ func collectVariables(g *graphdef.Graph, meta *graphdef.MetaGraph, from *checkpo
 	if err := vs.collectRestores(g, nodes); err != nil {
 		return nil, err
 	}
+	if meta != nil {
+		vs.collectTrainable(g, meta)
+	}
 	if meta != nil && meta.Objects != nil && from != nil {
 		if err := vs.collectObjects(g, meta.Objects); err != nil {
 			return nil, err
@@ -100,23 +105,11 @@ func (vs *variables) collectObjects(g *graphdef.Graph, saved *graphdef.ObjectGra
 			byName[o.Variable] = append(byName[o.Variable], i)
 		}
 	}
-	for _, n := range g.Nodes {
-		f, err := n.Attrs.Func("f")
-		if n.Op != "PartitionedCall" && n.Op != "StatefulPartitionedCall" || err != nil {
-			continue
+	captures(g, saved, func(name string, object int) {
+		if k, ok := keys[object]; ok && vs.all[name] != nil {
+			vs.objects[name] = key{name: k}
 		}
-		bound := saved.Bound[f.Name]
-		data := slices.DeleteFunc(slices.Clone(n.Inputs), func(in string) bool { return strings.HasPrefix(in, "^") })
-		if len(bound) > len(data) {
-			continue
-		}
-		for i, in := range data[len(data)-len(bound):] {
-			name, _ := splitTensor(in)
-			if k, ok := keys[bound[i]]; ok && vs.all[name] != nil {
-				vs.objects[name] = key{name: k}
-			}
-		}
-	}
+	})
 	for name, v := range vs.all { // those that no call binds, where the name says which
 		if _, ok := vs.objects[name]; !ok && len(byName[v.name]) == 1 {
 			if k, ok := keys[byName[v.name][0]]; ok {
@@ -125,6 +118,60 @@ func (vs *variables) collectObjects(g *graphdef.Graph, saved *graphdef.ObjectGra
 		}
 	}
 	return nil
+}
+
+// collectTrainable learns which variables training changed: from the object graph, or from the collection of TensorFlow 1.
+func (vs *variables) collectTrainable(g *graphdef.Graph, meta *graphdef.MetaGraph) {
+	set := map[string]bool{}
+	for _, tensor := range meta.Trainable {
+		name, _ := splitTensor(tensor)
+		set[name] = true
+	}
+	if meta.Objects != nil {
+		byName := map[string]bool{}
+		for _, o := range meta.Objects.Nodes {
+			if o.Kind == "variable" && o.Trainable {
+				byName[o.Variable] = true
+			}
+		}
+		for name, v := range vs.all {
+			if byName[v.name] {
+				set[name] = true
+			}
+		}
+		captures(g, meta.Objects, func(name string, object int) {
+			if object < 0 || object >= len(meta.Objects.Nodes) || vs.all[name] == nil {
+				return
+			}
+			if meta.Objects.Nodes[object].Trainable {
+				set[name] = true
+			} else {
+				delete(set, name) // another one has the same name
+			}
+		})
+	}
+	if len(set) > 0 {
+		vs.trainable = set
+	}
+}
+
+// captures calls do with each value that a call gives a function beside its arguments, and the object that it is.
+func captures(g *graphdef.Graph, saved *graphdef.ObjectGraph, do func(name string, object int)) {
+	for _, n := range g.Nodes {
+		f, err := n.Attrs.Func("f")
+		if n.Op != "PartitionedCall" && n.Op != "StatefulPartitionedCall" || err != nil {
+			continue
+		}
+		objects := saved.Bound[f.Name]
+		data := slices.DeleteFunc(slices.Clone(n.Inputs), func(in string) bool { return strings.HasPrefix(in, "^") })
+		if len(objects) > len(data) {
+			continue
+		}
+		for i, in := range data[len(data)-len(objects):] {
+			name, _ := splitTensor(in)
+			do(name, objects[i])
+		}
+	}
 }
 
 // objectKeys pairs the two object graphs, and returns the checkpoint's key of each node that is a variable.
@@ -262,6 +309,9 @@ func (c *call) read(v *variable) *value {
 	vs.found[how]++
 	c.grown += 2 * t.Size() * t.DType().Size()
 	v.value = &value{name: c.unique(v.name), dtype: t.DType(), shape: graph.Dims(t.Shape()...), con: t}
+	if vs.trainable[v.node.Name] {
+		c.trained[v.value.name] = true
+	}
 	return v.value
 }
 

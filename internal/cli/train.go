@@ -61,7 +61,7 @@ that was interrupted goes on with --resume, to the same bits. --run keeps a fold
 	f.Float64Var(&t.LabelSmoothing, "label-smoothing", 0, "share of each target that is spread over all labels")
 	f.Float64Var(&t.MaxValue, "max-value", 0, "limit of each element of a gradient (0: none)")
 	f.Float64Var(&t.MaxNorm, "max-norm", 0, "limit of the gradients' norm (0: none)")
-	f.StringSliceVar(&t.Frozen, "frozen", nil, "`initializers` of an ONNX model to leave alone")
+	f.StringSliceVar(&t.Frozen, "frozen", nil, "`initializers` of an ONNX model to leave alone (default: what its file says; '' trains all)")
 	f.Uint64Var(&t.Seed, "seed", 0, "seed of the weights, the order and the augmentation")
 	f.StringVar(&t.Eval, "eval", "10%", "what is kept for validation: a number of examples (the last ones), a percentage at random, or 0")
 	f.StringVar(&t.Augment, "augment", "none", "random changes of pictures: none, digits, or a list such as shift=0.05,rotate=10")

@@ -1,6 +1,7 @@
 package graphdef
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/millrace/millrace/graph"
@@ -18,6 +19,8 @@ type MetaGraph struct {
 	Objects    *ObjectGraph
 	// Assets are files in the model's folder assets, by the tensor that their name is fed to.
 	Assets map[string]string
+	// Trainable are the variables that training changed, as tensors, such as w:0; nil where the file does not say (TensorFlow 2 says it of the objects).
+	Trainable []string
 }
 
 // A Saver says by which tensors and nodes the graph saves and restores its variables.
@@ -50,8 +53,9 @@ type Object struct {
 	Children []Child
 	// Kind is "variable", "asset", "function", "constant", "resource", "user" and so on.
 	Kind string
-	// Variable is the variable's name, of those that are variables.
-	Variable string
+	// Variable is the variable's name, of those that are variables, and Trainable says that training changed it.
+	Variable  string
+	Trainable bool
 }
 
 // A Child is an edge to another node.
@@ -121,6 +125,12 @@ func decodeMeta(data []byte, mem *budget) (*MetaGraph, error) {
 			m.Graph, err = decodeGraph(s.bytes("graph_def"), mem)
 		case 3:
 			m.Saver, err = decodeSaver(s.bytes("saver_def"))
+		case 4:
+			if key, value := s.entry("collection_def"); key == "trainable_variables" {
+				if m.Trainable, err = decodeCollection(value, mem); err != nil {
+					err = fmt.Errorf("collection %q: %w", key, err)
+				}
+			}
 		case 5:
 			if err = mem.charge(512); err != nil {
 				break
@@ -273,6 +283,43 @@ func decodeTensorInfo(data []byte) (TensorInfo, error) {
 	return info, s.err
 }
 
+// decodeCollection reads the names of a collection of variables: VariableDefs as bytes, or, of the oldest graphs, the names of their tensors.
+func decodeCollection(data []byte, mem *budget) (names []string, err error) {
+	add := func(name string) {
+		if err == nil {
+			err = mem.charge(2 * stringCost)
+		}
+		if err == nil && name != "" {
+			names = append(names, name)
+		}
+	}
+	s := scan(data)
+	for err == nil && s.next() {
+		switch s.num {
+		case 1:
+			for v := scan(s.bytes("node_list")); err == nil && v.next(); {
+				if v.num == 1 {
+					add(v.str("value"))
+				}
+			}
+		case 2:
+			for v := scan(s.bytes("bytes_list")); err == nil && v.next(); {
+				if v.num != 1 {
+					continue
+				}
+				d := scan(v.bytes("value"))
+				for err == nil && d.next() {
+					if d.num == 1 {
+						add(d.str("variable_name"))
+					}
+				}
+				err = errors.Join(err, d.err)
+			}
+		}
+	}
+	return names, errors.Join(err, s.err)
+}
+
 // objectKinds are the fields of SavedObject that say what it is.
 var objectKinds = map[int32]string{
 	4: "user", 5: "asset", 6: "function", 7: "variable", 8: "concrete function", 9: "constant", 10: "resource", 12: "captured tensor",
@@ -345,7 +392,10 @@ func decodeObject(data []byte, mem *budget) (Object, error) {
 		case 7:
 			v := scan(s.bytes("variable"))
 			for v.next() {
-				if v.num == 6 {
+				switch v.num {
+				case 3:
+					o.Trainable = v.int("trainable") != 0
+				case 6:
 					o.Variable = v.str("name")
 				}
 			}
