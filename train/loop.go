@@ -110,7 +110,7 @@ func (l *loop) step(ctx context.Context, b *batch, rate float64) (loss float64, 
 	l.batch++
 	loss = float64(tensor.Data[float32](l.out[l.loss])[0])
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return loss, 0, fmt.Errorf("the loss is %v after %d steps: a lower learning rate may help", loss, l.steps)
+		return loss, 0, l.noNumber(b, loss)
 	}
 	if b.y.DType() != tensor.Int64 {
 		return loss, 0, nil // a regression's numbers are no classes
