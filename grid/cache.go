@@ -326,7 +326,7 @@ func (g *Grid) finishDeletion(ctx context.Context, name string) error {
 		return err
 	}
 	err = g.meta.Delete(ctx, deletedPrefix+name, jetstream.LastRevision(rev))
-	if err != nil && !isWrongSequence(err) {
+	if err != nil && !isReplaced(err) {
 		return fmt.Errorf("note that it is gone: %w", apiError(err))
 	}
 	return nil

@@ -188,7 +188,7 @@ func settleGrown(ctx context.Context, js jetstream.JetStream, grid string, repli
 		if _, err = kv.Update(ctx, gridKey, b, entry.Revision()); err == nil {
 			return nil
 		}
-		if !isWrongSequence(err) { // else another node was faster, or a replica lags
+		if !isReplaced(err) { // else another node was faster, or a replica lags
 			return fmt.Errorf("describe the grid: %w", apiError(err))
 		}
 		select {

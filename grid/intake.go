@@ -69,7 +69,7 @@ func (i *Intake) Withdraw(ctx context.Context, source, node string) (taken bool,
 		if _, err = writeGrow(ctx, i.g.js, i.g.cfg.Name, s, rev); err == nil {
 			return false, nil
 		}
-		if !isWrongSequence(err) {
+		if !isReplaced(err) {
 			return false, err
 		}
 	}
@@ -155,7 +155,7 @@ func finishGrow(ctx context.Context, js jetstream.JetStream, grid string, s grow
 		return err
 	}
 	s.Phase = growDone
-	if _, err := writeGrow(ctx, js, grid, s, rev); err != nil && !isWrongSequence(err) {
+	if _, err := writeGrow(ctx, js, grid, s, rev); err != nil && !isReplaced(err) {
 		return err
 	}
 	return nil

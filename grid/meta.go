@@ -109,7 +109,7 @@ func (g *Grid) openMeta(ctx context.Context) error {
 		if b, err = json.Marshal(have); err != nil {
 			return fmt.Errorf("describe the grid: %w", err)
 		}
-		if _, err = kv.Update(ctx, gridKey, b, rev); isWrongSequence(err) {
+		if _, err = kv.Update(ctx, gridKey, b, rev); isReplaced(err) {
 			return g.openMeta(ctx) // another node was faster
 		}
 		if err != nil {

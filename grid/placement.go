@@ -356,7 +356,7 @@ func (g *Grid) Decide(ctx context.Context, about string, value []byte, number ui
 	ctx, cancel := g.limited(ctx)
 	defer cancel()
 	_, err := g.meta.Update(ctx, decisionPrefix+about, value, number)
-	if isWrongSequence(err) {
+	if isReplaced(err) {
 		return fmt.Errorf("%w: what was decided about %s was replaced", ErrRevision, about)
 	}
 	if err != nil {

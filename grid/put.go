@@ -303,6 +303,9 @@ func isWrongSequence(err error) bool { return isCode(err, wrongLastSequence) }
 
 func isInProcess(err error) bool { return isCode(err, sequenceInProcess) }
 
+// isReplaced reports whether a key of the grid's description was written by another node meanwhile, or is being written: in a cluster a condition on it fails with either.
+func isReplaced(err error) bool { return isWrongSequence(err) || isInProcess(err) }
+
 func isCode(err error, code jetstream.ErrorCode) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) && api.ErrorCode == code

@@ -38,7 +38,7 @@ func (g *Grid) NoteStore(ctx context.Context, name, id, before string) (string, 
 	} else {
 		_, err = g.meta.Update(ctx, storeKeyPrefix+name, []byte(id), rev)
 	}
-	if err != nil && !errors.Is(err, jetstream.ErrKeyExists) && !isWrongSequence(err) {
+	if err != nil && !errors.Is(err, jetstream.ErrKeyExists) && !isReplaced(err) {
 		return "", fmt.Errorf("note which store is %s: %w", name, apiError(err))
 	}
 	return g.StoreID(ctx, name)
