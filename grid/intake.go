@@ -77,6 +77,9 @@ func (i *Intake) Withdraw(ctx context.Context, source, node string) (taken bool,
 
 const (
 	growReason = "waits for the grid of a node alone, since cluster.grow is set: run `millrace cluster grow`"
+	// takesReason is that of a node without cluster.grow, and unreadReason that of one that cannot ask.
+	takesReason  = "waits until the cluster has taken over the grid of a node alone: `millrace cluster grow` says how far that is"
+	unreadReason = "waits until the cluster says what grid it has"
 	// promoteAfter is how long the nodes of a cluster leave it to the node alone to promote.
 	promoteAfter = 3 * time.Second
 )
@@ -98,13 +101,18 @@ func (g *Grid) awaitGrown(ctx context.Context) error {
 		if done {
 			return nil
 		}
-		if err != nil {
+		reason := growReason
+		switch {
+		case err != nil:
 			g.cfg.Logger.Debug("look whether the cluster has its grid", "error", err)
+			reason = unreadReason
+		case !g.cfg.Cluster.Grow:
+			reason = takesReason
 		}
-		g.waitsFor(growReason)
+		g.waitsFor(reason)
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", growReason, contextError(ctx))
+			return fmt.Errorf("%s: %w", reason, contextError(ctx))
 		case <-time.After(joinEvery):
 		}
 	}

@@ -206,12 +206,12 @@ func (g *Grid) patiently(ctx context.Context, do func(context.Context) error) er
 		if err == nil || !errors.Is(err, ErrUnavailable) {
 			return err
 		}
-		if tries > 2 && g.unopened.Load() { // an election alone takes one or two
-			g.waitsFor("waits: " + cmp.Or(g.NoLeader(), strings.ReplaceAll(err.Error(), ErrUnavailable.Error()+": ", "")))
-		}
 		g.cfg.Logger.Debug("the cluster is not ready", "error", err)
-		if tooFew(err) {
+		switch {
+		case tooFew(err):
 			g.waitsFor(fmt.Sprintf("waits for more nodes with %s in node.roles, since the grid is to have %d replicas", RoleGrid, g.cfg.Replicas))
+		case tries > 2 && g.unopened.Load(): // an election alone takes one or two
+			g.waitsFor("waits: " + cmp.Or(g.NoLeader(), strings.ReplaceAll(err.Error(), ErrUnavailable.Error()+": ", "")))
 		}
 		select {
 		case <-ctx.Done():

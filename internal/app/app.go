@@ -100,8 +100,11 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	if !compute {
 		open = checker(cfg, n.engines)
 	}
-	if n.registry, err = registry.Open(ctx, n.grid, registry.Config{
-		Open: open, CheckOnly: !compute, MaxBytes: int64(cfg.HTTP.Limits.ModelBody), Keep: n.keeps, InUse: n.named, Logger: log,
+	if err := n.patiently(ctx, "the models", func() (err error) {
+		n.registry, err = registry.Open(ctx, n.grid, registry.Config{
+			Open: open, CheckOnly: !compute, MaxBytes: int64(cfg.HTTP.Limits.ModelBody), Keep: n.keeps, InUse: n.named, Logger: log,
+		})
+		return err
 	}); err != nil {
 		return nil, err
 	}
@@ -120,6 +123,27 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	n.gate.admits = n.admits
 	n.gate.open.Store(true)
 	return n, nil
+}
+
+// openAgain is the pause before what a node opens is tried again.
+const openAgain = time.Second
+
+// patiently does what opening the node needs of the grid, in a cluster again for as long as a part of the grid is away: other nodes come back, and nobody would start a node
+// again that has ended for it.
+func (n *Node) patiently(ctx context.Context, what string, do func() error) error {
+	for {
+		err := do()
+		if err == nil || n.cluster == nil || !errors.Is(err, grid.ErrUnavailable) || ctx.Err() != nil {
+			return err
+		}
+		n.log.Warn("a part of the grid is away; what the node opens is tried again", "what", what, "error", err)
+		n.gate.waits("waits for a part of the grid, to open " + what)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(openAgain):
+		}
+	}
 }
 
 // Addr is the address that the node serves HTTP on.

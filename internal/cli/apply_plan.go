@@ -102,6 +102,10 @@ func (p *plan) caches(ctx context.Context) error {
 		if ch.Outcome != isUnchanged {
 			ch.do = func(ctx context.Context) error {
 				_, err := p.client.SetCache(ctx, config, exists, false)
+				if free, err := has(err, "cache_exists"); free || err != nil {
+					return err
+				}
+				_, err = p.client.SetCache(ctx, config, true, false) // somebody else made it meanwhile
 				return err
 			}
 		}
