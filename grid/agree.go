@@ -31,7 +31,7 @@ type terms struct {
 	Format     int    `json:"format"`
 	Partitions int    `json:"partitions"` // 0 for any
 	Replicas   int    `json:"replicas"`
-	// Voice says that it has a voice, and Data that it has had replicas since its start: there is a grid.
+	// Voice says that it has a voice, and Data that it has replicas, from before its start or of the grid that it has opened: there is a grid, which knows more than these terms.
 	Voice bool `json:"voice"`
 	Data  bool `json:"data"`
 }
@@ -113,12 +113,14 @@ func (g *Grid) answerTerms(nc *nats.Conn) error {
 		return err
 	}
 	t.Voice = !g.server.voiceless // until its server has it, what it had does not bind the others
-	data, err := json.Marshal(t)
-	if err != nil {
-		return fmt.Errorf("tell other nodes this one's terms: %w", err)
-	}
 	if _, err = nc.Subscribe(g.termsSubject(), func(m *nats.Msg) {
-		if err := m.Respond(data); err != nil {
+		now := t
+		now.Data = t.Data || t.Voice && !g.unopened.Load()
+		data, err := json.Marshal(now)
+		if err == nil {
+			err = m.Respond(data)
+		}
+		if err != nil {
 			g.cfg.Logger.Debug("tell another node this one's terms", "error", err)
 		}
 	}); err != nil {
@@ -272,7 +274,7 @@ func (g *Grid) agreesWithGrid(ctx context.Context, js jetstream.JetStream) (bool
 	if err := g.fits(have); err != nil {
 		return false, err
 	}
-	if err := g.hasStoresFor(ctx, kv); errors.Is(err, ErrConfig) {
+	if err := g.hasStoresFor(ctx, js, kv); errors.Is(err, ErrConfig) {
 		return false, err
 	} else if err != nil {
 		return unknown(err)
@@ -280,21 +282,35 @@ func (g *Grid) agreesWithGrid(ctx context.Context, js jetstream.JetStream) (bool
 	return true, nil
 }
 
-// hasStoresFor returns an ErrConfig where a cache of the grid has a store that this node lacks.
-func (g *Grid) hasStoresFor(ctx context.Context, kv jetstream.KeyValue) error {
+// hasStoresFor returns an ErrConfig where a cache of the grid has a store that this node lacks. What a replica says that lags is not enough: the leader says how many caches there are.
+func (g *Grid) hasStoresFor(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValue) error {
 	if g.cfg.Tiers == nil {
 		return nil
 	}
 	here := g.cfg.Tiers.Stores()
-	watch, err := kv.Watch(ctx, cachePrefix+"*", jetstream.IgnoreDeletes())
+	stream, err := js.Stream(ctx, "KV_"+g.metaBucket())
 	if err != nil {
 		return fmt.Errorf("read the caches: %w", err)
 	}
-	for {
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter("$KV."+g.metaBucket()+"."+cachePrefix+"*"))
+	if err != nil {
+		return fmt.Errorf("read the caches: %w", err)
+	}
+	watch, err := kv.Watch(ctx, cachePrefix+"*")
+	if err != nil {
+		return fmt.Errorf("read the caches: %w", err)
+	}
+	for seen := 0; ; seen++ {
 		select {
 		case entry := <-watch.Updates():
 			if entry == nil {
-				return watch.Stop()
+				if all := len(info.State.Subjects); seen < all {
+					err = fmt.Errorf("%w: a replica has %d of %d caches", ErrUnavailable, seen, all)
+				}
+				return errors.Join(err, watch.Stop())
+			}
+			if entry.Operation() != jetstream.KeyValuePut {
+				continue
 			}
 			var config CacheConfig
 			if err := json.Unmarshal(entry.Value(), &config); err != nil {
