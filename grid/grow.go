@@ -23,6 +23,8 @@ type Growing struct {
 	Dial func(ctx context.Context) (io.ReadWriteCloser, error)
 	// Note is kept in the folder, for Config.Resolve.
 	Note json.RawMessage
+	// Hold is how long writes may be held for the cluster to have all; 0 is half a second. Where nobody writes it may be long, which a busy machine needs.
+	Hold time.Duration
 	// Progress is told what happens; nil for nobody. It must not block.
 	Progress func(GrowProgress)
 }

@@ -1,6 +1,7 @@
 package grid
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,7 +95,7 @@ func (w *grower) undecided(ctx context.Context, err error) error {
 // hold has writes wait, and returns when the mirrors have all that was written.
 func (w *grower) hold(ctx context.Context, all []*copied, moved chan struct{}) error {
 	g := w.g
-	ctx, cancel := context.WithTimeout(ctx, holdFor)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(w.with.Hold, holdFor))
 	defer cancel()
 	if err := g.server.remap(entriesSubject, heldSubject); err != nil {
 		return err

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // readerToken begins the reserved subjects of positions: reader.<cache>.<reader>.
@@ -403,19 +402,12 @@ func (g *Grid) Readers(ctx context.Context) ([]ReaderName, error) {
 	g.mu.Unlock()
 	for _, parts := range classes {
 		for _, p := range parts {
-			stream, err := g.js.Stream(ctx, p.stream)
-			if err != nil {
-				return nil, fmt.Errorf("open stream %s: %w", p.stream, apiError(err))
-			}
 			prefix := p.subject(reserved, readerToken+".")
-			info, err := stream.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
-			if err == nil && !ofLeader(info) {
-				err = fmt.Errorf("%w: its leader does not answer", ErrUnavailable)
-			}
+			subjects, err := g.subjects(ctx, p.stream, prefix+">")
 			if err != nil {
-				return nil, fmt.Errorf("list the readers in %s: %w", p.stream, apiError(err))
+				return nil, fmt.Errorf("list the readers: %w", err)
 			}
-			for subject := range info.State.Subjects {
+			for _, subject := range subjects {
 				cache, reader, ok := strings.Cut(strings.TrimPrefix(subject, prefix), ".")
 				if !ok || found[ReaderName{cache, reader}] {
 					continue

@@ -96,22 +96,29 @@ func (g *Grid) stream(ctx context.Context, p *partition) (jetstream.Stream, erro
 	}
 }
 
-// subjects asks the leader of a stream which subjects below one it has, in any order.
+// subjects asks the leader of a stream which subjects below one it has, in any order. As in stream, a request that nobody answers is made again.
 func (g *Grid) subjects(ctx context.Context, stream, filter string) ([]string, error) {
 	for {
-		s, err := g.js.Stream(ctx, stream)
+		try, cancel := ctx, func() {}
+		if g.clustered() {
+			try, cancel = context.WithTimeout(ctx, leaderTry)
+		}
+		s, err := g.js.Stream(try, stream)
 		var info *jetstream.StreamInfo
 		if err == nil {
-			info, err = s.Info(ctx, jetstream.WithSubjectFilter(filter))
+			info, err = s.Info(try, jetstream.WithSubjectFilter(filter))
 		}
-		if err != nil {
-			return nil, fmt.Errorf("open stream %s: %w", stream, apiError(err))
-		}
-		if ofLeader(info) {
+		late := try.Err() != nil && ctx.Err() == nil
+		cancel()
+		switch {
+		case err == nil && ofLeader(info):
 			return slices.Collect(maps.Keys(info.State.Subjects)), nil
-		}
-		if g.settleDown(ctx) != nil {
-			return nil, fmt.Errorf("open stream %s: %w: its leader does not answer", stream, ErrUnavailable)
+		case err == nil:
+			if g.settleDown(ctx) != nil {
+				return nil, fmt.Errorf("open stream %s: %w: its leader does not answer", stream, ErrUnavailable)
+			}
+		case !late:
+			return nil, fmt.Errorf("open stream %s: %w", stream, apiError(err))
 		}
 	}
 }

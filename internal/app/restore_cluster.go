@@ -21,6 +21,9 @@ import (
 	"github.com/millrace/millrace/internal/lockfile"
 )
 
+// holdRestored is how long the nodes may take for the last of what is restored. Nobody writes meanwhile: the grid is that of this command alone.
+const holdRestored = 10 * time.Second
+
 // ClusterRestore says where a backup goes whose grid is to be a cluster's.
 type ClusterRestore struct {
 	To cluster.Target
@@ -91,7 +94,7 @@ func RestoreCluster(ctx context.Context, cfg Config, from backup.Place, m backup
 		return out, err
 	}
 	// Nobody asks later what became of it but this command, by the note.
-	return out, g.Grow(ctx, grid.Growing{Offer: offer, Dial: o.To.Dial, Note: json.RawMessage("{}"), Progress: o.Growth})
+	return out, g.Grow(ctx, grid.Growing{Offer: offer, Dial: o.To.Dial, Note: json.RawMessage("{}"), Progress: o.Growth, Hold: holdRestored})
 }
 
 // isStoreReader reports whether a reader writes a cache into a store. A store that is new has nothing, and one that is not is written nothing twice.
