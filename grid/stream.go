@@ -73,52 +73,52 @@ func (g *Grid) makeStreams(ctx context.Context) error {
 // streamTry is how long one request for a stream waits after the server was restarted.
 const streamTry = time.Second
 
-// stream asks for a partition's stream. In a cluster nobody answers while its leader changes, or a replica that may lag does: it is asked again.
-func (g *Grid) stream(ctx context.Context, p *partition) (jetstream.Stream, error) {
-	for {
-		try, cancel := ctx, func() {}
-		if g.clustered() {
-			try, cancel = context.WithTimeout(ctx, leaderTry)
+// stream asks for a partition's stream.
+func (g *Grid) stream(ctx context.Context, p *partition) (stream jetstream.Stream, err error) {
+	err = g.askOfLeader(ctx, p.stream, func(ctx context.Context) (*jetstream.StreamInfo, error) {
+		if stream, err = g.js.Stream(ctx, p.stream); err != nil {
+			return nil, err
 		}
-		stream, err := g.js.Stream(try, p.stream)
-		late := try.Err() != nil && ctx.Err() == nil
-		cancel()
-		switch {
-		case err == nil && ofLeader(stream.CachedInfo()):
-			return stream, nil
-		case err == nil:
-			if g.settleDown(ctx) != nil {
-				return nil, fmt.Errorf("open stream %s: %w: its leader does not answer", p.stream, ErrUnavailable)
-			}
-		case !late:
-			return nil, fmt.Errorf("open stream %s: %w", p.stream, apiError(err))
-		}
-	}
+		return stream.CachedInfo(), nil
+	})
+	return stream, err
 }
 
-// subjects asks the leader of a stream which subjects below one it has, in any order. As in stream, a request that nobody answers is made again.
-func (g *Grid) subjects(ctx context.Context, stream, filter string) ([]string, error) {
+// subjects asks the leader of a stream which subjects below one it has, in any order.
+func (g *Grid) subjects(ctx context.Context, stream, filter string) (names []string, err error) {
+	err = g.askOfLeader(ctx, stream, func(ctx context.Context) (*jetstream.StreamInfo, error) {
+		s, err := g.js.Stream(ctx, stream)
+		if err != nil {
+			return nil, err
+		}
+		info, err := s.Info(ctx, jetstream.WithSubjectFilter(filter))
+		if err == nil {
+			names = slices.Collect(maps.Keys(info.State.Subjects))
+		}
+		return info, err
+	})
+	return names, err
+}
+
+// askOfLeader asks for a stream until its leader has answered. In a cluster nobody answers while its leader changes, or a replica that may lag does: it is asked again.
+func (g *Grid) askOfLeader(ctx context.Context, stream string, ask func(context.Context) (*jetstream.StreamInfo, error)) error {
 	for {
 		try, cancel := ctx, func() {}
 		if g.clustered() {
 			try, cancel = context.WithTimeout(ctx, leaderTry)
 		}
-		s, err := g.js.Stream(try, stream)
-		var info *jetstream.StreamInfo
-		if err == nil {
-			info, err = s.Info(try, jetstream.WithSubjectFilter(filter))
-		}
+		info, err := ask(try)
 		late := try.Err() != nil && ctx.Err() == nil
 		cancel()
 		switch {
 		case err == nil && ofLeader(info):
-			return slices.Collect(maps.Keys(info.State.Subjects)), nil
+			return nil
 		case err == nil:
 			if g.settleDown(ctx) != nil {
-				return nil, fmt.Errorf("open stream %s: %w: its leader does not answer", stream, ErrUnavailable)
+				return fmt.Errorf("open stream %s: %w: its leader does not answer", stream, ErrUnavailable)
 			}
 		case !late:
-			return nil, fmt.Errorf("open stream %s: %w", stream, apiError(err))
+			return fmt.Errorf("open stream %s: %w", stream, apiError(err))
 		}
 	}
 }
