@@ -20,6 +20,9 @@ func (g *Grid) loadCaches(ctx context.Context) error {
 	watch, err := g.meta.Watch(watching, cachePrefix+"*")
 	if err != nil {
 		cancel()
+		if ctx.Err() != nil { // it ended the watch: what is late is not given up
+			err = contextError(ctx)
+		}
 		return fmt.Errorf("read the caches: %w", apiError(err))
 	}
 	for {
