@@ -141,8 +141,7 @@ func stats(t testing.TB, c *grid.Cache) grid.Stats {
 
 // inMemory returns how many entries have their values in memory.
 func inMemory(t testing.TB, c *grid.Cache) int64 {
-	s := stats(t, c)
-	return s.Entries - s.Cold
+	return stats(t, c).InMemory
 }
 
 func eventually(t testing.TB, what string, is func() bool) {

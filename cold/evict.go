@@ -109,6 +109,7 @@ func (t *tier) evictLoop() {
 
 var (
 	errReaders = errors.New("readers of the cache have not passed what should leave memory")
+	errWriting = errors.New("what should leave memory is being written")
 	errNobody  = errors.New("nothing is in memory that may leave")
 )
 
@@ -125,12 +126,19 @@ func (t *tier) evict(ctx context.Context, excess amount, tries int) (n int, err 
 		t.mu.Lock()
 		v := t.policy.victim()
 		var key string
+		writing := false
 		if v != nil {
-			key = v.key
+			key, writing = v.key, t.writing[v.key] > 0
 		}
 		t.mu.Unlock()
 		if v == nil {
 			break
+		}
+		if writing {
+			why = errWriting
+			t.release(v, false)
+			tries--
+			continue
 		}
 		r, ok := t.c.Resident(key)
 		if !ok { // its removal is on the way here

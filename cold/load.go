@@ -156,12 +156,12 @@ func (t *tier) load(ctx context.Context, cold grid.Cold) ([]byte, error) {
 func (t *tier) back(ctx context.Context, cold grid.Cold, value []byte) {
 	wait, cancel := context.WithTimeout(ctx, backWait)
 	defer cancel()
-	size := int64(len(value))
-	if err := t.Admit(wait, 1, size); err != nil {
+	taken, err := t.Admit(wait, grid.Need{Key: cold.Entry.Key, Size: int64(len(value))}.Whole())
+	if err != nil {
 		return
 	}
-	err := t.cold.steps.activate(ctx, t.c, cold, value)
-	t.Release(1, size)
+	err = t.cold.steps.activate(ctx, t.c, cold, value)
+	t.Release(taken)
 	if err != nil && !errors.Is(err, grid.ErrRevision) && !errors.Is(err, grid.ErrNotFound) && ctx.Err() == nil {
 		t.cold.cfg.Logger.Debug("a value was not brought back", "cache", t.name, "key", cold.Entry.Key, "error", err)
 	}

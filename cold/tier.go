@@ -33,14 +33,15 @@ type tier struct {
 	evictions, loaded, loadErrors atomic.Uint64
 	deleted                       deleted
 
-	mu     sync.Mutex
-	policy policy
-	values map[string]*value // in memory here
-	parked parking
-	size   amount // of values
-	under  amount // taken by writes that are not counted yet
-	wanted amount // by writes that wait
-	lag    lag
+	mu      sync.Mutex
+	policy  policy
+	values  map[string]*value // in memory here
+	writing map[string]int    // how many writes of a key have room
+	parked  parking
+	size    amount // of values
+	under   amount // taken by writes that are not counted yet
+	wanted  amount // by writes that wait
+	lag     lag
 	// blocked is why nothing could leave at the last look, and unwritten why the store did not take what it was given last.
 	blocked, unwritten error
 	over               bool
@@ -66,7 +67,7 @@ type lag struct {
 func newTier(cold *Cold, c *grid.Cache, config grid.CacheConfig, s Store) *tier {
 	t := &tier{
 		cold: cold, c: c, name: config.Name, store: s, ended: make(chan struct{}), opened: make(chan struct{}), wakes: make(chan struct{}, 1), more: make(chan struct{}, 1),
-		policy: newPolicy(config.Policy), values: make(map[string]*value), parked: newParking(), flights: newFlights(),
+		policy: newPolicy(config.Policy), values: make(map[string]*value), writing: make(map[string]int), parked: newParking(), flights: newFlights(),
 	}
 	t.preloading.done = make(chan struct{})
 	t.ctx, t.cancel = context.WithCancel(cold.ctx)
@@ -204,19 +205,18 @@ func (t *tier) limit() amount {
 func (t *tier) nodeLimit() amount { return amount{t.cold.cfg.MaxEntries, t.cold.cfg.MaxBytes} }
 
 // Admit implements grid.Tier.
-func (t *tier) Admit(ctx context.Context, entries, bytes int64) error {
-	add := amount{entries, bytes}
-	high, err := t.take(add)
+func (t *tier) Admit(ctx context.Context, need grid.Need) (grid.Need, error) {
+	taken, high, err := t.take(need)
 	if high {
 		t.wakeUp()
 	}
 	if err == nil {
-		return nil
+		return taken, nil
 	}
 	if t.config.Load().Evict == grid.EvictRefuse && !errors.Is(err, errLag) || errors.Is(err, errNever) {
-		return err
+		return need, err
 	}
-	room := &t.cold.room
+	room, add := &t.cold.room, amount{taken.Entries, taken.Bytes}
 	room.waiting.Add(1)
 	t.want(add)
 	defer func() {
@@ -227,8 +227,8 @@ func (t *tier) Admit(ctx context.Context, entries, bytes int64) error {
 	defer timer.Stop()
 	for {
 		more := room.wait()
-		if _, err = t.take(add); err == nil {
-			return nil
+		if taken, _, err = t.take(need); err == nil {
+			return taken, nil
 		}
 		t.cold.wake()
 		select {
@@ -245,21 +245,29 @@ func (t *tier) Admit(ctx context.Context, entries, bytes int64) error {
 				err = fmt.Errorf("%w; %w", err, why)
 			}
 		}
-		return err
+		return need, err
 	}
 }
 
-// take takes room for a write, or says why there is none. High says that values should leave.
-func (t *tier) take(add amount) (high bool, err error) {
+// take takes room for a write, or says why there is none. What it writes over counts where it stays until then: the evictor does not have it in hand, and
+// does not take it. High says that values should leave.
+func (t *tier) take(need grid.Need) (taken grid.Need, high bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if need.Entries == 0 {
+		if v := t.values[need.Key]; v == nil || v.in == inNone {
+			need = need.Whole()
+		}
+	}
+	add := amount{need.Entries, need.Bytes}
 	if err := t.fits(add); err != nil {
-		return true, err
+		return need, true, err
 	}
 	t.under = t.under.plus(add)
 	t.cold.under.add(add)
 	t.lag.since = t.lag.since.plus(amount{1, add.bytes})
-	return t.high(), nil
+	t.writing[need.Key]++
+	return need, t.high(), nil
 }
 
 func (t *tier) want(a amount) {
@@ -270,9 +278,12 @@ func (t *tier) want(a amount) {
 }
 
 // Release implements grid.Tier.
-func (t *tier) Release(entries, bytes int64) {
-	a := amount{}.minus(amount{entries, bytes})
+func (t *tier) Release(taken grid.Need) {
+	a := amount{}.minus(amount{taken.Entries, taken.Bytes})
 	t.mu.Lock()
+	if t.writing[taken.Key]--; t.writing[taken.Key] == 0 {
+		delete(t.writing, taken.Key)
+	}
 	t.under = t.under.plus(a)
 	t.mu.Unlock()
 	t.cold.under.add(a)
@@ -324,10 +335,10 @@ func (a amount) String() string {
 func (t *tier) Stats() grid.TierStats {
 	t.measure()
 	t.mu.Lock()
-	l := t.lag
+	l, here := t.lag, t.size.entries
 	t.mu.Unlock()
 	out := grid.TierStats{
-		Evictions: t.evictions.Load(), Loads: t.loaded.Load(), LoadErrors: t.loadErrors.Load(), LagEntries: l.Entries, LagBytes: l.Bytes,
+		InMemory: here, Evictions: t.evictions.Load(), Loads: t.loaded.Load(), LoadErrors: t.loadErrors.Load(), LagEntries: l.Entries, LagBytes: l.Bytes,
 	}
 	if !l.Oldest.IsZero() {
 		out.Lag = max(0, time.Since(l.Oldest))

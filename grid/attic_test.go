@@ -114,16 +114,16 @@ func (t *atticTier) inMemory() []string {
 	return out
 }
 
-func (t *atticTier) Admit(_ context.Context, entries, _ int64) error {
+func (t *atticTier) Admit(_ context.Context, need grid.Need) (grid.Need, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.full && entries > 0 {
-		return fmt.Errorf("%w: the test says so", grid.ErrFull)
+	if t.full && need.Entries > 0 {
+		return need, fmt.Errorf("%w: the test says so", grid.ErrFull)
 	}
-	return nil
+	return need, nil
 }
 
-func (t *atticTier) Release(int64, int64) {}
+func (t *atticTier) Release(grid.Need) {}
 
 func (t *atticTier) Load(ctx context.Context, cold grid.Cold, back bool) ([]byte, error) {
 	t.shelf.mu.Lock()
@@ -155,7 +155,10 @@ func (t *atticTier) Leave(ctx context.Context, some []grid.Resident, _ bool) []e
 
 func (t *atticTier) Stored(context.Context, int, grid.Sequence) error { return nil }
 func (t *atticTier) Forget(int, grid.Sequence)                        {}
-func (t *atticTier) Stats() grid.TierStats                            { return grid.TierStats{Loads: 7} }
+
+func (t *atticTier) Stats() grid.TierStats {
+	return grid.TierStats{InMemory: int64(len(t.inMemory())), Loads: 7}
+}
 
 func (t *atticTier) shelfKey(key string, rev grid.Revision) string {
 	return fmt.Sprint(t.c.Name(), "/", key, "/", rev)

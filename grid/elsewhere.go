@@ -24,10 +24,10 @@ func (elsewhere) Gone(string) {}
 func (elsewhere) Used(string) {}
 
 // Admit implements Tier. The owners take the room.
-func (elsewhere) Admit(context.Context, int64, int64) error { return nil }
+func (elsewhere) Admit(_ context.Context, need Need) (Need, error) { return need, nil }
 
 // Release implements Tier.
-func (elsewhere) Release(int64, int64) {}
+func (elsewhere) Release(Need) {}
 
 // Load implements Tier: it asks the owner of the entry's partition for what the store has.
 func (e elsewhere) Load(ctx context.Context, cold Cold, _ bool) ([]byte, error) {

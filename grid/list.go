@@ -297,6 +297,8 @@ type Stats struct {
 	// Cold are those of them whose values are in the store alone, and ColdBytes their values.
 	Cold      int64 `json:"cold,omitempty"`
 	ColdBytes int64 `json:"cold_bytes,omitempty"`
+	// InMemory are those whose values are in memory: at one moment where this node owns all partitions, else one partition after another.
+	InMemory int64 `json:"in_memory"`
 	// Hits are the gets that found an entry, ColdHits those of them that had to wait for the store.
 	Hits     uint64 `json:"hits"`
 	ColdHits uint64 `json:"cold_hits,omitempty"`
@@ -341,12 +343,16 @@ func (c *Cache) Stats(ctx context.Context) (Stats, error) {
 		return Stats{}, fmt.Errorf("statistics of %s: %w", c.name, err)
 	}
 	out.Entries, out.Bytes, out.Cold, out.ColdBytes = a.Entries, a.Bytes, a.Cold, a.ColdBytes
+	out.InMemory = a.Entries - a.Cold
 	if n := c.near.Load(); n != nil {
 		out.Near = n.stats()
 	}
 	if tier := c.tier(); tier != nil {
 		s := tier.Stats()
 		out.Tier = &s
+		if owned, of := c.Owned(); owned == of { // partition by partition, a value that leaves and another that comes count both
+			out.InMemory = s.InMemory
+		}
 	}
 	for _, p := range c.partitions {
 		out.Listeners = max(out.Listeners, len(p.hub.listeners(c.name)))

@@ -9,9 +9,9 @@ import (
 
 // room is what a write that is under way may take of its cache's limits.
 type room struct {
-	c              *Cache
-	tier           Tier // which the room was taken of; nil for the cache itself
-	entries, bytes int64
+	c    *Cache
+	tier Tier // which the room was taken of; nil for the cache itself
+	Need
 }
 
 // reserve holds a write against the limits of the disk, the grid and the cache. What is under way
@@ -34,20 +34,20 @@ func (c *Cache) reserve(ctx, wait context.Context, w write) (room, error) {
 	r := room{c: c}
 	for again := false; ; again = true {
 		var err error
-		if r.entries, r.bytes, err = c.adds(ctx, w.place, len(w.value)); err != nil {
+		if r.Need, err = c.adds(ctx, w.place, len(w.value)); err != nil {
 			return room{}, err
 		}
 		// What is reserved is read before what is there: an entry that goes from one to the other counts twice, not at all
 		// would let one too many in.
-		reservedEntries, reservedBytes := c.counters.reservedEntries.Add(r.entries), c.counters.reservedBytes.Add(r.bytes)
+		reservedEntries, reservedBytes := c.counters.reservedEntries.Add(r.Entries), c.counters.reservedBytes.Add(r.Bytes)
 		entries, bytes, err := c.holds(ctx, again)
 		if err != nil {
 			r.release()
 			return room{}, err
 		}
 		entries, bytes = entries+reservedEntries, bytes+reservedBytes
-		entriesOver := config.MaxEntries > 0 && r.entries > 0 && entries > config.MaxEntries
-		bytesOver := config.MaxBytes > 0 && r.bytes > 0 && bytes > config.MaxBytes
+		entriesOver := config.MaxEntries > 0 && r.Entries > 0 && entries > config.MaxEntries
+		bytesOver := config.MaxBytes > 0 && r.Bytes > 0 && bytes > config.MaxBytes
 		if !entriesOver && !bytesOver {
 			return r, nil
 		}
@@ -60,26 +60,28 @@ func (c *Cache) reserve(ctx, wait context.Context, w write) (room, error) {
 		case entriesOver:
 			return room{}, fmt.Errorf("%w: cache %s has its %d entries", ErrFull, c.name, config.MaxEntries)
 		default:
-			return room{}, fmt.Errorf("%w: cache %s has no room for %d bytes more of its %d", ErrFull, c.name, r.bytes, config.MaxBytes)
+			return room{}, fmt.Errorf("%w: cache %s has no room for %d bytes more of its %d", ErrFull, c.name, r.Bytes, config.MaxBytes)
 		}
 	}
 }
 
 // adds returns what a write of a value adds to what its cache has in memory.
-func (c *Cache) adds(ctx context.Context, at place, size int) (entries, bytes int64, err error) {
+func (c *Cache) adds(ctx context.Context, at place, size int) (Need, error) {
+	n := Need{Key: at.key, Size: int64(size)}
 	last, live, known := c.guess(at)
 	have, cold := int64(last.size), last.cold
 	if !known {
 		s, err := c.readLast(ctx, at)
 		if err != nil {
-			return 0, 0, err
+			return n, err
 		}
 		live, have, cold = s.found, int64(s.size), s.cold
 	}
 	if live && !cold {
-		return 0, max(0, int64(size)-have), nil
+		n.Bytes = max(0, n.Size-have)
+		return n, nil
 	}
-	return 1, int64(size), nil
+	return n.Whole(), nil
 }
 
 // admit takes room of what is behind the cache. The owner of the partition decides; what another node takes is not counted while
@@ -93,27 +95,26 @@ func (c *Cache) admit(ctx, wait context.Context, at place, size int, tier Tier) 
 		_, err := c.grid.ask(ctx, at.partition, q)
 		return room{}, err
 	}
-	r := room{c: c, tier: tier}
-	var err error
-	if r.entries, r.bytes, err = c.adds(ctx, at, size); err != nil {
+	need, err := c.adds(ctx, at, size)
+	if err != nil {
 		return room{}, err
 	}
-	if err = tier.Admit(wait, r.entries, r.bytes); err == nil {
-		return r, nil
+	taken, err := tier.Admit(wait, need)
+	if err == nil {
+		return room{c, tier, taken}, nil
 	}
 	// The index may have been behind: what was to be new may be there already.
-	before := r
 	if t := at.partition.tenure(); t == nil || t.settled(ctx) != nil {
 		return room{}, err
 	}
-	var again error
-	if r.entries, r.bytes, again = c.adds(ctx, at, size); again != nil || r.entries >= before.entries && r.bytes >= before.bytes {
+	less, again := c.adds(ctx, at, size)
+	if again != nil || less.Entries >= need.Entries && less.Bytes >= need.Bytes {
 		return room{}, err
 	}
-	if err = tier.Admit(wait, r.entries, r.bytes); err != nil {
+	if taken, err = tier.Admit(wait, less); err != nil {
 		return room{}, err
 	}
-	return r, nil
+	return room{c, tier, taken}, nil
 }
 
 // admit answers a node that wants to write, before that node takes it for dead.
@@ -152,10 +153,10 @@ func (c *Cache) holds(ctx context.Context, exact bool) (entries, bytes int64, er
 func (r room) release() {
 	switch {
 	case r.tier != nil:
-		r.tier.Release(r.entries, r.bytes)
+		r.tier.Release(r.Need)
 	case r.c != nil:
-		r.c.counters.reservedEntries.Add(-r.entries)
-		r.c.counters.reservedBytes.Add(-r.bytes)
+		r.c.counters.reservedEntries.Add(-r.Entries)
+		r.c.counters.reservedBytes.Add(-r.Bytes)
 	}
 }
 

@@ -17,16 +17,27 @@ type Memory interface {
 	Gone(key string)
 }
 
+// Need is the room of a write in memory.
+type Need struct {
+	Key  string
+	Size int64 // of the value
+	// Entries and Bytes are what it adds: of a value that is in memory already no entry, and what the new one is longer by.
+	Entries, Bytes int64
+}
+
+// Whole is the room where nothing of the key is in memory.
+func (n Need) Whole() Need { return Need{n.Key, n.Size, 1, n.Size} }
+
 // Tier is what is behind a cache on this node: who decides what leaves memory, and where it comes back from. Package cold has
 // the implementation. All methods are for concurrent use.
 type Tier interface {
 	Memory
 	// Used says that a key was read, by this node or, if it owns the partition, by another. It must not wait.
 	Used(key string)
-	// Admit takes room for what a write adds to memory. It waits a while for it, then it is ErrFull. What was taken is given back by
-	// Release once it is counted, or was not stored.
-	Admit(ctx context.Context, entries, bytes int64) error
-	Release(entries, bytes int64)
+	// Admit takes room for what a write adds to memory, and returns what it took: more than was asked for where the value that is written over is about to leave.
+	// It waits a while for it, then it is ErrFull. Until Release gives it back, once it is counted or was not stored, the value of the key does not leave.
+	Admit(ctx context.Context, need Need) (Need, error)
+	Release(taken Need)
 	// Load returns the value of a cold entry, or ErrNotFound where the store has another revision, or none. Back asks to bring it
 	// back into memory on the way, which the owner of its partition does where there is room.
 	Load(ctx context.Context, e Cold, back bool) ([]byte, error)
@@ -57,6 +68,8 @@ type Tiers interface {
 
 // TierStats are the statistics of what is behind a cache on one node, since it was opened.
 type TierStats struct {
+	// InMemory is how many values of this node's partitions are in memory, at one moment.
+	InMemory int64 `json:"in_memory"`
 	// Evictions counts the values that left memory, Loads those that were read from the store, and LoadErrors what could not be.
 	Evictions  uint64 `json:"evictions"`
 	Loads      uint64 `json:"loads"`

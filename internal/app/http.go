@@ -120,7 +120,7 @@ func (n *Node) stats(ctx context.Context) (admin.Stats, error) {
 		}
 		one := admin.CacheStats{
 			Name: c.Name, Class: string(c.Class), Entries: cs.Entries, Bytes: cs.Bytes, Damaged: cs.Damaged, MaxEntries: c.MaxEntries,
-			MaxBytes: c.MaxBytes, InMemory: cs.Entries - cs.Cold, MemoryBytes: cs.Bytes - cs.ColdBytes, Cold: cs.Cold, ColdBytes: cs.ColdBytes,
+			MaxBytes: c.MaxBytes, InMemory: cs.InMemory, MemoryBytes: cs.Bytes - cs.ColdBytes, Cold: cs.Cold, ColdBytes: cs.ColdBytes,
 			Hits: cs.Hits, ColdHits: cs.ColdHits, Misses: cs.Misses, Store: c.Store, StoreType: n.cfg.Stores[c.Store].Type,
 			Puts: cs.Puts, PutRate: n.rates.of("cache "+c.Name, cs.Puts),
 		}

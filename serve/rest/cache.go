@@ -229,7 +229,7 @@ type cacheStats struct {
 func statsOf(s grid.Stats) cacheStats {
 	out := cacheStats{
 		Entries: s.Entries, Bytes: s.Bytes, Stores: s.Puts, Hits: s.Hits, Misses: s.Misses, Removes: s.Deletes, Expired: s.Expired,
-		InMemory: s.Entries - s.Cold, Cold: s.Cold, ColdBytes: s.ColdBytes, ColdHits: s.ColdHits, Near: s.Near,
+		InMemory: s.InMemory, Cold: s.Cold, ColdBytes: s.ColdBytes, ColdHits: s.ColdHits, Near: s.Near,
 	}
 	if rate, ok := s.HitRate(); ok {
 		out.HitRate = &rate
