@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -215,6 +214,7 @@ func TestGolden(t *testing.T) {
 	engines := engines(t)
 	rows := map[string]*row{}
 	var refused []string
+	details := details{operators: map[int]map[string]*count{}}
 	for _, part := range []string{"ops", "nets"} {
 		for _, c := range cases(t, filepath.Join(root, part)) {
 			name := filepath.Base(c.dir)
@@ -225,7 +225,9 @@ func TestGolden(t *testing.T) {
 			if part == "ops" {
 				group = fmt.Sprintf("operators of tier %d", c.Tier)
 			}
-			for engineName, o := range c.check(t, engines) {
+			all := c.check(t, engines)
+			details.add(t, c, part, all)
+			for engineName, o := range all {
 				r := rows[group+" on "+engineName]
 				if r == nil {
 					r = &row{group: group, engine: engineName}
@@ -249,7 +251,7 @@ func TestGolden(t *testing.T) {
 		}
 	}
 	slices.Sort(refused)
-	page := report(rows, slices.Compact(refused))
+	page := report(rows, slices.Compact(refused), details)
 	t.Log("\n" + page)
 	if *update && *only == "" {
 		if err := os.WriteFile(docPath, []byte(page), 0o644); err != nil {
@@ -260,33 +262,3 @@ func TestGolden(t *testing.T) {
 
 // docPath is the page that says what passes.
 const docPath = "../../docs/tensorflow.md"
-
-// row counts the cases of a group on an engine.
-type row struct {
-	group, engine                         string
-	right, rightlyRefused, refused, wrong int
-}
-
-// report writes the page.
-func report(rows map[string]*row, refused []string) string {
-	var b strings.Builder
-	b.WriteString(`# What of TensorFlow is converted
-
-Made by ` + "`make docs`" + `, where the shared data is. Each case is a file that TensorFlow 2.21 wrote, with what it computed; the tolerance is the case's own. Every case
-is imported, written as an ONNX file, read again, and run.
-
-| cases | engine | right | refused, as they must be | refused for now | wrong |
-| --- | --- | ---: | ---: | ---: | ---: |
-`)
-	for _, key := range slices.Sorted(maps.Keys(rows)) {
-		r := rows[key]
-		fmt.Fprintf(&b, "| %s | %s | %d | %d | %d | %d |\n", r.group, r.engine, r.right, r.rightlyRefused, r.refused, r.wrong)
-	}
-	b.WriteString("\nTier 1 is in almost every model, 2 is common, 3 in some models, 4 exact or refused. What is refused for now is refused by the names of its operators.\n")
-	if len(refused) > 0 {
-		b.WriteString("These are:\n\n" + strings.Join(refused, ", ") + ".\n")
-	}
-	b.WriteString("\n## Operators\n\nLoops and conditions of TensorFlow 1 (Enter, Exit, NextIteration, LoopCond with Switch and Merge) are converted too.\n\nConverted: ")
-	b.WriteString(strings.Join(tensorflow.Operators(), ", ") + ".\n")
-	return b.String()
-}

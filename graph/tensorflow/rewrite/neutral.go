@@ -28,7 +28,7 @@ func (w *work) passes(n *graph.Node) (string, bool) {
 	in := n.Inputs[0]
 	switch n.OpType {
 	case "Identity":
-		return in, w.made[in] != nil
+		return in, true
 	case "Cast":
 		v := w.values[in]
 		return in, v.DType != tensor.Invalid && int64(v.DType) == n.Attrs.Int("to", 0)

@@ -1,6 +1,5 @@
 // Package rewrite rewrites graphs of ONNX operators: what a converter wrote, operator by operator, computes the same with fewer nodes
-// afterwards. Only the main graph is rewritten, not the subgraphs of If and Loop. Where a graph comes from, and whether
-// its numbers stayed, is left to others.
+// afterwards, in the subgraphs of If, Loop and Scan too. Where a graph comes from, and whether its numbers stayed, is left to others.
 package rewrite
 
 import (
@@ -22,19 +21,21 @@ type Pass struct {
 	// Name is what messages call it.
 	Name string
 	run  func(w *work) (changes int, err error)
+	once bool // it is given the main graph alone, which has the others in it
 }
 
 // All returns the passes in their order.
 func All() []Pass {
 	return []Pass{
-		{"neutral", neutral}, {"duplicates", duplicates}, {"layer normalizations", layerNorms}, {"lengths", lengths}, {"transposes", transposes}, {"reshapes", reshapes},
-		{"flats", flats}, {"scales", scales}, {"clips", clips},
+		{Name: "neutral", run: neutral}, {Name: "duplicates", run: duplicates}, {Name: "layer normalizations", run: layerNorms}, {Name: "gelus", run: gelus},
+		{Name: "softmaxes", run: softmaxes}, {Name: "hard sigmoids", run: hardSigmoids}, {Name: "hard swishes", run: hardSwishes}, {Name: "lengths", run: lengths},
+		{Name: "transposes", run: transposes}, {Name: "reshapes", run: reshapes}, {Name: "flats", run: flats}, {Name: "scales", run: scales}, {Name: "clips", run: clips},
 	}
 }
 
 // Custom makes a pass of a function that changes a graph, and returns how many changes it made: it is called again until that is 0, or 16 times.
 func Custom(name string, change func(g *graph.Graph) (changes int, err error)) Pass {
-	return Pass{Name: name, run: func(w *work) (int, error) { return change(w.g) }}
+	return Pass{Name: name, once: true, run: func(w *work) (int, error) { return change(w.g) }}
 }
 
 // Run applies passes to a graph, which it changes, until none of them finds anything more. The graph must be sorted, and of an opset in
@@ -49,21 +50,11 @@ func Run(ctx context.Context, g *graph.Graph, ev graph.Evaluator, passes []Pass)
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			w, err := newWork(ctx, g, ev)
+			n, err := p.apply(ctx, g, ev)
 			if err != nil {
-				return fmt.Errorf("before pass %s: %w", p.Name, err)
-			}
-			n, err := p.run(w)
-			if err != nil {
-				return fmt.Errorf("pass %s: %w", p.Name, err)
-			}
-			if n == 0 {
-				continue
+				return err
 			}
 			changes += n
-			if err := w.finish(); err != nil {
-				return fmt.Errorf("after pass %s: %w", p.Name, err)
-			}
 		}
 		if changes == 0 {
 			break
@@ -72,11 +63,15 @@ func Run(ctx context.Context, g *graph.Graph, ev graph.Evaluator, passes []Pass)
 	return nil
 }
 
-// work is a graph while a pass goes over it, with what a pass asks of it.
+// work is a graph while a pass goes over it, with what a pass asks of it. It may be a subgraph: then made has only its own nodes, while consts and values
+// have what it takes from around it too.
 type work struct {
 	ctx     context.Context
 	ev      graph.Evaluator
 	g       *graph.Graph
+	main    *graph.Graph   // which has the constants of all
+	around  *work          // of a subgraph: the graph with the node that it belongs to
+	uses    map[string]int // of a subgraph: how many nodes of all graphs take a value
 	made    map[string]*graph.Node
 	users   map[string]*users // nodes that take a value, in their subgraphs too
 	outputs map[string]bool
@@ -87,14 +82,20 @@ type work struct {
 }
 
 func newWork(ctx context.Context, g *graph.Graph, ev graph.Evaluator) (*work, error) {
-	g.Values = nil
+	forget(g)
 	if err := infer.Shapes(g); err != nil {
 		return nil, err
 	}
-	w := &work{
-		ctx: ctx, ev: ev, g: g, made: map[string]*graph.Node{}, users: map[string]*users{}, outputs: map[string]bool{},
-		consts: map[string]*tensor.Tensor{}, values: map[string]graph.Value{}, names: graph.Extend(g), gone: map[*graph.Node]bool{},
-	}
+	w := &work{ctx: ctx, ev: ev, g: g, main: g, names: graph.Extend(g)}
+	w.read()
+	return w, nil
+}
+
+// read notes what the graph has.
+func (w *work) read() {
+	g := w.g
+	w.made, w.users, w.outputs = map[string]*graph.Node{}, map[string]*users{}, map[string]bool{}
+	w.consts, w.values, w.gone = map[string]*tensor.Tensor{}, map[string]graph.Value{}, map[*graph.Node]bool{}
 	given := map[string]bool{}
 	for _, vs := range [][]graph.Value{g.Inputs, g.Values, g.Outputs} {
 		for _, v := range vs {
@@ -120,7 +121,6 @@ func newWork(ctx context.Context, g *graph.Graph, ev graph.Evaluator) (*work, er
 		}
 		w.enter(n)
 	}
-	return w, nil
 }
 
 // enter notes what a node takes.
@@ -159,6 +159,9 @@ func (w *work) usersOf(name string) []*graph.Node {
 
 // fanout is how many nodes take a value.
 func (w *work) fanout(name string) int {
+	if n := w.uses[name]; n > 0 && w.made[name] == nil {
+		return n
+	}
 	if u := w.users[name]; u != nil {
 		return len(u.at)
 	}
@@ -213,7 +216,10 @@ func (w *work) only(name string) *graph.Node {
 	if w.outputs[name] || w.fanout(name) != 1 {
 		return nil
 	}
-	return w.usersOf(name)[0]
+	if all := w.usersOf(name); len(all) == 1 {
+		return all[0]
+	}
+	return nil
 }
 
 // alias makes everything that takes the one output of n take another value instead, and drops n. It reports whether it could: an output of the
@@ -305,7 +311,7 @@ func (w *work) finish() error {
 // compute evaluates one node of constants.
 func (w *work) compute(op string, attrs graph.Attrs, in *tensor.Tensor) (*tensor.Tensor, error) {
 	g := &graph.Graph{
-		Name: "pass", Opset: w.g.Opset, Initializers: []graph.Initializer{{Name: "x", Tensor: in}}, Outputs: []graph.Value{{Name: "y"}},
+		Name: "pass", Opset: w.main.Opset, Initializers: []graph.Initializer{{Name: "x", Tensor: in}}, Outputs: []graph.Value{{Name: "y"}},
 		Nodes: []*graph.Node{{Name: "y", OpType: op, Attrs: attrs, Inputs: []string{"x"}, Outputs: []string{"y"}}},
 	}
 	out, err := w.ev.Evaluate(w.ctx, g)

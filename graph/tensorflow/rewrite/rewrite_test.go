@@ -55,7 +55,7 @@ func ops(g *graph.Graph) string {
 	var all []string
 	for _, n := range g.Nodes {
 		text := n.OpType
-		for _, name := range []string{"perm", "axis", "axes", "start", "end"} {
+		for _, name := range []string{"perm", "axis", "axes", "start", "end", "approximate"} {
 			if v, ok := n.Attrs[name]; ok {
 				text += fmt.Sprintf(" %s=%v", name, v)
 			}
@@ -95,12 +95,18 @@ func testPass(t *testing.T, name string, n net, before, after string, outputs ..
 	if len(got) != len(outputs) {
 		t.Fatalf("%d outputs are left of %d", len(got), len(outputs))
 	}
+	equal(t, got, want)
+	return g
+}
+
+// equal holds the numbers after a pass against those before.
+func equal(t *testing.T, got, want map[string]*tensor.Tensor) {
+	t.Helper()
 	for name, v := range want {
 		if err := conformance.Within(got[name], v, conformance.Tolerance{Abs: 1e-5, Rel: 1e-5}); err != nil {
 			t.Errorf("output %s: %v", name, err)
 		}
 	}
-	return g
 }
 
 // compute runs a graph on numbers; a length that is open is 2.
