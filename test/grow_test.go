@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -54,7 +55,9 @@ pipelines: {classify: {from: digits, model: digits, to: predictions}}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	listening := make(chan error, 1)
-	go func() { listening <- follow(ctx, &at, "predictions", seen.add) }()
+	connected := make(chan struct{})
+	go func() { listening <- follow(ctx, &at, "predictions", sync.OnceFunc(func() { close(connected) }), seen.add) }()
+	<-connected // it hears of what is put from then on
 
 	stop := load.start(0)
 	old.wait("some puts", 20*time.Second, func() error {
@@ -149,7 +152,7 @@ func servesOrIsRefused(t *testing.T, n *node, base string) (serves bool) {
 }
 
 // follow is listen on nodes that follow one another.
-func follow(ctx context.Context, at *atomic.Pointer[string], cache string, got func(event) error) error {
+func follow(ctx context.Context, at *atomic.Pointer[string], cache string, connected func(), got func(event) error) error {
 	last := ""
 	for ctx.Err() == nil {
 		base := *at.Load()
@@ -160,7 +163,7 @@ func follow(ctx context.Context, at *atomic.Pointer[string], cache string, got f
 			}
 			leave()
 		}()
-		err := stream(here, base, cache, last, func() {}, func(e event) error {
+		err := stream(here, base, cache, last, connected, func(e event) error {
 			if err := got(e); err != nil {
 				return err
 			}
