@@ -108,37 +108,46 @@ func (f *feed) note(err error) {
 func (f *feed) trouble() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.broken == nil && f.line != nil && f.line.broken() {
+	switch {
+	case f.broken != nil:
+		return f.broken
+	case f.line == nil: // the index may have all there was, and what comes now does not come here
+		return errBegins
+	case f.line.broken():
 		return errLost
 	}
-	return f.broken
+	return nil
 }
 
 // errFeed is why a session ends that is begun anew, and errLost the most common reason.
 var (
-	errFeed = errors.New("the feed was interrupted")
-	errLost = fmt.Errorf("%w: the connection was lost", errFeed)
+	errFeed   = errors.New("the feed was interrupted")
+	errLost   = fmt.Errorf("%w: the connection was lost", errFeed)
+	errBegins = errors.New("the feed begins")
 )
 
 // session reads the stream until something breaks.
 func (f *feed) session() error {
 	g := f.t.g
-	setup, cancel := context.WithTimeout(until(f.stopped), g.askFor())
+	ctx, end := context.WithCancel(until(f.stopped))
+	defer end()
+	setup, cancel := context.WithTimeout(ctx, g.askFor())
 	defer cancel()
 	line, err := g.feeds.open(setup)
 	if err != nil {
 		return err
 	}
+	defer context.AfterFunc(until(line.lost()), end)() // what was asked has no answer then
 	last, waiting, err := f.prepare(setup)
 	if err != nil {
 		return err
 	}
 	if waiting > catchUp {
-		if err := f.catchUp(until(f.stopped), last); err != nil {
+		if err := f.catchUp(ctx, last); err != nil {
 			return err
 		}
 	}
-	sub, err := f.subscribe(line, last)
+	sub, err := f.subscribe(ctx, line, last)
 	if err != nil {
 		return err
 	}
@@ -165,9 +174,8 @@ type subscription struct {
 
 // subscribe has the server push the stream, from what the index does not have. In a cluster what pushes is to be beside the owner, or what is stored would
 // cross the network once more, and would stop with another node's death.
-func (f *feed) subscribe(line line, last Sequence) (*subscription, error) {
+func (f *feed) subscribe(ctx context.Context, line line, last Sequence) (*subscription, error) {
 	g, p := f.t.g, f.t.p
-	ctx := until(f.stopped)
 	for try := 1; ; try++ {
 		s := &session{f: f, last: last, end: make(chan error, 1)}
 		gate := &gate{to: s.take}
