@@ -152,7 +152,9 @@ func (c *coldCluster) goesOn(through, want int) {
 			if l.fault != nil || l.counts.done >= before+want {
 				return nil // settled tells the fault
 			}
-			return fmt.Errorf("%d were done", l.counts.done-before)
+			now := l.counts
+			return fmt.Errorf("%d were done; %d puts were refused, the last one with %s; %d times a key was left alone, since what became of a write is not known, the last one: %s",
+				now.done-before, now.refused, now.refusal, now.left, now.unknown)
 		})
 	}
 }

@@ -43,6 +43,8 @@ type coldCounts struct {
 	done, refused int
 	longest       time.Duration
 	refusal       string // the last one
+	left          int    // how often a key was left alone whose write has no outcome
+	unknown       string // the last such write
 }
 
 type coldClient struct {
@@ -88,8 +90,12 @@ func (l *coldLoad) start(seed uint64) (stop func()) {
 	return func() { ended.Store(true); clients.Wait() }
 }
 
-// errGone says that the node is gone, or about to go: what was asked for may have been done.
-var errGone = errors.New("the node is gone")
+var (
+	// errGone says that the node is gone, or about to go: what was asked for may have been done.
+	errGone = errors.New("the node is gone")
+	// errEarly says that it has not opened the grid yet: nothing was done. A node that starts says so many times, and no key may be left for it.
+	errEarly = errors.New("the node waits for the grid")
+)
 
 func (l *coldLoad) failed(err error) {
 	l.mu.Lock()
@@ -103,6 +109,10 @@ func (l *coldLoad) failed(err error) {
 func (c *coldClient) step(random *rand.Rand) error {
 	key := c.key(random.IntN(c.many))
 	if k := c.keys[key]; k != nil && k.uncertain && len(c.l.nodes) > 0 {
+		c.l.mu.Lock()
+		c.l.counts.left++
+		c.l.mu.Unlock()
+		time.Sleep(time.Millisecond)
 		return nil
 	}
 	switch what := random.IntN(10); {
@@ -136,16 +146,19 @@ func (c *coldClient) write(key string, state uint64, method string, value []byte
 	k.doubt, k.uncertain = state, true
 	began := time.Now()
 	resp, body, err := c.l.do(method, key, value)
-	if errors.Is(err, syscall.ECONNREFUSED) && len(c.l.nodes) > 0 { // it was not sent
+	if (errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, errEarly)) && len(c.l.nodes) > 0 { // nothing was done
 		*k = before
 		time.Sleep(time.Millisecond)
-	}
-	if err != nil {
-		return err
 	}
 	l := c.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err != nil {
+		if k.uncertain {
+			l.counts.unknown = fmt.Sprintf("%s %s: %v", method, key, err)
+		}
+		return err
+	}
 	l.counts.longest = max(l.counts.longest, time.Since(began))
 	absent := resp.StatusCode == http.StatusNotFound && state == 0 && (before.state == 0 || before.uncertain && before.doubt == 0)
 	switch {
@@ -205,6 +218,9 @@ func (l *coldLoad) do(method, key string, value []byte) (*http.Response, []byte,
 		switch {
 		case method == http.MethodGet && errors.Is(err, errGone) && i+1 < uint64(len(l.nodes)):
 		case err == nil && method != http.MethodGet && isProblem(resp, body, "grid_unavailable"):
+			if bytes.Contains(body, []byte(`"grid unavailable: the node `)) {
+				return nil, nil, fmt.Errorf("%w: %w: %s", errGone, errEarly, body)
+			}
 			return nil, nil, fmt.Errorf("%w: %s", errGone, body)
 		default:
 			return resp, body, err

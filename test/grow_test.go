@@ -56,7 +56,9 @@ pipelines: {classify: {from: digits, model: digits, to: predictions}}
 	defer cancel()
 	listening := make(chan error, 1)
 	connected := make(chan struct{})
-	go func() { listening <- follow(ctx, &at, "predictions", sync.OnceFunc(func() { close(connected) }), seen.add) }()
+	go func() {
+		listening <- follow(ctx, &at, "predictions", sync.OnceFunc(func() { close(connected) }), seen.add)
+	}()
 	<-connected // it hears of what is put from then on
 
 	stop := load.start(0)
