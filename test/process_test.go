@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -126,15 +127,16 @@ func (n *node) wait(what string, limit time.Duration, check func() error) {
 		case <-tick.C:
 		case exit := <-n.done:
 			n.done <- exit
-			n.t.Fatalf("%s: the process ended (%v):\n%s", what, exit, n.log)
+			n.t.Fatalf("%s: the process ended (%v):\n%s", what, exit, tail(n.log.String()))
 		case <-deadline:
 			n.t.Fatalf("%s: not within %v: %v\n%s", what, limit, err, tail(n.log.String()))
 		}
 	}
 }
 
+// tail is the end of a node's log, without the requests, which are many while it starts.
 func tail(s string) string {
-	lines := strings.Split(s, "\n")
+	lines := slices.DeleteFunc(strings.Split(s, "\n"), func(line string) bool { return strings.Contains(line, "msg=request ") })
 	return strings.Join(lines[max(0, len(lines)-30):], "\n")
 }
 

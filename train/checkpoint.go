@@ -29,6 +29,7 @@ type Checkpoint struct {
 	Epoch, Batch int
 	// Steps are the updates done.
 	Steps int
+	sums  sums
 	// Tensors are the variables, statistics and optimizer state by the names of the training graph's inputs.
 	Tensors []NamedTensor
 }
@@ -53,6 +54,7 @@ type checkpointHeader struct {
 	Epoch    int            `json:"epoch"`
 	Batch    int            `json:"batch"`
 	Steps    int            `json:"steps"`
+	Sums     sums           `json:"sums"` // zero in files of before there were any
 	Tensors  []tensorHeader `json:"tensors"`
 }
 
@@ -64,7 +66,7 @@ type tensorHeader struct {
 
 // Write writes c.
 func (c *Checkpoint) Write(w io.Writer) error {
-	h := checkpointHeader{Version: checkpointVersion, Settings: c.Settings, Epoch: c.Epoch, Batch: c.Batch, Steps: c.Steps}
+	h := checkpointHeader{Version: checkpointVersion, Settings: c.Settings, Epoch: c.Epoch, Batch: c.Batch, Steps: c.Steps, Sums: c.sums}
 	for _, t := range c.Tensors {
 		h.Tensors = append(h.Tensors, tensorHeader{t.Name, t.Tensor.DType().String(), t.Tensor.Shape()})
 	}
@@ -120,7 +122,7 @@ func ReadCheckpoint(r io.Reader) (*Checkpoint, error) {
 	if h.Epoch < 0 || h.Batch < 0 || h.Steps < 0 {
 		return nil, fmt.Errorf("%w: position %d, %d, %d is negative", ErrCheckpoint, h.Epoch, h.Batch, h.Steps)
 	}
-	c := &Checkpoint{Settings: h.Settings, Epoch: h.Epoch, Batch: h.Batch, Steps: h.Steps}
+	c := &Checkpoint{Settings: h.Settings, Epoch: h.Epoch, Batch: h.Batch, Steps: h.Steps, sums: h.Sums}
 	for _, th := range h.Tensors {
 		t, err := readTensor(in, th)
 		if err != nil {

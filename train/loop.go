@@ -27,6 +27,14 @@ type loop struct {
 	epoch   int
 	batch   int // of the epoch, the next one
 	steps   int
+	sums    sums
+}
+
+// sums are of the epoch in progress, or of the last one where none is.
+type sums struct {
+	Loss     float64 `json:"loss"`
+	Correct  int     `json:"correct"`
+	Examples int     `json:"examples"`
 }
 
 // newLoop builds and opens the training graph of g.
@@ -150,7 +158,7 @@ func (l *loop) values() map[string]*tensor.Tensor {
 
 // checkpoint returns the state as it is; it shares the loop's tensors.
 func (l *loop) checkpoint(s Settings) *Checkpoint {
-	c := &Checkpoint{Settings: s, Epoch: l.epoch, Batch: l.batch, Steps: l.steps}
+	c := &Checkpoint{Settings: s, Epoch: l.epoch, Batch: l.batch, Steps: l.steps, sums: l.sums}
 	for _, sw := range l.swaps {
 		c.Tensors = append(c.Tensors, NamedTensor{l.names[sw[0]], l.in[sw[0]]})
 	}
@@ -177,7 +185,7 @@ func (l *loop) restore(c *Checkpoint) error {
 	if len(given) != len(l.swaps) {
 		return fmt.Errorf("%w: it has %d tensors, training %d", ErrCheckpoint, len(given), len(l.swaps))
 	}
-	l.epoch, l.batch, l.steps = c.Epoch, c.Batch, c.Steps
+	l.epoch, l.batch, l.steps, l.sums = c.Epoch, c.Batch, c.Steps, c.sums
 	return nil
 }
 
@@ -186,8 +194,8 @@ type meter struct {
 	epochs, steps, rows int
 	begin, last         time.Time
 	first, lastStep     int
-	loss, speed         float64
-	correct, examples   int
+	speed               float64
+	sums                *sums // the loop's
 	regression          bool
 	report              func(Progress)
 }
@@ -195,16 +203,16 @@ type meter struct {
 // every is how often a report is made within an epoch.
 const every = 200 * time.Millisecond
 
-func newMeter(report func(Progress), regression bool, epochs, steps, rows, done int) *meter {
+func newMeter(l *loop, report func(Progress), regression bool, epochs, steps, rows int) *meter {
 	now := time.Now()
-	return &meter{regression: regression, epochs: epochs, steps: steps, rows: rows, begin: now, last: now, first: done, lastStep: done, report: report}
+	return &meter{sums: &l.sums, regression: regression, epochs: epochs, steps: steps, rows: rows, begin: now, last: now, first: l.steps, lastStep: l.steps, report: report}
 }
 
 // add notes a step.
 func (m *meter) add(l *loop, loss float64, correct int) {
-	m.loss += loss * float64(m.rows)
-	m.correct += correct
-	m.examples += m.rows
+	m.sums.Loss += loss * float64(m.rows)
+	m.sums.Correct += correct
+	m.sums.Examples += m.rows
 	if m.report != nil && time.Since(m.last) >= every {
 		m.report(m.progress(l.epoch+1, l.steps))
 	}
@@ -214,8 +222,8 @@ func (m *meter) add(l *loop, loss float64, correct int) {
 func (m *meter) progress(epoch, step int) Progress {
 	now := time.Now()
 	p := Progress{Epoch: epoch, Epochs: m.epochs, Step: step, Steps: m.steps, Regression: m.regression}
-	if m.examples > 0 {
-		p.Loss, p.Accuracy = m.loss/float64(m.examples), float64(m.correct)/float64(m.examples)
+	if s := *m.sums; s.Examples > 0 {
+		p.Loss, p.Accuracy = s.Loss/float64(s.Examples), float64(s.Correct)/float64(s.Examples)
 	}
 	if d := now.Sub(m.last).Seconds(); d > 0 && step > m.lastStep {
 		m.speed = float64((step-m.lastStep)*m.rows) / d
@@ -229,4 +237,4 @@ func (m *meter) progress(epoch, step int) Progress {
 }
 
 // next begins an epoch.
-func (m *meter) next() { m.loss, m.correct, m.examples = 0, 0, 0 }
+func (m *meter) next() { *m.sums = sums{} }

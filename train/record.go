@@ -31,8 +31,8 @@ func (r *run) journalStep(m *meter, rate float64) error {
 
 // journalEpoch notes an epoch that is done, and whether it is the best one.
 func (r *run) journalEpoch(m *meter, p Progress) error {
-	if m.examples == 0 {
-		return nil // training was done before, and its checkpoint has been read
+	if r.over {
+		return nil
 	}
 	last := r.point(m, r.loop.epoch, r.schedule.Rate(r.LearningRate, max(r.loop.steps-1, 0), m.steps))
 	if e := p.Evaluation; e != nil {

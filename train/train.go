@@ -101,6 +101,7 @@ type run struct {
 	journal   *journal // nil where there is no folder
 	best      *Point   // of this process
 	waited    int      // epochs since then
+	over      bool     // its checkpoint is of a training that was done
 	perEpoch  int      // steps
 	result    Result
 	trained   time.Duration
@@ -322,14 +323,16 @@ func (r *run) close() error {
 // epochs trains to the end.
 func (r *run) epochs(ctx context.Context) error {
 	l := r.loop
-	m := newMeter(r.Report, r.result.Regression, r.Epochs, r.Epochs*r.perEpoch, r.loader.shape[0], l.steps)
-	if l.epoch >= r.Epochs { // a checkpoint of a training that was done
+	m := newMeter(l, r.Report, r.result.Regression, r.Epochs, r.Epochs*r.perEpoch, r.loader.shape[0])
+	if r.over = l.epoch >= r.Epochs; r.over {
 		if err := r.evaluate(ctx, m); err != nil {
 			return err
 		}
 	}
 	for l.epoch < r.Epochs {
-		m.next()
+		if l.batch == 0 {
+			m.next()
+		}
 		if err := r.epoch(ctx, m); err != nil {
 			if ctx.Err() != nil && r.journal != nil {
 				err = errors.Join(err, r.journal.checkpoint(l.checkpoint(r.settings), false))
