@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/millrace/millrace/grid"
 )
@@ -152,12 +153,15 @@ func (m *Manager) Undrain(ctx context.Context, node string) error {
 }
 
 // Remove takes a node that is gone out of the cluster: what it had is built again on others at once, and then it has no voice any more. It is refused
-// while the node is connected, and, where it has replicas, where the nodes that are left are too few. It is ErrUnavailable while no node leads the cluster.
+// while the node stays connected for 5 s, and, where it has replicas, where the nodes that are left are too few. It is ErrUnavailable while no node leads the cluster.
 func (m *Manager) Remove(ctx context.Context, node string) error {
 	if why := m.grid.NoLeader(); why != "" {
 		return fmt.Errorf("%w: remove %s: %s, and repeat this", grid.ErrUnavailable, node, why)
 	}
-	s := m.Status(ctx)
+	s, err := m.awaitGone(ctx, node)
+	if err != nil {
+		return err
+	}
 	name := func(name string) func(Node) bool { return func(n Node) bool { return n.Name == name } }
 	at := slices.IndexFunc(s.Nodes, name(node))
 	if at < 0 { // one that was never there since the leader's start has no name
@@ -167,9 +171,6 @@ func (m *Manager) Remove(ctx context.Context, node string) error {
 		return unknownNode(s, node)
 	}
 	found := s.Nodes[at]
-	if found.Connected {
-		return fmt.Errorf("%w: node %s is connected; drain it and stop it first", ErrRefused, node)
-	}
 	return m.decide(ctx, func(d *decision) error {
 		if !slices.Contains(d.Removing, found.Name) {
 			d.Removing = append(d.Removing, found.Name)
@@ -180,6 +181,32 @@ func (m *Manager) Remove(ctx context.Context, node string) error {
 		}
 		return m.enough(*d, "remove "+node)
 	})
+}
+
+const (
+	// goneWithin is how long a removal waits for a node that is connected: one that was killed a moment ago is taken for that, for 1.5 s as a rule.
+	goneWithin = 5 * time.Second
+	// goneLook is the pause between two looks at it.
+	goneLook = 100 * time.Millisecond
+)
+
+// awaitGone returns the cluster once a node is not connected, or an error where it stays.
+func (m *Manager) awaitGone(ctx context.Context, node string) (Status, error) {
+	for began := time.Now(); ; {
+		s := m.Status(ctx)
+		if !slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.Name == node && n.Connected }) {
+			return s, nil
+		}
+		if time.Since(began) >= goneWithin {
+			return s, fmt.Errorf("%w: node %s is connected, and was so for %v: drain it and stop it first; where it was stopped or killed, repeat this once `millrace cluster status` shows it as away",
+				ErrRefused, node, goneWithin)
+		}
+		select {
+		case <-ctx.Done():
+			return s, ctx.Err()
+		case <-time.After(goneLook):
+		}
+	}
 }
 
 // known returns an error where the cluster has no such node.

@@ -51,7 +51,7 @@ func (c *command) clusterRemove(open opener) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove NODE",
 		Short: "Take a node that is gone out of the cluster",
-		Long: "Builds what the node had on others at once, and then takes its voice. It is refused while the node is connected: drain it and stop it first. " +
+		Long: "Builds what the node had on others at once, and then takes its voice. It is refused where the node stays connected for 5 s: drain it and stop it first. " +
 			"It is refused too where too few nodes would be left.",
 		Example: "  millrace cluster remove n3 --wait",
 		Args:    args("NODE"),
