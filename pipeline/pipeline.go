@@ -144,9 +144,19 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		})
 	}
 	err = group.Wait()
-	closing, cancelClosing := context.WithTimeout(context.WithoutCancel(ctx), grace)
-	defer cancelClosing()
-	return errors.Join(p.ended(ctx, err), reader.Close(closing))
+	return errors.Join(p.ended(ctx, err), p.leave(ctx, reader))
+}
+
+// leave closes the reader. Where the grid does not take its position, as when most of the nodes have stopped before this one, nothing is lost by it.
+func (p *Pipeline) leave(ctx context.Context, reader *grid.Reader) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	err := reader.Close(ctx)
+	if !errors.Is(err, grid.ErrUnavailable) {
+		return err
+	}
+	p.log.Warn("the grid does not take how far the pipeline has come: what it did last is given out again when it goes on, and is not stored twice", "error", err)
+	return nil
 }
 
 // read opens the pipeline's reader, and waits while the grid does not answer.
