@@ -3,6 +3,7 @@ package grid
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 )
@@ -28,6 +29,30 @@ func (r *requester) again(err error) bool {
 		return errors.Is(err, errNoJetStream)
 	}
 	return isAway(err) || inElection(err)
+}
+
+// readAgain reports whether a read that failed so is to be asked for again.
+func (r *requester) readAgain(err error) bool {
+	return isAway(err) || r.attempt.Load() != 0 && inElection(err)
+}
+
+// errUndecided is what becomes of a write that a leader has and that most of the replicas have not confirmed: sent again, it is answered so for as long as that lasts.
+var errUndecided = fmt.Errorf("%w: the partition's leader has the write, and most of its replicas do not confirm it", ErrUnavailable)
+
+// pause waits before what failed is sent again, and returns why it is not to be: the context has ended, or it is known to be in vain.
+func (r *requester) pause(ctx context.Context, subject string, failed error) error {
+	if r.stuck != nil {
+		if why := r.stuck(ctx, subject); why != nil {
+			return why
+		}
+	}
+	switch {
+	case r.link.comesBack(ctx):
+		return nil
+	case isCode(failed, idInProcess):
+		return errUndecided
+	}
+	return failed
 }
 
 // patience returns what fires when a message has waited for its answer for long enough, and ends it; nil does not fire.

@@ -146,6 +146,9 @@ func (g *Grid) ask(ctx context.Context, p *partition, q question) (answer, error
 			}
 			return a, err
 		}
+		if lacks := g.lacks(ctx, p.stream); lacks != nil {
+			return answer{}, lacks
+		}
 		err = g.settleDown(ctx)
 		switch {
 		case err != nil && why != nil && ctx.Err() != nil:

@@ -66,6 +66,7 @@ type Grid struct {
 	waits     string
 	waitsTold time.Time
 	makes     makes
+	majority  *majority
 
 	idsMu sync.Mutex
 	ids   map[string]string // names of the cluster's nodes by their servers' ids
@@ -101,7 +102,7 @@ func Open(ctx context.Context, cfg Config) (*Grid, error) {
 	g := &Grid{
 		cfg: cfg, node: nuid.Next(), caches: make(map[string]*Cache), revisions: make(map[string]uint64), stats: make(map[string]*counters), unusable: make(map[string]error),
 		classes: make(map[Class][]*partition), readers: make(map[*Reader]struct{}), sweep: make(chan struct{}, 1),
-		done: make(chan struct{}), ids: make(map[string]string),
+		done: make(chan struct{}), ids: make(map[string]string), majority: newMajority(),
 	}
 	if c := cfg.Cluster; c != nil {
 		g.node = c.Node + nodeMark + g.node
@@ -236,6 +237,7 @@ func (g *Grid) openOwners(ctx context.Context) error {
 func (g *Grid) askOver(r *requester) (link, error) {
 	if g.cfg.Cluster != nil {
 		r.attempt.Store(int64(attemptTime))
+		r.stuck = func(ctx context.Context, subject string) error { return g.lacks(ctx, streamOf(subject)) }
 	}
 	if g.server != nil {
 		return newWireLink(&wireLines{server: g.server, name: g.cfg.Name + " asks"}, r), nil
@@ -302,8 +304,10 @@ func (g *Grid) Ready(ctx context.Context) error {
 		return fmt.Errorf("%w: the connection of the feeds: %w", ErrUnavailable, err)
 	}
 	if err := g.owners.settled(); err != nil {
-		if why := g.NoLeader(); why != "" {
-			err = fmt.Errorf("%w; %s", err, why)
+		for _, why := range []string{g.lackingNow(ctx), g.NoLeader()} {
+			if why != "" {
+				err = fmt.Errorf("%w; %s", err, why)
+			}
 		}
 		return err
 	}

@@ -249,6 +249,8 @@ const (
 	noPeers jetstream.ErrorCode = 10005
 	// notClustered is what a server alone says to more than one replica.
 	notClustered jetstream.ErrorCode = 10074
+	// idInProcess is what a leader says to a message that it has already, by its id, and that is not stored yet.
+	idInProcess jetstream.ErrorCode = 10158
 )
 
 var electionErrors = []jetstream.ErrorCode{
@@ -259,7 +261,7 @@ var electionErrors = []jetstream.ErrorCode{
 	10041, // of the group of replicas
 	10118, // the stream is offline
 	10119, // the consumer is offline
-	10158, // the message with this id is being stored
+	idInProcess,
 	10195, // the consumer is offline
 	10208, // a batch that another leader had
 }

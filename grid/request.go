@@ -29,6 +29,8 @@ type requester struct {
 	// waits for ever.
 	attempt atomic.Int64
 	ids     string // begins those of messages
+	// stuck, where it is set, says why what was sent to a subject and failed is not to be sent again; nil for no reason that is known.
+	stuck func(ctx context.Context, subject string) error
 
 	mu      sync.Mutex
 	next    uint64
@@ -237,7 +239,10 @@ func (r *requester) writeUntil(ctx context.Context, w write, sent bool) (Sequenc
 				return 0, contextError(ctx)
 			case <-time.After(writeAgain):
 			}
-		case r.again(err) && r.link.comesBack(ctx):
+		case r.again(err):
+			if why := r.pause(ctx, w.subject, err); why != nil {
+				return seq, why
+			}
 			sent = true
 		case sent && isWrongSequence(err):
 			return seq, fmt.Errorf("%w: %w", errSent, err)
@@ -282,8 +287,11 @@ func (r *requester) writeOnce(ctx context.Context, w write) (Sequence, error) {
 func (r *requester) read(ctx context.Context, subject string, body []byte) (reply, error) {
 	for {
 		m, err := r.readOnce(ctx, subject, body)
-		if !isAway(err) && (r.attempt.Load() == 0 || !inElection(err)) || !r.link.comesBack(ctx) {
+		if !r.readAgain(err) {
 			return m, err
+		}
+		if why := r.pause(ctx, subject, err); why != nil {
+			return m, why
 		}
 	}
 }
@@ -326,8 +334,11 @@ func (g *Grid) readStored(ctx context.Context, p *partition, subject string) (m 
 func (r *requester) readMany(ctx context.Context, subjects []string) ([]reply, error) {
 	for {
 		answers, err := r.readManyOnce(ctx, subjects)
-		if !isAway(err) || !r.link.comesBack(ctx) {
+		if !isAway(err) {
 			return answers, err
+		}
+		if why := r.pause(ctx, subjects[0], err); why != nil {
+			return answers, why
 		}
 	}
 }

@@ -79,8 +79,11 @@ func (r reply) upTo() Sequence {
 func (r *requester) readAll(ctx context.Context, subject string, body []byte) (replies, error) {
 	for {
 		all, err := r.readAllOnce(ctx, subject, body)
-		if !isAway(err) && (r.attempt.Load() == 0 || !inElection(err)) || !r.link.comesBack(ctx) {
+		if !r.readAgain(err) {
 			return all, err
+		}
+		if why := r.pause(ctx, subject, err); why != nil {
+			return all, why
 		}
 	}
 }

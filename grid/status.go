@@ -1,17 +1,13 @@
 package grid
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 )
 
 // Member is a node of the grid as this one knows it.
@@ -78,7 +74,8 @@ func (g *Grid) Members(partitions []PartitionState) []Member {
 }
 
 // PartitionStates asks who looks after each partition, in a cluster: each node that is there says at once what it leads, so that the number of questions does not grow
-// with that of the partitions. What nobody leads, or whose leader does not answer within a second, has an Error.
+// with that of the partitions. What nobody leads, or whose leader does not answer within a second, has an Error, and the nodes that have its
+// replicas where these tell of them.
 func (g *Grid) PartitionStates(ctx context.Context) []PartitionState {
 	if g.cfg.Cluster == nil {
 		return nil
@@ -94,83 +91,46 @@ func (g *Grid) PartitionStates(ctx context.Context) []PartitionState {
 	for i, p := range all {
 		out[i] = PartitionState{Class: p.class, Number: p.number, Owner: nameOf(g.owners.ownerOf(p.number))}
 		s, ok := led[p.stream]
-		if !ok {
-			out[i].Error = cmp.Or(err, fmt.Errorf("%w: no node that is there leads %s", ErrUnavailable, p.stream))
-			continue
+		switch {
+		case ok:
+			out[i].Leader, out[i].Replicas = s.Cluster.Leader, g.replicasOf(s.Cluster)
+		case err != nil:
+			out[i].Error = err
+		default:
+			out[i].Error = g.leaderless(ctx, &out[i], p)
 		}
-		out[i].Leader, out[i].Replicas = s.Cluster.Leader, g.replicasOf(s.Cluster)
 	}
 	return out
 }
 
-// ledStream is what the leader of a stream says of it.
-type ledStream struct {
-	Name    string              `json:"name"`
-	Cluster *server.ClusterInfo `json:"cluster"`
+// leaderless says why nobody leads a partition, and notes where its replicas are, as far as that is known.
+func (g *Grid) leaderless(ctx context.Context, out *PartitionState, p *partition) error {
+	l, lacks := g.lackOf(ctx, p.stream)
+	for _, name := range l.nodes {
+		out.Replicas = append(out.Replicas, Replica{Node: name, Offline: !slices.Contains(l.there, name)})
+	}
+	if lacks {
+		return fmt.Errorf("%w: %s", ErrUnavailable, l.reason)
+	}
+	return fmt.Errorf("%w: no node that is there leads %s", ErrUnavailable, p.stream)
 }
 
-// streamsOfAll asks all servers of the cluster about their streams.
-const streamsOfAll = "$SYS.REQ.SERVER.PING.JSZ"
-
-// ledStreams asks all nodes which streams they lead, and returns what they have said by the time the last one has, or after leaderTry. Where two say that they lead
-// a stream, one of them did before: it is the later one's.
-func (g *Grid) ledStreams(ctx context.Context) (led map[string]ledStream, err error) {
-	ctx, cancel := context.WithTimeout(ctx, leaderTry)
-	defer cancel()
-	request, err := json.Marshal(server.JSzOptions{Account: server.DEFAULT_GLOBAL_ACCOUNT, Streams: true, StreamLeaderOnly: true})
-	if err != nil {
-		return nil, fmt.Errorf("ask which streams the nodes lead: %w", err)
-	}
-	missing := map[string]bool{}
-	for _, name := range g.NodesWith(RoleGrid) {
-		missing[name] = true
-	}
-	led = map[string]ledStream{}
-	err = g.asSystem(func(nc *nats.Conn) error {
-		answers, err := nc.SubscribeSync(nc.NewInbox())
-		if err == nil {
-			err = nc.PublishRequest(streamsOfAll, answers.Subject, request)
-		}
-		for err == nil && len(missing) > 0 {
-			var m *nats.Msg
-			if m, err = answers.NextMsgWithContext(ctx); err != nil {
-				break
-			}
-			var a struct {
-				Server struct {
-					Name string `json:"name"`
-				} `json:"server"`
-				Data struct {
-					Accounts []struct {
-						Streams []ledStream `json:"stream_detail"`
-					} `json:"account_details"`
-				} `json:"data"`
-			}
-			if err = json.Unmarshal(m.Data, &a); err != nil {
-				return fmt.Errorf("%w: %d bytes of a node about its streams: %w", ErrUnavailable, len(m.Data), err)
-			}
-			delete(missing, a.Server.Name)
-			for _, account := range a.Data.Accounts {
-				for _, s := range account.Streams {
-					if s.Cluster != nil && s.Cluster.Leader != "" && later(s, led[s.Name]) {
-						led[s.Name] = s
-					}
-				}
+// ledStreams asks all nodes which streams they lead, and returns what they have said by the time the last one has, or after leaderTry: what nobody has spoken of has an error of its
+// own. Where two say that they lead a stream, one of them did before: it is the later one's.
+func (g *Grid) ledStreams(ctx context.Context) (led map[string]toldStream, err error) {
+	led = map[string]toldStream{}
+	_, err = g.askServers(ctx, g.NodesWith(RoleGrid), server.JSzOptions{Account: server.DEFAULT_GLOBAL_ACCOUNT, Streams: true, StreamLeaderOnly: true}, func(a serverAnswer) {
+		for _, s := range a.streams() {
+			if s.Cluster != nil && s.Cluster.Leader != "" && later(s, led[s.Name]) {
+				led[s.Name] = s
 			}
 		}
-		if errors.Is(err, context.DeadlineExceeded) {
-			return nil // what nobody has spoken of has an error of its own
-		}
-		if err != nil {
-			return fmt.Errorf("ask which streams the nodes lead: %w", connError(err))
-		}
-		return nil
 	})
 	return led, err
 }
 
 // later reports whether a leader began after another one. One that does not say since when is alone in its group.
-func later(s, than ledStream) bool {
+func later(s, than toldStream) bool {
 	return than.Cluster == nil || than.Cluster.LeaderSince == nil || s.Cluster.LeaderSince != nil && s.Cluster.LeaderSince.After(*than.Cluster.LeaderSince)
 }
 

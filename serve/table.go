@@ -252,8 +252,8 @@ var kinds = []Kind{
 	},
 	{
 		Code: "grid_unavailable", HTTP: http.StatusServiceUnavailable, GRPC: GRPCUnavailable, is: []error{grid.ErrUnavailable, grid.ErrNoStore},
-		Cause:  "The grid did not answer in time. Whether a write took effect is not known.",
-		Remedy: "Send it again with its condition (`If-Match`, `If-None-Match`), which makes repeating safe.",
+		Cause:  "The grid did not answer in time, or most of the nodes are away that have the key's partition; the message names them then. Whether a write took effect is not known.",
+		Remedy: "Start the nodes that the message names. Send it again with its condition (`If-Match`, `If-None-Match`), which makes repeating safe.",
 	},
 	{
 		Code: "timeout", HTTP: http.StatusGatewayTimeout, GRPC: GRPCDeadlineExceeded, is: []error{context.DeadlineExceeded},
