@@ -157,8 +157,8 @@ func note(w http.ResponseWriter, err error) {
 	}
 }
 
-// quiet keeps what w answers out of the log, but at Debug.
-func quiet(w http.ResponseWriter) {
+// Quiet keeps what w answers out of the log, but at Debug.
+func Quiet(w http.ResponseWriter) {
 	if r := responseOf(w); r != nil {
 		r.quiet = true
 	}

@@ -184,7 +184,7 @@ func limitRequests(h http.Handler, cfg Config) http.Handler {
 			h.ServeHTTP(w, r)
 			return
 		}
-		quiet(w)
+		Quiet(w)
 		WriteError(w, r, c.listener.refusal(c.over))
 	})
 }

@@ -33,7 +33,7 @@ func (n *Node) route(routes *serve.Routes, page http.Handler) error {
 		routes.Handle(prefix, api)
 	}
 	infer, err := oip.New(oip.Config{Models: direct{n.registry, n}, Ready: n.ready, Version: n.version, MaxBody: int64(n.cfg.HTTP.Limits.InferBody),
-		Timeout: time.Duration(n.cfg.HTTP.Timeouts.Infer)})
+		Timeout: time.Duration(n.cfg.HTTP.Timeouts.Infer), Logger: n.log})
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package oip
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 
 	"github.com/millrace/millrace/serve"
@@ -19,7 +20,7 @@ type health struct {
 
 // Health answers liveness and readiness alone, for a node that is not open yet.
 func Health(ready func(context.Context) []string) http.Handler {
-	h := &Handler{cfg: Config{Ready: ready}}
+	h := &Handler{cfg: Config{Ready: ready, Logger: slog.New(slog.DiscardHandler)}}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if IsLive(r) {
 			h.live(w, r)
@@ -30,13 +31,15 @@ func Health(ready func(context.Context) []string) http.Handler {
 }
 
 func (h *Handler) live(w http.ResponseWriter, r *http.Request) {
+	serve.Quiet(w)
 	if serve.Reads(w, r) {
 		serve.WriteJSON(w, r, http.StatusOK, health{Live: true})
 	}
 }
 
-// ready says 503 with every reason while the node does not take traffic, and when it begins to stop.
+// ready says 503 with every reason while the node does not take traffic, and when it begins to stop. The log has what changes: whoever watches a node asks once a second.
 func (h *Handler) ready(w http.ResponseWriter, r *http.Request) {
+	serve.Quiet(w)
 	if !serve.Reads(w, r) {
 		return
 	}
@@ -48,6 +51,7 @@ func (h *Handler) ready(w http.ResponseWriter, r *http.Request) {
 	case <-serve.Draining(r.Context()):
 		reasons = append(reasons, serve.ErrStopping.Error())
 	default:
+		h.noteReady(reasons)
 	}
 	ready := len(reasons) == 0
 	answer := health{Live: true, Ready: &ready}
@@ -58,6 +62,19 @@ func (h *Handler) ready(w http.ResponseWriter, r *http.Request) {
 	answer.Error, answer.Code, answer.Reasons = serve.ErrNotReady.Error(), serve.KindOf(serve.ErrNotReady).Code, reasons
 	w.Header().Set("Retry-After", "1")
 	serve.WriteJSON(w, r, http.StatusServiceUnavailable, answer)
+}
+
+// noteReady logs that the node is not ready any more, or is again.
+func (h *Handler) noteReady(reasons []string) {
+	unready := len(reasons) > 0
+	if h.unready.Swap(unready) == unready {
+		return
+	}
+	if unready {
+		h.cfg.Logger.Warn("the node is not ready", "reasons", reasons)
+	} else {
+		h.cfg.Logger.Info("the node is ready again")
+	}
 }
 
 // IsLive reports whether r asks for liveness alone, which is answered whatever else there is to do.

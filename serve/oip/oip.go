@@ -7,10 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace/millrace/engine"
@@ -42,6 +44,8 @@ type Config struct {
 	MaxBody int64
 	// Timeout bounds a run (60 s).
 	Timeout time.Duration
+	// Logger gets a line when the node is not ready any more, and when it is again, as far as somebody asks for that. Nil logs nothing.
+	Logger *slog.Logger
 }
 
 // Validate reports every fault at once, as fault.Errors.
@@ -63,6 +67,8 @@ func Prefixes() []string { return []string{"/v2", "/v1/models"} }
 type Handler struct {
 	cfg  Config
 	late error // why a run that takes too long ends
+	// unready is what the log said last of the node's readiness.
+	unready atomic.Bool
 }
 
 // New returns a handler.
@@ -75,6 +81,9 @@ func New(cfg Config) (*Handler, error) {
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = runWithin
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	late := fmt.Errorf("%w: the run took longer than %v (http.timeouts.infer)", context.DeadlineExceeded, cfg.Timeout)
 	return &Handler{cfg: cfg, late: late}, nil
