@@ -214,6 +214,7 @@ func stream(ctx context.Context, base, cache, last string, connected func(), got
 	}
 	connected()
 	var e event
+	var ended string
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -225,11 +226,19 @@ func stream(ctx context.Context, base, cache, last string, connected func(), got
 		case "event":
 			e.name = value
 		case "data":
+			if e.name == "error" {
+				ended = value
+				continue
+			}
 			if err := json.Unmarshal([]byte(value), &e.data); err != nil {
 				return &fatalError{fmt.Errorf("data of event %s: %w: %s", e.id, err, value)}
 			}
 		case "":
-			if e.name != "" {
+			switch e.name {
+			case "":
+			case "error":
+				return fmt.Errorf("the stream of %s ends: %s", cache, ended)
+			default:
 				if err := got(e); err != nil {
 					return &fatalError{err}
 				}

@@ -159,6 +159,8 @@ func (s *eventStream) run(ctx context.Context, cancel context.CancelFunc, l *gri
 				return
 			}
 		case <-draining:
+			s.hurry() // the server waits for nobody who takes nothing
+			s.end(ctx, grid.ErrClosed)
 			return
 		case <-ctx.Done():
 			return
@@ -221,10 +223,16 @@ func (s *eventStream) hurry() {
 	serve.ExtendWrite(s.w, min(s.h.cfg.SlowClient, farewellTime))
 }
 
-// end tells a reader why no more comes, where it is not the reader's or the server's leaving.
+// errStops is what readers are told when the node stops.
+var errStops = fmt.Errorf("%w: listen again, to another node or to this one once it is back, with the Last-Event-ID of the last event that came, which loses nothing", serve.ErrStopping)
+
+// end tells a reader why no more comes, where it is not the reader's leaving.
 func (s *eventStream) end(ctx context.Context, err error) {
-	if ctx.Err() != nil || errors.Is(err, grid.ErrClosed) {
+	if ctx.Err() != nil {
 		return
+	}
+	if errors.Is(err, grid.ErrClosed) {
+		err = errStops
 	}
 	if serve.KindOf(err).HTTP == http.StatusInternalServerError {
 		s.h.cfg.Logger.Error("event stream ended", "request_id", serve.RequestID(s.w), "error", err)

@@ -287,6 +287,15 @@ func TestListenEnds(t *testing.T) {
 	if err := n.stop(); err != nil {
 		t.Error(err)
 	}
+	e, err = s.next()
+	if err != nil || e.name != "error" {
+		t.Errorf("when the server stops: %+v, %v", e, err)
+	}
+	for _, want := range []string{"the server is stopping", "listen again", "to another node", "Last-Event-ID", `"code":"stopping","status":503,"last_id":"` + s.start + `"`} {
+		if !strings.Contains(e.data, want) {
+			t.Errorf("when the server stops the reader is told %s, without %s", e.data, want)
+		}
+	}
 	if _, err := s.next(); !errors.Is(err, io.EOF) {
 		t.Errorf("after the server stopped: %v", err)
 	}
