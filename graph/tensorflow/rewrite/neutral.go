@@ -1,14 +1,15 @@
 package rewrite
 
 import (
+	"math"
 	"slices"
 
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/tensor"
 )
 
-// neutral removes nodes that give what they take: Identity, a product with one, a cast to the type that is there, Squeeze of what Unsqueeze
-// added and the reverse.
+// neutral removes nodes that give what they take: Identity, a product with one, a cast to the type that is there, a Slice that takes all,
+// Squeeze of what Unsqueeze added and the reverse.
 func neutral(w *work) (int, error) {
 	changes := 0
 	for _, n := range slices.Clone(w.g.Nodes) {
@@ -44,8 +45,46 @@ func (w *work) passes(n *graph.Node) (string, bool) {
 		return in, w.unit(n.Inputs[1], 0) && w.keepsShape(in, n.Inputs[1])
 	case "Squeeze", "Unsqueeze":
 		return w.undone(n)
+	case "Slice":
+		return in, w.takesAll(n)
 	}
 	return "", false
+}
+
+// takesAll reports whether a Slice by constants takes all there is, in its order.
+func (w *work) takesAll(n *graph.Node) bool {
+	shape := w.values[n.Inputs[0]].Shape
+	starts, ok1 := w.ints(n.Input(1))
+	ends, ok2 := w.ints(n.Input(2))
+	if shape == nil || !ok1 || !ok2 || len(starts) != len(ends) {
+		return false
+	}
+	axes := make([]int64, len(starts))
+	for i := range axes {
+		axes[i] = int64(i)
+	}
+	if name := n.Input(3); name != "" {
+		given, ok := w.ints(name)
+		if axes, ok = normal(given, len(shape)); !ok || len(given) == 0 {
+			return false
+		}
+	}
+	steps := slices.Repeat([]int64{1}, len(axes))
+	if name := n.Input(4); name != "" {
+		steps, _ = w.ints(name)
+	}
+	if len(axes) != len(starts) || len(steps) != len(axes) || len(axes) > len(shape) {
+		return false
+	}
+	for i, a := range axes {
+		d := shape[a]
+		first := starts[i] == 0 || d.Known() && starts[i] <= -d.Size
+		last := ends[i] == math.MaxInt64 || d.Known() && ends[i] >= d.Size
+		if steps[i] != 1 || !first || !last {
+			return false
+		}
+	}
+	return true
 }
 
 // unit reports whether all elements of a constant are x. A minus zero is not zero: x - -0 is not x where x is -0.

@@ -29,7 +29,8 @@ func All() []Pass {
 	return []Pass{
 		{Name: "neutral", run: neutral}, {Name: "duplicates", run: duplicates}, {Name: "layer normalizations", run: layerNorms}, {Name: "gelus", run: gelus},
 		{Name: "softmaxes", run: softmaxes}, {Name: "hard sigmoids", run: hardSigmoids}, {Name: "hard swishes", run: hardSwishes}, {Name: "lengths", run: lengths},
-		{Name: "transposes", run: transposes}, {Name: "reshapes", run: reshapes}, {Name: "flats", run: flats}, {Name: "scales", run: scales}, {Name: "clips", run: clips},
+		{Name: "transposes", run: transposes}, {Name: "inverses", run: inverses}, {Name: "rows", run: rows}, {Name: "reshapes", run: reshapes}, {Name: "flats", run: flats},
+		{Name: "pads", run: pads}, {Name: "pools", run: pools}, {Name: "scales", run: scales}, {Name: "clips", run: clips},
 	}
 }
 
@@ -44,17 +45,26 @@ func Run(ctx context.Context, g *graph.Graph, ev graph.Evaluator, passes []Pass)
 	if len(passes) == 0 {
 		return nil
 	}
+	var w *work
 	for range maxRounds {
 		changes := 0
 		for _, p := range passes {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			n, err := p.apply(ctx, g, ev)
+			if w == nil {
+				var err error
+				if w, err = newWork(ctx, g, ev); err != nil {
+					return fmt.Errorf("before pass %s: %w", p.Name, err)
+				}
+			}
+			n, err := p.apply(w)
 			if err != nil {
 				return err
 			}
-			changes += n
+			if changes += n; n > 0 || w.stale || p.once {
+				w = nil // what is known of the graph is of before
+			}
 		}
 		if changes == 0 {
 			break
@@ -79,6 +89,7 @@ type work struct {
 	values  map[string]graph.Value
 	names   *graph.Builder // only for names
 	gone    map[*graph.Node]bool
+	stale   bool // its nodes are others now
 }
 
 func newWork(ctx context.Context, g *graph.Graph, ev graph.Evaluator) (*work, error) {

@@ -1,7 +1,6 @@
 package rewrite
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,19 +10,15 @@ import (
 
 // apply runs a pass over a graph, and over each of its subgraphs after the graph around it. What a pass does not touch keeps its meaning under its name, so
 // that what is known of values need not be found again for each graph.
-func (p Pass) apply(ctx context.Context, g *graph.Graph, ev graph.Evaluator) (changes int, err error) {
-	w, err := newWork(ctx, g, ev)
-	if err != nil {
-		return 0, fmt.Errorf("before pass %s: %w", p.Name, err)
-	}
+func (p Pass) apply(w *work) (changes int, err error) {
 	if changes, err = p.over(w); err != nil || p.once {
 		return changes, err
 	}
-	if !slices.ContainsFunc(g.Nodes, func(n *graph.Node) bool { return len(n.Subgraphs()) > 0 }) {
+	if !slices.ContainsFunc(w.g.Nodes, func(n *graph.Node) bool { return len(n.Subgraphs()) > 0 }) {
 		return changes, nil
 	}
-	inner, err := p.within(w, uses(g))
-	g.Prune() // of constants that subgraphs left
+	inner, err := p.within(w, uses(w.g))
+	w.g.Prune() // of constants that subgraphs left
 	return changes + inner, err
 }
 

@@ -1,6 +1,8 @@
 package rewrite_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/millrace/millrace/engine/native"
@@ -36,6 +38,21 @@ func TestNeutral(t *testing.T) {
 		{"squeeze of unsqueeze", func(n net, x string) string {
 			return n.Op("Relu", nil, n.Op("Squeeze", nil, n.Op("Unsqueeze", nil, x, n.Ints(1)), n.Ints(-2)))
 		}, "Unsqueeze, Squeeze, Relu", "Relu"},
+		{"slice of all", func(n net, x string) string {
+			return n.Op("Relu", nil, n.Op("Slice", nil, x, n.Ints(-3, 0), n.Ints(9, 4), n.Ints(0, -1)))
+		}, "Slice, Relu", "Relu"},
+		{"slice without axes", func(n net, x string) string {
+			return n.Op("Relu", nil, n.Op("Slice", nil, x, n.Ints(0), n.Ints(3)))
+		}, "Slice, Relu", "Relu"},
+		{"slice of most", func(n net, x string) string {
+			return n.Op("Relu", nil, n.Op("Slice", nil, x, n.Ints(0, 0), n.Ints(3, -1)))
+		}, "Slice, Relu", "Slice, Relu"},
+		{"slice of every second", func(n net, x string) string {
+			return n.Op("Relu", nil, n.Op("Slice", nil, x, n.Ints(0), n.Ints(3), n.Ints(0), n.Ints(2)))
+		}, "Slice, Relu", "Slice, Relu"},
+		{"slice from one on", func(n net, x string) string {
+			return n.Op("Relu", nil, n.Op("Slice", nil, x, n.Ints(-2), n.Ints(3), n.Ints(0)))
+		}, "Slice, Relu", "Slice, Relu"},
 		{"unsqueeze elsewhere", func(n net, x string) string {
 			return n.Op("Relu", nil, n.Op("Unsqueeze", nil, n.Op("Squeeze", nil, n.Op("Unsqueeze", nil, x, n.Ints(0)), n.Ints(0)), n.Ints(2)))
 		}, "Unsqueeze, Squeeze, Unsqueeze, Relu", "Unsqueeze, Relu"},
@@ -109,6 +126,104 @@ func TestFlats(t *testing.T) {
 			wide := n.Op("Unsqueeze", nil, n.input("x", 2, 4, 9), n.Ints(c.at))
 			y := n.Op("Squeeze", nil, n.Op("Conv", c.attrs, wide, n.weights("w", 5, 4, 1, 3)), n.Ints(2))
 			testPass(t, "flats", n, "Unsqueeze, Conv, Squeeze", c.after, y)
+		})
+	}
+}
+
+func TestInverses(t *testing.T) {
+	n := newNet()
+	x := n.input("x", 2, 3, 4)
+	gone := n.Op("Relu", nil, n.transpose(n.transpose(x, 1, 0, 2), 1, 0, 2))
+	first := n.transpose(x, 1, 2, 0)
+	one := n.transpose(first, 1, 2, 0)
+	testPass(t, "inverses", n, "Transpose perm=[1 0 2], Transpose perm=[1 0 2], Relu, Transpose perm=[1 2 0], Transpose perm=[1 2 0], Tanh",
+		"Relu, Transpose perm=[1 2 0], Transpose perm=[2 0 1], Tanh", gone, one, n.Op("Tanh", nil, first))
+}
+
+func TestPads(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		pads  []int64
+		value float32
+		attrs graph.Attrs
+		after string
+	}{
+		{"zeros around", []int64{0, 0, 1, 2, 0, 0, 3, 0}, 0, graph.Attrs{"pads": []int64{1, 0, 0, 1}}, "Conv"},
+		{"of a convolution without", []int64{0, 0, 0, 0, 0, 0, 1, 1}, 0, nil, "Conv"},
+		{"ones", []int64{0, 0, 1, 1, 0, 0, 1, 1}, 1, nil, "Pad, Conv"},
+		{"channels", []int64{0, 1, 0, 0, 0, 0, 0, 0}, 0, nil, "Pad, Conv"},
+		{"cropped", []int64{0, 0, -1, 0, 0, 0, 1, 0}, 0, nil, "Pad, Conv"},
+		{"that pads by itself", []int64{0, 0, 1, 1, 0, 0, 1, 1}, 0, graph.Attrs{"auto_pad": "SAME_UPPER"}, "Pad, Conv"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := newNet()
+			channels := 2 + int(c.pads[1])
+			padded := n.Op("Pad", nil, n.input("x", 1, 2, 6, 5), n.Ints(c.pads...), n.Float(c.value))
+			testPass(t, "pads", n, "Pad, Conv", c.after, n.Op("Conv", c.attrs, padded, n.weights("w", 3, channels, 3, 3)))
+		})
+	}
+}
+
+func TestPools(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		attrs graph.Attrs
+		conv  bool
+		after string
+	}{
+		{"of a convolution", graph.Attrs{"axes": []int64{2, 3}}, true, "Conv, GlobalAveragePool"},
+		{"its axes from the end", graph.Attrs{"axes": []int64{-1, -2}}, true, "Conv, GlobalAveragePool"},
+		{"over one axis", graph.Attrs{"axes": []int64{2}}, true, ""},
+		{"over channels", graph.Attrs{"axes": []int64{1, 2}}, true, ""},
+		{"that keeps no axes", graph.Attrs{"axes": []int64{2, 3}, "keepdims": int64(0)}, true, ""},
+		{"of something else", graph.Attrs{"axes": []int64{2, 3}}, false, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := newNet()
+			x, before := n.input("x", 1, 2, 6, 5), "Exp, "
+			if c.conv {
+				x, before = n.Op("Conv", nil, x, n.weights("w", 3, 2, 3, 3)), "Conv, "
+			} else {
+				x = n.Op("Exp", nil, x)
+			}
+			before += "ReduceMean axes=" + fmt.Sprint(c.attrs["axes"])
+			after := c.after
+			if after == "" {
+				after = before
+			}
+			testPass(t, "pools", n, before, after, n.Op("ReduceMean", c.attrs, x))
+		})
+	}
+}
+
+func TestRows(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		flat   []int64
+		perm   []int64
+		shared bool
+		after  string
+	}{
+		{"channels last", []int64{-1, 24}, []int64{0, 2, 3, 1}, false, "Relu, Reshape, MatMul"},
+		{"another order", []int64{-1, 24}, []int64{0, 3, 1, 2}, false, "Relu, Reshape, MatMul"},
+		{"the batch moves", []int64{-1, 24}, []int64{1, 0, 2, 3}, false, ""},
+		{"not all in one row", []int64{-1, 12}, []int64{0, 2, 3, 1}, false, ""},
+		{"weights of two", []int64{-1, 24}, []int64{0, 2, 3, 1}, true, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := newNet()
+			x := n.Op("Relu", nil, n.input("x", 5, 2, 3, 4))
+			weights := n.weights("w", int(c.flat[1]), 7)
+			outputs := []string{n.Op("MatMul", nil, n.Op("Reshape", nil, n.transpose(x, c.perm...), n.Ints(c.flat...)), weights)}
+			before := "Relu, Transpose perm=" + strings.ReplaceAll(fmt.Sprint(c.perm), ",", "") + ", Reshape, MatMul"
+			after := c.after
+			if c.shared {
+				outputs, before = append(outputs, n.Op("Neg", nil, weights)), before+", Neg"
+			}
+			if after == "" {
+				after = before
+			}
+			testPass(t, "rows", n, before, after, outputs...)
 		})
 	}
 }

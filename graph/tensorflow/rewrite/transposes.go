@@ -57,7 +57,7 @@ func transposes(w *work) (int, error) {
 		}
 	}
 	if w.count("Transpose") >= before {
-		w.g.Nodes, w.gone = nodes, map[*graph.Node]bool{}
+		w.g.Nodes, w.gone, w.stale = nodes, map[*graph.Node]bool{}, true
 		w.g.Prune() // the constants that were made on the way
 		return 0, nil
 	}
