@@ -1,6 +1,7 @@
 // Command bench measures Millrace against peers on this machine, both in the same run: whole pipelines against Redis
 // Streams, the same over REST against it in the process, the cache against Redis, a cluster against plain JetStream, caches that are larger than their memory against those that are not and against
-// librados, inference over HTTP against nginx, and the engines against onnxruntime. Measuring Millrace alone is left to `millrace bench`.
+// librados, inference over HTTP against nginx, the engines against onnxruntime, and
+// networks that were converted against those made by hand. Measuring Millrace alone is left to `millrace bench`.
 package main
 
 import (
@@ -48,13 +49,13 @@ type suite struct {
 func suites() []suite {
 	return []suite{
 		{"pipeline", pipelineRows}, {"rest", restRows}, {"list", listRows}, {"cache", cacheRows}, {"cold", coldRows}, {"ceph", cephRows}, {"oip", inferRows},
-		{"cluster", clusterRows}, {"join", clusterJoinRows}, {"engine", engineRows}, {"train", trainRows}, {"start", startRows}, {"scale", scaleRows}, {"gpu", gpuRows},
+		{"cluster", clusterRows}, {"join", clusterJoinRows}, {"engine", engineRows}, {"convert", convertRows}, {"train", trainRows}, {"start", startRows}, {"scale", scaleRows}, {"gpu", gpuRows},
 	}
 }
 
 func run(ctx context.Context) error {
 	short := flag.Bool("short", false, "fewer and smaller measurements: under three minutes")
-	only := flag.String("only", "", "suites to run, separated by commas: pipeline, rest, list, cache, cold, ceph, oip, cluster, join, engine, train, start, scale; and gpu, which runs only when it is named")
+	only := flag.String("only", "", "suites to run, separated by commas: pipeline, rest, list, cache, cold, ceph, oip, cluster, join, engine, convert, train, start, scale; and gpu, which runs only when it is named")
 	device := flag.String("device", "", "the gpu suite's device, such as cuda:0")
 	python := flag.String("python", "", "a Python that has PyTorch, which the gpu suite is compared with")
 	results := flag.String("out", "results.json", "file for the results")
