@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -388,21 +387,30 @@ func (c *coldCluster) inStore() {
 	}
 }
 
-// activated holds that values leave memory and come back on each node.
+// activated waits until values have left memory and come back on each node, one that was started a moment ago too, and has the load go on for it.
 func (c *coldCluster) activated() {
-	t := c.t
-	t.Helper()
-	for i := range c.nodes {
-		var all []coldStats
-		for _, l := range c.loads {
-			s, err := coldStatsOf(c.bases[i] + "/rest/v2/caches/" + l.cache)
-			if err != nil {
-				t.Fatal(err)
+	c.t.Helper()
+	proven := func() error {
+		for i := range c.nodes {
+			for _, l := range c.loads[:2] {
+				s, err := coldStatsOf(c.bases[i] + "/rest/v2/caches/" + l.cache)
+				if err == nil && (s.Loads == 0 || s.Evictions == 0 || s.Cold == 0) {
+					err = fmt.Errorf("node %d, cache %s: %+v: too little was cold to prove anything", i, l.cache, s)
+				}
+				if err != nil {
+					return err
+				}
 			}
-			all = append(all, s)
 		}
-		if slices.ContainsFunc(all[:2], func(s coldStats) bool { return s.Loads == 0 || s.Evictions == 0 || s.Cold == 0 }) {
-			t.Errorf("node %d: %+v: too little was cold to prove anything", i, all)
-		}
+		return nil
+	}
+	if proven() == nil {
+		return
+	}
+	stop := c.load()
+	c.nodes[0].wait("values leave memory and come back on each node", time.Minute, proven)
+	stop()
+	for _, l := range c.loads {
+		l.check(c.nodes[0])
 	}
 }
