@@ -37,11 +37,15 @@ const (
 	ignoreExif = "ignore"
 )
 
-// Layouts of a picture's tensor.
+// Layouts of an item's tensor: of a picture with its channels first or last, and of a sequence of steps, which is no picture.
 const (
 	NCHW = "NCHW"
 	NHWC = "NHWC"
+	NTC  = "NTC"
 )
+
+// Layouts are all of them.
+var Layouts = []string{NCHW, NHWC, NTC}
 
 // A Spec describes one item of a model's input and how pixels and bytes become its elements. The zero value of every
 // field but DType and Shape is useful.
@@ -50,7 +54,8 @@ type Spec struct {
 	DType tensor.DType
 	// Shape is that of one item, without the batch dimension: [1,28,28], [28,28,3], [784], [] for a scalar.
 	Shape tensor.Shape
-	// Layout says where the channels are: NCHW, NHWC, or "" to take it from Shape. It matters for pictures alone.
+	// Layout says where a picture's channels are, NCHW or NHWC, or that the item is a sequence of steps, NTC. "" takes it from Shape, where what has two dimensions is a grey
+	// picture.
 	Layout string
 	// Scale multiplies each sample of a picture, and each byte of raw input; 0 means 1/255 for floating-point types and 1 for the others, and 1 for raw bytes
 	// of an item that is no picture. Where the item is a picture, bytes in a uint8 array are its samples too. All other
@@ -89,8 +94,8 @@ func (s Spec) Validate() error {
 	case n == 0:
 		bad("%w: %v has no elements; one item's shape must be known", ErrShape, s.Shape)
 	}
-	if !slices.Contains([]string{"", NCHW, NHWC}, s.Layout) {
-		bad("layout %q is unknown: say NCHW or NHWC", s.Layout)
+	if s.Layout != "" && !slices.Contains(Layouts, s.Layout) {
+		bad("layout %q is unknown: say NCHW or NHWC, or NTC of sequences", s.Layout)
 	}
 	if !slices.Contains([]string{"", "auto", "true", "false"}, s.Invert) {
 		bad("invert %q is unknown: say auto, true or false", s.Invert)
@@ -154,6 +159,9 @@ type geometry struct {
 
 // geometry reads the picture's size from the shape; ok is false where the shape is no picture's.
 func (s Spec) geometry() (g geometry, ok bool) {
+	if s.Layout == NTC {
+		return geometry{}, false
+	}
 	shape := s.Shape
 	for len(shape) > 3 && shape[0] == 1 {
 		shape = shape[1:]

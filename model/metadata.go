@@ -34,7 +34,7 @@ type Metadata struct {
 	// Invert turns dark on light into light on dark: "true", "false", or "auto" (empty too), which looks at the
 	// picture's border where Centre asks for that.
 	Invert string `json:"invert,omitempty"`
-	// Layout is "NCHW" or "NHWC"; empty guesses by where 1 or 3 channels are.
+	// Layout is "NCHW" or "NHWC" of pictures, and "NTC" of sequences of steps, which are none; empty guesses by where 1 or 3 channels are, and takes two dimensions for a grey picture.
 	Layout string `json:"layout,omitempty"`
 	// Centre is "mnist" (crop, scale and centre as MNIST's makers did) or "none" (empty too).
 	Centre string `json:"centre,omitempty"`
@@ -90,7 +90,7 @@ var keys = map[string]key{
 	"mean":        {func(m *Metadata, s string) error { return parseNumbers(s, &m.Mean) }, func(m *Metadata) string { return formatJSON(m.Mean, len(m.Mean)) }},
 	"std":         {func(m *Metadata, s string) error { return parseNumbers(s, &m.Std) }, func(m *Metadata) string { return formatJSON(m.Std, len(m.Std)) }},
 	"invert":      word(func(m *Metadata) *string { return &m.Invert }, "auto", "true", "false"),
-	"layout":      word(func(m *Metadata) *string { return &m.Layout }, "NCHW", "NHWC"),
+	"layout":      word(func(m *Metadata) *string { return &m.Layout }, media.Layouts...),
 	"centre":      word(func(m *Metadata) *string { return &m.Centre }, "mnist", "none"),
 	"orientation": word(func(m *Metadata) *string { return &m.Orientation }, "exif", "ignore"),
 	"output":      word(func(m *Metadata) *string { return &m.Output }, "auto", "probabilities", "logits", "log_probabilities"),

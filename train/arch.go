@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 
 	"github.com/millrace/millrace/graph"
 	"github.com/millrace/millrace/graph/infer"
 	"github.com/millrace/millrace/graph/onnx"
+	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/model"
 	"github.com/millrace/millrace/tensor"
 )
@@ -21,7 +24,21 @@ const (
 	// CNN is a convolutional net for pictures: 5x5 with 16 filters, then 3x3 with 32 (then 64, 128), each with ReLU and
 	// pooled by two, until a side is at most 8; then 64 dense units and one a label.
 	CNN = "cnn"
+	// ResNet is a residual net for pictures: a 3x3 convolution with 16 filters, then two blocks each with 16, 32 and 64, the last two halving the sides. A block is
+	// two 3x3 convolutions with batch normalization, around which its input goes (He and others, 2015). Then the mean over the picture, and one unit a label.
+	ResNet = "resnet"
+	// LSTM is a recurrent net for sequences [T,F]: an LSTM with 64 units in both directions, of whose last states comes one unit a label.
+	LSTM = "lstm"
+	// Transformer is an encoder for sequences [T,F]: 64 numbers a step with a learned place, two layers of attention with 4 heads and of 128 dense units, each
+	// normalized before (Xiong and others, 2020), then the mean over the steps, and one unit a label.
+	Transformer = "transformer"
 )
+
+// Archs are the names of the architectures that are made here.
+var Archs = []string{MLP, CNN, ResNet, LSTM, Transformer}
+
+// isMade reports whether a name is of an architecture that is made here, and not a file's.
+func isMade(arch string) bool { return slices.Contains(Archs, arch) }
 
 // Producer is what models made here say about their origin.
 const Producer = "millrace"
@@ -31,10 +48,11 @@ const Producer = "millrace"
 // its metadata says how pictures become inputs and what the columns of a table are. For the path of an ONNX file it is that file's graph, with the data set's labels
 // and scaling where it has none of its own.
 func NewModel(arch string, data *Set, seed uint64) (*graph.Graph, error) {
-	switch arch {
-	case MLP, CNN:
-	default:
+	if !isMade(arch) {
 		return openModel(arch, data)
+	}
+	if err := fitsArch(arch, data); err != nil {
+		return nil, err
 	}
 	what, units := "classifier", len(data.names)
 	if data.targets != nil {
@@ -58,15 +76,22 @@ func NewModel(arch string, data *Set, seed uint64) (*graph.Graph, error) {
 	case data.bytes == nil || data.table:
 		x = n.standardise(x, data)
 	}
-	if arch == CNN {
-		if !data.Picture() {
-			return nil, fmt.Errorf("%w: arch %s needs pictures, the examples have shape %v", ErrData, CNN, data.shape)
-		}
+	switch arch {
+	case CNN:
 		x, width = n.convolutions(x, data.shape)
 		x = n.b.Op("Flatten", nil, x)
 		x = n.b.Op("Relu", nil, n.dense(x, "dense1", width, 64, math.Sqrt(2)))
 		x = n.dense(x, "dense2", 64, units, 1)
-	} else {
+	case ResNet:
+		x, width = n.residuals(x, data.shape[0])
+		x = n.dense(x, "dense", width, units, 1)
+	case LSTM:
+		x, width = n.recurrent(x, data.shape[1])
+		x = n.dense(x, "dense", width, units, 1)
+	case Transformer:
+		x, width = n.encoder(x, data.shape)
+		x = n.dense(x, "dense", width, units, 1)
+	default:
 		if len(data.shape) > 1 {
 			x = n.b.Op("Flatten", nil, x)
 		}
@@ -152,13 +177,17 @@ func (n *net) convolutions(x string, shape tensor.Shape) (string, int) {
 func (n *net) standardise(x string, data *Set) string {
 	shape := data.shape
 	var mean, std []float32
-	if data.Picture() {
+	switch {
+	case data.sequence():
+		shape = tensor.Shape{1, data.shape[1]}
+		mean, std = moments(data.floats, data.shape[1])
+	case data.Picture():
 		shape = tensor.Shape{data.shape[0], 1, 1}
 		m, s := pixelMoments(data)
 		for c := range m {
 			mean, std = append(mean, float32(255*m[c])), append(std, float32(255*s[c]))
 		}
-	} else {
+	default:
 		mean, std = featureMoments(data)
 	}
 	c := func(v []float32) string {
@@ -169,18 +198,24 @@ func (n *net) standardise(x string, data *Set) string {
 
 // featureMoments returns each feature's mean and standard deviation (1 where it does not vary).
 func featureMoments(s *Set) (mean, std []float32) {
-	mean, std = make([]float32, s.size), make([]float32, s.size)
-	for f := range s.size {
+	return moments(s.floats[:len(s.labels)*s.size], s.size)
+}
+
+// moments are those of rows of so many numbers.
+func moments(rows []float32, width int) (mean, std []float32) {
+	mean, std = make([]float32, width), make([]float32, width)
+	n := float64(len(rows) / width)
+	for f := range width {
 		var sum, sq float64
-		for i := range s.labels {
-			sum += float64(s.floats[i*s.size+f])
+		for i := f; i < len(rows); i += width {
+			sum += float64(rows[i])
 		}
-		m := sum / float64(len(s.labels))
-		for i := range s.labels {
-			d := float64(s.floats[i*s.size+f]) - m
+		m := sum / n
+		for i := f; i < len(rows); i += width {
+			d := float64(rows[i]) - m
 			sq += d * d
 		}
-		mean[f], std[f] = float32(m), float32(math.Sqrt(sq/float64(len(s.labels))))
+		mean[f], std[f] = float32(m), float32(math.Sqrt(sq/n))
 		if std[f] < 1e-12 {
 			std[f] = 1
 		}
@@ -194,6 +229,9 @@ func metadata(data *Set, m model.Metadata) model.Metadata {
 		m.Labels = data.names
 	}
 	m = data.describe(m)
+	if data.sequence() && m.Layout == "" {
+		m.Layout = media.NTC
+	}
 	if m.Scale != 0 || len(m.Mean) > 0 || len(m.Std) > 0 {
 		return m
 	}
@@ -268,7 +306,7 @@ func pixelMoments(s *Set) (mean, std []float64) {
 func openModel(path string, data *Set) (*graph.Graph, error) {
 	g, err := onnx.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("arch %q is neither %s, %s nor an ONNX file: %w", path, MLP, CNN, err)
+		return nil, fmt.Errorf("arch %q is none of %s, nor an ONNX file: %w", path, strings.Join(Archs, ", "), err)
 	}
 	m, err := model.New(g)
 	if err != nil {

@@ -134,6 +134,9 @@ type Settings struct {
 // 10 epochs with it (three seeds) and to 97.8 % with 0.001; the convolutional one to 98.7 and 98.4 % in two.
 const newNetRate = 0.004
 
+// transformerRate is the same for the transformer, which is known to bear less.
+const transformerRate = 0.002
+
 // settled is a Config with its defaults filled in and its words read.
 type settled struct {
 	Config
@@ -166,7 +169,11 @@ func (c Config) settle() (settled, error) {
 		c.Keep = 3
 	}
 	adam := c.Optimizer == string(gradient.Adam) || c.Optimizer == string(gradient.AdamW)
-	if c.LearningRate == 0 && adam && (c.Arch == Auto || c.Arch == MLP || c.Arch == CNN) {
+	switch {
+	case c.LearningRate != 0 || !adam || c.Arch != Auto && !isMade(c.Arch):
+	case c.Arch == Transformer:
+		c.LearningRate = transformerRate
+	default:
 		c.LearningRate = newNetRate
 	}
 	s := settled{schedule: Schedule(c.Schedule)}

@@ -10,7 +10,7 @@ import (
 	"github.com/millrace/millrace/media"
 )
 
-// Open reads a data set: a CSV or Parquet file, a directory with the two IDX files of a set (images and labels, gzipped or not; a training set's before a test set's),
+// Open reads a data set: a CSV or Parquet file, an .npz file of arrays (see [FromArrays]), a directory with the two IDX files of a set (images and labels, gzipped or not; a training set's before a test set's),
 // or a directory that has a directory of pictures (PNG, JPEG, GIF, WebP, TIFF) for each label; train/, val/ and test/ may stand above those. Pictures are scaled to
 // one size, grey where all are; a directory without pictures is no label. [Set.Notes] has what was found, made of it and left out.
 func Open(path string, o Options) (*Set, error) {
@@ -28,7 +28,10 @@ func Open(path string, o Options) (*Set, error) {
 		if strings.EqualFold(filepath.Ext(path), ".parquet") {
 			return openParquet(path, o)
 		}
-		return nil, fmt.Errorf("%w: %s: a data set is a .csv, .tsv or .parquet file or a directory", ErrData, path)
+		if strings.EqualFold(filepath.Ext(path), ".npz") {
+			return openNPZ(path, o)
+		}
+		return nil, fmt.Errorf("%w: %s: a data set is a .csv, .tsv, .parquet or .npz file or a directory", ErrData, path)
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {

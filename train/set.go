@@ -114,6 +114,9 @@ func (s *Set) Label(i int) int { return int(s.labels[i]) }
 // Picture reports whether the examples are bytes of pictures [C,H,W].
 func (s *Set) Picture() bool { return s.bytes != nil && len(s.shape) == 3 }
 
+// sequence reports whether the examples are steps of numbers [T,F].
+func (s *Set) sequence() bool { return s.floats != nil && len(s.shape) == 2 && !s.table }
+
 // Examples iterates over the examples; the tensors share the set's memory.
 func (s *Set) Examples() iter.Seq2[Example, error] {
 	return func(yield func(Example, error) bool) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/millrace/millrace/graph"
@@ -120,7 +121,7 @@ func newRun(ctx context.Context, s settled) (_ *run, err error) {
 	if s.Arch == Auto {
 		s.Arch = s.chooseArch(set)
 	}
-	made := s.Arch == MLP || s.Arch == CNN
+	made := isMade(s.Arch)
 	if set.doubt != nil && s.Options.Task == "" && made {
 		return nil, set.doubt
 	}
@@ -239,18 +240,22 @@ func newRun(ctx context.Context, s settled) (_ *run, err error) {
 // open reads the data set, as a model that is trained further says where nobody says otherwise.
 func (s settled) open() (*Set, error) {
 	o := s.Options
-	if s.Arch != MLP && s.Arch != CNN && s.Arch != Auto {
+	if !isMade(s.Arch) && s.Arch != Auto {
 		m, err := model.Open(s.Arch)
 		if err != nil {
-			return nil, fmt.Errorf("arch %q is neither %s, %s nor an ONNX file: %w", s.Arch, MLP, CNN, err)
+			return nil, fmt.Errorf("arch %q is none of %s, nor an ONNX file: %w", s.Arch, strings.Join(Archs, ", "), err)
 		}
 		o = o.Of(m)
 	}
 	return Open(s.Data, o)
 }
 
-// chooseArch takes a convolutional net for pictures that are larger than digits or in colour, and a dense one for everything else.
+// chooseArch takes a convolutional net for pictures that are larger than digits or in colour, a recurrent one for sequences, and a dense one for everything else.
 func (s settled) chooseArch(set *Set) string {
+	if set.sequence() {
+		s.tell([]Note{{Text: "the net is recurrent, as the examples are sequences (--arch transformer and --arch mlp take others)"}})
+		return LSTM
+	}
 	if set.Picture() && !set.table && (set.shape[0] > 1 || max(set.shape[1], set.shape[2]) > 32) {
 		s.tell([]Note{{Text: "the net is convolutional, as pictures of this kind need it (--arch mlp takes a dense one)"}})
 		return CNN
@@ -258,10 +263,10 @@ func (s settled) chooseArch(set *Set) string {
 	return MLP
 }
 
-// batchFor is the usual batch, and less for a small folder of pictures, so that an epoch has some updates.
+// batchFor is the usual batch, and less for a small folder of pictures or few sequences, so that an epoch has some updates.
 func batchFor(set *Set) int {
 	const usual, least, updates = 100, 8, 20
-	if !set.folder {
+	if !set.folder && !set.sequence() {
 		return usual
 	}
 	return min(usual, max(least, set.Len()/updates))

@@ -386,7 +386,7 @@ type ModelConfig struct {
 	Std []float64 `yaml:"std" default:"the file's"`
 	// Whether dark and light are exchanged: `true`, `false` or `auto`.
 	Invert string `yaml:"invert" default:"the file's"`
-	// The order of an image's dimensions: `NCHW` or `NHWC`.
+	// The order of an image's dimensions, `NCHW` or `NHWC`, or `NTC`: sequences of steps, which are no images.
 	Layout string `yaml:"layout" default:"the file's"`
 	// How a drawing is centred: `mnist` (as MNIST's makers did) or `none`.
 	Centre string `yaml:"centre" default:"the file's"`

@@ -12,6 +12,7 @@ import (
 	"github.com/millrace/millrace/engine/onnxruntime"
 	"github.com/millrace/millrace/fault"
 	"github.com/millrace/millrace/grid"
+	"github.com/millrace/millrace/media"
 	"github.com/millrace/millrace/pipeline"
 	"github.com/millrace/millrace/registry"
 	"github.com/millrace/millrace/serve/oip"
@@ -175,7 +176,7 @@ func (v *validator) model(path, name string, m ModelConfig) {
 	v.finite(path+".mean", m.Mean...)
 	v.finite(path+".std", m.Std...)
 	v.oneOf(path+".invert", m.Invert, "", "auto", "true", "false")
-	v.oneOf(path+".layout", m.Layout, "", "NCHW", "NHWC")
+	v.oneOf(path+".layout", m.Layout, append([]string{""}, media.Layouts...)...)
 	v.oneOf(path+".centre", m.Centre, "", "mnist", "none")
 	v.oneOf(path+".orientation", m.Orientation, "", "exif", "ignore")
 	v.oneOf(path+".output", m.Output, "", "auto", "probabilities", "logits", "log_probabilities")

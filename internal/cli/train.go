@@ -24,13 +24,15 @@ func (c *command) train() *cobra.Command {
 		Use:   "train --data DATA --out FILE",
 		Short: "Train a classifier or a regression and write it as ONNX",
 		Long: `Trains a classifier on a data set: a folder with MNIST's two files, a folder with a folder of pictures for each label (in train, val and test where it is divided), or a CSV
-or Parquet file with a label in each row; with --task regression a net that predicts the numbers of a column. The label's column is the one that --label names, else the one headed label,
-class, target or y, else the only one of text, else the last one (of pictures the first one). What was decided and left out in reading it is printed to the standard error. The network is dense (mlp), convolutional (cnn), or the one in an ONNX file. Where --checkpoint names a file, training
+or Parquet file with a label in each row, or an .npz file with the arrays x and y (or x_train and y_train, x_test and y_test), whose examples may be sequences [steps,features]; with --task regression a net that predicts the numbers of a column. The label's column is the one that --label names, else the one headed label,
+class, target or y, else the only one of text, else the last one (of pictures the first one). What was decided and left out in reading it is printed to the standard error. The network is dense (mlp), convolutional (cnn, and resnet
+with ways around its blocks), recurrent (lstm), an encoder with attention (transformer), or the one in an ONNX file. Where --checkpoint names a file, training
 that was interrupted goes on with --resume, to the same bits. --run keeps a folder with all that a run was and did, and a report.`,
 		Example: `  millrace train --arch mlp --data mnist --epochs 3 --out digits.onnx
   millrace train --data readings.csv --label state --ignore id,time --out state.onnx
   millrace train --data readings.csv --task regression --label load --unit kW --missing mean --out load.onnx
   millrace train --arch cnn --data photos/ --augment shift=0.05,rotate=5 --checkpoint run.ckpt --out photos.onnx
+  millrace train --arch transformer --data readings.npz --out movement.onnx
   millrace train --data mnist --run runs/first --checkpoint-every 200 --patience 3
   millrace train --arch digits.onnx --data more.csv --lr 0.0001 --out better.onnx --json`,
 		GroupID: "local",
@@ -38,8 +40,8 @@ that was interrupted goes on with --resume, to the same bits. --run keeps a fold
 	}
 	var t train.Config
 	f := cmd.Flags()
-	f.StringVar(&t.Arch, "arch", train.Auto, "mlp, cnn, auto (cnn for pictures in colour or larger than 32 pixels, else mlp), or an ONNX `file` to go on from")
-	f.StringVar(&t.Data, "data", "", "the data set: a `folder`, or a CSV or Parquet file")
+	f.StringVar(&t.Arch, "arch", train.Auto, "mlp; cnn or resnet for pictures; lstm or transformer for sequences; auto (cnn for pictures in colour or larger than 32 pixels, lstm for sequences, else mlp); or an ONNX `file` to go on from")
+	f.StringVar(&t.Data, "data", "", "the data set: a `folder`, or a CSV, Parquet or .npz file")
 	f.StringVar(&t.Out, "out", "", "ONNX `file` to write")
 	readFlags(cmd, &t.Options)
 	tableFlags(cmd, &t.Options)
@@ -47,7 +49,7 @@ that was interrupted goes on with --resume, to the same bits. --run keeps a fold
 	f.StringVar(&t.Options.Task, "task", "", "classification, or regression, which predicts a number (default: classification, refused where the labels do not look like classes)")
 	f.StringVar(&t.Unit, "unit", "", "the `unit` of a regression's number, which its results have too")
 	f.IntVar(&t.Epochs, "epochs", 10, "how often each example is used")
-	f.IntVar(&t.Batch, "batch", 100, "examples in one update (default of a small folder of pictures: less)")
+	f.IntVar(&t.Batch, "batch", 100, "examples in one update (default of a small folder of pictures and of few sequences: less)")
 	f.StringVar(&t.Optimizer, "optimizer", string(gradient.Adam), "sgd, momentum, nesterov, rmsprop, adam, adamw, lion or lamb")
 	f.Float64Var(&t.LearningRate, "lr", 0, "highest learning rate (default: the optimizer's; 0.004 for a new net with adam)")
 	f.Float64Var(&t.Momentum, "momentum", 0, "momentum of sgd's relatives (default 0.9)")
