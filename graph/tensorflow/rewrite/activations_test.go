@@ -74,19 +74,3 @@ func TestHardSigmoids(t *testing.T) {
 		})
 	}
 }
-
-func TestHardSwishes(t *testing.T) {
-	for _, c := range []struct {
-		name, after string
-		alpha       float32
-	}{
-		{"of a sixth", "HardSwish", 1.0 / 6}, {"of a fifth", "HardSigmoid, Mul", 0.2},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			n := newNet()
-			x := n.input("x", 30, 4)
-			y := n.Op("Mul", nil, x, n.Op("HardSigmoid", graph.Attrs{"alpha": c.alpha, "beta": float32(0.5)}, x))
-			testPass(t, "hard swishes", n, "HardSigmoid, Mul", c.after, y)
-		})
-	}
-}
