@@ -36,7 +36,7 @@ func TestEinsums(t *testing.T) {
 		t.Run(fmt.Sprint(c.equation, c.constant, c.bias), func(t *testing.T) {
 			n := newNet()
 			first := n.input("x", c.first...)
-			second := ""
+			var second string
 			if c.constant {
 				second = n.weights("w", c.second...)
 			} else {

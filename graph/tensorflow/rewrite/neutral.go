@@ -64,8 +64,9 @@ func (w *work) takesAll(n *graph.Node) bool {
 		axes[i] = int64(i)
 	}
 	if name := n.Input(3); name != "" {
-		given, ok := w.ints(name)
-		if axes, ok = normal(given, len(shape)); !ok || len(given) == 0 {
+		given, known := w.ints(name)
+		var inside bool
+		if axes, inside = normal(given, len(shape)); !known || !inside {
 			return false
 		}
 	}
