@@ -308,6 +308,11 @@ func openModel(path string, data *Set) (*graph.Graph, error) {
 	if err != nil {
 		return nil, fmt.Errorf("arch %q is none of %s, nor an ONNX file: %w", path, strings.Join(Archs, ", "), err)
 	}
+	return complete(path, g, data)
+}
+
+// complete adds to a file's graph what it does not say of its input and output.
+func complete(path string, g *graph.Graph, data *Set) (*graph.Graph, error) {
 	m, err := model.New(g)
 	if err != nil {
 		return nil, fmt.Errorf("arch %s: %w", path, err)

@@ -19,8 +19,10 @@ import (
 
 // A Config says what to train, on what and how. Data and Engine are needed, the rest has useful zero values.
 type Config struct {
-	// Arch is "auto" (also ""), "mlp", "cnn", or the path of an ONNX classifier whose floating-point initializers are trained.
+	// Arch is "auto" (also ""), one of Archs, or the path of an ONNX classifier whose floating-point initializers are trained.
 	Arch string
+	// ReplaceHead gives an ONNX classifier a new last layer for so many classes, those of the data set; 0 leaves it.
+	ReplaceHead int
 	// Data is the path of a data set, which Open reads with Options. Set, where it is there, is used instead.
 	Data    string
 	Options Options
@@ -128,6 +130,7 @@ type Settings struct {
 	NoDecay        string  `json:"no_decay,omitempty"`
 	Average        float64 `json:"average,omitempty"`
 	MaxValue       float64 `json:"max_value,omitempty"`
+	ReplaceHead    int     `json:"replace_head,omitempty"`
 }
 
 // newNetRate is Adam's default rate for nets that begin with random weights. On MNIST the dense net comes to 98.05 to 98.10 % in
@@ -189,6 +192,14 @@ func (c Config) settle() (settled, error) {
 	}
 	l.Check(c.Data != "" || c.Set != nil, "data", "is missing: there is no data set")
 	l.Take(c.Options.Validate(), same)
+	switch {
+	case c.ReplaceHead < 0 || c.ReplaceHead == 1 || c.ReplaceHead > maxLabels:
+		l.Add("replace_head", "%d is not from 2 to %d classes", c.ReplaceHead, maxLabels)
+	case c.ReplaceHead > 0 && (c.Arch == Auto || isMade(c.Arch)):
+		l.Add("replace_head", "is for an ONNX file, and arch is %s, which has a head for the data set as it is made", c.Arch)
+	case c.ReplaceHead > 0 && c.Options.Task == taskRegression:
+		l.Add("replace_head", "is for classes, and task is regression")
+	}
 	l.Check(c.Epochs >= 1 && c.Epochs <= 1e6, "epochs", "%d is not from 1 to 1000000", c.Epochs)
 	l.Check(c.Batch >= 0 && c.Batch <= 1<<20, "batch", "%d is not from 1 to %d", c.Batch, 1<<20)
 	l.Take(s.gradient(nil).Validate(), same)
@@ -256,7 +267,7 @@ func (s settled) settings(training *Set, batch int) Settings {
 	return Settings{Arch: s.Arch, Data: training.fingerprint(), Examples: training.Len(), Epochs: s.Epochs, Batch: batch,
 		Optimizer: s.Optimizer, LearningRate: s.LearningRate, Momentum: s.optimizer.Momentum, WeightDecay: s.optimizer.WeightDecay,
 		Schedule: s.Schedule, LabelSmoothing: s.LabelSmoothing, MaxNorm: s.MaxNorm, Seed: s.Seed, Augment: s.augment.String(), Engine: s.Engine.Name(),
-		Loss: s.Loss, HuberDelta: s.HuberDelta, Balanced: s.Balanced, NoDecay: strings.Join(s.NoDecay, ","), Average: s.Average, MaxValue: s.MaxValue}
+		Loss: s.Loss, HuberDelta: s.HuberDelta, Balanced: s.Balanced, NoDecay: strings.Join(s.NoDecay, ","), Average: s.Average, MaxValue: s.MaxValue, ReplaceHead: s.ReplaceHead}
 }
 
 // fits returns why training with settings n cannot go on from a checkpoint of s.
@@ -294,6 +305,7 @@ func (s Settings) fits(n Settings) error {
 	differ("no decay", s.NoDecay, n.NoDecay)
 	differ("average", s.Average, n.Average)
 	differ("max value", s.MaxValue, n.MaxValue)
+	differ("replace head", s.ReplaceHead, n.ReplaceHead)
 	return fmt.Errorf("%w: it is of training with other settings: %w", ErrCheckpoint, errors.Join(faults...))
 }
 

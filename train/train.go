@@ -138,7 +138,7 @@ func newRun(ctx context.Context, s settled) (_ *run, err error) {
 		s.Batch = batchFor(training)
 	}
 	r := &run{settled: s, test: set.test}
-	if r.g, err = NewModel(s.Arch, training, s.Seed); err != nil {
+	if r.g, err = s.model(training); err != nil {
 		return nil, err
 	}
 	if r.used, err = inference(r.g); err != nil {
@@ -248,6 +248,25 @@ func (s settled) open() (*Set, error) {
 		o = o.Of(m)
 	}
 	return Open(s.Data, o)
+}
+
+// model makes or reads the net.
+func (s settled) model(training *Set) (*graph.Graph, error) {
+	if s.ReplaceHead == 0 {
+		return NewModel(s.Arch, training, s.Seed)
+	}
+	if s.ReplaceHead != len(training.names) {
+		return nil, fmt.Errorf("%w: the head is to have %d classes, and the data set has %d: %s", ErrData, s.ReplaceHead, len(training.names), some(training.names))
+	}
+	g, err := onnx.Open(s.Arch)
+	if err != nil {
+		return nil, fmt.Errorf("arch %s: %w", s.Arch, err)
+	}
+	if err := replaceHead(g, s.ReplaceHead, s.Seed); err != nil {
+		return nil, fmt.Errorf("arch %s: %w", s.Arch, err)
+	}
+	delete(g.Metadata, model.Prefix+"labels")
+	return complete(s.Arch, g, training)
 }
 
 // chooseArch takes a convolutional net for pictures that are larger than digits or in colour, a recurrent one for sequences, and a dense one for everything else.

@@ -41,6 +41,7 @@ that was interrupted goes on with --resume, to the same bits. --run keeps a fold
 	var t train.Config
 	f := cmd.Flags()
 	f.StringVar(&t.Arch, "arch", train.Auto, "mlp; cnn or resnet for pictures; lstm or transformer for sequences; auto (cnn for pictures in colour or larger than 32 pixels, lstm for sequences, else mlp); or an ONNX `file` to go on from")
+	f.IntVar(&t.ReplaceHead, "replace-head", 0, "give the ONNX file in --arch a new last layer for so many `classes`, those of the data set")
 	f.StringVar(&t.Data, "data", "", "the data set: a `folder`, or a CSV, Parquet or .npz file")
 	f.StringVar(&t.Out, "out", "", "ONNX `file` to write")
 	readFlags(cmd, &t.Options)
@@ -141,6 +142,8 @@ func checkTrain(t train.Config) error {
 			l[i].Msg += didYouMean(t.Schedule, words(train.Schedules))
 		case "learning_rate":
 			l[i].Path = "lr"
+		case "replace_head":
+			l[i].Path = "replace-head"
 		}
 	}
 	return flagFaults(l.Err())
