@@ -35,6 +35,12 @@ func (c *converter) recognize(g *graph.Graph) {
 				}
 			}
 			if p := c.cell(n, made); p != nil {
+				if r := p.isGRUCell(); r != nil {
+					nodes = append(nodes, p.gruBefore(g, r)...)
+					continue
+				}
+			}
+			if p := c.cell(n, made); p != nil {
 				if f := p.isRNN(); f != "" {
 					nodes = append(nodes, p.rnn(g, f)...)
 					continue
@@ -60,6 +66,8 @@ type cell struct {
 	plus           [4]float32  // what is added to a piece
 	w, r           [][]float32 // by row: weights of the input and of the hidden state
 	bias           []float32
+	peepholes      [4][]float32 // what the memory is multiplied with in a gate
+	hard           *[2]float32  // the line that a Sigmoid is of, where they are hard sigmoids
 }
 
 const (
@@ -81,6 +89,7 @@ func (c *converter) cell(n *graph.Node, outer map[string]*graph.Node) *cell {
 			p.inner[out] = in
 		}
 	}
+	p.forms()
 	return p
 }
 
@@ -88,7 +97,7 @@ func (c *converter) cell(n *graph.Node, outer map[string]*graph.Node) *cell {
 //
 //	memory' = sigmoid(f) * memory + sigmoid(i) * tanh(g),   hidden' = sigmoid(o) * tanh(memory')
 //
-// where f, i, g and o are the quarters of x W + hidden R + b, in any order, or of concat(x, hidden) K + b; x is the step's row of a tensor that the loop goes
+// where to i and f the memory times a constant may be added, and to o memory' times one (peepholes), and f, i, g and o are the quarters of x W + hidden R + b, in any order, or of concat(x, hidden) K + b; x is the step's row of a tensor that the loop goes
 // through from its begin to its end. What the loop collects is hidden'.
 func (p *cell) isLSTM() bool {
 	n, body := p.loop, p.body
@@ -200,16 +209,9 @@ func (p *cell) floats(name string) (tensor.Shape, []float32) {
 // sums matches the gates as the pieces of one sum, in which state k is the hidden one.
 func (p *cell) sums(k int, gates [4]string) bool {
 	var split *graph.Node
-	p.plus = [4]float32{}
+	p.plus, p.peepholes = [4]float32{}, [4][]float32{}
 	for g, name := range gates {
-		if add := p.node(name, "Add"); add != nil {
-			for i := range 2 {
-				if shape, data := p.floats(add.Inputs[i]); len(data) == 1 && len(shape) < 2 {
-					p.plus[g], name = data[0], add.Inputs[1-i]
-					break
-				}
-			}
-		}
+		name = p.peel(g, name)
 		n := p.node(name, "Split")
 		if n == nil || split != nil && n != split || len(n.Outputs) != 4 {
 			return false
@@ -235,7 +237,10 @@ func (p *cell) sums(k int, gates [4]string) bool {
 			return false
 		}
 	}
-	return p.terms(k, split.Inputs[0], 4) && len(p.r) > 0 && len(p.w) > 0 && len(p.r[0]) == 4*len(p.r) && len(p.w[0]) == len(p.r[0])
+	if !p.terms(k, split.Inputs[0], 4) || len(p.r) == 0 || len(p.w) == 0 || len(p.r[0]) != 4*len(p.r) || len(p.w[0]) != len(p.r[0]) {
+		return false
+	}
+	return !slices.ContainsFunc(p.peepholes[:], func(look []float32) bool { return look != nil && len(look) != len(p.r) })
 }
 
 // terms takes a sum of that many gates apart: products of the input and of the hidden state with constants, and constants.
@@ -380,6 +385,7 @@ func (p *cell) write(g *graph.Graph, op string, attrs graph.Attrs, w, r, b *tens
 		g.Initializers = append(g.Initializers, graph.Initializer{Name: name, Tensor: t})
 		return name
 	}
+	p.activate(op, attrs)
 	n := &graph.Node{Name: p.unique(p.loop.Name + "/" + op), OpType: op, Attrs: attrs}
 	n.Inputs = []string{p.x, constant("W", w), constant("R", r), constant("B", b)}
 	first, second := constant("axis", tensor.Vector[int64](0)), constant("axis", tensor.Vector[int64](1))
@@ -395,6 +401,12 @@ func (p *cell) write(g *graph.Graph, op string, attrs graph.Attrs, w, r, b *tens
 			before = append(before, &graph.Node{Name: wide, OpType: "Unsqueeze", Inputs: []string{name, first}, Outputs: []string{wide}})
 			n.Inputs = append(n.Inputs, wide)
 		}
+	}
+	if look := p.peepholeWeights(); look != nil {
+		for len(n.Inputs) < 7 {
+			n.Inputs = append(n.Inputs, "")
+		}
+		n.Inputs = append(n.Inputs, constant("P", look))
 	}
 	n.Outputs = []string{"", "", ""}
 	for k, out := range p.loop.Outputs {
