@@ -226,6 +226,11 @@ var kinds = []Kind{
 		Remedy: "Compare them with the model's signature, `GET /v2/models/NAME`.",
 	},
 	{
+		Code: "no_profile", HTTP: http.StatusNotImplemented, GRPC: GRPCUnimplemented, is: []error{engine.ErrNoProfile},
+		Cause:  "The engine that runs the model does not tell how long each node takes.",
+		Remedy: "Let the model run on the engine `native` (`PUT /rest/v2/models/NAME/settings`), or measure its file there: `millrace model profile FILE`.",
+	},
+	{
 		Code: "engine_unavailable", HTTP: http.StatusServiceUnavailable, GRPC: GRPCUnavailable, is: []error{engine.ErrUnavailable},
 		Cause:  "The engine or device that is asked for is not on this machine or not in this build.",
 		Remedy: "Do what the message says, or take another engine.",

@@ -79,7 +79,10 @@ type Session struct {
 	batches sync.WaitGroup // goroutines of gathered runs
 }
 
-var _ engine.Session = (*Session)(nil)
+var (
+	_ engine.Session  = (*Session)(nil)
+	_ engine.Profiler = (*Session)(nil)
+)
 
 // New returns a session that gathers runs of inner, which it owns from then on.
 func New(inner engine.Session, opts Options) (*Session, error) {
@@ -106,6 +109,14 @@ func (s *Session) Close() error {
 	err := s.inner.Close()
 	s.batches.Wait()
 	return err
+}
+
+// Profile is the decorated session's, in a run of its own.
+func (s *Session) Profile(ctx context.Context, in []*tensor.Tensor) (engine.Profile, error) {
+	if p, ok := s.inner.(engine.Profiler); ok {
+		return p.Profile(ctx, in)
+	}
+	return engine.Profile{}, engine.ErrNoProfile
 }
 
 // Run computes the outputs, together with other callers' where all places are taken. Beside what engine.Session says it

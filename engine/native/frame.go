@@ -17,6 +17,8 @@ type frame struct {
 	loop loop
 	job  job
 
+	clock *clock // of a run that is measured
+
 	planned, given int // in a plan of rows: the batch it was made for, and this run's
 
 	product gemm.Product // the call in progress

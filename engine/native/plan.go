@@ -103,6 +103,7 @@ type planner struct {
 
 	batch int // of a plan of rows, else 0
 	proof *rowProof
+	clock *clock // of a run at once that is measured
 }
 
 func newPlanner(ctx context.Context, e *Engine, prog *program, p *pool) *planner {
@@ -200,6 +201,9 @@ func valueOf(v tensor.Value) value {
 }
 
 func (pl *planner) nodes() error {
+	if pl.clock != nil {
+		pl.clock.start()
+	}
 	for i, n := range pl.prog.nodes {
 		if err := pl.ctx.Err(); err != nil {
 			return err
@@ -210,6 +214,9 @@ func (pl *planner) nodes() error {
 		}
 		if pl.eager {
 			pl.drop(n)
+		}
+		if pl.clock != nil {
+			pl.clock.tick(n)
 		}
 	}
 	return nil

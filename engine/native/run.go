@@ -63,7 +63,7 @@ func (s *Session) release(p *plan, f *frame) {
 			f.t[i] = nil
 		}
 	}
-	f.ctx, f.product, f.conv, f.deep, f.convWeights = nil, gemm.Product{}, gemm.ConvCall{}, gemm.IntegerDepthwiseCall{}, gemm.ConvWeightCall{}
+	f.ctx, f.clock, f.product, f.conv, f.deep, f.convWeights = nil, nil, gemm.Product{}, gemm.ConvCall{}, gemm.IntegerDepthwiseCall{}, gemm.ConvWeightCall{}
 	size, limit := int64(p.arena), s.e.cfg.MaxIdleBytes
 	p.mu.Lock()
 	keep := !p.closed && len(p.idle) < maxIdleFrames && (len(p.idle) == 0 || s.idle.Load()+size <= limit)
@@ -136,6 +136,9 @@ func (p *plan) run(ctx context.Context, f *frame, in, out []*tensor.Tensor) (err
 			}
 		}
 	}()
+	if f.clock != nil {
+		f.clock.start()
+	}
 	var node *pnode
 	for i := range p.steps {
 		s := &p.steps[i]
@@ -147,6 +150,9 @@ func (p *plan) run(ctx context.Context, f *frame, in, out []*tensor.Tensor) (err
 		}
 		if err := s.run(f); err != nil {
 			return fmt.Errorf("node %s: %w", node.label(), err)
+		}
+		if f.clock != nil {
+			f.clock.tick(node)
 		}
 	}
 	if err := ctx.Err(); err != nil {

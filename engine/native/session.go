@@ -115,20 +115,26 @@ func (s *Session) Close() error {
 
 // Run computes the outputs; see engine.Session. It allocates nothing where all outputs are given and the plan for
 // these shapes is known.
-func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) (err error) {
+func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) error {
+	_, err := s.run(ctx, in, out, nil)
+	return err
+}
+
+// run is Run with a clock, where c is not nil. dynamic says that the nodes ran one by one or in parts, since shapes depend on values.
+func (s *Session) run(ctx context.Context, in, out []*tensor.Tensor, c *clock) (dynamic bool, err error) {
 	s.runs.RLock()
 	defer s.runs.RUnlock()
 	if s.closed {
-		return engine.ErrClosed
+		return false, engine.ErrClosed
 	}
 	if err := ctx.Err(); err != nil {
-		return err
+		return false, err
 	}
 	if err := engine.CheckInputs(s.prog.in, in); err != nil {
-		return err
+		return false, err
 	}
 	if len(out) != len(s.prog.out) {
-		return fmt.Errorf("%w: %d outputs given, the model has %d", engine.ErrInput, len(out), len(s.prog.out))
+		return false, fmt.Errorf("%w: %d outputs given, the model has %d", engine.ErrInput, len(out), len(s.prog.out))
 	}
 	defer func() {
 		if p := recover(); p != nil {
@@ -137,10 +143,10 @@ func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) (err error)
 	}()
 	p, err := s.planFor(ctx, in)
 	if err != nil {
-		return s.runError(ctx, err)
+		return false, s.runError(ctx, err)
 	}
 	if p.dynamic {
-		return s.runDynamic(ctx, p.parts, in, out)
+		return true, s.runDynamic(ctx, p.parts, in, out, c)
 	}
 	batch := 0
 	if p.batch > 0 {
@@ -148,22 +154,22 @@ func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) (err error)
 	}
 	for i := range p.outs {
 		if err := p.outs[i].check(s.prog.out[i].Name, out[i], batch); err != nil {
-			return err
+			return false, err
 		}
 	}
 	f, err := s.frame(p)
 	if err != nil {
-		return s.runError(ctx, err)
+		return false, s.runError(ctx, err)
 	}
-	f.planned, f.given = p.batch, batch
+	f.planned, f.given, f.clock = p.batch, batch, c
 	s.pool.runs.Add(1)
 	defer s.pool.runs.Add(-1)
 	err = p.run(ctx, f, in, out)
 	s.release(p, f)
 	if err != nil {
-		return s.runError(ctx, err)
+		return false, s.runError(ctx, err)
 	}
-	return nil
+	return false, nil
 }
 
 // runError says whose fault an error of a run is.
@@ -210,17 +216,20 @@ func (o *planOut) shapeOf(batch int) tensor.Shape {
 }
 
 // runDynamic runs a program whose shapes depend on values, in parts where x has them.
-func (s *Session) runDynamic(ctx context.Context, x *parts, in, out []*tensor.Tensor) error {
+// With a clock it runs node by node.
+func (s *Session) runDynamic(ctx context.Context, x *parts, in, out []*tensor.Tensor, c *clock) error {
 	values := make([]tensor.Value, len(in))
 	for i, t := range in {
 		values[i] = tensor.ValueOf(t)
 	}
 	var res []tensor.Value
 	var err error
-	if x != nil {
+	if x != nil && c == nil {
 		res, err = x.run(ctx, s, values, 0)
 	} else {
-		res, err = newPlanner(ctx, s.e, s.prog, s.pool).evaluate(values)
+		pl := newPlanner(ctx, s.e, s.prog, s.pool)
+		pl.clock = c
+		res, err = pl.evaluate(values)
 	}
 	if err != nil {
 		return s.runError(ctx, err)
