@@ -12,13 +12,13 @@ import (
 func (c *command) model() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "model",
-		Short: "Look at models, import, run, check, measure and differentiate them, and push them to a running node",
+		Short: "Look at models, draw, import, run, check, measure and differentiate them, and push them to a running node",
 		Example: `  millrace model inspect digits.onnx
   millrace model run digits.onnx --in docs/seven.png
   millrace model push digits digits.onnx`,
 		GroupID: "local",
 	}
-	cmd.AddCommand(c.modelInspect(), c.modelImport(), c.modelRun(), c.modelPreview(), c.modelCheck(), c.modelEval(), c.modelGradient(), c.modelPush(), c.modelList(),
+	cmd.AddCommand(c.modelInspect(), c.modelGraph(), c.modelProfile(), c.modelImport(), c.modelRun(), c.modelPreview(), c.modelCheck(), c.modelEval(), c.modelGradient(), c.modelPush(), c.modelList(),
 		c.modelVersions(), c.modelUse(), c.modelDiff(), c.modelRemove())
 	return cmd
 }
