@@ -151,6 +151,20 @@ func (h *Handler) model(w http.ResponseWriter, r *http.Request, path string) {
 		h.modelSettings(w, r, name)
 		return
 	}
+	switch of, what := partOf(path); what {
+	case "graph":
+		if serve.Reads(w, r) {
+			answerModel(w, r, of, h.modelGraph)
+		}
+		return
+	case "profile":
+		if r.Method != http.MethodPost {
+			serve.MethodNotAllowed(w, r, http.MethodPost)
+			return
+		}
+		answerModel(w, r, of, h.modelProfile)
+		return
+	}
 	name, version, err := modelPath(path, r.Method)
 	if errors.Is(err, serve.ErrRoute) {
 		err = serve.NoRoute(r)
@@ -176,6 +190,26 @@ func (h *Handler) model(w http.ResponseWriter, r *http.Request, path string) {
 			}
 			serve.MethodNotAllowed(w, r, allowed...)
 		}
+	}
+	if err != nil {
+		serve.WriteError(w, r, err)
+	}
+}
+
+// partOf splits NAME/graph, NAME/versions/VERSION/graph and so on; what is "" for every other path.
+func partOf(path string) (of, what string) {
+	parts := strings.Split(path, "/")
+	if n := len(parts); n == 2 || n == 4 && parts[1] == "versions" {
+		return strings.Join(parts[:n-1], "/"), parts[n-1]
+	}
+	return "", ""
+}
+
+// answerModel answers what is asked of one version.
+func answerModel(w http.ResponseWriter, r *http.Request, path string, answer func(http.ResponseWriter, *http.Request, string) error) {
+	err := answer(w, r, path)
+	if errors.Is(err, serve.ErrRoute) {
+		err = serve.NoRoute(r)
 	}
 	if err != nil {
 		serve.WriteError(w, r, err)

@@ -37,6 +37,8 @@ type Grid interface {
 type Models interface {
 	PushWith(ctx context.Context, name string, version int64, onnx []byte, o registry.PushOptions) (registry.Info, error)
 	Get(ctx context.Context, name string, version int64) (registry.Info, error)
+	// Acquire lends a version, and opens it where it is not open.
+	Acquire(ctx context.Context, name string, version int64) (*registry.Handle, error)
 	Download(ctx context.Context, name string, version int64) ([]byte, registry.Info, error)
 	List(ctx context.Context) ([]registry.Info, error)
 	Delete(ctx context.Context, name string, version int64) error
@@ -109,9 +111,11 @@ func Prefixes() []string {
 
 // A Handler answers REST. It is safe for concurrent use.
 type Handler struct {
-	cfg     Config
-	imports *semaphore.Weighted // that are under way
-	backups *semaphore.Weighted // one at a time
+	cfg      Config
+	imports  *semaphore.Weighted // that are under way
+	backups  *semaphore.Weighted // one at a time
+	drawings *semaphore.Weighted
+	profiles *semaphore.Weighted // one at a time
 }
 
 // New returns a handler.
@@ -119,7 +123,10 @@ func New(cfg Config) (*Handler, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Handler{cfg: cfg.withDefaults(), imports: semaphore.NewWeighted(importsAtOnce), backups: semaphore.NewWeighted(1)}, nil
+	return &Handler{
+		cfg: cfg.withDefaults(), imports: semaphore.NewWeighted(importsAtOnce), backups: semaphore.NewWeighted(1), drawings: semaphore.NewWeighted(drawingsAtOnce),
+		profiles: semaphore.NewWeighted(profilesAtOnce),
+	}, nil
 }
 
 // ServeHTTP picks by the path as it was sent: what follows a cache's name and a slash is the key, whatever it holds.

@@ -3,6 +3,7 @@
 import { json, request } from './api.js';
 import { confirm } from './confirm.js';
 import { byId, bytes, count, element, write } from './format.js';
+import * as graph from './graph.js';
 import { midOf } from './kinds.js';
 import { number } from './results.js';
 
@@ -53,6 +54,7 @@ function card(name, versions, detail) {
     m.reason ? element('p', { class: 'fault' }, m.reason) : null,
     m.doc ? element('p', { class: 'quiet' }, m.doc) : null,
     element('dl', {}, ...facts.flatMap(([fact, value]) => [element('dt', {}, fact), element('dd', {}, value)])),
+    m.inputs ? element('div', { class: 'row' }, graph.button(name, m.version)) : null,
     versions.length > 1 || detail.pinned ? choice(name, versions, detail) : null);
 }
 
