@@ -12,6 +12,7 @@ import (
 // Sigmoids, of which hard says that they are, and a Split of a Sigmoid is Sigmoids of a Split.
 func (p *cell) forms() {
 	p.cut()
+	p.mask()
 	p.harden()
 	for _, n := range p.body.Nodes {
 		if n.OpType != "Split" {

@@ -66,8 +66,10 @@ type cell struct {
 	plus           [4]float32  // what is added to a piece
 	w, r           [][]float32 // by row: weights of the input and of the hidden state
 	bias           []float32
-	peepholes      [4][]float32 // what the memory is multiplied with in a gate
-	hard           *[2]float32  // the line that a Sigmoid is of, where they are hard sigmoids
+	peepholes      [4][]float32      // what the memory is multiplied with in a gate
+	lengths        string            // of the rows, where steps behind them do nothing
+	masks          map[string]string // what stands for a value behind its row's length
+	hard           *[2]float32       // the line that a Sigmoid is of, where they are hard sigmoids
 }
 
 const (
@@ -142,7 +144,7 @@ func (p *cell) onlyHidden() bool {
 			return false
 		}
 	}
-	return true
+	return p.masked()
 }
 
 // pass goes back through what only passes a value on.
@@ -299,15 +301,11 @@ func (p *cell) goesThrough() bool {
 	if n == nil || n.Attrs.Int("axis", 0) != 0 || p.inner[n.Inputs[0]] != nil {
 		return false
 	}
-	at := p.pass(n.Inputs[1])
-	if cast := p.inner[at]; cast != nil && cast.OpType == "Cast" {
-		at = p.pass(cast.Inputs[0])
-	}
-	if at != p.body.Inputs[0].Name || slices.ContainsFunc(p.body.Inputs, func(v graph.Value) bool { return v.Name == n.Inputs[0] }) {
+	if !p.isStep(n.Inputs[1]) || slices.ContainsFunc(p.body.Inputs, func(v graph.Value) bool { return v.Name == n.Inputs[0] }) {
 		return false
 	}
 	x := p.named(n.Inputs[0])
-	if x.dtype != tensor.Float32 || len(x.shape) != 3 || x.shape[2].Size != int64(len(p.w)) || !p.isLength(p.loop.Inputs[0], x.shape[0], 8) {
+	if x.dtype != tensor.Float32 || len(x.shape) != 3 || x.shape[2].Size != int64(len(p.w)) || p.lengths == "" && !p.isLength(p.loop.Inputs[0], x.shape[0], 8) {
 		return false
 	}
 	p.x = n.Inputs[0]
@@ -402,6 +400,11 @@ func (p *cell) write(g *graph.Graph, op string, attrs graph.Attrs, w, r, b *tens
 			n.Inputs = append(n.Inputs, wide)
 		}
 	}
+	if p.lengths != "" { // where states begin with zero, so that there is no input for them yet
+		name, nodes := p.limit(constant)
+		before = append(before, nodes...)
+		n.Inputs = append(n.Inputs, name)
+	}
 	if look := p.peepholeWeights(); look != nil {
 		for len(n.Inputs) < 7 {
 			n.Inputs = append(n.Inputs, "")
@@ -420,7 +423,13 @@ func (p *cell) write(g *graph.Graph, op string, attrs graph.Attrs, w, r, b *tens
 		if n.Outputs[place] == "" {
 			n.Outputs[place] = p.unique(n.Name + []string{"/Y", "/Y_h", "/Y_c"}[place])
 		}
-		after = append(after, &graph.Node{Name: out, OpType: "Squeeze", Inputs: []string{n.Outputs[place], axis}, Outputs: []string{out}})
+		from := n.Outputs[place]
+		if place == 0 {
+			var nodes []*graph.Node
+			from, nodes = p.turns(from, constant)
+			after = append(after, nodes...)
+		}
+		after = append(after, &graph.Node{Name: out, OpType: "Squeeze", Inputs: []string{from, axis}, Outputs: []string{out}})
 	}
 	for len(n.Outputs) > 1 && n.Outputs[len(n.Outputs)-1] == "" {
 		n.Outputs = n.Outputs[:len(n.Outputs)-1]

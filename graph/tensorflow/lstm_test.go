@@ -14,6 +14,11 @@ import (
 // recurrence is one over x, which is [3, 2, 2]: 3 steps of 2 rows of 2 numbers, with 2 hidden numbers in so many gates. cell are the lines that make h1 and c1 of
 // xt, h and c. Only what runs three times in any case can be a node: asked makes the loop ask its data each time, which is always true.
 func recurrence(gates int, cell, start string, asked bool) string {
+	return program(recurrenceLines(gates, cell, start, asked))
+}
+
+// recurrenceLines are those of the program.
+func recurrenceLines(gates int, cell, start string, asked bool) string {
 	cond := "r = Identity p"
 	if asked {
 		cond = "axes = ints 0 1\n s = Sum h axes\n big = float 1000000\n q = Less s big\n r = LogicalAnd p q"
@@ -25,7 +30,7 @@ func recurrence(gates int, cell, start string, asked bool) string {
 		}
 		return b.String()
 	}
-	return program(`
+	return `
 func cond(i, h, c, l, last, xs) (r)
 	n = int 3
 	p = Less i n
@@ -68,7 +73,7 @@ main
 	a2 = Reshape w:1 flat
 	a3 = Reshape w:2 flat
 	a4 = Reshape end flat
-	y = ConcatV2 a1 a2 a3 a4 zero`)
+	y = ConcatV2 a1 a2 a3 a4 zero`
 }
 
 // lstmStep is what an LSTM makes of its gates.
@@ -128,10 +133,16 @@ func TestLSTM(t *testing.T) {
 // checkRecurrence holds what a recurrence becomes against the loop that it is: the same numbers, by one node of that operator if wanted.
 func checkRecurrence(t *testing.T, op string, gates int, cell, start string, want bool) {
 	t.Helper()
+	checkLoop(t, op, want, func(asked bool) string { return recurrence(gates, cell, start, asked) })
+}
+
+// checkLoop is checkRecurrence of a program, which says itself what it is when its loop asks its data.
+func checkLoop(t *testing.T, op string, want bool, text func(asked bool) string) {
+	t.Helper()
 	x := tensor.Vector[float32](0.1, -0.5, 2, 1, 0.3, -1, 0.7, 0.2, -0.4, 1.5, 0, 0.6)
 	var results [2]map[string]map[string]*tensor.Tensor
 	for i, asked := range []bool{false, true} {
-		g, _, err := importText(t, "graph.pbtxt", recurrence(gates, cell, start, asked), tensorflow.Options{Outputs: []string{"y:0"}})
+		g, _, err := importText(t, "graph.pbtxt", text(asked), tensorflow.Options{Outputs: []string{"y:0"}})
 		if err != nil {
 			t.Fatal(err)
 		}
