@@ -120,6 +120,7 @@ func TestGRUForms(t *testing.T) {
 		{"pieces cut out", cut, otherStart, true},
 		{"a piece twice", changed(t, cut, "h1_ = StridedSlice hs from1 to2", "h1_ = StridedSlice hs from0 to1"), otherStart, false},
 		{"pieces that are not thirds", changed(t, cut, "from1 = ints 0 2", "from1 = ints 0 1", "to2 = ints 0 4", "to2 = ints 0 3"), otherStart, false},
+		{"a piece between two", changed(t, cut, "from1 = ints 0 2", "from1 = ints 0 3", "to2 = ints 0 4", "to2 = ints 0 5"), otherStart, false},
 		{"hard sigmoids", hard, otherStart, true},
 	} {
 		t.Run(c.name, func(t *testing.T) { checkRecurrence(t, "GRU", 3, c.cell, c.start, c.gru) })

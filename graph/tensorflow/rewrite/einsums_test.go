@@ -19,6 +19,7 @@ func TestEinsums(t *testing.T) {
 		{"abc,cde->abde", []int{2, 3, 4}, []int{4, 5, 6}, true, nil, "MatMul, Reshape"},
 		{"abc,cde->abde", []int{2, 3, 4}, []int{4, 5, 6}, true, []int{5, 6}, "MatMul, Add, Reshape"},
 		{"abc,cde->abde", []int{2, 3, 4}, []int{4, 5, 6}, true, []int{3, 1, 6}, "MatMul, Reshape, Add"},
+		{"abc,cde->abde", []int{2, 3, 4}, []int{4, 5, 6}, true, []int{1, 6}, "MatMul, Reshape, Add"},
 		{"abc,dce->abde", []int{2, 3, 4}, []int{5, 4, 6}, true, nil, "MatMul, Reshape"},
 		{"abcd,cde->abe", []int{2, 3, 4, 5}, []int{4, 5, 6}, true, []int{6}, "Reshape, MatMul, Add"},
 		{"abcd,dce->abe", []int{2, 3, 4, 5}, []int{5, 4, 6}, true, nil, "Reshape, MatMul"},
