@@ -182,8 +182,14 @@ func readVersion(name, path string, e fs.DirEntry) (_ configured, ok bool) {
 	return v, true
 }
 
-// OpenModel reads an ONNX file, or a model of TensorFlow's as what it becomes, with notes for people. Of opts the evaluator is not looked at.
+// OpenModel reads an ONNX file, one that is in the binary, or a model of TensorFlow's as what it becomes, with notes for people. Of opts the evaluator is not looked at.
 func OpenModel(ctx context.Context, path string, opts tensorflow.Options) (*model.Model, []string, error) {
+	if data, err := builtin(path); err != nil {
+		return nil, nil, err
+	} else if data != nil {
+		m, err := model.Decode(data)
+		return m, nil, err
+	}
 	if tensorflow.IsModel(path) {
 		return ImportModel(ctx, path, opts)
 	}
@@ -217,15 +223,7 @@ func (c configured) open(ctx context.Context) (*model.Model, error) {
 	if c.fault != nil {
 		return nil, c.fault
 	}
-	var m *model.Model
-	data, err := c.builtin()
-	switch {
-	case err != nil:
-	case data != nil:
-		m, err = model.Decode(data)
-	default:
-		m, _, err = OpenModel(ctx, c.path, c.config.tensorFlow())
-	}
+	m, _, err := OpenModel(ctx, c.path, c.config.tensorFlow())
 	if err != nil {
 		return nil, err
 	}
@@ -233,21 +231,21 @@ func (c configured) open(ctx context.Context) (*model.Model, error) {
 }
 
 // builtin returns the file of a path that names a model in the binary, nil for other paths.
-func (c configured) builtin() ([]byte, error) {
-	name, ok := strings.CutPrefix(c.path, Builtin)
+func builtin(path string) ([]byte, error) {
+	name, ok := strings.CutPrefix(path, Builtin)
 	if !ok {
 		return nil, nil
 	}
 	data, found := shipped.Model(name)
 	if !found {
-		return nil, fmt.Errorf("models.%s.path: there is no model %q in the binary, only %s", c.name, name, strings.Join(shipped.Names(), ", "))
+		return nil, fmt.Errorf("there is no model %q in the binary, only %s", name, strings.Join(shipped.Names(), ", "))
 	}
 	return data, nil
 }
 
 // read returns the model as one ONNX file.
 func (c configured) read(ctx context.Context) ([]byte, error) {
-	data, err := c.builtin()
+	data, err := builtin(c.path)
 	if data != nil || err != nil {
 		return data, err
 	}

@@ -75,7 +75,7 @@ func (c *command) modelEval() *cobra.Command {
 right, for each label how often it gave which answer, precision, recall and the areas under the ROC and the precision-recall curve, and how far its probabilities are from what is right
 (the expected calibration error); of a regression how far its numbers are off. A model that was trained on a table takes its columns by name.`,
 		Example: `  millrace model eval digits.onnx --data mnist --part 10000
-  millrace model eval digits.onnx --data photos/ --engine onnxruntime --json`,
+  millrace model eval builtin:digits --data photos/ --engine onnxruntime --json`,
 		Args: args("FILE"),
 	}
 	f := cmd.Flags()

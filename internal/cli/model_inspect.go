@@ -62,7 +62,7 @@ signatures, placeholders, variables and operators, and what of each signature, o
 			}
 			return c.printTensorFlow(given[0], info, *asJSON)
 		}
-		m, err := model.Open(given[0])
+		m, _, err := app.OpenModel(cmd.Context(), given[0], *opts)
 		if err != nil {
 			return err
 		}
