@@ -89,7 +89,7 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 	if err := n.cold.Start(ctx, n.grid); err != nil {
 		return nil, err
 	}
-	if err := n.makeCaches(ctx); err != nil {
+	if err := n.patiently(ctx, "the caches", func() error { return n.makeCaches(ctx) }); err != nil {
 		return nil, err
 	}
 	if err := n.cold.Loaded(ctx); err != nil {
@@ -129,15 +129,18 @@ func Open(ctx context.Context, cfg Config, version string, log *slog.Logger) (_ 
 const openAgain = time.Second
 
 // patiently does what opening the node needs of the grid, in a cluster again for as long as a part of the grid is away: other nodes come back, and nobody would start a node
-// again that has ended for it.
+// again that has ended for it. What failed must have left nothing behind.
 func (n *Node) patiently(ctx context.Context, what string, do func() error) error {
-	for {
+	for told := ""; ; {
 		err := do()
 		if err == nil || n.cluster == nil || !errors.Is(err, grid.ErrUnavailable) || ctx.Err() != nil {
 			return err
 		}
-		n.log.Warn("a part of the grid is away; what the node opens is tried again", "what", what, "error", err)
-		n.gate.waits("waits for a part of the grid, to open " + what)
+		if told != err.Error() {
+			told = err.Error()
+			n.log.Warn("a part of the grid is away; what the node opens is tried again", "what", what, "error", err)
+		}
+		n.gate.waits(fmt.Sprintf("waits for a part of the grid, to open %s: %v", what, err))
 		select {
 		case <-ctx.Done():
 			return err

@@ -29,11 +29,12 @@ func (n *Node) openPipelines(ctx context.Context) error {
 	if !n.shared() {
 		settings.Fixed = fixed
 	}
-	all, err := pipeline.Manage(ctx, n.grid, settings)
-	if err != nil {
+	if err := n.patiently(ctx, "the pipelines", func() (err error) {
+		n.pipelines, err = pipeline.Manage(ctx, n.grid, settings)
+		return err
+	}); err != nil {
 		return err
 	}
-	n.pipelines = all
 	if n.shared() {
 		return n.seedPipelines(ctx, fixed)
 	}

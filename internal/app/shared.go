@@ -101,7 +101,11 @@ func (n *Node) seedModel(ctx context.Context, c configured) (registry.Info, bool
 
 func (n *Node) seedPipelines(ctx context.Context, all []pipeline.Config) error {
 	for _, c := range all {
-		same, err := n.pipelines.Offer(ctx, c)
+		var same bool
+		err := n.patiently(ctx, "pipeline "+c.Name, func() (err error) {
+			same, err = n.pipelines.Offer(ctx, c)
+			return err
+		})
 		switch {
 		case errors.Is(err, pipeline.ErrConfig):
 			n.log.Error("a pipeline of the configuration file cannot run beside those that the cluster has", "pipeline", c.Name, "error", err)
