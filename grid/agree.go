@@ -34,6 +34,8 @@ type terms struct {
 	// Voice says that it has a voice, and Data that it has replicas, from before its start or of the grid that it has opened: there is a grid, which knows more than these terms.
 	Voice bool `json:"voice"`
 	Data  bool `json:"data"`
+	// Lacks says what keeps the cluster from having a leader, as it sees that.
+	Lacks string `json:"lacks,omitempty"`
 }
 
 // differ says in what two nodes do not agree, "" for nothing.
@@ -53,7 +55,7 @@ func (t terms) differ(o terms) string {
 // those go on that are more; where they are as many, those of whom one has the first name.
 func (t terms) judge(others []terms) (ok bool, waits string, err error) {
 	var with, against []string
-	var data, why string
+	var data, lacks, why string
 	for _, o := range others {
 		switch d := t.differ(o); {
 		case d != "" && o.Voice:
@@ -61,7 +63,7 @@ func (t terms) judge(others []terms) (ok bool, waits string, err error) {
 		case d != "":
 			against, why = append(against, o.Node), d
 		case o.Data:
-			data = o.Node
+			data, lacks = o.Node, cmp.Or(o.Lacks, lacks)
 		case o.Voice:
 			ok = true
 		default:
@@ -72,7 +74,11 @@ func (t terms) judge(others []terms) (ok bool, waits string, err error) {
 		return true, "", nil
 	}
 	if data != "" {
-		return false, fmt.Sprintf("waits until most of the nodes are there and the grid is opened, by which it sees that it agrees with it: %s has replicas of it", data), nil
+		waits = fmt.Sprintf("waits until most of the nodes are there and the grid is opened, by which it sees that it agrees with it: %s has replicas of it", data)
+		if lacks != "" {
+			waits += "; " + lacks
+		}
+		return false, waits, nil
 	}
 	if n := len(with) + 1; n < len(against) || n == len(against) && slices.Min(against) < min(t.Node, slices.Min(append(with, t.Node))) {
 		return false, "", fmt.Errorf("%w: %w: %s", ErrConfig, errRefused, why)
@@ -114,7 +120,9 @@ func (g *Grid) answerTerms(nc *nats.Conn) error {
 	}
 	t.Voice = !g.server.voiceless // until its server has it, what it had does not bind the others
 	if _, err = nc.Subscribe(g.termsSubject(), func(m *nats.Msg) {
+		g.emptied.hear(m.Data, time.Now())
 		now := t
+		now.Lacks = g.NoLeader()
 		now.Data = t.Data || t.Voice && !g.unopened.Load()
 		data, err := json.Marshal(now)
 		if err == nil {
@@ -197,6 +205,10 @@ func (g *Grid) awaitAgreement(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	told, err := json.Marshal(own)
+	if err != nil {
+		return fmt.Errorf("tell other nodes this one's terms: %w", err)
+	}
 	heard := &heardTerms{of: map[string]terms{}, seen: map[string]time.Time{}}
 	inbox := nc.NewInbox()
 	if _, err := nc.Subscribe(inbox, heard.hear); err != nil {
@@ -223,10 +235,10 @@ func (g *Grid) awaitAgreement(ctx context.Context) error {
 		reason := g.aloneYet(others)
 		if reason == "" && now.Sub(asked) >= agreeEvery {
 			asked = now
-			if ok, err := g.agreesWithGrid(ctx, js); ok || err != nil {
+			if ok, err := g.agreesWithGrid(ctx, js); err != nil || ok && g.ledWithout(ctx) {
 				return err
 			}
-			if err := nc.PublishRequest(g.termsSubject(), inbox, nil); err != nil {
+			if err := nc.PublishRequest(g.termsSubject(), inbox, told); err != nil {
 				return fmt.Errorf("ask the other nodes for their terms: %w", connError(err))
 			}
 		}
@@ -235,7 +247,7 @@ func (g *Grid) awaitAgreement(ctx context.Context) error {
 			if ok || err != nil {
 				return err
 			}
-			reason = cmp.Or(waits, "waits for other nodes with "+string(RoleGrid)+" in node.roles: "+g.whereAll(others))
+			reason = cmp.Or(g.emptied.waits(waits), "waits for other nodes with "+string(RoleGrid)+" in node.roles: "+g.whereAll(others))
 		}
 		if reason != "" {
 			g.waitsFor(reason)
@@ -248,13 +260,21 @@ func (g *Grid) awaitAgreement(ctx context.Context) error {
 	}
 }
 
-// agreesWithGrid reports whether there is a grid that this node can have, and returns why it cannot. Where nobody can be asked it reports false.
+// agreesWithGrid reports whether there is a grid that this node can have, and returns why it cannot. Where nobody leads its description, or nobody can be asked, it reports false.
 func (g *Grid) agreesWithGrid(ctx context.Context, js jetstream.JetStream) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	unknown := func(err error) (bool, error) {
 		g.cfg.Logger.Debug("look for the grid's description", "error", err)
 		return false, nil
+	}
+	// Without a leader a replica answers too, for 10 s after its start. Where this node's folder was emptied it is one of those that a leader must do without.
+	stream, err := js.Stream(ctx, "KV_"+g.metaBucket())
+	if err != nil {
+		return unknown(err)
+	}
+	if !ofLeader(stream.CachedInfo()) {
+		return unknown(fmt.Errorf("%w: it has no leader", ErrUnavailable))
 	}
 	kv, err := js.KeyValue(ctx, g.metaBucket())
 	if err != nil {

@@ -293,3 +293,13 @@ func Taken(ctx context.Context, c *Cache, key, id string, expected Sequence, fai
 	}
 	return c.taken(ctx, w, failed)
 }
+
+// Voices is how many nodes with a voice the cluster has, as a node's server knows.
+func Voices(t testing.TB, g *Grid) int {
+	t.Helper()
+	info, err := g.server.running().Jsz(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Meta.Size
+}

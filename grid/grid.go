@@ -67,6 +67,7 @@ type Grid struct {
 	waitsTold time.Time
 	makes     makes
 	majority  *majority
+	emptied   *emptied
 
 	idsMu sync.Mutex
 	ids   map[string]string // names of the cluster's nodes by their servers' ids
@@ -102,7 +103,7 @@ func Open(ctx context.Context, cfg Config) (*Grid, error) {
 	g := &Grid{
 		cfg: cfg, node: nuid.Next(), caches: make(map[string]*Cache), revisions: make(map[string]uint64), stats: make(map[string]*counters), unusable: make(map[string]error),
 		classes: make(map[Class][]*partition), readers: make(map[*Reader]struct{}), sweep: make(chan struct{}, 1),
-		done: make(chan struct{}), ids: make(map[string]string), majority: newMajority(),
+		done: make(chan struct{}), ids: make(map[string]string), majority: newMajority(), emptied: newEmptied(),
 	}
 	if c := cfg.Cluster; c != nil {
 		g.node = c.Node + nodeMark + g.node

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -89,6 +90,50 @@ func (w *waiting) opened() []*grid.Grid {
 		w.t.Fatal(err)
 	}
 	return w.nodes
+}
+
+// TestGrowHold: a growth holds writes for no longer than it is told, tries again as long as that is too short, and goes on as before where it is given up; with more time it comes to its end.
+func TestGrowHold(t *testing.T) {
+	if testing.Short() {
+		t.Skip("four nodes of one process are slow under the race detector")
+	}
+	t.Parallel()
+	old, err := grid.Open(t.Context(), grid.Config{Dir: filepath.Join(t.TempDir(), "alone"), Partitions: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeGrid(t, old) })
+	c := cache(t, old, grid.CacheConfig{Name: "c"})
+	put(t, c, "k", "before")
+	w := openWaiting(t, 3)
+	short, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	growing, tries := w.growing(), 0
+	growing.Hold = time.Nanosecond
+	growing.Progress = func(p grid.GrowProgress) {
+		if p.Step == grid.GrowSwitching && p.Reason != "" {
+			if tries++; tries == 1 && !strings.Contains(p.Reason, "deadline exceeded") {
+				t.Errorf("it waits because %s", p.Reason)
+			}
+			cancel()
+		}
+	}
+	if err := old.Grow(short, growing); !errors.Is(err, context.Canceled) || tries == 0 {
+		t.Fatalf("a growth that may hold writes for a nanosecond: %v after %d tries", err, tries)
+	}
+	put(t, c, "k", "between")
+	growing = w.growing()
+	growing.Hold = time.Minute
+	if err := old.Grow(t.Context(), growing); err != nil {
+		t.Fatal(err)
+	}
+	got, err := w.opened()[0].Cache(t.Context(), "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, err := got.Get(t.Context(), "k"); err != nil || string(e.Value) != "between" {
+		t.Errorf("the cluster has %q, %v", e.Value, err)
+	}
 }
 
 // TestGrow: what a node alone has is in the cluster, at its revision, with what was written meanwhile; nothing that was removed comes back; lists, listeners

@@ -211,9 +211,24 @@ func (g *Grid) whatLacks(stream string, nodes, there []string) string {
 	default:
 		of = "only " + strings.Join(have, ", ") + " are there"
 	}
+	var empty []string
+	now := time.Now()
+	away = slices.DeleteFunc(away, func(name string) bool {
+		is := g.emptied.has(name, now)
+		if is {
+			empty = append(empty, name)
+		}
+		return is
+	})
 	start := "start " + strings.Join(away, " or ")
-	if more := need - len(have); more > 1 {
+	switch more := need - len(have); {
+	case more > len(away):
+		start = fmt.Sprintf("start %d of %s, on the folders that they had", more, strings.Join(slices.Sorted(slices.Values(append(away, empty...))), ", "))
+	case more > 1:
 		start = fmt.Sprintf("start %d of %s", more, strings.Join(away, ", "))
+	}
+	if len(empty) > 0 {
+		start += "; " + onEmptyFolders(empty)
 	}
 	return fmt.Sprintf("%s has no leader: of its replicas, on %s, %s, and it needs %d: %s", what, strings.Join(nodes, ", "), of, need, start)
 }

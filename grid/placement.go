@@ -209,41 +209,6 @@ func VoiceID(node string) string {
 	return string(id)
 }
 
-// NoLeader says, where the cluster has no leader, how many voices it needs for one and whose are missing; "" where it has one, or nothing is known.
-func (g *Grid) NoLeader() string {
-	if g.cfg.Cluster == nil || g.guest() {
-		return ""
-	}
-	srv := g.server.running()
-	if srv == nil {
-		return ""
-	}
-	info, err := srv.Jsz(nil)
-	if err != nil || info.Meta == nil || info.Meta.Leader != "" {
-		return "" // it is being started or stopped, or all is well
-	}
-	there := append(g.server.others(), g.cfg.Cluster.Node)
-	have := 0
-	var missing []string
-	for _, r := range info.Meta.Replicas {
-		name := g.peerName(r.Name, r.Peer)
-		if slices.ContainsFunc(there, func(n string) bool { return VoiceID(n) == r.Peer }) {
-			have++
-		} else {
-			missing = append(missing, name)
-		}
-	}
-	if len(missing) == 0 {
-		return ""
-	}
-	slices.Sort(missing)
-	if have >= info.Meta.QuorumNeeded {
-		return ""
-	}
-	return fmt.Sprintf("no node leads the cluster: %d of %d nodes with a voice have to be there, and %d are; missing are %s: start as many of them as are needed",
-		info.Meta.QuorumNeeded, info.Meta.Size, have, strings.Join(missing, ", "))
-}
-
 // Leader is the node that leads the cluster, "" for none at the moment.
 func (g *Grid) Leader() string {
 	if g.cfg.Cluster == nil {

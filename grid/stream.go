@@ -124,9 +124,12 @@ func (g *Grid) askOfLeader(ctx context.Context, stream string, ask func(context.
 }
 
 // ofLeader reports whether what is said of a stream comes from its leader. Of a group that is younger than 10 s, or has no leader, another replica may answer too, by
-// what it has itself: who answers is not among the replicas.
+// what it has itself: who answers is not among the replicas. A server that is being started names itself, and no replicas.
 func ofLeader(info *jetstream.StreamInfo) bool {
 	c := info.Cluster
+	if c != nil && len(c.Replicas) == 0 && info.Config.Replicas > 1 {
+		return false
+	}
 	return c == nil || c.Leader != "" && !slices.ContainsFunc(c.Replicas, func(r *jetstream.PeerInfo) bool { return r.Name == c.Leader })
 }
 

@@ -1,0 +1,158 @@
+package grid
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// A node that had a voice and replicas, and is started on an empty folder, has forgotten what it had voted for and acknowledged. It gets its voice back from those that have not, once most of them
+// are there: until then its being connected helps nobody, and who says what is missing must not count it.
+
+// emptiedFor is how long a node is taken for one without voice that has asked for the terms of the others: it asks more often.
+const emptiedFor = 5 * time.Second
+
+// emptied are the nodes that are there and have no voice yet, by their names: when they asked last for the terms of the others.
+type emptied struct {
+	mu    sync.Mutex
+	asked map[string]time.Time
+
+	// Of this node, while it has no voice: the streams that others were seen to lead without it, and why it waits for the rest.
+	led map[string]bool
+	why string
+}
+
+func newEmptied() *emptied { return &emptied{asked: map[string]time.Time{}, led: map[string]bool{}} }
+
+// hear notes the terms of a node that asks for those of the others. An older program asks with none.
+func (e *emptied) hear(data []byte, now time.Time) {
+	var t terms
+	if len(data) == 0 || json.Unmarshal(data, &t) != nil || t.Node == "" || t.Data || t.Voice {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	maps.DeleteFunc(e.asked, func(_ string, at time.Time) bool { return now.Sub(at) >= emptiedFor })
+	e.asked[t.Node] = now
+}
+
+// has reports whether a node has no voice yet.
+func (e *emptied) has(node string, now time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	at, ok := e.asked[node]
+	return ok && now.Sub(at) < emptiedFor
+}
+
+// waits returns what this node waits for, where that is known better than by the terms of the others.
+func (e *emptied) waits(terms string) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.why == "" || terms == "" {
+		return e.why + terms
+	}
+	return e.why + "; it " + terms
+}
+
+// ledWithout reports whether each stream that is to have a replica on this node, whose folder is empty, was seen to be led by others, and followed by so many that they are most of its replicas. Till then
+// this node's vote could make one lead that lacks what this one had acknowledged. What it alone had replicas of nobody tells of.
+func (g *Grid) ledWithout(ctx context.Context) bool {
+	led := g.emptied.led // nobody else uses it
+	self := VoiceID(g.cfg.Cluster.Node)
+	own := map[string]bool{}
+	complete, err := g.askServers(ctx, g.server.others(), server.JSzOptions{Account: server.DEFAULT_GLOBAL_ACCOUNT, Streams: true}, func(a serverAnswer) {
+		for _, s := range a.streams() {
+			c := s.Cluster
+			if c == nil || !strings.HasPrefix(s.Name, "KV_"+g.cfg.Name+"-") || !slices.ContainsFunc(c.Replicas, func(r *server.PeerInfo) bool { return r.Peer == self }) {
+				continue
+			}
+			own[s.Name] = true
+			follow := 0
+			for _, r := range c.Replicas {
+				if r.Peer != self && r.Current && !r.Offline && r.Active < lackingFor {
+					follow++
+				}
+			}
+			if c.Leader == a.Server.Name && follow+1 >= (len(c.Replicas)+1)/2+1 {
+				led[s.Name] = true
+			}
+		}
+	})
+	maps.DeleteFunc(own, func(name string, _ bool) bool { return led[name] })
+	if err == nil && complete && len(own) == 0 {
+		return true
+	}
+	why := "waits until all nodes that are there say which partitions they lead"
+	if err != nil {
+		g.cfg.Logger.Debug("ask who leads what this node had replicas of", "error", err)
+	} else if complete {
+		why = fmt.Sprintf("waits until other nodes lead the %d streams that it had replicas of and has forgotten, since its folder is empty: %s", len(own), strings.Join(slices.Sorted(maps.Keys(own)), ", "))
+	}
+	g.emptied.mu.Lock()
+	defer g.emptied.mu.Unlock()
+	g.emptied.why = why
+	return false
+}
+
+// NoLeader says, where the cluster has no leader, how many voices it needs for one, whose are missing, and what is to be done; "" where it has one, or nothing is known.
+func (g *Grid) NoLeader() string {
+	if g.cfg.Cluster == nil || g.guest() {
+		return ""
+	}
+	srv := g.server.running()
+	if srv == nil {
+		return ""
+	}
+	info, err := srv.Jsz(nil)
+	if err != nil || info.Meta == nil || info.Meta.Leader != "" {
+		return "" // it is being started or stopped, or all is well
+	}
+	there := append(g.server.others(), g.cfg.Cluster.Node)
+	now := time.Now()
+	var have, missing, empty []string
+	for _, r := range info.Meta.Replicas {
+		name := g.peerName(r.Name, r.Peer)
+		i := slices.IndexFunc(there, func(n string) bool { return VoiceID(n) == r.Peer })
+		switch {
+		case i < 0:
+			missing = append(missing, name)
+		case g.emptied.has(there[i], now):
+			empty = append(empty, there[i])
+		default:
+			have = append(have, there[i])
+		}
+	}
+	size := max(info.Meta.Size, len(info.Meta.Replicas)) // a server that was just started counts its seeds alone
+	quorum := size/2 + 1
+	if len(have) >= quorum || len(missing)+len(empty) == 0 {
+		return ""
+	}
+	slices.Sort(missing)
+	slices.Sort(empty)
+	out := fmt.Sprintf("no node leads the cluster: %d of %d nodes with a voice have to be there, and %d are", quorum, size, len(have))
+	if len(missing) > 0 {
+		out += "; missing are " + strings.Join(missing, ", ") + ": start as many of them as are needed"
+	}
+	if len(empty) > 0 {
+		out += "; " + onEmptyFolders(empty)
+	}
+	if len(have)+len(missing) < quorum {
+		out += "; too many folders are empty: start as many nodes as are needed on the folders that they had, or, where those are lost, fill a new cluster from a backup (`millrace restore`)"
+	}
+	return out
+}
+
+// onEmptyFolders says that nodes are there and have lost their folders.
+func onEmptyFolders(names []string) string {
+	if len(names) == 1 {
+		return names[0] + " is there with an empty folder and has no voice: what it had acknowledged it does not know any more, so most of the other nodes have to be there first"
+	}
+	return strings.Join(names, ", ") + " are there with empty folders and have no voice: what they had acknowledged they do not know any more, so most of the other nodes have to be there first"
+}
