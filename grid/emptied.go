@@ -73,6 +73,13 @@ func (g *Grid) ledWithout(ctx context.Context) bool {
 			if c == nil || !strings.HasPrefix(s.Name, "KV_"+g.cfg.Name+"-") || !slices.ContainsFunc(c.Replicas, func(r *server.PeerInfo) bool { return r.Peer == self }) {
 				continue
 			}
+			members := len(c.Replicas)
+			if c.Leader != "" {
+				members++ // who leads is not in the list
+			}
+			if c.Desired != nil && members%2 == 0 {
+				continue // it moves: any two majorities of so many have two members in common, of which one remembers; and it may need this one
+			}
 			own[s.Name] = true
 			follow := 0
 			for _, r := range c.Replicas {
@@ -80,7 +87,7 @@ func (g *Grid) ledWithout(ctx context.Context) bool {
 					follow++
 				}
 			}
-			if c.Leader == a.Server.Name && follow+1 >= (len(c.Replicas)+1)/2+1 {
+			if c.Leader == a.Server.Name && follow+1 >= members/2+1 {
 				led[s.Name] = true
 			}
 		}
