@@ -27,7 +27,7 @@ func (c *command) modelGraph() *cobra.Command {
 		Use:   "graph FILE --svg FILE",
 		Short: "Draw a model's graph",
 		Long: `Draws the graph of an ONNX file, or of a model of TensorFlow's (a SavedModel's folder, .pb, .pbtxt, .meta) as it is when it was converted. Operators are in boxes of their name scopes ("/layer1/conv1/Conv"
-is in layer1 and conv1), the shapes of values are on the lines, and the bodies of If, Loop and Scan are boxes of their own. Of a large graph the inner scopes are closed: --depth opens more levels, or
+is in layer1 and conv1), the shapes of values are on the lines, and the bodies of If, Loop and Scan are boxes of their own; a constant is named in the box that takes it. Of a large graph the inner scopes are closed: --depth opens more levels, or
 fewer, and --scope draws one scope whole. Where names have no scopes, many nodes that follow each other are gathered into parts.`,
 		Example: "  millrace model graph digits.onnx --svg digits.svg\n  millrace model graph saved_model/ --svg - --depth 2 > model.svg\n  millrace model graph resnet.onnx --svg layer1.svg --scope layer1",
 		Args:    args("FILE"),

@@ -139,3 +139,26 @@ func TestGraphDark(t *testing.T) {
 		t.Errorf("the text of a box differs by %v of 255 from its ground", contrast)
 	}
 }
+
+// TestGraphPhone looks at the picture on a phone: it fits, and two fingers zoom.
+func TestGraphPhone(t *testing.T) {
+	address, _ := run(t, node(t, map[string]net{"blocks": blocks(t)}))
+	p := open(t, address, phone)
+	p.until(`document.querySelector('button[aria-label="Graph of blocks"]')`)
+	p.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('button[aria-label="Graph of blocks"]').click()`))
+	p.boxes(3, 0)
+	p.keep("graph-phone")
+	if wide := ask[bool](p, `document.getElementById('graph').scrollWidth > document.getElementById('graph').clientWidth + 1 || document.getElementById('graph').getBoundingClientRect().right > innerWidth`); wide {
+		t.Error("the dialog is wider than the phone")
+	}
+	all := p.view()
+	b := p.box("#graph-view")
+	x, y := b[0]+b[2]/2, b[1]+b[3]/2
+	finger := func(id, dx float64) *input.TouchPoint { return &input.TouchPoint{ID: &id, X: x + dx, Y: y} }
+	p.touch(input.DispatchTouchEventTypeTouchStart, finger(1, -20))
+	p.touch(input.DispatchTouchEventTypeTouchStart, finger(1, -20), finger(2, 20))
+	p.touch(input.DispatchTouchEventTypeTouchMove, finger(1, -60), finger(2, 60))
+	p.touch(input.DispatchTouchEventTypeTouchEnd)
+	p.until(fmt.Sprintf(`Number(document.querySelector('#graph-view svg').getAttribute('viewBox').split(' ')[2]) < %f`, all[2]/2))
+	p.boxes(3, 0)
+}
