@@ -134,7 +134,7 @@ func (g *Grid) lookForReplicas(ctx context.Context) {
 				continue
 			}
 			moving[s.Name] = moving[s.Name] || s.Cluster.Desired != nil
-			for _, name := range g.membersOf(s.Cluster) {
+			for _, name := range g.membersOf(a.Server.Name, s.Cluster) {
 				if !slices.Contains(told[s.Name], name) {
 					told[s.Name] = append(told[s.Name], name)
 				}
@@ -171,11 +171,9 @@ func (g *Grid) lookForReplicas(ctx context.Context) {
 	}
 }
 
-// membersOf are the nodes of a group, as one of them tells.
-func (g *Grid) membersOf(c *server.ClusterInfo) (names []string) {
-	if c.Leader != "" {
-		names = append(names, c.Leader)
-	}
+// membersOf are the nodes of a group, as one of them tells: it is not in its own list while it knows of a leader, be that itself or another one.
+func (g *Grid) membersOf(teller string, c *server.ClusterInfo) []string {
+	names := []string{teller}
 	for _, r := range c.Replicas {
 		if name := g.peerName(r.Name, r.Peer); !slices.Contains(names, name) {
 			names = append(names, name)
