@@ -250,6 +250,23 @@ func TestEnds(t *testing.T) {
 	}
 }
 
+// branch is a body whose nodes are in scopes and take values of the graphs around it, with a body in one of them where deep is more than 1.
+func branch(r *rand.Rand, outer, deep int) *graph.Graph {
+	g := &graph.Graph{}
+	last := fmt.Sprintf("v%d", r.IntN(outer+1))
+	for i := range 1 + r.IntN(5) {
+		out := fmt.Sprintf("b%d.%d.%d", deep, i, r.Int64())
+		n := &graph.Node{Name: string(rune('a'+r.IntN(2))) + "/" + strconv.Itoa(i), OpType: "Add", Inputs: []string{last, fmt.Sprintf("v%d", r.IntN(outer+1))}, Outputs: []string{out}}
+		if deep > 1 && i == 0 {
+			n.OpType, n.Inputs, n.Attrs = "If", n.Inputs[1:], graph.Attrs{"then_branch": branch(r, outer, deep-1)}
+		}
+		g.Nodes = append(g.Nodes, n)
+		last = out
+	}
+	g.Outputs = []graph.Value{{Name: last}}
+	return g
+}
+
 // TestRandom draws graphs with names of scopes at random, in all ways: each has a picture in which each node is once.
 func TestRandom(t *testing.T) {
 	for seed := range uint64(15) {
@@ -261,6 +278,12 @@ func TestRandom(t *testing.T) {
 				scope += string(rune('a'+r.IntN(3))) + "/"
 			}
 			in := []string{fmt.Sprintf("v%d", r.IntN(i+1)), fmt.Sprintf("v%d", max(0, i-r.IntN(3)))}
+			if r.IntN(8) == 0 {
+				g.Nodes = append(g.Nodes, &graph.Node{
+					Name: scope + strconv.Itoa(i), OpType: "If", Inputs: in[:1], Outputs: []string{fmt.Sprintf("v%d", i+1)}, Attrs: graph.Attrs{"then_branch": branch(r, i, 2), "else_branch": branch(r, i, 1)},
+				})
+				continue
+			}
 			g.Nodes = append(g.Nodes, &graph.Node{Name: scope + strconv.Itoa(i), OpType: "Add", Inputs: in, Outputs: []string{fmt.Sprintf("v%d", i+1)}})
 		}
 		g.Outputs = []graph.Value{{Name: fmt.Sprintf("v%d", len(g.Nodes))}}
@@ -273,7 +296,7 @@ func TestRandom(t *testing.T) {
 			for _, group := range strings.Split(got, "<g ")[1:] {
 				attrs, _, _ := strings.Cut(group, ">")
 				_, nodes, ok := strings.Cut(attrs, `data-nodes="`)
-				if !ok || strings.Contains(attrs, `data-open="true"`) {
+				if !ok || strings.Contains(attrs, "g-scope") && strings.Contains(attrs, `data-open="true"`) {
 					continue
 				}
 				nodes, _, _ = strings.Cut(nodes, `"`)

@@ -33,8 +33,8 @@ export async function show(name, version) {
   await draw();
 }
 
-/** draw asks for the picture; the box with that key stays where it is on the screen. */
-async function draw(key) {
+/** draw asks for the picture; the piece at that place among those of the key stays where it is on the screen. */
+async function draw(key, at) {
   const mine = ++asked;
   write(byId('graph-said'), 'Drawing…');
   const query = new URLSearchParams([...(depth ? [['depth', depth]] : []), ...[...open].map((k) => ['open', k]), ...[...shut].map((k) => ['shut', k])]);
@@ -46,16 +46,16 @@ async function draw(key) {
     return false;
   }
   if (mine !== asked) return false;
-  const old = svg && key !== undefined ? corner(find(key)) : null;
+  const old = svg && key !== undefined ? corner(find(key, at)) : null;
   svg = document.importNode(new DOMParser().parseFromString(text, 'image/svg+xml').documentElement, true);
   depth = svg.dataset.depth;
   prepareBoxes();
   byId('graph-view').replaceChildren(svg);
-  const now = old && corner(find(key));
+  const now = old && corner(find(key, at));
   if (now) {
     view.x += now.x - old.x;
     view.y += now.y - old.y;
-    find(key).focus({ preventScroll: true });
+    find(key, at).focus({ preventScroll: true });
     apply();
   } else {
     reset();
@@ -67,7 +67,9 @@ async function draw(key) {
   return true;
 }
 
-const find = (key) => [...svg.querySelectorAll('.g-box[data-key]')].find((box) => box.dataset.key === key);
+/** pieces are the boxes of a key: a scope that is before and after others has several. */
+const pieces = (key) => [...svg.querySelectorAll('.g-box[data-key]')].filter((box) => box.dataset.key === key);
+const find = (key, at) => pieces(key)[at] ?? pieces(key)[0];
 
 /** corner is the upper left point of a box, in the picture. */
 function corner(box) {
@@ -91,7 +93,7 @@ async function toggle(box) {
   const before = [new Set(open), new Set(shut)];
   from.delete(key);
   to.add(key);
-  if (!await draw(key)) [open, shut] = before; // as the picture that is still there
+  if (!await draw(key, pieces(key).indexOf(box))) [open, shut] = before; // as the picture that is still there
 }
 
 /** apply lets the picture have the place and size of view. */
