@@ -29,7 +29,7 @@ func All() []Pass {
 	return []Pass{
 		{Name: "neutral", run: neutral}, {Name: "duplicates", run: duplicates}, {Name: "layer normalizations", run: layerNorms}, {Name: "gelus", run: gelus},
 		{Name: "softmaxes", run: softmaxes}, {Name: "hard sigmoids", run: hardSigmoids}, {Name: "einsums", run: einsums}, {Name: "lengths", run: lengths},
-		{Name: "transposes", run: transposes}, {Name: "inverses", run: inverses}, {Name: "rows", run: rows}, {Name: "reshapes", run: reshapes}, {Name: "flats", run: flats},
+		{Name: "transposes", run: transposes}, {Name: "inverses", run: inverses}, {Name: "rows", run: rows}, {Name: "denses", run: denses}, {Name: "reshapes", run: reshapes}, {Name: "flats", run: flats},
 		{Name: "pads", run: pads}, {Name: "pools", run: pools}, {Name: "scales", run: scales}, {Name: "clips", run: clips},
 	}
 }

@@ -78,13 +78,7 @@ func testPass(t *testing.T, name string, n net, before, after string, outputs ..
 		t.Errorf("before:\n got %s\nwant %s", got, before)
 	}
 	want := compute(t, g)
-	passes := slices.DeleteFunc(rewrite.All(), func(p rewrite.Pass) bool { return p.Name != name })
-	if len(passes) != 1 {
-		t.Fatalf("there is no pass %s", name)
-	}
-	if err := rewrite.Run(t.Context(), g, native.Evaluator(), passes); err != nil {
-		t.Fatal(err)
-	}
+	run(t, g, name)
 	if got := ops(g); got != after {
 		t.Errorf("after:\n got %s\nwant %s", got, after)
 	}
@@ -97,6 +91,18 @@ func testPass(t *testing.T, name string, n net, before, after string, outputs ..
 	}
 	equal(t, got, want)
 	return g
+}
+
+// run runs one pass alone.
+func run(t *testing.T, g *graph.Graph, name string) {
+	t.Helper()
+	passes := slices.DeleteFunc(rewrite.All(), func(p rewrite.Pass) bool { return p.Name != name })
+	if len(passes) != 1 {
+		t.Fatalf("there is no pass %s", name)
+	}
+	if err := rewrite.Run(t.Context(), g, native.Evaluator(), passes); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // equal holds the numbers after a pass against those before.
