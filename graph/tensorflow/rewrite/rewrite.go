@@ -27,7 +27,7 @@ type Pass struct {
 // All returns the passes in their order.
 func All() []Pass {
 	return []Pass{
-		{Name: "neutral", run: neutral}, {Name: "duplicates", run: duplicates}, {Name: "layer normalizations", run: layerNorms}, {Name: "gelus", run: gelus},
+		{Name: "neutral", run: neutral}, {Name: "duplicates", run: duplicates}, {Name: "layer normalizations", run: layerNorms}, {Name: "fused layer normalizations", run: fusedNorms}, {Name: "gelus", run: gelus},
 		{Name: "softmaxes", run: softmaxes}, {Name: "hard sigmoids", run: hardSigmoids}, {Name: "einsums", run: einsums}, {Name: "lengths", run: lengths},
 		{Name: "transposes", run: transposes}, {Name: "inverses", run: inverses}, {Name: "rows", run: rows}, {Name: "denses", run: denses}, {Name: "reshapes", run: reshapes}, {Name: "flats", run: flats},
 		{Name: "pads", run: pads}, {Name: "pools", run: pools}, {Name: "scales", run: scales}, {Name: "clips", run: clips},
