@@ -61,16 +61,18 @@ func (e *emptied) waits(terms string) string {
 	return e.why + "; it " + terms
 }
 
-// ledWithout reports whether each stream that is to have a replica on this node, whose folder is empty, was seen to be led by others, and followed by so many that they are most of its replicas. Till then
+// ledWithout reports whether each stream in files that is to have a replica on this node, whose folder is empty, was seen to be led by others, and followed by so many that they are most of its replicas. Till then
 // this node's vote could make one lead that lacks what this one had acknowledged. What it alone had replicas of nobody tells of.
 func (g *Grid) ledWithout(ctx context.Context) bool {
 	led := g.emptied.led // nobody else uses it
 	self := VoiceID(g.cfg.Cluster.Node)
+	// Those in memory begin empty on all nodes after a stop of all, and need each vote then.
+	volatile := strings.TrimSuffix(newPartition(g.cfg.Name, Volatile, 0).stream, "0")
 	own := map[string]bool{}
 	complete, err := g.askServers(ctx, g.server.others(), server.JSzOptions{Account: server.DEFAULT_GLOBAL_ACCOUNT, Streams: true}, func(a serverAnswer) {
 		for _, s := range a.streams() {
 			c := s.Cluster
-			if c == nil || !strings.HasPrefix(s.Name, "KV_"+g.cfg.Name+"-") || !slices.ContainsFunc(c.Replicas, func(r *server.PeerInfo) bool { return r.Peer == self }) {
+			if c == nil || !strings.HasPrefix(s.Name, "KV_"+g.cfg.Name+"-") || strings.HasPrefix(s.Name, volatile) || !slices.ContainsFunc(c.Replicas, func(r *server.PeerInfo) bool { return r.Peer == self }) {
 				continue
 			}
 			members := len(c.Replicas)
