@@ -64,6 +64,7 @@ var drawnOps = map[string]operator{
 // drawnBy moves a range by a constant number.
 func drawnBy(f func(x, k float64) float64) func(c *call) *value {
 	return func(c *call) *value {
+		c.twoInputs()
 		x, k := c.in[0], c.in[1]
 		if x.drawn == nil && c.op != "Sub" {
 			x, k = k, x
@@ -75,6 +76,13 @@ func drawnBy(f func(x, k float64) float64) func(c *call) *value {
 		v := *x
 		v.drawn = &drawn{low: f(x.drawn.low, n), high: f(x.drawn.high, n), shape: x.drawn.shape}
 		return &v
+	}
+}
+
+// twoInputs holds that there are two operands.
+func (c *call) twoInputs() {
+	if len(c.in) < 2 {
+		c.damaged("it has %d inputs and needs 2", len(c.in))
 	}
 }
 
@@ -109,6 +117,7 @@ func drawnFloor(c *call) *value {
 
 // drawnCompare knows a comparison that comes out alike for the whole range.
 func drawnCompare(c *call) *value {
+	c.twoInputs()
 	d := c.in[0].drawn
 	k, ok := number(c.in[1])
 	if d == nil || !ok || d.low < k && d.high > k {
