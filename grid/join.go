@@ -194,9 +194,18 @@ func (g *Grid) waitsFor(reason string) {
 	}
 }
 
-// patiently repeats what fails for as long as the cluster has no leader for it, or not the nodes that it needs. Elsewhere it is done once.
+// patiently repeats what fails for as long as the cluster has no leader for it, or not the nodes that it needs; where the servers are outside, which may be a cluster too, for as
+// long as one request may take. A server in this process alone is asked once.
 func (g *Grid) patiently(ctx context.Context, do func(context.Context) error) error {
-	if g.cfg.Cluster == nil {
+	switch {
+	case g.server == nil:
+		for began := time.Now(); ; {
+			err := do(ctx)
+			if err == nil || !errors.Is(err, ErrUnavailable) || time.Since(began) >= g.cfg.Timeout || g.settleDown(ctx) != nil {
+				return err
+			}
+		}
+	case g.cfg.Cluster == nil:
 		return do(ctx)
 	}
 	for tries := 1; ; tries++ {
