@@ -11,6 +11,7 @@ import (
 
 // Grid is what of a grid is asked.
 type Grid interface {
+	ClusterID() string
 	PartitionStates(ctx context.Context) []grid.PartitionState
 	Members(partitions []grid.PartitionState) []grid.Member
 }
@@ -19,6 +20,8 @@ type Grid interface {
 type Status struct {
 	// Cluster is its name, "" for a node alone, which has neither nodes nor partitions to tell of.
 	Cluster string `json:"cluster"`
+	// ID tells it from all others, those of the same name too; "" where the node does not know it yet.
+	ID string `json:"id,omitempty"`
 	// Node is who says so.
 	Node       string      `json:"node"`
 	Nodes      []Node      `json:"nodes"`
@@ -126,7 +129,9 @@ const (
 // Read asks a grid. name is the cluster's and node this node's.
 func Read(ctx context.Context, g Grid, name, node string) Status {
 	states := g.PartitionStates(ctx)
-	return read(states, g.Members(states), name, node)
+	s := read(states, g.Members(states), name, node)
+	s.ID = g.ClusterID()
+	return s
 }
 
 func read(states []grid.PartitionState, members []grid.Member, name, node string) Status {

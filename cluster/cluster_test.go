@@ -13,6 +13,8 @@ import (
 
 type fake []grid.PartitionState
 
+func (f fake) ClusterID() string { return "an id" }
+
 func (f fake) PartitionStates(context.Context) []grid.PartitionState { return f }
 
 func (f fake) Members([]grid.PartitionState) []grid.Member {
@@ -26,7 +28,7 @@ func TestRead(t *testing.T) {
 		{Class: grid.Durable, Number: 1, Leader: "n1", Replicas: []grid.Replica{{Node: "n1", Lag: 2}, {Node: "n2", Current: true}}},
 	}, "c", "n1")
 	want := cluster.Status{
-		Cluster: "c", Node: "n1", Rebalancing: cluster.Rebalancing{State: cluster.Unknown, Current: []cluster.Move{}},
+		Cluster: "c", ID: "an id", Node: "n1", Rebalancing: cluster.Rebalancing{State: cluster.Unknown, Current: []cluster.Move{}},
 		Nodes: []cluster.Node{{Name: "n1", Version: "v1", Roles: []string{"grid", "door"}, Connected: true, Leads: 2, Owns: 2, Replicas: 2}, {Name: "n2", Replicas: 2}},
 		Partitions: []cluster.Partition{
 			{Class: "durable", Leader: "n1", Owner: "n1", Replicas: []cluster.Replica{{Node: "n1", State: "current"}, {Node: "n2", State: "offline", Lag: 7}}},

@@ -227,6 +227,7 @@ func (l *looks) at(ctx context.Context, g Grid) ([]grid.PartitionState, time.Dur
 func (m *Manager) Status(ctx context.Context) Status {
 	states, age := m.looks.at(ctx, m.grid)
 	s := read(states, m.grid.Members(states), m.cfg.Name, m.cfg.Node)
+	s.ID = m.grid.ClusterID()
 	s.Age, s.Rebalancing = age.Seconds(), m.Rebalancing()
 	m.mu.Lock()
 	defer m.mu.Unlock()

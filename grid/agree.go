@@ -36,6 +36,48 @@ type terms struct {
 	Data  bool `json:"data"`
 	// Lacks says what keeps the cluster from having a leader, as it sees that.
 	Lacks string `json:"lacks,omitempty"`
+	// Knows says that the program knows ids of clusters. ID is that of the cluster that the node is of, as far as it knows; Sure says that no node of it is without.
+	Knows bool   `json:"knows"`
+	ID    string `json:"id,omitempty"`
+	Sure  bool   `json:"sure,omitempty"`
+	// Made are the moments in which the streams were made that the node has replicas of.
+	Made map[string]int64 `json:"made,omitempty"`
+	// Guest says that it keeps nothing of the grid and never will: nothing depends on its terms.
+	Guest bool `json:"guest,omitempty"`
+	// seed says that the asking node reached it by its own seeds.
+	seed bool
+	// bySeeds has a node take no cluster whose nodes have come to it, and none that its seeds name.
+	bySeeds bool
+}
+
+// saying is what a node tells those that ask for its terms.
+type saying struct {
+	mu    sync.Mutex
+	terms terms
+	heard map[string]bool // by which nodes, since the terms changed last
+}
+
+func (s *saying) set(t terms) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.terms, s.heard = t, map[string]bool{}
+}
+
+// tell returns the terms, to a node with a name; "" for a program that does not say it.
+func (s *saying) tell(name string) terms {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if name != "" {
+		s.heard[name] = true
+	}
+	return s.terms
+}
+
+// heardBy reports whether all of these have asked since the terms changed.
+func (s *saying) heardBy(names []string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !slices.ContainsFunc(names, func(name string) bool { return !s.heard[name] })
 }
 
 // differ says in what two nodes do not agree, "" for nothing.
@@ -58,6 +100,7 @@ func (t terms) judge(others []terms) (ok bool, waits string, err error) {
 	var data, lacks, why string
 	for _, o := range others {
 		switch d := t.differ(o); {
+		case o.Guest:
 		case d != "" && o.Voice:
 			return false, "", fmt.Errorf("%w: %w: %s", ErrConfig, errRefused, d)
 		case d != "":
@@ -95,7 +138,11 @@ func (t terms) judge(others []terms) (ok bool, waits string, err error) {
 // terms are this node's.
 func (g *Grid) terms() (terms, error) {
 	c := g.cfg.Cluster
-	t := terms{Node: c.Node, Format: formatVersion, Partitions: g.cfg.Partitions, Replicas: c.Replicas, Voice: !g.server.voiceless, Data: g.server.hadData}
+	is := g.server.lock.is
+	t := terms{
+		Node: c.Node, Format: formatVersion, Partitions: g.cfg.Partitions, Replicas: c.Replicas, Voice: !g.server.voiceless, Data: g.server.hadData,
+		Knows: true, ID: is.ID, Sure: is.Sure, Guest: g.guest(),
+	}
 	if t.Partitions == 0 && !t.Data && !c.Grow {
 		t.Partitions = defaultPartitions // what it would make
 	}
@@ -103,7 +150,9 @@ func (g *Grid) terms() (terms, error) {
 		return t, nil
 	}
 	var err error
-	t.Voice, err = hasVoice(g.cfg.Dir)
+	if t.Voice, err = hasVoice(g.cfg.Dir); err == nil {
+		t.Made, err = g.server.made()
+	}
 	return t, err
 }
 
@@ -111,20 +160,26 @@ func (g *Grid) termsSubject() string { return fmt.Sprintf("millrace.%s.terms", g
 
 // answerTerms tells nodes that ask what the terms of this one are, for as long as the connection is there.
 func (g *Grid) answerTerms(nc *nats.Conn) error {
-	if g.guest() {
-		return nil
-	}
-	t, err := g.terms()
-	if err != nil {
+	if err := g.resay(); err != nil {
 		return err
 	}
-	t.Voice = !g.server.voiceless // until its server has it, what it had does not bind the others
-	if _, err = nc.Subscribe(g.termsSubject(), func(m *nats.Msg) {
-		g.emptied.hear(m.Data, time.Now())
-		now := t
+	if _, err := nc.Subscribe(g.termsSubject(), func(m *nats.Msg) {
+		asker := g.emptied.hear(m.Data, time.Now())
+		now := g.saying.tell(asker.Node)
+		if now.Guest && !asker.Knows {
+			return // it would take the answer for that of a node with RoleGrid
+		}
 		now.Lacks = g.NoLeader()
-		now.Data = t.Data || t.Voice && !g.unopened.Load()
-		data, err := json.Marshal(now)
+		if now.Voice && !g.unopened.Load() {
+			now.Data = true
+			now.ID, now.Sure = g.server.entrance.knows() // it may have learned it since
+		}
+		var data []byte
+		made, err := g.server.made()
+		if err == nil {
+			now.Made = made
+			data, err = json.Marshal(now)
+		}
 		if err == nil {
 			err = m.Respond(data)
 		}
@@ -134,6 +189,17 @@ func (g *Grid) answerTerms(nc *nats.Conn) error {
 	}); err != nil {
 		return fmt.Errorf("tell other nodes this one's terms: %w", connError(err))
 	}
+	return nil
+}
+
+// resay tells the terms as they are after another agreement.
+func (g *Grid) resay() error {
+	t, err := g.terms()
+	if err != nil {
+		return err
+	}
+	t.Voice = !g.server.voiceless && !t.Guest // until its server has it, what it had does not bind the others
+	g.saying.set(t)
 	return nil
 }
 
@@ -154,8 +220,8 @@ func (h *heardTerms) hear(m *nats.Msg) {
 	h.of[t.Node] = t
 }
 
-// all returns the terms of the nodes that are connected, and whether all have told them that are to.
-func (h *heardTerms) all(connected []string, now time.Time) (all []terms, complete bool) {
+// all returns the terms of the nodes that are connected, whether all have told them that are to, and since when one is connected that has not.
+func (h *heardTerms) all(connected []string, now time.Time) (all []terms, complete bool, silent time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for name := range h.seen {
@@ -172,80 +238,126 @@ func (h *heardTerms) all(connected []string, now time.Time) (all []terms, comple
 		t, told := h.of[name]
 		if told {
 			all = append(all, t)
-		} else if now.Sub(h.seen[name]) < termsWait {
+			continue
+		}
+		if now.Sub(h.seen[name]) < termsWait {
 			complete = false
 		}
+		if silent.Before(h.seen[name]) {
+			silent = h.seen[name]
+		}
 	}
-	return all, complete
+	return all, complete, silent
 }
 
-// agree gives the server a voice as soon as the others would have this node. It returns at once where the folder has replicas: others count on them.
+// agree gives the server a voice as soon as the others would have this node, and the id of their cluster. It returns at once where the folder has replicas and the id: others count on
+// them.
 func (g *Grid) agree(ctx context.Context) error {
 	if !g.server.voiceless {
 		return nil
 	}
-	if err := g.awaitAgreement(ctx); err != nil {
+	is, err := g.awaitAgreement(ctx)
+	if err != nil {
 		return err
 	}
-	g.server.voiceless = false
+	as := shown{kind: showsBare}
+	if is.ID != "" {
+		as = shown{kind: showsID, id: is.ID}
+		if err := g.server.adopt(is); err != nil {
+			return err
+		}
+		g.cfg.Logger.Info("this node is of a cluster", "cluster", g.cfg.Cluster.Name, "id", shortID(is.ID))
+	}
+	g.server.show(as, is)
 	return g.server.restart(ctx)
 }
 
-func (g *Grid) awaitAgreement(ctx context.Context) error {
+func (g *Grid) awaitAgreement(ctx context.Context) (is identity, err error) {
 	nc, err := g.connect("terms")
 	if err != nil {
-		return err
+		return is, err
 	}
 	defer nc.Close()
 	js, err := jetstream.New(nc)
 	if err != nil {
-		return fmt.Errorf("use JetStream: %w", err)
+		return is, fmt.Errorf("use JetStream: %w", err)
 	}
 	own, err := g.terms()
 	if err != nil {
-		return err
+		return is, err
 	}
-	told, err := json.Marshal(own)
+	brief := own
+	brief.Made = nil // nobody judges by what an asking node has
+	told, err := json.Marshal(brief)
 	if err != nil {
-		return fmt.Errorf("tell other nodes this one's terms: %w", err)
+		return is, fmt.Errorf("tell other nodes this one's terms: %w", err)
 	}
 	heard := &heardTerms{of: map[string]terms{}, seen: map[string]time.Time{}}
 	inbox := nc.NewInbox()
 	if _, err := nc.Subscribe(inbox, heard.hear); err != nil {
-		return fmt.Errorf("ask the other nodes for their terms: %w", connError(err))
+		return is, fmt.Errorf("ask the other nodes for their terms: %w", connError(err))
 	}
 	if err := g.answerTerms(nc); err != nil {
-		return err
+		return is, err
 	}
 	ticker := time.NewTicker(joinEvery)
 	defer ticker.Stop()
 	var looked, asked time.Time
+	var stray strays
+	began := time.Now()
 	for {
 		now := time.Now()
 		if now.Sub(looked) >= lookEvery {
 			looked = now
 			if err := g.cfg.Cluster.look(ctx, g.server.id()); err != nil {
-				return err
+				return is, err
 			}
 		}
 		if err := g.refusedBy(); err != nil {
-			return err
+			if !g.server.away.Load() || stray.turned {
+				return is, err
+			}
+			stray.turned = true
+			if err := g.server.askOtherwise(ctx); err != nil {
+				return is, err
+			}
 		}
 		others := g.server.others()
 		reason := g.aloneYet(others)
-		if reason == "" && now.Sub(asked) >= agreeEvery {
+		ask := reason == "" && now.Sub(asked) >= agreeEvery
+		if ask {
 			asked = now
-			if ok, err := g.agreesWithGrid(ctx, js); err != nil || ok && g.ledWithout(ctx) {
-				return err
-			}
 			if err := nc.PublishRequest(g.termsSubject(), inbox, told); err != nil {
-				return fmt.Errorf("ask the other nodes for their terms: %w", connError(err))
+				return is, fmt.Errorf("ask the other nodes for their terms: %w", connError(err))
 			}
 		}
-		if all, complete := heard.all(others, now); reason == "" && complete {
-			ok, waits, err := own.judge(all)
-			if ok || err != nil {
-				return err
+		if all, complete, silent := heard.all(others, now); reason == "" && complete {
+			g.server.markSeeds(all)
+			own.bySeeds = now.Sub(began) < seedsFor
+			c, err := own.choose(all)
+			if err = stray.persists(err, now); err != nil {
+				return is, err
+			}
+			ok := false
+			if ask && stray.err == nil && !own.Guest {
+				if ok, err = g.agreesWithGrid(ctx, js); err != nil {
+					return is, err
+				}
+				ok = ok && (own.Data || g.ledWithout(ctx))
+			}
+			waits := c.waits
+			if !ok && stray.err == nil && !own.Guest {
+				if ok, waits, err = own.judge(all); err != nil {
+					return is, err
+				}
+				waits = cmp.Or(waits, c.waits)
+			}
+			switch {
+			case stray.err != nil, now.Before(g.listens), c.waits != "" && (ok || own.Guest), ok && c.forms && now.Sub(silent) < formAfter:
+			case own.Guest && !c.forms, ok && !c.forms:
+				return c.is, nil
+			case ok && c.forms:
+				return c.is, g.form(ctx, own, c)
 			}
 			reason = cmp.Or(g.emptied.waits(waits), "waits for other nodes with "+string(RoleGrid)+" in node.roles: "+g.whereAll(others))
 		}
@@ -254,7 +366,7 @@ func (g *Grid) awaitAgreement(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", cmp.Or(reason, "asks the other nodes whether it agrees with them"), contextError(ctx))
+			return is, fmt.Errorf("%s: %w", cmp.Or(reason, "asks the other nodes whether it agrees with them"), contextError(ctx))
 		case <-ticker.C:
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -18,6 +19,7 @@ const belongsFile = "CLUSTER"
 type belongs struct {
 	Cluster string `json:"cluster"`
 	Node    string `json:"node"`
+	identity
 }
 
 // checkBelongs refuses a folder that is another node's, before the server starts: as one of a cluster it removes after half a minute what a standalone
@@ -38,7 +40,7 @@ func (f *folder) checkBelongs(c *Cluster) error {
 			ErrConfig, f.dir, have.Node, have.Cluster)
 	case c == nil:
 		return nil
-	case marked && have != belongs{Cluster: c.Name, Node: c.Node}:
+	case marked && (have.Cluster != c.Name || have.Node != c.Node):
 		return fmt.Errorf("%w: %s is the folder of node %s of the cluster %s, not of node %s of %s; each node has a folder of its own, and keeps its name",
 			ErrConfig, f.dir, have.Node, have.Cluster, c.Node, c.Name)
 	case streams && !c.has(RoleGrid):
@@ -46,12 +48,19 @@ func (f *folder) checkBelongs(c *Cluster) error {
 			"`millrace cluster drain %s --wait`, stop it, run `millrace cluster remove %s --wait` on another node, and start it on a new folder",
 			ErrConfig, c.Node, RoleGrid, f.dir, RoleGrid, c.Node, c.Node)
 	case marked:
+		f.is = have.identity
 		return nil
 	case streams:
 		return fmt.Errorf("%w: %s has the entries of a node without a cluster, which a cluster would remove; start the nodes of the cluster on new folders "+
 			"with cluster.grow: true, this one without a cluster, and run `millrace cluster grow`", ErrConfig, f.dir)
 	}
-	b, err := json.Marshal(belongs{Cluster: c.Name, Node: c.Node})
+	return f.mark(belongs{Cluster: c.Name, Node: c.Node})
+}
+
+// mark writes whose the folder is.
+func (f *folder) mark(as belongs) error {
+	path := filepath.Join(f.dir, belongsFile)
+	b, err := json.Marshal(as)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
@@ -76,6 +85,19 @@ func readBelongs(path string) (b belongs, marked bool, err error) {
 		return belongs{}, false, fmt.Errorf("%w: %s says %q", ErrFormat, path, text)
 	}
 	return b, true, nil
+}
+
+// streamMade reads when a stream was made, in Unix nanoseconds, from the server's description of it.
+func streamMade(path string) (int64, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, fmt.Errorf("read when a stream was made: %w", err)
+	}
+	var info struct{ Created time.Time }
+	if err := json.Unmarshal(text, &info); err != nil || info.Created.IsZero() {
+		return 0, fmt.Errorf("%w: %s does not say when its stream was made", ErrFormat, path)
+	}
+	return info.Created.UnixNano(), nil
 }
 
 // hasStreams reports whether a NATS server has left anything in the folder.

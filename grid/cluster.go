@@ -161,8 +161,8 @@ func (c *Cluster) tls() (*tls.Config, error) {
 	}, nil
 }
 
-// apply makes options those of a server of the cluster. It returns the password of systemUser.
-func (c *Cluster) apply(o *server.Options) (string, error) {
+// apply makes options those of a server of the cluster, which shows s to the others. It returns the password of systemUser.
+func (c *Cluster) apply(o *server.Options, s shown) (string, error) {
 	host, port, err := net.SplitHostPort(c.Listen)
 	if err != nil {
 		return "", fmt.Errorf("%w: cluster.listen: %w", ErrConfig, err)
@@ -173,7 +173,7 @@ func (c *Cluster) apply(o *server.Options) (string, error) {
 	}
 	o.ServerName, o.Tags = c.Node, []string{tagOf(c.Node)}
 	o.Cluster = server.ClusterOpts{
-		Name: c.Name, Host: host, Port: number, PingInterval: routePing, MaxPingsOut: routePings, ConnectRetries: math.MaxInt,
+		Name: c.Name, Host: host, Port: number, PingInterval: routePing, MaxPingsOut: routePings, ConnectRetries: math.MaxInt, AuthTimeout: authTime,
 	}
 	if o.Cluster.TLSConfig, err = c.tls(); err != nil {
 		return "", err
@@ -182,9 +182,8 @@ func (c *Cluster) apply(o *server.Options) (string, error) {
 		o.Cluster.TLSTimeout = 5
 	}
 	var user *url.Userinfo
-	if c.Secret != "" {
-		o.Cluster.Username, o.Cluster.Password = routeUser, c.password()
-		user = url.UserPassword(routeUser, o.Cluster.Password)
+	if o.Cluster.Username, o.Cluster.Password = c.credentials(s); o.Cluster.Username != "" {
+		user = url.UserPassword(o.Cluster.Username, o.Cluster.Password)
 	}
 	for _, seed := range c.Seeds {
 		if seed != c.Listen {
@@ -219,6 +218,12 @@ var errRefused = errors.New("this node cannot join")
 // sameName is why a node is refused by one other alone.
 const sameName = "another node has its name; node.name must be another on each node"
 
+// turnedAway returns the address of a node that does not let this one in, where the server's log tells of that.
+func turnedAway(text string) (address string, ok bool) {
+	address, _, _ = strings.Cut(text, " - ")
+	return address, strings.Contains(text, "Route Error") && strings.Contains(text, "Authorization Violation")
+}
+
 // stranger returns the address of a node that has shown another secret, where the server's log tells of that.
 func stranger(text string) (address string, ok bool) {
 	address, rest, _ := strings.Cut(text, " - ")
@@ -227,9 +232,9 @@ func stranger(text string) (address string, ok bool) {
 
 // refusal returns why another node refuses this one, of what the server's log says, "" for what says nothing of it.
 func refusal(text string) string {
+	at, away := turnedAway(text)
 	switch {
-	case strings.Contains(text, "Route Error") && strings.Contains(text, "Authorization Violation"):
-		at, _, _ := strings.Cut(text, " - ")
+	case away:
 		return fmt.Sprintf("the node at %s has another cluster.secret; it must be the same on all nodes", at)
 	case strings.Contains(text, "Rejecting connection, cluster name"):
 		_, why, _ := strings.Cut(text, "Rejecting connection, ")

@@ -31,16 +31,19 @@ type emptied struct {
 
 func newEmptied() *emptied { return &emptied{asked: map[string]time.Time{}, led: map[string]bool{}} }
 
-// hear notes the terms of a node that asks for those of the others. An older program asks with none.
-func (e *emptied) hear(data []byte, now time.Time) {
-	var t terms
-	if len(data) == 0 || json.Unmarshal(data, &t) != nil || t.Node == "" || t.Data || t.Voice {
-		return
+// hear notes the terms of a node that asks for those of the others, and returns them. An older program asks with none.
+func (e *emptied) hear(data []byte, now time.Time) (t terms) {
+	if len(data) == 0 || json.Unmarshal(data, &t) != nil || t.Node == "" {
+		return terms{}
+	}
+	if t.Data || t.Voice || t.Guest {
+		return t
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	maps.DeleteFunc(e.asked, func(_ string, at time.Time) bool { return now.Sub(at) >= emptiedFor })
 	e.asked[t.Node] = now
+	return t
 }
 
 // has reports whether a node has no voice yet.

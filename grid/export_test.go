@@ -303,3 +303,11 @@ func Voices(t testing.TB, g *Grid) int {
 	}
 	return info.Meta.Size
 }
+
+// ForgetCluster takes the id of the cluster from the grid's description, which programs do not have there that know no ids.
+func ForgetCluster(t testing.TB, g *Grid) {
+	t.Helper()
+	if err := g.meta.Purge(t.Context(), clusterKey); err != nil {
+		t.Fatal(err)
+	}
+}

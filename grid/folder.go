@@ -23,6 +23,8 @@ type folder struct {
 	dir     string
 	lock    *lockfile.Lock
 	version int // that it was found in
+	// is what is known of the cluster that it is of.
+	is identity
 }
 
 // openFolder makes the folder where it is missing, locks it and checks its format and whose it is.

@@ -30,6 +30,7 @@ type Grid struct {
 	node       string // this opening's name among the nodes
 	partitions int
 	id         string
+	clusterID  string // that of the cluster of nodes, "" for none
 	markerTTL  time.Duration
 	found      int // the format's version when the grid was opened
 
@@ -68,6 +69,9 @@ type Grid struct {
 	makes     makes
 	majority  *majority
 	emptied   *emptied
+	saying    saying
+	agreed    time.Time // when the node agreed with others last
+	listens   time.Time // until when it agrees with nobody, to hear more of them
 
 	idsMu sync.Mutex
 	ids   map[string]string // names of the cluster's nodes by their servers' ids
@@ -138,6 +142,8 @@ func (g *Grid) open(ctx context.Context) error {
 		}
 		g.server = server
 	}
+	g.unopened.Store(true)
+	defer g.unopened.Store(false)
 	if g.cfg.Cluster != nil {
 		if err := g.agree(ctx); err != nil {
 			return err
@@ -174,8 +180,6 @@ func (g *Grid) open(ctx context.Context) error {
 			return err
 		}
 	}
-	g.unopened.Store(true)
-	defer g.unopened.Store(false)
 	if g.cfg.Cluster != nil {
 		if err := g.answerTerms(g.reads); err != nil {
 			return err
@@ -270,6 +274,10 @@ func (g *Grid) tenures() []*tenure {
 
 // ID tells the grid from all others. A store keeps it with what is stored, whose revisions mean nothing in another grid.
 func (g *Grid) ID() string { return g.id }
+
+// ClusterID tells the cluster of nodes that keep the grid from all others, "" where it is no such cluster's. That of a grid in another cluster, which a backup was restored to, is another one,
+// where ID is the same.
+func (g *Grid) ClusterID() string { return g.clusterID }
 
 // Name is the grid's name among those on one NATS server.
 func (g *Grid) Name() string { return g.cfg.Name }

@@ -87,6 +87,7 @@ func (g *Grid) join(ctx context.Context) error {
 	ticker := time.NewTicker(joinEvery)
 	defer ticker.Stop()
 	var looked time.Time
+	g.agreed = time.Now()
 	for {
 		if now := time.Now(); now.Sub(looked) >= lookEvery {
 			looked = now
@@ -94,7 +95,10 @@ func (g *Grid) join(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := g.refusedBy(); err != nil {
+		if err := g.rejoin(ctx); err != nil {
+			return err
+		}
+		if err := g.refusedBy(); err != nil && !g.server.away.Load() {
 			return err
 		}
 		reason := g.missing(ctx)
@@ -116,7 +120,7 @@ func (g *Grid) refusedBy() error {
 	if why == nil {
 		return nil
 	}
-	if srv := g.server.running(); !strings.Contains(*why, sameName) && (srv == nil || srv.NumRoutes() > 0) {
+	if !strings.Contains(*why, sameName) && (g.server.running() == nil || len(g.server.others()) > 0) {
 		return nil
 	}
 	return fmt.Errorf("%w: %w: %s", ErrConfig, errRefused, *why)
@@ -212,10 +216,17 @@ func (g *Grid) patiently(ctx context.Context, do func(context.Context) error) er
 		try, cancel := context.WithTimeout(ctx, patience)
 		err := do(try)
 		cancel()
-		if err == nil || !errors.Is(err, ErrUnavailable) {
+		// A stream that was there a step before is not gone: a server that knows less has answered.
+		lags := g.unopened.Load() && (errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, nats.ErrStreamNotFound))
+		if err == nil || !errors.Is(err, ErrUnavailable) && !lags {
 			return err
 		}
 		g.cfg.Logger.Debug("the cluster is not ready", "error", err)
+		if g.unopened.Load() {
+			if err := g.rejoin(ctx); err != nil {
+				return err
+			}
+		}
 		switch {
 		case tooFew(err):
 			g.waitsFor(fmt.Sprintf("waits for more nodes with %s in node.roles, since the grid is to have %d replicas", RoleGrid, g.cfg.Replicas))

@@ -20,6 +20,8 @@ type members struct {
 	roles map[string][]Role
 	// stores are the names of those that caches may name there, of nodes that have said so.
 	stores map[string][]string
+	// clusters are what nodes have said of the id of their cluster, by their names.
+	clusters map[string]saidCluster
 	// avoided are the names of those that are to get nothing.
 	avoided []string
 }
@@ -127,6 +129,11 @@ func (o *owners) listen() error {
 				o.members.hasStores(node, stores)
 			}
 			return
+		case "cluster":
+			if node, text, ok := strings.Cut(node, " "); ok {
+				o.members.hasCluster(nameOf(node), text, time.Now())
+			}
+			return
 		case "bye":
 			o.members.left(node)
 		}
@@ -175,6 +182,7 @@ func (o *owners) announce() {
 		if v := o.g.cfg.Version; v != "" && o.g.cfg.Cluster != nil {
 			o.publish("version " + o.g.node + " " + v)
 		}
+		o.tellCluster()
 		select {
 		case <-ticker.C:
 		case <-o.g.done:

@@ -1,6 +1,7 @@
 package grid
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -116,8 +117,46 @@ func (g *Grid) openMeta(ctx context.Context) error {
 			return fmt.Errorf("describe the grid: %w", apiError(err))
 		}
 	}
+	if g.cfg.Cluster != nil {
+		if err := g.openCluster(ctx, kv); err != nil {
+			return err
+		}
+	}
 	g.id = have.ID
 	g.partitions, g.markerTTL, g.found = have.Partitions, g.cfg.MarkerTTL, have.Format
+	return nil
+}
+
+// clusterKey has the id of the cluster that keeps the grid. It is not the grid's: a grid that was restored, or that a cluster has taken over, keeps its own, and may be in two clusters.
+const clusterKey = "cluster"
+
+// openCluster agrees with the cluster's id, and makes it where the nodes have begun without one.
+func (g *Grid) openCluster(ctx context.Context, kv jetstream.KeyValue) error {
+	own, _ := g.server.entrance.knows()
+	b, err := json.Marshal(identity{ID: cmp.Or(own, newClusterID())})
+	if err != nil {
+		return fmt.Errorf("describe the cluster: %w", err)
+	}
+	if _, err = kv.Create(ctx, clusterKey, b); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
+		return fmt.Errorf("describe the cluster: %w", apiError(err))
+	}
+	value, _, err := g.metaGet(ctx, clusterKey)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if err != nil {
+		return fmt.Errorf("read the cluster's description: %w", apiError(err))
+	}
+	var have identity
+	if err := json.Unmarshal(value, &have); err != nil || have.ID == "" {
+		return fmt.Errorf("%w: the cluster's description %q", ErrFormat, value)
+	}
+	if own != "" && own != have.ID {
+		return fmt.Errorf("%w: %w: the grid is of the cluster with the id %s, and the folder of this node of that with %s; start it on an empty folder (node.data)", ErrConfig, errRefused,
+			shortID(have.ID), shortID(own))
+	}
+	g.server.entrance.learn(have.ID)
+	g.clusterID = have.ID
 	return nil
 }
 

@@ -179,8 +179,8 @@ func (c *Cluster) fits(a seedAnswer) error {
 		return disagreement(fmt.Sprintf("it has the name %q too; node.name must be another on each node", a.Name))
 	case a.TLS != (c.Cert != ""):
 		return noTLS(a.TLS, c.Cert != "")
-	case a.Auth != (c.Secret != ""):
-		return disagreement(fmt.Sprintf("cluster.secret must be set on all nodes or on none: there it is set: %t, here: %t", a.Auth, c.Secret != ""))
+	case !a.Auth && c.Secret != "": // with TLS alone others may ask for a name all the same
+		return disagreement("cluster.secret must be set on all nodes or on none: there it is not, and here it is")
 	}
 	return nil
 }

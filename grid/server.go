@@ -50,8 +50,13 @@ type embedded struct {
 	fatal atomic.Pointer[string]
 	// voiceless starts the server without JetStream, until it is known that the others would have this node.
 	voiceless bool
-	// hadData says that the folder had replicas when it was opened.
+	// hadData says that the folder had replicas when it was opened, or this node agreed with others last.
 	hadData bool
+	// shows is what the server shows to other nodes from its next start on; in a cluster entrance says whom it lets in.
+	shows    shown
+	entrance *entrance
+	// away is set when a node did not let this one in since the last start.
+	away atomic.Bool
 }
 
 const (
@@ -76,19 +81,52 @@ func startEmbedded(ctx context.Context, cfg Config, onFrozen func(string)) (*emb
 		}
 		e.lock = lock
 	}
-	if c := cfg.Cluster; c != nil && c.has(RoleGrid) {
+	if c := cfg.Cluster; c != nil {
 		data, err := hasData(e.dir)
 		if err != nil {
 			e.release()
 			return nil, err
 		}
-		e.voiceless, e.hadData = !data, data
+		e.hadData, e.entrance = data, &entrance{c: c, log: cfg.Logger}
+		if is := e.lock.is; data && is.ID != "" {
+			e.show(shown{kind: showsID, id: is.ID}, is)
+		} else if data { // of a program that knew no ids, as the others may be
+			e.ask(shown{kind: showsBare})
+		} else {
+			e.ask(shown{kind: showsGuest})
+		}
 	}
 	if err := e.start(ctx); err != nil {
 		e.release()
 		return nil, err
 	}
 	return e, nil
+}
+
+// ask has the next start be one without JetStream, which lets everybody in who has the secret: the node is to learn who it is among the others.
+func (e *embedded) ask(as shown) {
+	e.voiceless, e.shows = true, as
+	e.refused.Store(nil)
+	e.away.Store(false)
+	e.entrance.set(true, "", false)
+}
+
+// show has the next start be one of a node that knows its cluster.
+func (e *embedded) show(as shown, is identity) {
+	e.voiceless, e.shows = false, as
+	e.refused.Store(nil)
+	e.away.Store(false)
+	e.entrance.set(false, is.ID, is.Sure)
+}
+
+// askOtherwise starts the server again with the other of the two things that may be shown before an id is known: what programs know that know no ids, or what those know that do.
+func (e *embedded) askOtherwise(ctx context.Context) error {
+	as := shown{kind: showsGuest}
+	if e.shows.kind == showsGuest {
+		as.kind = showsBare
+	}
+	e.ask(as)
+	return e.restart(ctx)
 }
 
 // damages returns what was wrong with the files.
@@ -205,9 +243,10 @@ func (e *embedded) options() (*server.Options, error) {
 	if c := e.cfg.Cluster; c != nil {
 		var err error
 		opts.JetStreamDomain = clusterDomain
-		if e.system, err = c.apply(opts); err != nil {
+		if e.system, err = c.apply(opts, e.shows); err != nil {
 			return nil, err
 		}
+		opts.CustomRouterAuthentication = e.entrance
 		return opts, nil
 	}
 	// What a cluster needs to take the streams over while the server runs.
@@ -274,10 +313,28 @@ func (e *embedded) others() []string {
 	}
 	var names []string
 	for _, r := range routes.Routes {
-		names = append(names, r.RemoteName)
+		// One without subscriptions is yet to let this node in, or will not. Each server subscribes to something at once.
+		if r.NumSubs > 0 {
+			names = append(names, r.RemoteName)
+		}
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// markSeeds marks the terms of those that this node reaches by its own seeds.
+func (e *embedded) markSeeds(all []terms) {
+	srv := e.running()
+	if srv == nil {
+		return
+	}
+	routes, err := srv.Routez(nil)
+	if err != nil {
+		return // it is being stopped
+	}
+	for i := range all {
+		all[i].seed = slices.ContainsFunc(routes.Routes, func(r *server.RouteInfo) bool { return r.RemoteName == all[i].Node && r.IsConfigured })
+	}
 }
 
 // metaLeader is the node that places the cluster's streams, "" while there is none.
@@ -310,6 +367,9 @@ func (e *embedded) stop() {
 	e.srv = nil
 	e.mu.Unlock()
 	if srv != nil {
+		if e.entrance != nil {
+			e.entrance.hurry()
+		}
 		srv.Shutdown()
 		srv.WaitForShutdown()
 	}
@@ -363,6 +423,8 @@ func (l *serverLog) Warnf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...) // some formats are "%s"
 	begins := func(with string) bool { return strings.HasPrefix(text, with) }
 	switch {
+	case l.e.cfg.Cluster != nil && strings.Contains(text, " - Readloop processing time: "): // a connection that was refused late
+		level = slog.LevelDebug
 	case begins("Maximum payloads over"), begins("Plaintext passwords"), begins("Waiting for routing"), begins("JetStream has not established contact"):
 		level = slog.LevelDebug // ours are, by design; what the node waits for it says itself
 	case l.e.cfg.Cluster != nil && l.e.cfg.Cluster.Grow && strings.Contains(text, "TTL state is outdated;"):
@@ -387,10 +449,17 @@ func (l *serverLog) Errorf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
 	if why := refusal(text); why != "" {
 		l.e.refused.Store(&why)
+		if at, ok := turnedAway(text); ok {
+			l.e.away.Store(true)
+			l.e.entrance.turnedAway(at)
+		}
 		l.out(slog.LevelDebug, format, v) // whoever opens the grid tells it
 		return
 	}
 	if at, ok := stranger(text); ok {
+		if l.e.entrance.hasTold(text) {
+			return
+		}
 		l.log.Warn("a node that wants to join is refused: its cluster.secret is not the one of this node; it must be the same on all nodes", "address", at)
 		return
 	}
@@ -404,7 +473,7 @@ func (l *serverLog) Errorf(format string, v ...any) {
 
 // level is less for what is no fault of this node: others that are not there yet, or no more.
 func (l *serverLog) level(text string) slog.Level {
-	if strings.HasPrefix(text, "Error trying to connect to route") {
+	if strings.HasPrefix(text, "Error trying to connect to route") || strings.Contains(text, " - Error flushing: ") {
 		return slog.LevelDebug
 	}
 	return slog.LevelError

@@ -112,6 +112,11 @@ caches: {fast: {class: volatile}}
 		holds(t, n, c.bases[i], load, before)
 	}
 	n := 0
+	for i := range c.nodes { // a cluster of its own, though the grid is that of the backup
+		if id := c.status(i).ID; id == "" || id != c.status(0).ID {
+			t.Errorf("node %d is of the cluster %q, node 0 of %q", i, id, c.status(0).ID)
+		}
+	}
 	for _, p := range c.status(0).Partitions {
 		if p.Class == "durable" {
 			n++

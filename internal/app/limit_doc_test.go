@@ -69,7 +69,7 @@ var fixedLimits = []struct{ constant, unit, bounds, over string }{
 // innerLimits bound steps and buffers inside: what is over them waits or comes in the next step, and nobody is refused.
 var innerLimits = []string{
 	"serve/rest.eventsAtOnce", "serve/rest.listAtOnce", "grid.loadsAtOnce", "grid.againAtOnce", "grid.fastMax", "grid.putsAtOnce", "grid.gatherMax", "grid.maxPendingBytes",
-	"grid.fillMax", "grid.maxPartitions", "grid.scansAtOnce", "grid.cachesAtOnce", "grid.aheadMax", "grid.askMax", "grid.flightMax", "grid.usesMax", "cold.writesAtOnce", "cold.usesMax",
+	"grid.fillMax", "grid.maxPartitions", "grid.scansAtOnce", "grid.cachesAtOnce", "grid.aheadMax", "grid.askMax", "grid.flightMax", "grid.usesMax", "grid.triesAtOnce", "cold.writesAtOnce", "cold.usesMax",
 	"bulk.maxPart", "media.leastContrast", "serve/oip.runWithin", "pipeline.mostSpread", "pipeline.offerWithin", "pipeline.mostGuestPlans",
 	"model.MaxBytes", "store.MaxKeyBytes", "store.MaxValueBytes", "store.MaxMetadataBytes", // as registry.MaxModelBytes, and above those of the grid
 }

@@ -68,7 +68,11 @@ func (c *command) clusterStatus(open opener) *cobra.Command {
 }
 
 func (c *command) printCluster(s cluster.Status) error {
-	fmt.Fprintf(c.Stdout, "cluster %s, as node %s sees it\n\n", s.Cluster, s.Node)
+	name := s.Cluster
+	if s.ID != "" { // as messages of nodes have it
+		name += fmt.Sprintf(" (id %s)", s.ID[:min(8, len(s.ID))])
+	}
+	fmt.Fprintf(c.Stdout, "cluster %s, as node %s sees it\n\n", name, s.Node)
 	var rows [][]string
 	for _, n := range s.Nodes {
 		rows = append(rows, []string{n.Name, nodeState(n), n.Version, strings.Join(n.Roles, " "), fmt.Sprint(n.Leads), fmt.Sprint(n.Owns), fmt.Sprint(n.Replicas)})
