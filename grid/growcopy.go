@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,7 +54,7 @@ func (w *grower) streams(ctx context.Context) ([]*copied, error) {
 	return out, asking.Wait()
 }
 
-// copy returns when the mirrors of all streams have about all that there is.
+// copy returns when the mirrors of all streams have about all that there is, and all that lack something hear of their streams.
 func (w *grower) copy(ctx context.Context) error {
 	for {
 		all, err := w.streams(ctx)
@@ -75,7 +76,8 @@ func (w *grower) copy(ctx context.Context) error {
 			w.nudge(ctx, all)
 		}
 		w.tell(GrowCopying)
-		if err == nil && behind <= growNear {
+		deaf := slices.ContainsFunc(all, func(c *copied) bool { return c.silent && c.has < c.last })
+		if err == nil && behind <= growNear && !deaf {
 			return nil
 		}
 		select {
@@ -88,29 +90,7 @@ func (w *grower) copy(ctx context.Context) error {
 
 // look asks how far the mirrors are, and makes those that are missing. It returns how many messages they are behind together.
 func (w *grower) look(ctx context.Context, all []*copied) (behind uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, w.g.cfg.Timeout)
-	defer cancel()
-	var asking errgroup.Group
-	asking.SetLimit(promotions)
-	for _, c := range all {
-		asking.Go(func() error {
-			s, err := w.far.Stream(ctx, c.name)
-			if errors.Is(err, jetstream.ErrStreamNotFound) {
-				s, err = w.far.CreateStream(ctx, mirrorOf(c.config))
-			}
-			if err != nil {
-				return fmt.Errorf("%w: mirror %s: %w", ErrUnavailable, c.name, err)
-			}
-			info := s.CachedInfo()
-			if info.Config.Mirror == nil {
-				return fmt.Errorf("%w: the cluster has a stream %s of its own", ErrConfig, c.name)
-			}
-			c.has = info.State.LastSeq
-			c.silent = info.Mirror == nil || info.Mirror.Active < 0 || info.Mirror.Active > mirrorBeats
-			return nil
-		})
-	}
-	if err := asking.Wait(); err != nil {
+	if err := w.ask(ctx, all); err != nil {
 		return 0, err
 	}
 	w.progress.Messages, w.progress.Copied = 0, 0
@@ -124,6 +104,45 @@ func (w *grower) look(ctx context.Context, all []*copied) (behind uint64, err er
 		}
 	}
 	return behind, nil
+}
+
+// ask notes how far the mirrors of some streams are, and makes those that are missing.
+func (w *grower) ask(ctx context.Context, some []*copied) error {
+	ctx, cancel := context.WithTimeout(ctx, w.g.cfg.Timeout)
+	defer cancel()
+	var asking errgroup.Group
+	asking.SetLimit(promotions)
+	for _, c := range some {
+		asking.Go(func() error {
+			for {
+				err := w.askOne(ctx, c)
+				if err == nil || errors.Is(err, ErrConfig) || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+					return err
+				}
+			}
+		})
+	}
+	return asking.Wait()
+}
+
+// askOne is ask for one stream. A question whose answer was lost, since the mirror's leader changed, is over after leaderTry.
+func (w *grower) askOne(ctx context.Context, c *copied) error {
+	ctx, cancel := context.WithTimeout(ctx, leaderTry)
+	defer cancel()
+	s, err := w.far.Stream(ctx, c.name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		s, err = w.far.CreateStream(ctx, mirrorOf(c.config))
+	}
+	if err != nil {
+		return fmt.Errorf("%w: mirror %s: %w", ErrUnavailable, c.name, err)
+	}
+	info := s.CachedInfo()
+	if info.Config.Mirror == nil {
+		return fmt.Errorf("%w: the cluster has a stream %s of its own", ErrConfig, c.name)
+	}
+	c.has = info.State.LastSeq
+	c.silent = info.Mirror == nil || info.Mirror.Active < 0 || info.Mirror.Active > mirrorBeats
+	return nil
 }
 
 // nudge has another node ask for the stream of each mirror that stays silent. The server waits 30 s for the answer to that question, which may have been lost where an

@@ -113,21 +113,19 @@ func (w *grower) hold(ctx context.Context, all []*copied, moved chan struct{}) e
 	if err := w.stand(ctx, all, moved); err != nil {
 		return err
 	}
-	for {
-		if _, err := w.look(ctx, all); err != nil {
+	behind := all
+	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		if err := w.ask(ctx, behind); err != nil {
 			return err
 		}
-		behind := false
-		for _, c := range all {
-			behind = behind || c.has < c.last
-		}
-		if !behind {
+		behind = slices.DeleteFunc(slices.Clone(behind), func(c *copied) bool { return c.has >= c.last })
+		if len(behind) == 0 {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return contextError(ctx)
-		case <-time.After(2 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 }
