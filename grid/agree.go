@@ -98,6 +98,7 @@ func (t terms) differ(o terms) string {
 func (t terms) judge(others []terms) (ok bool, waits string, err error) {
 	var with, against []string
 	var data, lacks, why string
+	voice := false // it has one in the cluster of somebody who has replicas
 	for _, o := range others {
 		switch d := t.differ(o); {
 		case o.Guest:
@@ -106,14 +107,14 @@ func (t terms) judge(others []terms) (ok bool, waits string, err error) {
 		case d != "":
 			against, why = append(against, o.Node), d
 		case o.Data:
-			data, lacks = o.Node, cmp.Or(o.Lacks, lacks)
+			data, lacks, voice = o.Node, cmp.Or(o.Lacks, lacks), voice || t.voiceIn(o.ID)
 		case o.Voice:
 			ok = true
 		default:
 			with = append(with, o.Node)
 		}
 	}
-	if ok || data != "" && t.Voice { // this node may be the one that the others wait for
+	if ok || voice { // this node may be the one that the others wait for
 		return true, "", nil
 	}
 	if data != "" {
@@ -134,6 +135,10 @@ func (t terms) judge(others []terms) (ok bool, waits string, err error) {
 	}
 	return false, "", nil
 }
+
+// voiceIn reports whether a node has a voice in the cluster with an id. One that has begun another cluster, with others whose folders were empty too, has its voice in that one alone: what it once had
+// acknowledged in this one it does not know any more.
+func (t terms) voiceIn(id string) bool { return t.Voice && (t.ID == "" || id == "" || t.ID == id) }
 
 // terms are this node's.
 func (g *Grid) terms() (terms, error) {
@@ -164,7 +169,8 @@ func (g *Grid) answerTerms(nc *nats.Conn) error {
 		return err
 	}
 	if _, err := nc.Subscribe(g.termsSubject(), func(m *nats.Msg) {
-		asker := g.emptied.hear(m.Data, time.Now())
+		id, _ := g.server.entrance.knows()
+		asker := g.emptied.hear(m.Data, id, time.Now())
 		now := g.saying.tell(asker.Node)
 		if now.Guest && !asker.Knows {
 			return // it would take the answer for that of a node with RoleGrid

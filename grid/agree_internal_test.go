@@ -11,6 +11,10 @@ func TestJudge(t *testing.T) {
 	of := func(node string, partitions, replicas int, is string) terms {
 		return terms{Node: node, Format: formatVersion, Partitions: partitions, Replicas: replicas, Voice: strings.Contains(is, "voice"), Data: strings.Contains(is, "data")}
 	}
+	id := func(id string, t terms) terms {
+		t.ID = id
+		return t
+	}
 	for _, tt := range []struct {
 		name   string
 		own    terms
@@ -26,6 +30,8 @@ func TestJudge(t *testing.T) {
 		{"a voice of other replicas", of("n3", 8, 5, ""), []terms{of("n1", 8, 3, "voice")}, false, "", "node n1 has 3 replicas, and cluster.replicas is 5"},
 		{"replicas of a grid that is not open", of("n3", 8, 3, ""), []terms{of("n1", 0, 3, "voice data")}, false, "n1 has replicas", ""},
 		{"the same, with a voice of before", of("n3", 8, 3, "voice"), []terms{of("n1", 0, 3, "voice data")}, true, "", ""},
+		{"the same, with a voice in its cluster", id("x", of("n3", 8, 3, "voice")), []terms{id("x", of("n1", 0, 3, "voice data"))}, true, "", ""},
+		{"the same, with a voice in another", id("y", of("n3", 8, 3, "voice")), []terms{id("x", of("n1", 0, 3, "voice data"))}, false, "n1 has replicas", ""},
 		{"any partitions", of("n3", 16, 3, ""), []terms{of("n1", 0, 3, "voice")}, true, "", ""},
 		{"fewer of the new ones", of("n1", 16, 3, ""), []terms{of("n2", 8, 3, ""), of("n3", 8, 3, "")}, false, "", "node n3 has 8 partitions"},
 		{"more of the new ones", of("n2", 8, 3, ""), []terms{of("n1", 16, 3, ""), of("n3", 8, 3, "")}, true, "", ""},

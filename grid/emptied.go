@@ -31,12 +31,12 @@ type emptied struct {
 
 func newEmptied() *emptied { return &emptied{asked: map[string]time.Time{}, led: map[string]bool{}} }
 
-// hear notes the terms of a node that asks for those of the others, and returns them. An older program asks with none.
-func (e *emptied) hear(data []byte, now time.Time) (t terms) {
+// hear notes the terms of a node that asks for those of the others, and returns them. An older program asks with none. id is that of this node's cluster, "" where it is not known.
+func (e *emptied) hear(data []byte, id string, now time.Time) (t terms) {
 	if len(data) == 0 || json.Unmarshal(data, &t) != nil || t.Node == "" {
 		return terms{}
 	}
-	if t.Data || t.Voice || t.Guest {
+	if t.Data || t.voiceIn(id) || t.Guest {
 		return t
 	}
 	e.mu.Lock()

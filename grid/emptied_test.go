@@ -223,3 +223,42 @@ func TestFolderEmptiedWhileAnotherIsDead(t *testing.T) {
 		}
 	}
 }
+
+// TestEmptiedBeginAnother: two nodes whose folders were emptied are there while the one that has its folder is not, and begin a cluster. When that one comes they wait as they would have before: the
+// voices that they have in what they had begun are none in its cluster.
+func TestEmptiedBeginAnother(t *testing.T) {
+	t.Parallel()
+	configs := clusterConfigs(t, 3)
+	all := openAll(t, configs)
+	even(t, all)
+	allVoices(t, all)
+	put(t, cache(t, all[0], grid.CacheConfig{Name: "c"}), "k", "kept")
+	closeAll(t, all)
+	bringBack := empty(t, configs[1])
+	empty(t, configs[2])
+	w := &waitsFor{of: map[string]string{}}
+	for _, cfg := range configs {
+		w.hear(cfg)
+	}
+	stopOthers := opening(t, configs[1:]...)
+	for _, node := range []string{"n1", "n2"} {
+		w.await(t, node, "waits for 1 more nodes")
+	}
+	stop := opening(t, configs[0])
+	empties := "n1, n2 are there with empty folders and have no voice"
+	for _, node := range []string{"n0", "n1", "n2"} {
+		w.await(t, node, "2 of 3 nodes with a voice have to be there, and 1 are", empties)
+	}
+	stopOthers()
+	stop()
+	bringBack()
+	for i, g := range openAll(t, configs) {
+		c, err := g.Cache(t.Context(), "c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, err := c.Get(t.Context(), "k"); err != nil || string(e.Value) != "kept" {
+			t.Errorf("node %d has %q, %v", i, e.Value, err)
+		}
+	}
+}
