@@ -169,6 +169,9 @@ func (r *recurrence[T]) prepare(c *prep, stateRows int) error {
 	c.step(func(f *frame) error {
 		y := data[T](f, r.y)
 		clear(y) // what is after a sequence's end
+		if r.batch == 0 {
+			return nil // states are as empty as y
+		}
 		longest := r.seq
 		if r.lengths >= 0 {
 			longest = 0

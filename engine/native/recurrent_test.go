@@ -212,6 +212,14 @@ func TestRecurrentAttributes(t *testing.T) {
 		operatorCase{op: "RNN", in: list{one(1), one(1), one(0), nil, tensor.Vector[int32](2)}, err: "sequence 0 has length 2 of 1"},
 		operatorCase{op: "RNN", in: list{one(1), one(1), one(0), nil, nil, of[float32]([]int{1, 2, 1}, 1, 2)}, err: "first state of shape [1,2,1]"},
 	)
+	empty := func(shape ...int) *tensor.Tensor { return of[float32](shape) }
+	for op, gates := range map[string]int{"RNN": 1, "GRU": 3, "LSTM": 4} { // of no rows, and of rows without a step
+		w, r := tensor.Must(tensor.New(tensor.Float32, 1, 2*gates, 3)), tensor.Must(tensor.New(tensor.Float32, 1, 2*gates, 2))
+		cases = append(cases,
+			operatorCase{op: op, in: list{empty(4, 0, 3), w, r}, want: list{empty(4, 1, 0, 2), empty(1, 0, 2)}},
+			operatorCase{op: op, attrs: graph.Attrs{"direction": "reverse"}, in: list{empty(0, 2, 3), w, r}, want: list{empty(0, 1, 2, 2), of[float32]([]int{1, 2, 2}, 0, 0, 0, 0)}},
+		)
+	}
 	for _, c := range cases {
 		t.Run(c.op, c.run)
 	}

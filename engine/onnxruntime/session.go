@@ -23,6 +23,7 @@ type Session struct {
 	inputs, outputs []graph.Value
 	in, out         []port
 	notes           []string
+	fatal           string // the node that ends the process where an axis has no length; "" without one
 
 	mu     sync.RWMutex // held for reading by runs, for writing by Close
 	dyn    *ort.DynamicAdvancedSession
@@ -36,7 +37,7 @@ type Session struct {
 var _ engine.Noter = (*Session)(nil)
 
 func newSession(g *graph.Graph, a *adapted, dyn *ort.DynamicAdvancedSession) *Session {
-	s := &Session{inputs: g.Placeholders(), outputs: g.Outputs, in: a.inputs, out: a.outputs, notes: a.notes, dyn: dyn}
+	s := &Session{inputs: g.Placeholders(), outputs: g.Outputs, in: a.inputs, out: a.outputs, notes: a.notes, fatal: fatal(g), dyn: dyn}
 	s.bound.room = 2 * (len(s.in) + len(s.out))
 	s.frames.make = func() *frame {
 		return &frame{in: make([]ort.Value, max(1, len(s.in))), out: make([]ort.Value, len(a.names))}
@@ -114,6 +115,9 @@ func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) (err error)
 		return err
 	}
 	if err := engine.CheckInputs(s.inputs, in); err != nil {
+		return err
+	}
+	if err := s.checkEmpty(in); err != nil {
 		return err
 	}
 	if len(out) != len(s.outputs) {
