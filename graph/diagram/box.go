@@ -102,6 +102,9 @@ func (s *scene) scopes() string {
 	if len(names) > 10 {
 		names, more = names[:10], ", ..."
 	}
+	for i, name := range names {
+		names[i] = fmt.Sprintf("%.80s", name)
+	}
 	return "the outermost ones are " + strings.Join(names, ", ") + more
 }
 

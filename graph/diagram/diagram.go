@@ -17,6 +17,8 @@ var ErrOptions = errors.New("graph cannot be drawn so")
 const (
 	// MaxBoxes is the most boxes that a drawing has, whatever is asked to be open.
 	MaxBoxes = 3000
+	// MaxLines is the most pieces of lines between boxes and their edges that a drawing has. The closed boxes of the outermost level, each joined with each other one, have fewer.
+	MaxLines = 60_000
 	// MaxNames is the most names in Options.Open and in Options.Shut.
 	MaxNames = 1000
 	// autoBoxes is how many boxes there may be where the drawing itself chooses what is open.
@@ -34,7 +36,7 @@ const (
 type Options struct {
 	// Name is the title of the picture; empty takes the graph's.
 	Name string
-	// Depth is how many levels there are: 1 has closed boxes alone, 2 opens these, and so on. 0 opens whole levels as long as the drawing has at most 100 boxes, or all with Scope.
+	// Depth is how many levels there are: 1 has closed boxes alone, 2 opens these, and so on. 0 opens whole levels as long as the drawing has at most 100 boxes and MaxLines lines, or all with Scope.
 	Depth int
 	// Scope draws the nodes of one scope alone, such as "encoder/layer1"; what they take and give are its inputs and outputs.
 	Scope string
@@ -63,16 +65,14 @@ func Draw(g *graph.Graph, o Options) (*Drawing, error) {
 	if len(o.Open) > MaxNames || len(o.Shut) > MaxNames {
 		return nil, fmt.Errorf("%w: more than %d boxes are named as open or shut", ErrOptions, MaxNames)
 	}
-	s := &scene{Options: o}
-	s.top = newLevel(g, nil, "")
-	root, err := s.newRoot()
+	s, root, err := prepare(g, o)
+	if errors.Is(err, errLines) && o.Depth == 0 && o.Scope == "" {
+		o.Depth = 1
+		s, root, err = prepare(g, o)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := s.unfold(root); err != nil {
-		return nil, err
-	}
-	s.connect(root)
 	if err := s.arrange(root); err != nil {
 		return nil, err
 	}
@@ -85,6 +85,23 @@ func Draw(g *graph.Graph, o Options) (*Drawing, error) {
 	}
 	d.count(root)
 	return d, nil
+}
+
+// errLines is ErrOptions where there are more than MaxLines lines.
+var errLines = fmt.Errorf("%w: too many lines", ErrOptions)
+
+// prepare makes the boxes and the lines between them.
+func prepare(g *graph.Graph, o Options) (*scene, *box, error) {
+	s := &scene{Options: o}
+	s.top = newLevel(g, nil, "")
+	root, err := s.newRoot()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := s.unfold(root); err != nil {
+		return nil, nil, err
+	}
+	return s, root, s.connect(root)
 }
 
 func (d *Drawing) count(b *box) {

@@ -160,24 +160,51 @@ func TestFaults(t *testing.T) {
 	for i := range 4000 {
 		wide.Nodes = append(wide.Nodes, node(fmt.Sprintf("a/b%d/c", i%40), "Neg", "x", fmt.Sprintf("y%d", i)))
 	}
+	long := &graph.Graph{Inputs: []graph.Value{vector("x")}, Outputs: []graph.Value{{Name: "y"}}, Nodes: []*graph.Node{node(strings.Repeat("s", 1<<20)+"/c", "Neg", "x", "y")}}
+	dense := &graph.Graph{Inputs: []graph.Value{vector("x")}, Outputs: []graph.Value{{Name: "y399"}}}
+	all := "x"
+	for i := range 400 { // each takes what all before it give: 80,000 lines
+		y := fmt.Sprintf("y%d", i)
+		dense.Nodes = append(dense.Nodes, node(fmt.Sprintf("b%d/n", i%20), "Sum", all, y))
+		all += " " + y
+	}
 	for name, c := range map[string]struct {
 		g    *graph.Graph
 		o    diagram.Options
 		want string
 	}{
+		"lines":    {dense, diagram.Options{Depth: 9}, "more than 60000 lines"},
 		"scope":    {net(t), diagram.Options{Scope: "block3"}, `no scope "block3"; the outermost ones are block1, block2, pick`},
+		"long":     {long, diagram.Options{Scope: "b"}, "ones are " + strings.Repeat("s", 80)},
 		"no scope": {net(t), diagram.Options{Scope: "/"}, "no scope"},
 		"depth":    {net(t), diagram.Options{Depth: -1}, "less than 0"},
 		"names":    {net(t), diagram.Options{Open: many}, "more than 1000"},
 		"large":    {wide, diagram.Options{Depth: 9}, "limit of 3000"},
 		"whole":    {wide, diagram.Options{Scope: "a"}, "give a smaller depth"},
 	} {
-		if _, err := diagram.Draw(c.g, c.o); !errors.Is(err, diagram.ErrOptions) || !strings.Contains(err.Error(), c.want) {
+		if _, err := diagram.Draw(c.g, c.o); !errors.Is(err, diagram.ErrOptions) || !strings.Contains(err.Error(), c.want) || len(err.Error()) > 1000 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	if _, d := picture(t, wide, diagram.Options{}); d.Boxes > 300 || d.Closed == 0 {
 		t.Errorf("a large graph is drawn as %+v", d)
+	}
+	// Few boxes, with lines through their edges whose pieces are over the limit, and the same a little below it.
+	for lines, open := range map[int]bool{diagram.MaxLines/3 + 1: false, diagram.MaxLines/3 - 10: true} {
+		values := make([]string, lines)
+		for i := range values {
+			values[i] = fmt.Sprintf("y%d", i)
+		}
+		all := strings.Join(values, " ")
+		ports := &graph.Graph{Inputs: []graph.Value{vector("x")}, Outputs: []graph.Value{{Name: "z"}}, Nodes: []*graph.Node{
+			node("a/n", "Neg", "x", "w"), node("a/s", "Split", "w", all), node("b/n", "Neg", "y0", "v"), node("b/s", "Sum", "v "+all, "z"),
+		}}
+		if _, d := picture(t, ports, diagram.Options{}); (d.Boxes == 8) != open || (d.Closed == 2) == open {
+			t.Errorf("few boxes with %d lines are drawn as %+v", lines, d)
+		}
+		if _, err := diagram.Draw(ports, diagram.Options{Depth: 2}); errors.Is(err, diagram.ErrOptions) == open || open && err != nil {
+			t.Errorf("few boxes with %d lines: %v", lines, err)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package diagram
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/millrace/millrace/graph/diagram/layered"
@@ -24,8 +25,9 @@ type wire struct {
 	route    layered.Route // in the box
 }
 
-// connect makes the wires of all that is drawn.
-func (s *scene) connect(root *box) {
+// connect makes the wires of all that is drawn. It returns errLines where there are too many.
+func (s *scene) connect(root *box) error {
+	lines := 0
 	for _, l := range append([]*level{s.top}, s.bodies...) {
 		for i, n := range l.Nodes {
 			to := l.owner[i]
@@ -38,8 +40,11 @@ func (s *scene) connect(root *box) {
 			}
 			for _, name := range names {
 				if name != "" {
-					l.wire(name, to)
+					lines += l.wire(name, to)
 				}
+			}
+			if lines > MaxLines {
+				return fmt.Errorf("%w: it would have more than %d lines: give a smaller depth, or one scope", errLines, MaxLines)
 			}
 		}
 	}
@@ -48,7 +53,7 @@ func (s *scene) connect(root *box) {
 		for _, c := range b.children {
 			if c.kind == output {
 				for _, name := range c.values {
-					c.level.wire(name, c)
+					lines += c.level.wire(name, c)
 				}
 			}
 			if c.open {
@@ -57,13 +62,17 @@ func (s *scene) connect(root *box) {
 		}
 	}
 	outputs(root)
+	if lines > MaxLines {
+		return fmt.Errorf("%w: with its outputs it would have more than %d lines: give a smaller depth, or one scope", errLines, MaxLines)
+	}
+	return nil
 }
 
-// wire makes a line to a box from where a value is made. Constants have none, and what stays in one box.
-func (l *level) wire(name string, to *box) {
+// wire makes a line to a box from where a value is made, and returns how many pieces of it are new. Constants have none, and what stays in one box.
+func (l *level) wire(name string, to *box) int {
 	from := l.find(name)
 	if from == nil {
-		return
+		return 0
 	}
 	var source *box
 	if p, ok := from.producer[name]; ok {
@@ -73,29 +82,30 @@ func (l *level) wire(name string, to *box) {
 		source = from.ins[name]
 	}
 	if source == nil || source == to {
-		return
+		return 0
 	}
-	join(source, to, value{from, name})
+	return join(source, to, value{from, name})
 }
 
-// join makes the pieces of a line: out of the boxes around its begin, and into those around its end.
-func join(from, to *box, v value) {
+// join makes the pieces of a line: out of the boxes around its begin, and into those around its end. It returns how many are new.
+func join(from, to *box, v value) (made int) {
 	var fromPort, toPort *box
 	for from.depth > to.depth || from.parent != to.parent {
 		if from.depth >= to.depth {
 			out := from.parent.portOf(&from.parent.outs, v)
-			from.parent.add(wireEnds{from, fromPort, out, nil}, v, false)
+			made += from.parent.add(wireEnds{from, fromPort, out, nil}, v, false)
 			from, fromPort = from.parent, out
 		}
 		if to.depth > from.depth {
 			in := to.parent.portOf(&to.parent.ins, v)
-			to.parent.add(wireEnds{in, nil, to, toPort}, v, false)
+			made += to.parent.add(wireEnds{in, nil, to, toPort}, v, false)
 			to, toPort = to.parent, in
 		}
 	}
 	if from != to {
-		from.parent.add(wireEnds{from, fromPort, to, toPort}, v, true)
+		made += from.parent.add(wireEnds{from, fromPort, to, toPort}, v, true)
 	}
+	return made
 }
 
 // portOf returns the port of a value in a box, and makes it at the first time.
@@ -112,8 +122,8 @@ func (b *box) portOf(ports *map[value]*box, v value) *box {
 	return p
 }
 
-// add adds a value to the wire between two places.
-func (b *box) add(ends wireEnds, v value, labelled bool) {
+// add adds a value to the wire between two places, and returns 1 where that is new.
+func (b *box) add(ends wireEnds, v value, labelled bool) (made int) {
 	w := b.wires[ends]
 	if w == nil {
 		if b.wires == nil {
@@ -122,9 +132,11 @@ func (b *box) add(ends wireEnds, v value, labelled bool) {
 		w = &wire{wireEnds: ends}
 		b.wires[ends] = w
 		b.order = append(b.order, w)
+		made = 1
 	}
 	w.labelled = w.labelled || labelled
 	if len(w.values) < maxChildren && !slices.Contains(w.values, v) {
 		w.values = append(w.values, v)
 	}
+	return made
 }
