@@ -34,6 +34,8 @@ type terms struct {
 	// Voice says that it has a voice, and Data that it has replicas, from before its start or of the grid that it has opened: there is a grid, which knows more than these terms.
 	Voice bool `json:"voice"`
 	Data  bool `json:"data"`
+	// Voices are the nodes with a voice in its cluster, as its server knows them, by VoiceID. There are none while the server is started.
+	Voices []string `json:"voices,omitempty"`
 	// Lacks says what keeps the cluster from having a leader, as it sees that.
 	Lacks string `json:"lacks,omitempty"`
 	// Knows says that the program knows ids of clusters. ID is that of the cluster that the node is of, as far as it knows; Sure says that no node of it is without.
@@ -94,12 +96,17 @@ func (t terms) differ(o terms) string {
 }
 
 // judge says by the terms of the others whether a node that has no replicas may have a voice; else what it waits for, or why it must not. Of nodes that all have no voice yet
-// those go on that are more; where they are as many, those of whom one has the first name.
+// those go on that are more; where they are as many, those of whom one has the first name. One that had a voice and has forgotten it is not new: see emptied.go.
 func (t terms) judge(others []terms) (ok bool, waits string, err error) {
 	var with, against []string
 	var data, lacks, why string
 	voice := false // it has one in the cluster of somebody who has replicas
+	voices, there := map[string]bool{}, map[string]bool{VoiceID(t.Node): true}
 	for _, o := range others {
+		there[VoiceID(o.Node)] = true
+		for _, v := range o.Voices {
+			voices[v] = voices[v] || !o.Guest
+		}
 		switch d := t.differ(o); {
 		case o.Guest:
 		case d != "" && o.Voice:
@@ -108,17 +115,34 @@ func (t terms) judge(others []terms) (ok bool, waits string, err error) {
 			against, why = append(against, o.Node), d
 		case o.Data:
 			data, lacks, voice = o.Node, cmp.Or(o.Lacks, lacks), voice || t.voiceIn(o.ID)
+		case o.Voice && o.Knows && len(o.Voices) == 0: // it says soon who has one
 		case o.Voice:
 			ok = true
 		default:
 			with = append(with, o.Node)
 		}
 	}
+	emptied := voices[VoiceID(t.Node)] && !t.Voice
+	if ok && emptied && !voice {
+		away := 0
+		for v, is := range voices {
+			if is && !there[v] {
+				away++
+			}
+		}
+		if data == "" && away > 0 { // who is away may have replicas
+			return false, fmt.Sprintf("waits until all nodes with a voice are there, of which %d are away: it had one too, and its folder is empty", away), nil
+		}
+		ok = data == ""
+	}
 	if ok || voice { // this node may be the one that the others wait for
 		return true, "", nil
 	}
 	if data != "" {
 		waits = fmt.Sprintf("waits until most of the nodes are there and the grid is opened, by which it sees that it agrees with it: %s has replicas of it", data)
+		if emptied {
+			waits += "; it had a voice, and its folder is empty"
+		}
 		if lacks != "" {
 			waits += "; " + lacks
 		}
@@ -176,6 +200,9 @@ func (g *Grid) answerTerms(nc *nats.Conn) error {
 			return // it would take the answer for that of a node with RoleGrid
 		}
 		now.Lacks = g.NoLeader()
+		if now.Voice && now.Voices == nil {
+			now.Voices = g.voices()
+		}
 		if now.Voice && !g.unopened.Load() {
 			now.Data = true
 			now.ID, now.Sure = g.server.entrance.knows() // it may have learned it since
@@ -196,6 +223,23 @@ func (g *Grid) answerTerms(nc *nats.Conn) error {
 		return fmt.Errorf("tell other nodes this one's terms: %w", connError(err))
 	}
 	return nil
+}
+
+// voices are the nodes that have a voice, as this node's server knows them, by VoiceID; none while it does not know.
+func (g *Grid) voices() []string {
+	srv := g.server.running()
+	if srv == nil {
+		return nil
+	}
+	info, err := srv.Jsz(nil)
+	if err != nil || info.Meta == nil {
+		return nil // it is being started or stopped
+	}
+	out := []string{VoiceID(g.cfg.Cluster.Node)}
+	for _, r := range info.Meta.Replicas {
+		out = append(out, r.Peer)
+	}
+	return out
 }
 
 // resay tells the terms as they are after another agreement.

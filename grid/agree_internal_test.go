@@ -15,6 +15,13 @@ func TestJudge(t *testing.T) {
 		t.ID = id
 		return t
 	}
+	voices := func(of terms, nodes ...string) terms {
+		of.Knows, of.Voices = true, []string{}
+		for _, n := range nodes {
+			of.Voices = append(of.Voices, VoiceID(n))
+		}
+		return of
+	}
 	for _, tt := range []struct {
 		name   string
 		own    terms
@@ -32,6 +39,11 @@ func TestJudge(t *testing.T) {
 		{"the same, with a voice of before", of("n3", 8, 3, "voice"), []terms{of("n1", 0, 3, "voice data")}, true, "", ""},
 		{"the same, with a voice in its cluster", id("x", of("n3", 8, 3, "voice")), []terms{id("x", of("n1", 0, 3, "voice data"))}, true, "", ""},
 		{"the same, with a voice in another", id("y", of("n3", 8, 3, "voice")), []terms{id("x", of("n1", 0, 3, "voice data"))}, false, "n1 has replicas", ""},
+		{"new beside replicas and a voice", of("n4", 8, 3, ""), []terms{voices(of("n1", 8, 3, "voice data"), "n1", "n2", "n3"), voices(of("n3", 8, 3, "voice"), "n1", "n2", "n3")}, true, "", ""},
+		{"emptied beside replicas and a voice", of("n2", 8, 3, ""), []terms{voices(of("n1", 8, 3, "voice data"), "n1", "n2", "n3"), voices(of("n3", 8, 3, "voice"), "n1", "n2", "n3")}, false, "n1 has replicas", ""},
+		{"emptied, and all others have none", of("n2", 8, 3, ""), []terms{voices(of("n1", 8, 3, "voice"), "n1", "n2", "n3"), voices(of("n3", 8, 3, "voice"), "n3", "n2")}, true, "", ""},
+		{"emptied, and one is away that may have some", of("n2", 8, 3, ""), []terms{voices(of("n1", 8, 3, "voice"), "n1", "n2", "n3")}, false, "of which 1 are away", ""},
+		{"a voice that is yet to say who has one", of("n2", 8, 3, ""), []terms{voices(of("n1", 8, 3, "voice"))}, false, "", ""},
 		{"any partitions", of("n3", 16, 3, ""), []terms{of("n1", 0, 3, "voice")}, true, "", ""},
 		{"fewer of the new ones", of("n1", 16, 3, ""), []terms{of("n2", 8, 3, ""), of("n3", 8, 3, "")}, false, "", "node n3 has 8 partitions"},
 		{"more of the new ones", of("n2", 8, 3, ""), []terms{of("n1", 16, 3, ""), of("n3", 8, 3, "")}, true, "", ""},

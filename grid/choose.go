@@ -183,7 +183,7 @@ func (s *strays) persists(err error, now time.Time) error {
 
 // form tells the others that this node begins a cluster, until they have heard it.
 func (g *Grid) form(ctx context.Context, own terms, c choice) error {
-	own.Voice, own.ID, own.Sure = true, c.is.ID, c.is.Sure
+	own.Voice, own.Voices, own.ID, own.Sure = true, []string{VoiceID(own.Node)}, c.is.ID, c.is.Sure
 	g.saying.set(own)
 	ticker := time.NewTicker(joinEvery)
 	defer ticker.Stop()
