@@ -29,6 +29,7 @@ func (k *killed) Members([]grid.PartitionState) (all []grid.Member) {
 
 func (*killed) PartitionStates(context.Context) []grid.PartitionState      { return []grid.PartitionState{} }
 func (*killed) NoLeader() string                                           { return "" }
+func (*killed) ClusterID() string                                          { return "" }
 func (*killed) Tell(string, []byte) error                                  { return nil }
 func (k *killed) Decision(context.Context, string) ([]byte, uint64, error) { return k.decided, 1, nil }
 func (k *killed) Decide(_ context.Context, _ string, v []byte, _ uint64) error {
