@@ -282,14 +282,14 @@ func (g *Grid) DeleteCache(ctx context.Context, name string) error {
 	defer ended()
 	// A deletion that is cut short goes on at the next start, or when a cache of this name is made again.
 	if _, err := g.meta.Put(ctx, deletedPrefix+name, []byte(c.Config().Class)); err != nil {
-		return fmt.Errorf("delete cache %s: %w", name, apiError(err))
+		return fmt.Errorf("delete cache %s: %w", name, g.metaError(err))
 	}
 	if err := g.meta.Delete(ctx, cachePrefix+name); err != nil {
-		return fmt.Errorf("delete cache %s: %w", name, apiError(err))
+		return fmt.Errorf("delete cache %s: %w", name, g.metaError(err))
 	}
 	entry, err := g.meta.History(ctx, cachePrefix+name)
 	if err != nil || len(entry) == 0 {
-		return fmt.Errorf("delete cache %s: %w", name, apiError(err))
+		return fmt.Errorf("delete cache %s: %w", name, g.metaError(err))
 	}
 	g.forgetCache(name, entry[len(entry)-1].Revision())
 	// From here on nobody writes: what is under way ends first.
@@ -327,7 +327,7 @@ func (g *Grid) finishDeletion(ctx context.Context, name string) error {
 	}
 	err = g.meta.Delete(ctx, deletedPrefix+name, jetstream.LastRevision(rev))
 	if err != nil && !isReplaced(err) {
-		return fmt.Errorf("note that it is gone: %w", apiError(err))
+		return fmt.Errorf("note that it is gone: %w", g.metaError(err))
 	}
 	return nil
 }

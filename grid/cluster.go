@@ -224,10 +224,16 @@ func turnedAway(text string) (address string, ok bool) {
 	return address, strings.Contains(text, "Route Error") && strings.Contains(text, "Authorization Violation")
 }
 
-// stranger returns the address of a node that has shown another secret, where the server's log tells of that.
-func stranger(text string) (address string, ok bool) {
+// stranger returns the address of somebody who has connected and shown another secret or nothing that this program knows, and what was wrong with it, where the server's log tells of that.
+func stranger(text string) (address, why string, ok bool) {
 	address, rest, _ := strings.Cut(text, " - ")
-	return address, strings.HasPrefix(rest, "rid:") && strings.Contains(rest, "authentication error")
+	if !strings.HasPrefix(rest, "rid:") {
+		return "", "", false
+	}
+	if _, failed, ok := strings.Cut(rest, "TLS route handshake error: "); ok {
+		return address, "the TLS handshake failed: " + failed, true
+	}
+	return address, "it has not shown the secret of this cluster", strings.Contains(rest, "authentication error")
 }
 
 // refusal returns why another node refuses this one, of what the server's log says, "" for what says nothing of it.

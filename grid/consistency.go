@@ -268,7 +268,13 @@ func (g *Grid) askLeader(ctx context.Context, stream string, what map[string]any
 	defer cancel()
 	for {
 		m, seq, err := g.askLeaderOnce(ctx, stream, what)
-		if !g.clustered() || !inElection(err) || !g.asks.link.comesBack(ctx) {
+		if !g.clustered() || !inElection(err) {
+			return m, seq, err
+		}
+		if lacks := g.lacks(ctx, stream); lacks != nil {
+			return m, seq, fmt.Errorf("ask the leader of %s: %w", stream, lacks)
+		}
+		if !g.asks.link.comesBack(ctx) {
 			return m, seq, err
 		}
 	}

@@ -149,7 +149,11 @@ func (g *Grid) NoLeader() string {
 	slices.Sort(missing)
 	slices.Sort(empty)
 	out := fmt.Sprintf("no node leads the cluster: %d of %d nodes with a voice have to be there, and %d are", quorum, size, len(have))
-	if len(missing) > 0 {
+	switch len(missing) {
+	case 0:
+	case 1:
+		out += "; missing is " + missing[0] + ": start it"
+	default:
 		out += "; missing are " + strings.Join(missing, ", ") + ": start as many of them as are needed"
 	}
 	if len(empty) > 0 {

@@ -194,7 +194,7 @@ func TestFolderEmptiedWhileAnotherIsDead(t *testing.T) {
 	w.hear(configs[3])
 	stop := opening(t, configs[3])
 	empties := "n3 is there with an empty folder and has no voice"
-	w.await(t, "n3", "3 of 4 nodes with a voice have to be there, and 2 are; missing are n2: start as many of them as are needed", empties)
+	w.await(t, "n3", "3 of 4 nodes with a voice have to be there, and 2 are; missing is n2: start it", empties)
 	eventually(t, "the partitions on both say why they have no leader", func() bool {
 		states := all[0].PartitionStates(t.Context())
 		for _, number := range both {
@@ -204,7 +204,7 @@ func TestFolderEmptiedWhileAnotherIsDead(t *testing.T) {
 		}
 		return true
 	})
-	if err := all[0].Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "start n2; "+empties) {
+	if err := all[0].Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "start n2; "+empties) || strings.Count(err.Error(), empties) != 1 {
 		t.Error(err)
 	}
 	stop()

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -313,12 +314,7 @@ func (g *Grid) Ready(ctx context.Context) error {
 		return fmt.Errorf("%w: the connection of the feeds: %w", ErrUnavailable, err)
 	}
 	if err := g.owners.settled(); err != nil {
-		for _, why := range []string{g.lackingNow(ctx), g.NoLeader()} {
-			if why != "" {
-				err = fmt.Errorf("%w; %s", err, why)
-			}
-		}
-		return err
+		return saidOnce(err, g.lackingNow(ctx), g.NoLeader())
 	}
 	if err := g.cannotUse(); err != nil {
 		return err
@@ -330,6 +326,18 @@ func (g *Grid) Ready(ctx context.Context) error {
 		return err
 	}
 	return g.guard.check(Volatile)
+}
+
+// saidOnce adds reasons to an error, but the parts of them that it says already: which folders are empty is said of a partition as of the cluster.
+func saidOnce(err error, reasons ...string) error {
+	for _, why := range reasons {
+		for part := range strings.SplitSeq(why, "; ") {
+			if !strings.Contains(err.Error(), part) {
+				err = fmt.Errorf("%w; %s", err, part)
+			}
+		}
+	}
+	return err
 }
 
 // readyWait is how long the server, and then other owners, may take to answer that they are ready.
@@ -466,7 +474,7 @@ func apiError(err error) error {
 		case 10054: // message size
 			return fmt.Errorf("%w: %w", ErrTooLarge, err)
 		}
-		if inElection(err) {
+		if inElection(err) && !errors.Is(err, ErrUnavailable) {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		return err

@@ -95,6 +95,10 @@ type entrance struct {
 	// refused are connections that were refused though their secret is the right one, whose failure the server's log tells too.
 	refused map[uint64]struct{}
 	told    map[string]time.Time
+	// strange are the hosts of which tellStranger has told since strangeSince, and strangers how many refusals it has not told.
+	strange      map[string]struct{}
+	strangeSince time.Time
+	strangers    int
 	// tries is how often each server was refused, by its ID; delayed is how many wait for their refusal, and quit is closed when they are to wait no more.
 	tries   map[string]int
 	delayed int
@@ -237,6 +241,43 @@ func (k *entrance) tell(s shown, from net.Addr) {
 	k.log.Error("a node of another cluster with the same name and secret is refused; both would lose data. Take the addresses of this cluster out of its cluster.seeds, "+
 		"or, where it is to join this cluster, start it on an empty folder (node.data)",
 		"from", host, "cluster", k.c.Name, "id", shortID(k.id), "its_id", shortID(s.id))
+}
+
+// strangersFor is the time in which the log tells of one refusal of a stranger from each host, and of strangersMost in all: anybody can connect as often as they like.
+const (
+	strangersFor  = time.Minute
+	strangersMost = 16
+)
+
+// tellStranger has the log say that somebody is refused who has not shown that they have the secret, and why; and how many were since the last line that it had no line for.
+func (k *entrance) tellStranger(address, why string, now time.Time) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.strange == nil || now.Sub(k.strangeSince) >= strangersFor {
+		k.strange, k.strangeSince = map[string]struct{}{}, now
+	}
+	if _, ok := k.strange[host]; ok || len(k.strange) >= strangersMost {
+		k.strangers++
+		return
+	}
+	k.strange[host] = struct{}{}
+	k.log.Warn("a connection between nodes is refused: "+why+". Where it is one of a node that wants to join, cluster.secret and cluster.tls have to be the same on all nodes; where it is a port scan or a "+
+		"program that is no node, let nobody but the nodes reach cluster.listen", "from", host, "address", address, "cluster", k.c.Name, "refused_without_a_line", k.strangers)
+	k.strangers = 0
+}
+
+// isOpen reports whether whoever has the secret is let in; false without an entrance.
+func (k *entrance) isOpen() bool {
+	if k == nil {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.open
 }
 
 // now reports whether something is to be told, which is not told again for a while. Lock is held.

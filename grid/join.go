@@ -235,7 +235,7 @@ func (g *Grid) patiently(ctx context.Context, do func(context.Context) error) er
 		}
 		select {
 		case <-ctx.Done():
-			return err
+			return g.metaError(err)
 		case <-g.done:
 			return ErrClosed
 		case <-time.After(joinEvery):

@@ -71,6 +71,20 @@ func (g *Grid) lackOf(ctx context.Context, stream string) (lack, bool) {
 	return l, ok
 }
 
+// knownLack says what a stream lacks as it was seen last, "" for nothing; it asks nobody.
+func (g *Grid) knownLack(stream string) string {
+	m := g.majority
+	if m == nil {
+		return ""
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if time.Since(m.looked) >= lackingFor {
+		return ""
+	}
+	return m.lacking[stream].reason
+}
+
 // streamOf is the stream that a subject of an entry is of, or a request for what it has; "" for another subject.
 func streamOf(subject string) string {
 	for _, before := range []string{"$KV.", directGet + "KV_", leaderGet + "KV_"} {

@@ -184,10 +184,32 @@ func (g *Grid) metaGet(ctx context.Context, key string) (value []byte, rev uint6
 	bucket := g.meta.Bucket()
 	m, seq, err := g.askLeader(ctx, "KV_"+bucket, map[string]any{"last_by_subj": "$KV." + bucket + "." + key})
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, g.metaError(err)
 	}
 	if op, _ := m.header.Value(headerOperation); seq == 0 || string(op) == "DEL" || string(op) == "PURGE" {
 		return nil, 0, jetstream.ErrKeyNotFound
 	}
 	return m.data, uint64(seq), nil
 }
+
+// metaError is why the grid's description could not be read or written: who is missing, where it or the cluster has no leader for that. What the servers say then names nobody.
+func (g *Grid) metaError(err error) error {
+	err = apiError(err)
+	if err == nil || !errors.Is(err, ErrUnavailable) || errors.As(err, new(*unledError)) {
+		return err
+	}
+	why := cmp.Or(g.NoLeader(), g.knownLack("KV_"+g.metaBucket()))
+	if why == "" {
+		return err
+	}
+	return &unledError{why: why, err: err}
+}
+
+// unledError says who has to be there in the place of what it was made of.
+type unledError struct {
+	why string
+	err error // an ErrUnavailable
+}
+
+func (e *unledError) Error() string { return ErrUnavailable.Error() + ": " + e.why }
+func (e *unledError) Unwrap() error { return e.err }

@@ -325,7 +325,7 @@ func (g *Grid) Decide(ctx context.Context, about string, value []byte, number ui
 		return fmt.Errorf("%w: what was decided about %s was replaced", ErrRevision, about)
 	}
 	if err != nil {
-		return fmt.Errorf("decide about %s: %w", about, apiError(err))
+		return fmt.Errorf("decide about %s: %w", about, g.metaError(err))
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func (g *Grid) notePurged(ctx context.Context, cache string, class Class, parts 
 		_, err = g.meta.Put(ctx, purgedPrefix+cache, b)
 	}
 	if err != nil {
-		return fmt.Errorf("note up to where cache %s is gone: %w", cache, apiError(err))
+		return fmt.Errorf("note up to where cache %s is gone: %w", cache, g.metaError(err))
 	}
 	return nil
 }

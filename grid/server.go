@@ -456,11 +456,10 @@ func (l *serverLog) Errorf(format string, v ...any) {
 		l.out(slog.LevelDebug, format, v) // whoever opens the grid tells it
 		return
 	}
-	if at, ok := stranger(text); ok {
-		if l.e.entrance.hasTold(text) {
-			return
+	if at, why, ok := stranger(text); ok && l.e.entrance != nil {
+		if !l.e.entrance.hasTold(text) {
+			l.e.entrance.tellStranger(at, why, time.Now())
 		}
-		l.log.Warn("a node that wants to join is refused: its cluster.secret is not the one of this node; it must be the same on all nodes", "address", at)
 		return
 	}
 	l.out(l.level(text), format, v)
@@ -473,7 +472,10 @@ func (l *serverLog) Errorf(format string, v ...any) {
 
 // level is less for what is no fault of this node: others that are not there yet, or no more.
 func (l *serverLog) level(text string) slog.Level {
-	if strings.HasPrefix(text, "Error trying to connect to route") || strings.Contains(text, " - Error flushing: ") {
+	switch {
+	case strings.HasPrefix(text, "Error trying to connect to route"), strings.Contains(text, " - Error flushing: "):
+		return slog.LevelDebug
+	case strings.Contains(text, " - processRemoteSub Parse Error: ") && l.e.entrance.isOpen(): // of a node that does not let this one in, as where the name is taken; that is told
 		return slog.LevelDebug
 	}
 	return slog.LevelError

@@ -18,7 +18,7 @@ const storeKeyPrefix = "store."
 func (g *Grid) StoreID(ctx context.Context, name string) (string, error) {
 	value, _, err := g.metaGet(ctx, storeKeyPrefix+name)
 	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
-		return "", fmt.Errorf("read which store is %s: %w", name, apiError(err))
+		return "", fmt.Errorf("read which store is %s: %w", name, g.metaError(err))
 	}
 	return string(value), nil
 }
@@ -28,7 +28,7 @@ func (g *Grid) StoreID(ctx context.Context, name string) (string, error) {
 func (g *Grid) NoteStore(ctx context.Context, name, id, before string) (string, error) {
 	have, rev, err := g.metaGet(ctx, storeKeyPrefix+name)
 	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
-		return "", fmt.Errorf("read which store is %s: %w", name, apiError(err))
+		return "", fmt.Errorf("read which store is %s: %w", name, g.metaError(err))
 	}
 	if string(have) != before {
 		return string(have), nil
@@ -39,7 +39,7 @@ func (g *Grid) NoteStore(ctx context.Context, name, id, before string) (string, 
 		_, err = g.meta.Update(ctx, storeKeyPrefix+name, []byte(id), rev)
 	}
 	if err != nil && !errors.Is(err, jetstream.ErrKeyExists) && !isReplaced(err) {
-		return "", fmt.Errorf("note which store is %s: %w", name, apiError(err))
+		return "", fmt.Errorf("note which store is %s: %w", name, g.metaError(err))
 	}
 	return g.StoreID(ctx, name)
 }

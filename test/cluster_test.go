@@ -260,7 +260,7 @@ func TestClusterRefuses(t *testing.T) {
 	}
 	c.refuses("another cluster's name", c.write("name", node("n8", section("other", clusterSecret), "")), `it is of the cluster "test"`, `"other"`)
 	c.refuses("another secret", c.write("secret", node("n8", section("test", "another secret altogether"), "")), "the node at "+c.peers[1]+" has another cluster.secret; it must be the same on all nodes")
-	if log := c.nodes[1].log.String(); !strings.Contains(log, "a node that wants to join is refused: its cluster.secret is not the one of this node") || strings.Contains(log, "level=WARN msg=\"nats: ") || strings.Contains(log, "level=ERROR") {
+	if log := c.nodes[1].log.String(); !strings.Contains(log, "a connection between nodes is refused: it has not shown the secret of this cluster") || strings.Contains(log, "level=WARN msg=\"nats: ") || strings.Contains(log, "level=ERROR") {
 		t.Errorf("of a node with another secret the log of the one that refuses says:\n%s", tail(log))
 	}
 	a := newAuthority(t, filepath.Dir(c.configs[0]), "authority")
