@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -27,7 +28,9 @@ const (
 
 // terms are what a node says of itself to one that asks whether they agree.
 type terms struct {
-	Node       string `json:"node"`
+	Node string `json:"node"`
+	// Server is the id of its server, by which it is told from a node of the same name in another cluster; "" for a program that does not say it.
+	Server     string `json:"server,omitempty"`
 	Format     int    `json:"format"`
 	Partitions int    `json:"partitions"` // 0 for any
 	Replicas   int    `json:"replicas"`
@@ -199,7 +202,7 @@ func (g *Grid) answerTerms(nc *nats.Conn) error {
 		if now.Guest && !asker.Knows {
 			return // it would take the answer for that of a node with RoleGrid
 		}
-		now.Lacks = g.NoLeader()
+		now.Lacks, now.Server = g.NoLeader(), g.server.id()
 		if now.Voice && now.Voices == nil {
 			now.Voices = g.voices()
 		}
@@ -253,11 +256,11 @@ func (g *Grid) resay() error {
 	return nil
 }
 
-// heardTerms are the terms of the others, by their names.
+// heardTerms are the terms of the others, by the ids of their servers; of programs that do not say these, by their names.
 type heardTerms struct {
 	mu   sync.Mutex
 	of   map[string]terms
-	seen map[string]time.Time // since when a node is connected
+	seen map[string]time.Time // since when a server is connected, by its id
 }
 
 func (h *heardTerms) hear(m *nats.Msg) {
@@ -267,34 +270,37 @@ func (h *heardTerms) hear(m *nats.Msg) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.of[t.Node] = t
+	h.of[cmp.Or(t.Server, t.Node)] = t
 }
 
 // all returns the terms of the nodes that are connected, whether all have told them that are to, and since when one is connected that has not.
-func (h *heardTerms) all(connected []string, now time.Time) (all []terms, complete bool, silent time.Time) {
+func (h *heardTerms) all(connected []neighbour, now time.Time) (all []terms, complete bool, silent time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for name := range h.seen {
-		if !slices.Contains(connected, name) {
-			delete(h.seen, name)
-			delete(h.of, name)
-		}
-	}
+	maps.DeleteFunc(h.seen, func(id string, _ time.Time) bool {
+		return !slices.ContainsFunc(connected, func(n neighbour) bool { return n.id == id })
+	})
+	maps.DeleteFunc(h.of, func(key string, _ terms) bool {
+		return !slices.ContainsFunc(connected, func(n neighbour) bool { return key == n.id || key == n.name })
+	})
 	complete = true
-	for _, name := range connected {
-		if _, ok := h.seen[name]; !ok {
-			h.seen[name] = now
+	for _, n := range connected {
+		if _, ok := h.seen[n.id]; !ok {
+			h.seen[n.id] = now
 		}
-		t, told := h.of[name]
+		t, told := h.of[n.id]
+		if !told {
+			t, told = h.of[n.name]
+		}
 		if told {
 			all = append(all, t)
 			continue
 		}
-		if now.Sub(h.seen[name]) < termsWait {
+		if now.Sub(h.seen[n.id]) < termsWait {
 			complete = false
 		}
-		if silent.Before(h.seen[name]) {
-			silent = h.seen[name]
+		if silent.Before(h.seen[n.id]) {
+			silent = h.seen[n.id]
 		}
 	}
 	return all, complete, silent
@@ -372,7 +378,8 @@ func (g *Grid) awaitAgreement(ctx context.Context) (is identity, err error) {
 				return is, err
 			}
 		}
-		others := g.server.others()
+		connected := g.server.neighbours()
+		others := namesOf(connected)
 		reason := g.aloneYet(others)
 		ask := reason == "" && now.Sub(asked) >= agreeEvery
 		if ask {
@@ -381,7 +388,7 @@ func (g *Grid) awaitAgreement(ctx context.Context) (is identity, err error) {
 				return is, fmt.Errorf("ask the other nodes for their terms: %w", connError(err))
 			}
 		}
-		if all, complete, silent := heard.all(others, now); reason == "" && complete {
+		if all, complete, silent := heard.all(connected, now); reason == "" && complete {
 			g.server.markSeeds(all)
 			own.bySeeds = now.Sub(began) < seedsFor
 			c, err := own.choose(all)

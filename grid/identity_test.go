@@ -155,6 +155,16 @@ func TestClustersStayApart(t *testing.T) {
 	}
 }
 
+// TestTwoClustersOfTheSameNames: a new node with seeds in two clusters whose nodes have the same names does not take them for one.
+func TestTwoClustersOfTheSameNames(t *testing.T) {
+	t.Parallel()
+	aConfigs, bConfigs := pair(t, 0), pair(t, 0)
+	a, b := openAll(t, aConfigs)[0], openAll(t, bConfigs)[0]
+	fresh := clusterConfigs(t, 1)[0]
+	fresh.Cluster.Replicas, fresh.Cluster.Node, fresh.Cluster.Seeds = 1, "n9", []string{aConfigs[0].Cluster.Listen, bConfigs[0].Cluster.Listen}
+	refused(t, fresh, "two clusters", "n0", short(a), short(b), "cluster.seeds")
+}
+
 func withFolder(cfg grid.Config, dir string) grid.Config {
 	c := *cfg.Cluster
 	cfg.Dir, cfg.Cluster = dir, &c

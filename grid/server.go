@@ -301,42 +301,6 @@ func (e *embedded) id() string {
 	return ""
 }
 
-// others are the names of the nodes of the cluster that this one has connections to, in order.
-func (e *embedded) others() []string {
-	srv := e.running()
-	if srv == nil {
-		return nil
-	}
-	routes, err := srv.Routez(nil)
-	if err != nil {
-		return nil // it is being stopped
-	}
-	var names []string
-	for _, r := range routes.Routes {
-		// One without subscriptions is yet to let this node in, or will not. Each server subscribes to something at once.
-		if r.NumSubs > 0 {
-			names = append(names, r.RemoteName)
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-// markSeeds marks the terms of those that this node reaches by its own seeds.
-func (e *embedded) markSeeds(all []terms) {
-	srv := e.running()
-	if srv == nil {
-		return
-	}
-	routes, err := srv.Routez(nil)
-	if err != nil {
-		return // it is being stopped
-	}
-	for i := range all {
-		all[i].seed = slices.ContainsFunc(routes.Routes, func(r *server.RouteInfo) bool { return r.RemoteName == all[i].Node && r.IsConfigured })
-	}
-}
-
 // metaLeader is the node that places the cluster's streams, "" while there is none.
 func (e *embedded) metaLeader() string {
 	srv := e.running()
