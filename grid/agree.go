@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -256,56 +255,6 @@ func (g *Grid) resay() error {
 	return nil
 }
 
-// heardTerms are the terms of the others, by the ids of their servers; of programs that do not say these, by their names.
-type heardTerms struct {
-	mu   sync.Mutex
-	of   map[string]terms
-	seen map[string]time.Time // since when a server is connected, by its id
-}
-
-func (h *heardTerms) hear(m *nats.Msg) {
-	var t terms
-	if json.Unmarshal(m.Data, &t) != nil || t.Node == "" {
-		return // of a program that is not of this kind
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.of[cmp.Or(t.Server, t.Node)] = t
-}
-
-// all returns the terms of the nodes that are connected, whether all have told them that are to, and since when one is connected that has not.
-func (h *heardTerms) all(connected []neighbour, now time.Time) (all []terms, complete bool, silent time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	maps.DeleteFunc(h.seen, func(id string, _ time.Time) bool {
-		return !slices.ContainsFunc(connected, func(n neighbour) bool { return n.id == id })
-	})
-	maps.DeleteFunc(h.of, func(key string, _ terms) bool {
-		return !slices.ContainsFunc(connected, func(n neighbour) bool { return key == n.id || key == n.name })
-	})
-	complete = true
-	for _, n := range connected {
-		if _, ok := h.seen[n.id]; !ok {
-			h.seen[n.id] = now
-		}
-		t, told := h.of[n.id]
-		if !told {
-			t, told = h.of[n.name]
-		}
-		if told {
-			all = append(all, t)
-			continue
-		}
-		if now.Sub(h.seen[n.id]) < termsWait {
-			complete = false
-		}
-		if silent.Before(h.seen[n.id]) {
-			silent = h.seen[n.id]
-		}
-	}
-	return all, complete, silent
-}
-
 // agree gives the server a voice as soon as the others would have this node, and the id of their cluster. It returns at once where the folder has replicas and the id: others count on
 // them.
 func (g *Grid) agree(ctx context.Context) error {
@@ -360,6 +309,7 @@ func (g *Grid) awaitAgreement(ctx context.Context) (is identity, err error) {
 	defer ticker.Stop()
 	var looked, asked time.Time
 	var stray strays
+	described := false // the grid's description said that this node can have it, when that was asked last
 	began := time.Now()
 	for {
 		now := time.Now()
@@ -400,12 +350,16 @@ func (g *Grid) awaitAgreement(ctx context.Context) (is identity, err error) {
 				if ok, err = g.agreesWithGrid(ctx, js); err != nil {
 					return is, err
 				}
+				described = ok
 				ok = ok && (own.Data || g.ledWithout(ctx))
 			}
 			waits := c.waits
 			if !ok && stray.err == nil && !own.Guest {
 				if ok, waits, err = own.judge(all); err != nil {
 					return is, err
+				}
+				if !described {
+					waits = g.descriptionAway(waits, all, now.Sub(began))
 				}
 				waits = cmp.Or(waits, c.waits)
 			}

@@ -165,6 +165,23 @@ func (g *Grid) NoLeader() string {
 	return out
 }
 
+const (
+	// awayFor is how long nobody has led the grid's description, in a cluster that has a leader, when descriptionAway is said.
+	awayFor         = 10 * time.Second
+	descriptionAway = "no node leads the grid's description: most of those that keep it, which is one alone with cluster.replicas: 1, are away or were started on empty folders; " +
+		"start all nodes, on the folders that they had, or, where those are lost, fill a new cluster from a backup (`millrace restore`)"
+)
+
+// descriptionAway adds to what this node waits for that nobody leads the grid's description, where others have replicas and a leader.
+func (g *Grid) descriptionAway(waits string, others []terms, age time.Duration) string {
+	has := func(o terms) bool { return o.Data && !o.Guest }
+	lacks := func(o terms) bool { return o.Lacks != "" }
+	if waits == "" || age < awayFor || !slices.ContainsFunc(others, has) || slices.ContainsFunc(others, lacks) {
+		return waits
+	}
+	return waits + "; " + descriptionAway
+}
+
 // onEmptyFolders says that nodes are there and have lost their folders.
 func onEmptyFolders(names []string) string {
 	if len(names) == 1 {

@@ -224,6 +224,57 @@ func TestFolderEmptiedWhileAnotherIsDead(t *testing.T) {
 	}
 }
 
+// TestOnlyReplicaEmptied: with one replica the node with the grid's description has lost its folder. It and, once all were started again, the others say that nobody has the description, which folder is to come
+// back, and what to do where it is lost; with that folder all is there.
+func TestOnlyReplicaEmptied(t *testing.T) {
+	t.Parallel()
+	configs := clusterConfigs(t, 3)
+	for i := range configs { // each knows all: any may be away
+		configs[i].Cluster.Replicas, configs[i].Cluster.Seeds = 1, nil
+		for _, other := range configs {
+			if other.Cluster != configs[i].Cluster {
+				configs[i].Cluster.Seeds = append(configs[i].Cluster.Seeds, other.Cluster.Listen)
+			}
+		}
+	}
+	all := openAll(t, configs)
+	allVoices(t, all)
+	fillThings(t, all[0], "kept")
+	lost := slices.IndexFunc(configs, func(c grid.Config) bool { return c.Cluster.Node == grid.Describes(t, all[0]) })
+	if lost < 0 {
+		t.Fatal("nobody leads the description")
+	}
+	name := configs[lost].Cluster.Node
+	eventually(t, "it has a partition", func() bool {
+		return slices.ContainsFunc(all[0].PartitionStates(t.Context()), func(s grid.PartitionState) bool { return s.Leader == name })
+	})
+	var kept []grid.Config
+	var there []*grid.Grid
+	for i := range configs {
+		if i != lost {
+			kept, there = append(kept, configs[i]), append(there, all[i])
+		}
+	}
+	closeAll(t, all[lost:lost+1])
+	bringBack := empty(t, configs[lost])
+	w := &waitsFor{of: map[string]string{}}
+	for _, cfg := range configs {
+		w.hear(cfg)
+	}
+	stop := opening(t, configs[lost])
+	why := []string{"no node leads the grid's description", "on the folders that they had", "millrace restore"}
+	w.await(t, name, append([]string{"has replicas of it"}, why...)...)
+	closeAll(t, there)
+	stopOthers := opening(t, kept...)
+	for _, cfg := range kept {
+		w.await(t, cfg.Cluster.Node, append([]string{"until the cluster says what grid it has"}, why...)...)
+	}
+	stopOthers()
+	stop()
+	bringBack()
+	filled(t, openAll(t, configs)[0], "kept")
+}
+
 // TestEmptiedBeginAnother: two nodes whose folders were emptied are there while the one that has its folder is not, and begin a cluster. When that one comes they wait as they would have before: the
 // voices that they have in what they had begun are none in its cluster.
 func TestEmptiedBeginAnother(t *testing.T) {

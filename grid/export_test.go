@@ -44,6 +44,16 @@ var (
 	TTLOf  = ttlOf
 )
 
+// Describes returns the node that leads the grid's description, "" for none.
+func Describes(t testing.TB, g *Grid) string {
+	t.Helper()
+	s, err := g.js.Stream(t.Context(), "KV_"+g.metaBucket())
+	if err != nil || s.CachedInfo().Cluster == nil {
+		return ""
+	}
+	return s.CachedInfo().Cluster.Leader
+}
+
 // Owns returns the partitions that a node owns.
 func Owns(g *Grid) []int { return g.owners.owned() }
 

@@ -93,6 +93,7 @@ func (g *Grid) awaitGrown(ctx context.Context) error {
 		g.cfg.Cluster.Intake(&Intake{g: g})
 	}
 	var since time.Time
+	told := time.Now() // when the cluster said last what grid it has
 	for {
 		done, err := g.hasGrown(ctx, &since)
 		if err != nil && !errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
@@ -101,11 +102,19 @@ func (g *Grid) awaitGrown(ctx context.Context) error {
 		if done {
 			return nil
 		}
+		if err == nil {
+			told = time.Now()
+		}
 		reason := growReason
 		switch {
 		case err != nil:
 			g.cfg.Logger.Debug("look whether the cluster has its grid", "error", err)
 			reason = unreadReason
+			if why := g.NoLeader(); why != "" {
+				reason += "; " + why
+			} else if time.Since(told) >= awayFor {
+				reason += "; " + descriptionAway
+			}
 		case !g.cfg.Cluster.Grow:
 			reason = takesReason
 		}

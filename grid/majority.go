@@ -235,7 +235,7 @@ func (g *Grid) whatLacks(stream string, nodes, there []string) string {
 	start := "start " + strings.Join(away, " or ")
 	switch more := need - len(have); {
 	case more > len(away):
-		start = fmt.Sprintf("start %d of %s, on the folders that they had", more, strings.Join(slices.Sorted(slices.Values(append(away, empty...))), ", "))
+		start = startOnFolders(more, slices.Sorted(slices.Values(append(away, empty...))))
 	case more > 1:
 		start = fmt.Sprintf("start %d of %s", more, strings.Join(away, ", "))
 	}
@@ -243,6 +243,18 @@ func (g *Grid) whatLacks(stream string, nodes, there []string) string {
 		start += "; " + onEmptyFolders(empty)
 	}
 	return fmt.Sprintf("%s has no leader: of its replicas, on %s, %s, and it needs %d: %s", what, strings.Join(nodes, ", "), of, need, start)
+}
+
+// startOnFolders says that so many of these nodes have to be started on what they had, and what to do where that is lost.
+func startOnFolders(more int, of []string) string {
+	names, folders := strings.Join(of, ", "), "the folders that they had, or, where those are"
+	switch {
+	case len(of) == 1:
+		folders = "the folder that it had, or, where that is"
+	case more < len(of):
+		names = fmt.Sprintf("%d of %s", more, names)
+	}
+	return fmt.Sprintf("start %s on %s lost, fill a new cluster from a backup (`millrace restore`)", names, folders)
 }
 
 // serverAnswer is what a node's server says of its streams.

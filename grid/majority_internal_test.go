@@ -40,3 +40,17 @@ func TestStreamOf(t *testing.T) {
 		}
 	}
 }
+
+// TestStartOnFolders: the words are those for one node, for all, and for some of several.
+func TestStartOnFolders(t *testing.T) {
+	const restore = " lost, fill a new cluster from a backup (`millrace restore`)"
+	for want, have := range map[string]string{
+		"start n3 on the folder that it had, or, where that is":               startOnFolders(1, []string{"n3"}),
+		"start n2, n3 on the folders that they had, or, where those are":      startOnFolders(2, []string{"n2", "n3"}),
+		"start 1 of n2, n3 on the folders that they had, or, where those are": startOnFolders(1, []string{"n2", "n3"}),
+	} {
+		if have != want+restore {
+			t.Errorf("%q, not %q", have, want+restore)
+		}
+	}
+}
