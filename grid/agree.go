@@ -44,6 +44,8 @@ type terms struct {
 	Knows bool   `json:"knows"`
 	ID    string `json:"id,omitempty"`
 	Sure  bool   `json:"sure,omitempty"`
+	// Begun is the id of a cluster without entries that the node has begun, or come into, since it was started, and may have left to agree with others.
+	Begun string `json:"begun,omitempty"`
 	// Made are the moments in which the streams were made that the node has replicas of.
 	Made map[string]int64 `json:"made,omitempty"`
 	// Guest says that it keeps nothing of the grid and never will: nothing depends on its terms.
@@ -172,7 +174,7 @@ func (g *Grid) terms() (terms, error) {
 	is := g.server.lock.is
 	t := terms{
 		Node: c.Node, Format: formatVersion, Partitions: g.cfg.Partitions, Replicas: c.Replicas, Voice: !g.server.voiceless, Data: g.server.hadData,
-		Knows: true, ID: is.ID, Sure: is.Sure, Guest: g.guest(),
+		Knows: true, ID: is.ID, Sure: is.Sure, Guest: g.guest(), Begun: g.begun,
 	}
 	if t.Partitions == 0 && !t.Data && !c.Grow {
 		t.Partitions = defaultPartitions // what it would make
@@ -270,6 +272,9 @@ func (g *Grid) agree(ctx context.Context) error {
 		as = shown{kind: showsID, id: is.ID}
 		if err := g.server.adopt(is); err != nil {
 			return err
+		}
+		if !g.server.hadData {
+			g.begun = is.ID
 		}
 		g.cfg.Logger.Info("this node is of a cluster", "cluster", g.cfg.Cluster.Name, "id", shortID(is.ID))
 	}

@@ -14,12 +14,14 @@ const (
 	// strayFor is how long a node that meets only nodes of another cluster waits for one of its own before it stops.
 	strayFor = 3 * time.Second
 	// formAfter is how long a node that would begin a cluster waits for the terms of one that is connected and says nothing: it may be busy, and of a cluster.
-	formAfter = 5 * time.Second
+	formAfter = 10 * time.Second
 	// seedsFor is how long a node waits for its seeds where others, which may be of another cluster, have come to it.
 	seedsFor = 5 * time.Second
 	// formWait is how long it waits until the others have heard that it begins one, and strayEvery how often a node at most asks the others again who they are.
 	formWait   = 2 * time.Second
 	strayEvery = 5 * time.Second
+	// strayLast is how long a half that has begun with the first id waits for the other: that may be a grid, which does not come.
+	strayLast = 20 * time.Second
 )
 
 // choice is the cluster that a node is of, as far as the terms of the others say.
@@ -93,7 +95,17 @@ func (t terms) choose(others []terms) (choice, error) {
 	if first != t.Node {
 		return choice{waits: fmt.Sprintf("waits for node %s to begin the cluster", first)}, nil
 	}
-	return choice{is: identity{ID: newClusterID(), Sure: true}, forms: true, with: with}, nil
+	// Halves that have begun one each, and have left it for the other's, come to the same one however often they miss each other.
+	id := t.Begun
+	for _, o := range fresh {
+		if o.Begun != "" && (id == "" || o.Begun < id) {
+			id = o.Begun
+		}
+	}
+	if id == "" {
+		id = newClusterID()
+	}
+	return choice{is: identity{ID: id, Sure: true}, forms: true, with: with}, nil
 }
 
 // chooseByReplicas is choose for a node with replicas whose folder says no id: it was of a program that knew none. When its streams were made says whether they are those of the others.
@@ -209,11 +221,15 @@ func (g *Grid) rejoin(ctx context.Context) error {
 	return g.resay()
 }
 
-// strayed reports whether the others are of another cluster than the one that this node took for theirs: none of them lets it in, or there was none yet, and two halves have begun one each.
+// strayed reports whether the others are of another cluster than the one that this node took for theirs: none of them lets it in, or there was none yet, and two halves have begun one each. Of those
+// the one with the first id stays, as long as the other may come to it.
 func (g *Grid) strayed(since time.Time) (bool, error) {
 	e := g.server
-	away := e.away.Load()
-	if !away && e.entrance.metOther() == "" || time.Since(since) < strayEvery {
+	away, met, ago := e.away.Load(), e.entrance.metOther(), time.Since(since)
+	switch {
+	case ago < strayEvery, !away && met == "":
+		return false, nil
+	case !away && met > g.begun && ago < strayLast: // the other one is to come
 		return false, nil
 	}
 	if away && len(e.others()) == 0 {

@@ -180,7 +180,7 @@ func (k *entrance) knows() (id string, strict bool) {
 	return k.id, k.strict
 }
 
-// metOther is the id of another cluster that wanted to come in.
+// metOther is the first id of other clusters that wanted to come in, "" for none.
 func (k *entrance) metOther() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -215,7 +215,9 @@ func (k *entrance) admits(s shown, conn server.ClientAuthentication) bool {
 	}
 	k.refused[conn.GetID()] = struct{}{}
 	if s.kind == showsID {
-		k.met = s.id
+		if k.met == "" || s.id < k.met {
+			k.met = s.id
+		}
 	}
 	k.tell(s, conn.RemoteAddress())
 	return false

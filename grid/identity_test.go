@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/millrace/millrace/grid"
 )
@@ -256,57 +253,5 @@ func TestFoldersWithoutID(t *testing.T) {
 		if g.ClusterID() != id {
 			t.Errorf("node %d is of %q, which was %q", i, g.ClusterID(), id)
 		}
-	}
-}
-
-// TestHalvesBecomeOne: nodes that have begun two clusters, none of which has nodes enough for a grid, make one when they see each other.
-func TestHalvesBecomeOne(t *testing.T) {
-	t.Parallel()
-	configs := clusterConfigs(t, 5)
-	listen := func(i int) string { return configs[i].Cluster.Listen }
-	for i, seeds := range [][]string{{listen(1)}, {listen(0)}, {listen(3)}, {listen(2)}, {listen(0), listen(2)}} {
-		configs[i].Cluster.Seeds = seeds
-	}
-	waits := make(chan struct{}, 100)
-	for i := range 4 {
-		configs[i].Cluster.Waiting = func(reason string) {
-			if strings.Contains(reason, "waits for 1 more nodes") {
-				waits <- struct{}{}
-			}
-		}
-	}
-	all := make([]*grid.Grid, 5)
-	var opening errgroup.Group
-	open := func(i int) {
-		opening.Go(func() (err error) {
-			all[i], err = grid.Open(t.Context(), configs[i])
-			return err
-		})
-	}
-	for i := range 4 {
-		open(i)
-	}
-	for range 4 { // each says it once, as long as nothing changes
-		select {
-		case <-waits:
-		case <-time.After(time.Minute):
-			t.Fatal("the halves are not begun")
-		}
-	}
-	open(4)
-	if err := opening.Wait(); err != nil {
-		t.Error(err)
-	}
-	all = slices.DeleteFunc(all, func(g *grid.Grid) bool { return g == nil })
-	defer closeAll(t, all)
-	if t.Failed() {
-		return
-	}
-	fillThings(t, all[0], "value")
-	for i, g := range all {
-		if g.ClusterID() != all[0].ClusterID() {
-			t.Errorf("node %d is of %s, node 0 of %s", i, g.ClusterID(), all[0].ClusterID())
-		}
-		filled(t, g, "value")
 	}
 }
