@@ -44,7 +44,8 @@ type terms struct {
 	Knows bool   `json:"knows"`
 	ID    string `json:"id,omitempty"`
 	Sure  bool   `json:"sure,omitempty"`
-	// Begun is the id of a cluster without entries that the node has begun, or come into, since it was started, and may have left to agree with others.
+	// Forms says that the node begins the cluster with ID at this moment. Begun is the id of a cluster that somebody began so a moment ago, or that the node has come into without entries.
+	Forms bool   `json:"forms,omitempty"`
 	Begun string `json:"begun,omitempty"`
 	// Made are the moments in which the streams were made that the node has replicas of.
 	Made map[string]int64 `json:"made,omitempty"`
@@ -69,12 +70,12 @@ func (s *saying) set(t terms) {
 	s.terms, s.heard = t, map[string]bool{}
 }
 
-// tell returns the terms, to a node with a name; "" for a program that does not say it.
-func (s *saying) tell(name string) terms {
+// tell returns the terms, to a node that says its own. Who is to know that a cluster begins has heard it when it says the id itself: an answer may be lost.
+func (s *saying) tell(asker terms) terms {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if name != "" {
-		s.heard[name] = true
+	if asker.Node != "" && (!s.terms.Forms || asker.Begun == s.terms.ID) {
+		s.heard[asker.Node] = true
 	}
 	return s.terms
 }
@@ -174,7 +175,10 @@ func (g *Grid) terms() (terms, error) {
 	is := g.server.lock.is
 	t := terms{
 		Node: c.Node, Format: formatVersion, Partitions: g.cfg.Partitions, Replicas: c.Replicas, Voice: !g.server.voiceless, Data: g.server.hadData,
-		Knows: true, ID: is.ID, Sure: is.Sure, Guest: g.guest(), Begun: g.begun,
+		Knows: true, ID: is.ID, Sure: is.Sure, Guest: g.guest(),
+	}
+	if time.Since(g.begunAt) < begunFor {
+		t.Begun = g.begun
 	}
 	if t.Partitions == 0 && !t.Data && !c.Grow {
 		t.Partitions = defaultPartitions // what it would make
@@ -199,7 +203,7 @@ func (g *Grid) answerTerms(nc *nats.Conn) error {
 	if _, err := nc.Subscribe(g.termsSubject(), func(m *nats.Msg) {
 		id, _ := g.server.entrance.knows()
 		asker := g.emptied.hear(m.Data, id, time.Now())
-		now := g.saying.tell(asker.Node)
+		now := g.saying.tell(asker)
 		if now.Guest && !asker.Knows {
 			return // it would take the answer for that of a node with RoleGrid
 		}
@@ -274,7 +278,7 @@ func (g *Grid) agree(ctx context.Context) error {
 			return err
 		}
 		if !g.server.hadData {
-			g.begun = is.ID
+			g.begun, g.begunAt = is.ID, time.Now()
 		}
 		g.cfg.Logger.Info("this node is of a cluster", "cluster", g.cfg.Cluster.Name, "id", shortID(is.ID))
 	}
@@ -346,6 +350,26 @@ func (g *Grid) awaitAgreement(ctx context.Context) (is identity, err error) {
 		if all, complete, silent := heard.all(connected, now); reason == "" && complete {
 			g.server.markSeeds(all)
 			own.bySeeds = now.Sub(began) < seedsFor
+			if id := begunBy(all); id != "" && id != own.Begun { // who begins it is away for a moment then
+				g.begun, g.begunAt = id, time.Now()
+				own.Begun = id
+				if err := g.resay(); err != nil {
+					return is, err
+				}
+				brief.Begun = id
+				if told, err = json.Marshal(brief); err == nil {
+					err = nc.PublishRequest(g.termsSubject(), inbox, told) // who begins it waits for this
+				}
+				if err != nil {
+					return is, fmt.Errorf("tell the other nodes which cluster begins: %w", connError(err))
+				}
+				if err := nc.FlushTimeout(time.Second); err != nil {
+					g.cfg.Logger.Debug("tell the other nodes which cluster begins", "error", err)
+				}
+			}
+			if own.Begun != "" && now.Sub(g.begunAt) >= begunFor {
+				own.Begun = ""
+			}
 			c, err := own.choose(all)
 			if err = stray.persists(err, now); err != nil {
 				return is, err

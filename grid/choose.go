@@ -20,6 +20,8 @@ const (
 	// formWait is how long it waits until the others have heard that it begins one, and strayEvery how often a node at most asks the others again who they are.
 	formWait   = 2 * time.Second
 	strayEvery = 5 * time.Second
+	// begunFor is how long nodes that miss each other come to the same id: afterwards the cluster with it may have entries, and another one must not be begun under it.
+	begunFor = 30 * time.Second
 	// strayLast is how long a half that has begun with the first id waits for the other: that may be a grid, which does not come.
 	strayLast = 20 * time.Second
 )
@@ -106,6 +108,16 @@ func (t terms) choose(others []terms) (choice, error) {
 		id = newClusterID()
 	}
 	return choice{is: identity{ID: id, Sure: true}, forms: true, with: with}, nil
+}
+
+// begunBy is the first id of those that nodes begin a cluster with at this moment, "" for none.
+func begunBy(all []terms) (id string) {
+	for _, o := range all {
+		if o.Forms && (id == "" || o.ID < id) {
+			id = o.ID
+		}
+	}
+	return id
 }
 
 // chooseByReplicas is choose for a node with replicas whose folder says no id: it was of a program that knew none. When its streams were made says whether they are those of the others.
@@ -195,7 +207,7 @@ func (s *strays) persists(err error, now time.Time) error {
 
 // form tells the others that this node begins a cluster, until they have heard it.
 func (g *Grid) form(ctx context.Context, own terms, c choice) error {
-	own.Voice, own.Voices, own.ID, own.Sure = true, []string{VoiceID(own.Node)}, c.is.ID, c.is.Sure
+	own.Forms, own.Voice, own.Voices, own.ID, own.Sure = true, true, []string{VoiceID(own.Node)}, c.is.ID, c.is.Sure
 	g.saying.set(own)
 	ticker := time.NewTicker(joinEvery)
 	defer ticker.Stop()
