@@ -17,9 +17,12 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("rapid.checks", "15"); err != nil {
 		panic(err)
 	}
-	// The server removes what a mirror reads by, and waits a while for the answer of a node that is gone. For what a mirror is to read by it waits 30 s.
+	// The server removes what a mirror reads by, and waits a while for the answer of a node that is gone. For what a mirror is to read by it waits 30 s. One that is stopped while it makes
+	// a stream leaves the loops of that stream's files.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*stream).tryDeleteSourcingConsumer.func1"),
-		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*stream).setupMirrorConsumer.func3"))
+		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*stream).setupMirrorConsumer.func3"),
+		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
+		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
 }
 
 // open opens a grid that the test's end closes.
