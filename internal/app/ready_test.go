@@ -152,7 +152,7 @@ func TestReadyIsTrueOfFolders(t *testing.T) {
 	if err := os.RemoveAll(data); err != nil {
 		t.Fatal(err)
 	}
-	awaitReasons(t, url, "removed", filepath.Base(data))
+	awaitReasons(t, url, "removed", string(filepath.Separator)+filepath.Base(data)) // the test's own folder may have the digits of its name
 	if status, body := send(t, "PUT", url+"rest/v2/caches/a/k", []byte("v")); status != 503 || !strings.Contains(body, "removed") {
 		t.Errorf("a put: %d %s", status, body)
 	}
