@@ -136,7 +136,7 @@ func (t *tier) evict(ctx context.Context, excess amount, tries int) (n int, err 
 		}
 		if writing {
 			why = errWriting
-			t.release(v, false)
+			t.release(v, false) // the write brings it back into the policy, or where it fails a second does
 			tries--
 			continue
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -80,7 +79,7 @@ func (s *saying) tell(asker terms) terms {
 	return s.terms
 }
 
-// heardBy reports whether all of these have asked since the terms changed.
+// heardBy reports whether all of these have heard the terms since they changed.
 func (s *saying) heardBy(names []string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -175,10 +174,7 @@ func (g *Grid) terms() (terms, error) {
 	is := g.server.lock.is
 	t := terms{
 		Node: c.Node, Format: formatVersion, Partitions: g.cfg.Partitions, Replicas: c.Replicas, Voice: !g.server.voiceless, Data: g.server.hadData,
-		Knows: true, ID: is.ID, Sure: is.Sure, Guest: g.guest(),
-	}
-	if time.Since(g.begunAt) < begunFor {
-		t.Begun = g.begun
+		Knows: true, ID: is.ID, Sure: is.Sure, Guest: g.guest(), Begun: g.begun.lately(time.Now()),
 	}
 	if t.Partitions == 0 && !t.Data && !c.Grow {
 		t.Partitions = defaultPartitions // what it would make
@@ -278,7 +274,7 @@ func (g *Grid) agree(ctx context.Context) error {
 			return err
 		}
 		if !g.server.hadData {
-			g.begun, g.begunAt = is.ID, time.Now()
+			g.begun = beginning{is.ID, time.Now()}
 		}
 		g.cfg.Logger.Info("this node is of a cluster", "cluster", g.cfg.Cluster.Name, "id", shortID(is.ID))
 	}
@@ -299,12 +295,6 @@ func (g *Grid) awaitAgreement(ctx context.Context) (is identity, err error) {
 	own, err := g.terms()
 	if err != nil {
 		return is, err
-	}
-	brief := own
-	brief.Made = nil // nobody judges by what an asking node has
-	told, err := json.Marshal(brief)
-	if err != nil {
-		return is, fmt.Errorf("tell other nodes this one's terms: %w", err)
 	}
 	heard := &heardTerms{of: map[string]terms{}, seen: map[string]time.Time{}}
 	inbox := nc.NewInbox()
@@ -343,32 +333,24 @@ func (g *Grid) awaitAgreement(ctx context.Context) (is identity, err error) {
 		ask := reason == "" && now.Sub(asked) >= agreeEvery
 		if ask {
 			asked = now
-			if err := nc.PublishRequest(g.termsSubject(), inbox, told); err != nil {
-				return is, fmt.Errorf("ask the other nodes for their terms: %w", connError(err))
+			if err := g.askTerms(nc, inbox, own); err != nil {
+				return is, err
 			}
 		}
 		if all, complete, silent := heard.all(connected, now); reason == "" && complete {
 			g.server.markSeeds(all)
 			own.bySeeds = now.Sub(began) < seedsFor
-			if id := begunBy(all); id != "" && id != own.Begun { // who begins it is away for a moment then
-				g.begun, g.begunAt = id, time.Now()
-				own.Begun = id
-				if err := g.resay(); err != nil {
+			if id := begunBy(all); id != "" && id != own.Begun {
+				g.begun = beginning{id, now}
+			}
+			if begun := g.begun.lately(now); begun != own.Begun { // who begins it waits until this node says so, and is away for a moment then
+				own.Begun = begun
+				if err := errors.Join(g.resay(), g.askTerms(nc, inbox, own)); err != nil {
 					return is, err
 				}
-				brief.Begun = id
-				if told, err = json.Marshal(brief); err == nil {
-					err = nc.PublishRequest(g.termsSubject(), inbox, told) // who begins it waits for this
-				}
-				if err != nil {
-					return is, fmt.Errorf("tell the other nodes which cluster begins: %w", connError(err))
-				}
-				if err := nc.FlushTimeout(time.Second); err != nil {
+				if err := nc.FlushTimeout(termsWait); err != nil { // it is said again as long as this node asks
 					g.cfg.Logger.Debug("tell the other nodes which cluster begins", "error", err)
 				}
-			}
-			if own.Begun != "" && now.Sub(g.begunAt) >= begunFor {
-				own.Begun = ""
 			}
 			c, err := own.choose(all)
 			if err = stray.persists(err, now); err != nil {
@@ -412,92 +394,15 @@ func (g *Grid) awaitAgreement(ctx context.Context) (is identity, err error) {
 	}
 }
 
-// agreesWithGrid reports whether there is a grid that this node can have, and returns why it cannot. Where nobody leads its description, or nobody can be asked, it reports false.
-func (g *Grid) agreesWithGrid(ctx context.Context, js jetstream.JetStream) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	unknown := func(err error) (bool, error) {
-		g.cfg.Logger.Debug("look for the grid's description", "error", err)
-		return false, nil
+// askTerms asks the other nodes for their terms, and tells them this one's.
+func (g *Grid) askTerms(nc *nats.Conn, inbox string, own terms) error {
+	own.Made = nil // nobody judges by what an asking node has
+	told, err := json.Marshal(own)
+	if err == nil {
+		err = connError(nc.PublishRequest(g.termsSubject(), inbox, told))
 	}
-	// Without a leader a replica answers too, for 10 s after its start. Where this node's folder was emptied it is one of those that a leader must do without.
-	stream, err := js.Stream(ctx, "KV_"+g.metaBucket())
 	if err != nil {
-		return unknown(err)
+		return fmt.Errorf("ask the other nodes for their terms: %w", err)
 	}
-	if !ofLeader(stream.CachedInfo()) {
-		return unknown(fmt.Errorf("%w: it has no leader", ErrUnavailable))
-	}
-	kv, err := js.KeyValue(ctx, g.metaBucket())
-	if err != nil {
-		return unknown(err)
-	}
-	entry, err := kv.Get(ctx, gridKey)
-	if err != nil {
-		return unknown(err)
-	}
-	var have gridState
-	if err := json.Unmarshal(entry.Value(), &have); err != nil {
-		return false, fmt.Errorf("%w: the grid's description %q: %w", ErrFormat, entry.Value(), err)
-	}
-	if have.Replicas == 0 { // that of a node alone, which the cluster is taking over
-		return false, nil
-	}
-	if err := g.fits(have); err != nil {
-		return false, err
-	}
-	if err := g.hasStoresFor(ctx, js, kv); errors.Is(err, ErrConfig) {
-		return false, err
-	} else if err != nil {
-		return unknown(err)
-	}
-	return true, nil
-}
-
-// hasStoresFor returns an ErrConfig where a cache of the grid has a store that this node lacks. What a replica says that lags is not enough: the leader says how many caches there are.
-func (g *Grid) hasStoresFor(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValue) error {
-	if g.cfg.Tiers == nil {
-		return nil
-	}
-	here := g.cfg.Tiers.Stores()
-	stream, err := js.Stream(ctx, "KV_"+g.metaBucket())
-	if err != nil {
-		return fmt.Errorf("read the caches: %w", err)
-	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter("$KV."+g.metaBucket()+"."+cachePrefix+"*"))
-	if err != nil {
-		return fmt.Errorf("read the caches: %w", err)
-	}
-	watch, err := kv.Watch(ctx, cachePrefix+"*")
-	if err != nil {
-		return fmt.Errorf("read the caches: %w", err)
-	}
-	for seen := 0; ; seen++ {
-		select {
-		case entry := <-watch.Updates():
-			if entry == nil {
-				if all := len(info.State.Subjects); seen < all {
-					err = fmt.Errorf("%w: a replica has %d of %d caches", ErrUnavailable, seen, all)
-				}
-				return errors.Join(err, watch.Stop())
-			}
-			if entry.Operation() != jetstream.KeyValuePut {
-				continue
-			}
-			var config CacheConfig
-			if err := json.Unmarshal(entry.Value(), &config); err != nil {
-				return errors.Join(fmt.Errorf("%w: the configuration %s: %w", ErrFormat, entry.Key(), err), watch.Stop())
-			}
-			if config.Store != "" && !slices.Contains(here, config.Store) {
-				return errors.Join(fmt.Errorf("%w: %w: %w", ErrConfig, errRefused, lacksStore(config, here)), watch.Stop())
-			}
-		case <-ctx.Done():
-			return errors.Join(contextError(ctx), watch.Stop())
-		}
-	}
-}
-
-// lacksStore says that this node has no store of a name.
-func lacksStore(config CacheConfig, here []string) error {
-	return fmt.Errorf("cache %s: this node has no store %q, but %s", config.Name, config.Store, cmp.Or(strings.Join(here, ", "), "none"))
+	return nil
 }

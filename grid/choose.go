@@ -110,6 +110,20 @@ func (t terms) choose(others []terms) (choice, error) {
 	return choice{is: identity{ID: id, Sure: true}, forms: true, with: with}, nil
 }
 
+// beginning is the id of a cluster that somebody begins, or that this node has come into without entries, and when that was.
+type beginning struct {
+	id string
+	at time.Time
+}
+
+// lately is the id, "" where that was too long ago.
+func (b beginning) lately(now time.Time) string {
+	if now.Sub(b.at) >= begunFor {
+		return ""
+	}
+	return b.id
+}
+
 // begunBy is the first id of those that nodes begin a cluster with at this moment, "" for none.
 func begunBy(all []terms) (id string) {
 	for _, o := range all {
@@ -241,7 +255,7 @@ func (g *Grid) strayed(since time.Time) (bool, error) {
 	switch {
 	case ago < strayEvery, !away && met == "":
 		return false, nil
-	case !away && met > g.begun && ago < strayLast: // the other one is to come
+	case !away && met > g.begun.id && ago < strayLast: // the other one is to come
 		return false, nil
 	}
 	if away && len(e.others()) == 0 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestChoose: by the terms of the others a node finds its cluster, begins one, waits, or stops with the reason.
@@ -16,8 +17,13 @@ func TestChoose(t *testing.T) {
 		} else if !has("data") {
 			made = nil
 		}
+		begun := ""
+		if i := strings.Index(is, "begun "); i >= 0 {
+			begun = is[i+len("begun "):]
+		}
 		return terms{
-			Node: node, Format: formatVersion, Partitions: 8, Replicas: 3, Knows: !has("old"), ID: id, Sure: !has("unsure"), Voice: has("voice"), Data: has("data"),
+			Begun: begun,
+			Node:  node, Format: formatVersion, Partitions: 8, Replicas: 3, Knows: !has("old"), ID: id, Sure: !has("unsure"), Voice: has("voice"), Data: has("data"),
 			Guest: has("guest"), Made: made, seed: has("seed"), bySeeds: has("by its own"),
 		}
 	}
@@ -38,6 +44,9 @@ func TestChoose(t *testing.T) {
 		{"new ones of before there were ids", of("n1", "", ""), []terms{of("n2", "", "old")}, "", false, false, "", ""},
 		{"what another has begun", of("n1", "", ""), []terms{of("n2", "B", "voice"), of("n3", "", "")}, "B", true, false, "", ""},
 		{"what two have begun", of("n1", "B", ""), []terms{of("n2", "B", "voice"), of("n3", "A", "voice")}, "A", true, false, "", ""},
+		{"what it has begun itself", of("n1", "", "begun B"), []terms{of("n2", "", "")}, "B", true, true, "", ""},
+		{"the first of what was begun", of("n1", "", "begun B"), []terms{of("n2", "", "begun C"), of("n3", "", "begun A")}, "A", true, true, "", ""},
+		{"a voice before what was begun", of("n1", "", "begun A"), []terms{of("n2", "B", "voice")}, "B", true, false, "", ""},
 		{"a grid before what was begun", of("n1", "A", ""), []terms{of("n2", "B", "voice data"), of("n3", "A", "voice")}, "B", true, false, "", ""},
 		{"a grid that is not sure", of("n1", "", ""), []terms{of("n2", "B", "voice data"), of("n3", "B", "voice data unsure")}, "B", false, false, "", ""},
 		{"two grids", of("n1", "", ""), []terms{of("n2", "B", "voice data"), of("n3", "A", "voice data")}, "", false, false, "", "n2 (id B); n3 (id A)"},
@@ -62,12 +71,38 @@ func TestChoose(t *testing.T) {
 			if (err == nil) != (tt.err == "") || err != nil && (!strings.Contains(err.Error(), tt.err) || !errors.Is(err, errRefused) || !errors.Is(err, ErrConfig)) {
 				t.Fatal(err)
 			}
-			if tt.forms && c.is.ID != "" {
+			if tt.forms && tt.id == "" && c.is.ID != "" {
 				tt.id = c.is.ID // a new one
 			}
 			if c.is != (identity{ID: tt.id, Sure: tt.sure}) || c.forms != tt.forms || !strings.Contains(c.waits, tt.waits) || (c.waits == "") != (tt.waits == "") {
 				t.Errorf("%+v", c)
 			}
 		})
+	}
+}
+
+// TestBeginning: who begins a cluster has been heard by those that say its id; others keep it for a while, and no longer.
+func TestBeginning(t *testing.T) {
+	var s saying
+	s.set(terms{Node: "n1", Forms: true, ID: "A"})
+	s.tell(terms{Node: "n2"})
+	if s.heardBy([]string{"n2"}) {
+		t.Error("n2 has asked, and its answer may be lost")
+	}
+	s.tell(terms{Node: "n2", Begun: "A"})
+	if !s.heardBy([]string{"n2"}) {
+		t.Error("n2 says the id, and is not taken for one that has heard it")
+	}
+	if id := begunBy([]terms{{ID: "C", Forms: true}, {ID: "A"}, {ID: "B", Forms: true}}); id != "B" {
+		t.Errorf("begun is %q, want the first of those that begin one now", id)
+	}
+	now := time.Now()
+	for ago, want := range map[time.Duration]string{begunFor - 1: "A", begunFor: ""} {
+		if id := (beginning{"A", now.Add(-ago)}).lately(now); id != want {
+			t.Errorf("%v after it began: %q, want %q", ago, id, want)
+		}
+	}
+	if id := (beginning{}).lately(now); id != "" {
+		t.Errorf("nothing has begun: %q", id)
 	}
 }

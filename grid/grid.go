@@ -71,8 +71,7 @@ type Grid struct {
 	majority  *majority
 	emptied   *emptied
 	saying    saying
-	begun     string // see terms
-	begunAt   time.Time
+	begun     beginning
 	agreed    time.Time // when the node agreed with others last
 	listens   time.Time // until when it agrees with nobody, to hear more of them
 

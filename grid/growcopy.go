@@ -115,8 +115,7 @@ func (w *grower) ask(ctx context.Context, some []*copied) error {
 	for _, c := range some {
 		asking.Go(func() error {
 			for {
-				err := w.askOne(ctx, c)
-				if err == nil || errors.Is(err, ErrConfig) || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+				if err := w.askOne(ctx, c); ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 					return err
 				}
 			}
